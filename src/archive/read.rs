@@ -1,0 +1,247 @@
+//! Reads day files: the footer, the rows of some row groups, and the list of all files.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
+
+use crate::disk::{self, DiskError};
+use crate::event::Partition;
+use crate::layout::{self, Layout};
+use crate::schema::{Schema, conform};
+use crate::time::{Day, Micros};
+
+use super::{ArchiveError, Footer, Result, Run};
+
+/// A smaller file is read in one piece, which spares a seek and a read for every page.
+const WHOLE_BELOW: u64 = 4 * 1024 * 1024;
+/// Rows decoded at a time.
+const BATCH_ROWS: usize = 8 * 1024;
+
+/// A day file, open. It stays readable when a newer one takes its name.
+#[derive(Debug)]
+pub struct DayFile {
+    path: PathBuf,
+    input: Input,
+    metadata: ArrowReaderMetadata,
+    footer: Footer,
+    bytes: u64,
+}
+
+/// The bytes of a file: all of them, or on demand.
+#[derive(Debug, Clone)]
+pub(super) enum Input {
+    Whole(bytes::Bytes),
+    File(Arc<File>),
+}
+
+impl Length for Input {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::File(file) => Length::len(file.as_ref()),
+        }
+    }
+}
+
+impl ChunkReader for Input {
+    type T = Box<dyn Read + Send>;
+
+    fn get_read(&self, start: u64) -> std::result::Result<Self::T, ParquetError> {
+        Ok(match self {
+            Self::Whole(bytes) => Box::new(bytes.get_read(start)?),
+            Self::File(file) => Box::new(BufReader::new(file.get_read(start)?)),
+        })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> std::result::Result<bytes::Bytes, ParquetError> {
+        match self {
+            Self::Whole(bytes) => bytes.get_bytes(start, length),
+            Self::File(file) => file.get_bytes(start, length),
+        }
+    }
+}
+
+impl DayFile {
+    /// Opens a day file; none when there is no such file.
+    ///
+    /// # Errors
+    /// When it is no Parquet, or no day file of this program.
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let mut file = match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| DiskError::new("open", path, error))?,
+        };
+        let bytes = file.metadata().map_err(|error| DiskError::new("read", path, error))?.len();
+        let input = if bytes < WHOLE_BELOW {
+            let mut whole = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
+            file.read_to_end(&mut whole).map_err(|error| DiskError::new("read", path, error))?;
+            Input::Whole(whole.into())
+        } else {
+            Input::File(Arc::new(file))
+        };
+        let fail = ArchiveError::parquet(path);
+        let metadata = ArrowReaderMetadata::load(&input, ArrowReaderOptions::new()).map_err(fail)?;
+        let footer = Footer::read(path, metadata.metadata().file_metadata().key_value_metadata())?;
+        let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or_default();
+        if rows != footer.rows {
+            let what = format!("its footer says {} rows, the file has {rows}", footer.rows);
+            return Err(ArchiveError::Footer { path: path.to_owned(), what });
+        }
+        Ok(Some(Self { path: path.to_owned(), input, metadata, footer, bytes }))
+    }
+
+    /// Opens the day file of a partition and checks that it is the file of that partition.
+    ///
+    /// # Errors
+    /// As for [`DayFile::open`].
+    pub fn of(layout: &Layout, partition: &Partition) -> Result<Option<Self>> {
+        let path = layout.day_file(partition);
+        let file = Self::open(&path)?;
+        match &file {
+            Some(open) if open.footer.partition != *partition => {
+                let what = format!("it is the day file of {}, not of {partition}", open.footer.partition);
+                Err(ArchiveError::Footer { path, what })
+            }
+            _ => Ok(file),
+        }
+    }
+
+    /// Where it stands.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What it says about itself.
+    pub fn footer(&self) -> &Footer {
+        &self.footer
+    }
+
+    pub(super) fn input(&self) -> &Input {
+        &self.input
+    }
+
+    pub(super) fn metadata(&self) -> &Arc<ParquetMetaData> {
+        self.metadata.metadata()
+    }
+
+    /// Number of row groups.
+    pub fn groups(&self) -> usize {
+        self.metadata().num_row_groups()
+    }
+
+    /// Number of rows in a row group.
+    pub fn group_rows(&self, group: usize) -> usize {
+        usize::try_from(self.metadata().row_group(group).num_rows()).unwrap_or_default()
+    }
+
+    /// First and last event time in a row group, from its statistics; everything when there are none.
+    pub fn group_times(&self, group: usize) -> (Micros, Micros) {
+        match self.metadata().row_group(group).column(0).statistics() {
+            Some(Statistics::Int64(times)) => {
+                (times.min_opt().copied().unwrap_or(Micros::MIN), times.max_opt().copied().unwrap_or(Micros::MAX))
+            }
+            _ => (Micros::MIN, Micros::MAX),
+        }
+    }
+
+    /// True when the file has exactly the columns of the schema, so that its row groups can stand beside new ones.
+    pub fn has_columns_of(&self, schema: &Schema) -> bool {
+        let (mine, its) = (self.metadata.schema().fields(), schema.arrow().fields());
+        mine.len() == its.len()
+            && mine.iter().zip(its).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
+    }
+
+    /// The rows of some row groups, one after the other, with the columns of the schema.
+    ///
+    /// # Errors
+    /// When the reader refuses; while iterating, when a page is damaged or the columns do not fit.
+    pub fn rows(&self, groups: Vec<usize>, schema: &Arc<Schema>) -> Result<Run> {
+        let reader = self.reader(groups, ProjectionMask::all())?;
+        let (schema, path) = (Arc::clone(schema), self.path.clone());
+        let fits = self.has_columns_of(&schema);
+        Ok(Box::new(reader.map(move |batch| {
+            let batch = batch.map_err(ArchiveError::arrow(&path))?;
+            if fits {
+                // The same columns, without the file's metadata on them.
+                return RecordBatch::try_new(Arc::clone(schema.arrow()), batch.columns().to_vec())
+                    .map_err(ArchiveError::arrow(&path));
+            }
+            conform(&batch, &schema).map_err(|source| ArchiveError::Conform { path: path.clone(), source })
+        })))
+    }
+
+    /// The row groups as runs that are each in order: groups that follow each other in time share a run.
+    ///
+    /// # Errors
+    /// As for [`DayFile::rows`].
+    pub fn runs(&self, groups: &[usize], schema: &Arc<Schema>) -> Result<Vec<Run>> {
+        let mut chains: Vec<(Micros, Vec<usize>)> = Vec::new();
+        let mut groups: Vec<_> = groups.iter().map(|group| (self.group_times(*group), *group)).collect();
+        groups.sort_unstable();
+        for ((first, last), group) in groups {
+            match chains.iter_mut().find(|(end, _)| *end < first) {
+                Some((end, chain)) => {
+                    *end = last;
+                    chain.push(group);
+                }
+                None => chains.push((last, vec![group])),
+            }
+        }
+        chains.into_iter().map(|(_, chain)| self.rows(chain, schema)).collect()
+    }
+
+    /// Hands on the keys (time, event id) of a row group, batch by batch.
+    ///
+    /// # Errors
+    /// When a page is damaged.
+    pub fn keys(&self, group: usize, mut take: impl FnMut(&[Micros], &arrow::array::StringArray)) -> Result<()> {
+        let fail = ArchiveError::arrow(&self.path);
+        let mask = ProjectionMask::columns(self.metadata.parquet_schema(), ["time", "event_id"]);
+        for batch in self.reader(vec![group], mask)? {
+            let batch = batch.map_err(&fail)?;
+            let time = batch.column(0).as_primitive_opt::<TimestampMicrosecondType>();
+            if let (Some(time), Some(ids)) = (time, batch.column(1).as_string_opt()) {
+                take(time.values(), ids);
+            }
+        }
+        Ok(())
+    }
+
+    fn reader(&self, groups: Vec<usize>, mask: ProjectionMask) -> Result<parquet::arrow::arrow_reader::ParquetRecordBatchReader> {
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.input.clone(), self.metadata.clone())
+            .with_row_groups(groups)
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(ArchiveError::parquet(&self.path))
+    }
+}
+
+/// Every day file of a recording: path and day, sorted by folder and day. Other files are left out.
+///
+/// # Errors
+/// When a folder cannot be listed.
+pub fn day_files(layout: &Layout) -> Result<Vec<(PathBuf, Day)>> {
+    let mut files = Vec::new();
+    for folder in disk::list(&layout.data())? {
+        if folder.is_dir() {
+            files.extend(disk::list(&folder)?.into_iter().filter_map(|path| layout::day_of(&path).map(|day| (path, day))));
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,47 @@
+//! One writer at a time: an advisory lock on `state/lock`, which the system drops with its process.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+
+use crate::disk::DiskError;
+use crate::layout::Layout;
+
+use super::{BufferError, Result};
+
+/// Held as long as it lives.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+
+impl Lock {
+    /// Takes the lock or says who holds it.
+    pub(super) fn take(layout: &Layout) -> Result<Self> {
+        let path = layout.lock();
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| DiskError::new("open", &path, error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Who it is only helps the message.
+                let read = (&mut file).take(20).read_to_string(&mut holder);
+                let holder = holder.trim().to_owned();
+                let holder = if read.is_ok() && !holder.is_empty() { holder } else { "unknown".to_owned() };
+                return Err(BufferError::Locked { path: layout.root().to_owned(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(DiskError::new("lock", &path, error).into()),
+        }
+        let note = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        note.map_err(|error| DiskError::new("write", &path, error))?;
+        Ok(Self(file))
+    }
+
+    /// True when some process holds the lock.
+    pub(super) fn is_held(layout: &Layout) -> bool {
+        File::open(layout.lock()).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+}

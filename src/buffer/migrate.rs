@@ -1,0 +1,106 @@
+//! The buffer's tables, by version. A new buffer gets all steps at once; an older one the steps that it lacks.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{BufferError, JOURNAL_MAX, Result};
+
+/// "ovnt", so that a foreign database is told from ours.
+const APPLICATION_ID: i64 = 0x6f76_6e74;
+
+/// One step a version; never changed once released, only added to.
+const STEPS: [&str; 1] = ["
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE block (
+        seq        INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of keeping, never reused
+        event_type TEXT    NOT NULL,
+        day        INTEGER NOT NULL,                   -- days since 1970-01-01, of event time in UTC
+        events     INTEGER NOT NULL,
+        time_first INTEGER NOT NULL,                   -- microseconds since 1970-01-01 UTC, as all times here
+        time_last  INTEGER NOT NULL,
+        kept_at    INTEGER NOT NULL,
+        body       BLOB    NOT NULL                    -- Arrow IPC stream with the columns of the day file
+    ) STRICT;
+    CREATE INDEX block_by_partition ON block (event_type, day, seq, events, time_first, time_last, kept_at);
+    CREATE TABLE fault (
+        id     INTEGER PRIMARY KEY AUTOINCREMENT,
+        at     INTEGER NOT NULL,
+        source TEXT    NOT NULL,
+        reason TEXT    NOT NULL,
+        length INTEGER NOT NULL,
+        raw    BLOB    NOT NULL
+    ) STRICT;
+    CREATE TABLE session (
+        id        INTEGER PRIMARY KEY AUTOINCREMENT,
+        source    TEXT    NOT NULL,
+        project   TEXT    NOT NULL,
+        opened_at INTEGER NOT NULL,
+        spoke_at  INTEGER NOT NULL,                    -- last sign of life
+        closed_at INTEGER,
+        cause     TEXT
+    ) STRICT;
+"];
+
+/// Makes the database what this program expects, and gives the buffer's random id.
+pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
+    let fail = |source| BufferError::Sqlite { path: path.to_owned(), source };
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let version = check(db, path)?;
+    if version == 0 {
+        // Only a database without tables takes this; later it would need a full VACUUM.
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(fail)?;
+    }
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
+    if mode != "wal" {
+        return Err(BufferError::Setting { path: path.to_owned(), setting: "journal_mode = WAL", found: mode });
+    }
+    db.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
+    let synchronous: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).map_err(fail)?;
+    if synchronous != 2 {
+        let found = synchronous.to_string();
+        return Err(BufferError::Setting { path: path.to_owned(), setting: "synchronous = FULL", found });
+    }
+    db.query_row(&format!("PRAGMA journal_size_limit = {JOURNAL_MAX}"), [], |_| Ok(())).map_err(fail)?;
+    if version < known {
+        let transaction = db.transaction().map_err(fail)?;
+        for step in STEPS.iter().skip(usize::try_from(version).unwrap_or_default()) {
+            transaction.execute_batch(step).map_err(fail)?;
+        }
+        if version == 0 {
+            let id = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+            transaction.execute("INSERT INTO meta (key, value) VALUES ('buffer_id', ?)", [id]).map_err(fail)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fail)?;
+        transaction.pragma_update(None, "user_version", known).map_err(fail)?;
+        transaction.commit().map_err(fail)?;
+    }
+    id(db).map_err(fail)
+}
+
+/// The version of the tables; an error when the database is foreign or newer.
+pub(super) fn check(db: &Connection, path: &Path) -> Result<i64> {
+    let fail = |source| match source {
+        rusqlite::Error::SqliteFailure(error, _) if error.code == rusqlite::ErrorCode::NotADatabase => {
+            BufferError::Foreign(path.to_owned())
+        }
+        source => BufferError::Sqlite { path: path.to_owned(), source },
+    };
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(fail);
+    let tables = number("SELECT count(*) FROM sqlite_master")?;
+    let version = number("PRAGMA user_version")?;
+    let application = number("PRAGMA application_id")?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(BufferError::Foreign(path.to_owned()));
+    }
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if version > known {
+        return Err(BufferError::Newer { path: path.to_owned(), found: version, known });
+    }
+    Ok(version)
+}
+
+/// The buffer's random id.
+pub(super) fn id(db: &Connection) -> rusqlite::Result<String> {
+    db.query_row("SELECT value FROM meta WHERE key = 'buffer_id'", [], |row| row.get(0))
+}

@@ -1,0 +1,286 @@
+//! The buffer: the SQLite database of kept events that no day file holds yet.
+//!
+//! **What a row is.** One row of `block` holds what one commit brought for one partition, as an Arrow IPC stream with
+//! the columns of the partition's day file. So an event is parsed once, on arrival; the roll and the export read columns.
+//! A block is self-describing: `pyarrow.ipc.open_stream(body)` reads it without this program.
+//!
+//! **What it costs** (1,000,000 events of `benches/README.md`, 5,000 a commit, `synchronous=FULL`, this code; the first
+//! two rows are SQLite's C interface with the events' JSON as it came):
+//!
+//! | row | CPU per event | bytes per event |
+//! |---|---|---|
+//! | an event, JSON | 1.7 us (2.4 with a unique id) | 380 |
+//! | a commit and partition, compressed JSON | 1.0 to 1.3 us with the envelope parsed | 30 to 60 |
+//! | a commit and partition, Arrow IPC, LZ4 | see `benches/README.md` | |
+//!
+//! **What is assumed of the disk.** `COMMIT` in WAL mode with `synchronous=FULL` syncs the log before it returns.
+
+mod block;
+mod lock;
+mod migrate;
+mod view;
+
+use std::path::{Path, PathBuf};
+
+use arrow::error::ArrowError;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+
+use crate::disk::{self, DiskError};
+use crate::error::Advice;
+use crate::event::{Batch, Partition};
+use crate::layout::Layout;
+use crate::time::Micros;
+
+pub use view::{Pending, Session, View};
+
+/// The log is cut back to this after a checkpoint, in bytes.
+const JOURNAL_MAX: i64 = 16 * 1024 * 1024;
+/// Freed pages are given back to the file system at most so many at a time, so that no commit waits long.
+const VACUUM_PAGES: i64 = 2_000;
+/// Page cache of one connection, in KiB.
+const CACHE_KIB: i64 = 4 * 1024;
+
+/// Why the buffer cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BufferError {
+    /// SQLite refused.
+    #[error("{}: {source}", path.display())]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A block does not read as what it was written as.
+    #[error("{}: block {seq} does not read: {what}", path.display())]
+    Block {
+        /// The database.
+        path: PathBuf,
+        /// The block.
+        seq: i64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Arrow refused to write a block.
+    #[error("cannot write a block: {0}")]
+    Encode(#[from] ArrowError),
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Another process writes here.
+    #[error("another recorder is writing to {} (process {holder}); one recording has one writer. Stop it, or give another --dir", path.display())]
+    Locked {
+        /// The recording.
+        path: PathBuf,
+        /// Who holds the lock, as it wrote itself down.
+        holder: String,
+    },
+    /// The file is a database of something else.
+    #[error("{} is a database, but not a buffer of overnight; it is left as it is. Give another --dir, or move the file away", .0.display())]
+    Foreign(PathBuf),
+    /// A newer program wrote it.
+    #[error("{} has format version {found}, this program knows up to {known}; use a newer overnight", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest known one.
+        known: i64,
+    },
+    /// There is no recording.
+    #[error("there is no recording in {}: no state/buffer.db. Give the directory with --dir, or begin one with `overnight record`", .0.display())]
+    Missing(PathBuf),
+    /// SQLite did not take a setting that the promise rests on.
+    #[error("{}: SQLite did not take {setting}, it says {found}; without it nothing is promised, so nothing is recorded", path.display())]
+    Setting {
+        /// The database.
+        path: PathBuf,
+        /// The setting.
+        setting: &'static str,
+        /// What it reads back as.
+        found: String,
+    },
+}
+
+impl BufferError {
+    /// What to do about it.
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Locked { .. } | Self::Foreign(_) | Self::Newer { .. } | Self::Missing(_) | Self::Setting { .. } => Advice::Fix,
+            Self::Disk(_) => Advice::Fix,
+            Self::Block { .. } => Advice::Inspect,
+            Self::Sqlite { .. } | Self::Encode(_) => Advice::Stop,
+        }
+    }
+}
+
+/// Results of the buffer.
+pub type Result<T> = std::result::Result<T, BufferError>;
+
+/// The one writing connection, with the writer's lock.
+#[derive(Debug)]
+pub struct Buffer {
+    db: Connection,
+    path: PathBuf,
+    id: String,
+    compression: block::Compression,
+    _lock: lock::Lock,
+}
+
+impl Buffer {
+    /// Opens the buffer for writing, makes it when there is none, takes the writer's lock.
+    ///
+    /// # Errors
+    /// When another process writes, when the file is foreign or newer, when the disk refuses.
+    pub fn open(layout: &Layout) -> Result<Self> {
+        disk::create_dir(layout.root())?;
+        disk::create_dir(&layout.state())?;
+        disk::create_dir(&layout.staging())?;
+        disk::create_dir(&layout.data())?;
+        let lock = lock::Lock::take(layout)?;
+        let path = layout.buffer();
+        let fresh = !path.exists();
+        let mut db = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let id = migrate::run(&mut db, &path)?;
+        if fresh {
+            disk::sync_dir(&layout.state())?;
+        }
+        Ok(Self { db, path, id, compression: block::Compression::new()?, _lock: lock })
+    }
+
+    /// The random id of this buffer, which the day files name that were rolled from it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Commits a batch: all of it or nothing. Gives the highest seq. When this returns, the events are kept.
+    ///
+    /// # Errors
+    /// When SQLite or the disk refuses; then nothing of the batch is kept.
+    pub fn keep(&mut self, batch: &Batch, now: Micros) -> Result<i64> {
+        let fail = |source| BufferError::Sqlite { path: self.path.clone(), source };
+        let mut blocks = Vec::with_capacity(batch.parts.len());
+        for (partition, rows) in &batch.parts {
+            blocks.push((partition, rows.num_rows(), block::times(rows), block::encode(rows, &self.compression)?));
+        }
+        let write = || -> rusqlite::Result<i64> {
+            let transaction = rusqlite::Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+            {
+                let mut insert = transaction.prepare_cached(
+                    "INSERT INTO block (event_type, day, events, time_first, time_last, kept_at, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                )?;
+                for (partition, events, (first, last), body) in &blocks {
+                    insert.execute(params![&*partition.event_type, partition.day.0, events, first, last, now, body])?;
+                }
+                let mut insert = transaction
+                    .prepare_cached("INSERT INTO fault (at, source, reason, length, raw) VALUES (?, ?, ?, ?, ?)")?;
+                for fault in &batch.faults {
+                    let length = i64::try_from(fault.length).unwrap_or(i64::MAX);
+                    insert.execute(params![fault.at, fault.source.name(), fault.reason, length, fault.raw])?;
+                }
+            }
+            let seq = transaction.last_insert_rowid();
+            transaction.commit()?;
+            Ok(seq)
+        };
+        write().map_err(fail)
+    }
+
+    /// Deletes the blocks of a partition up to a seq: a day file holds them now.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn forget(&mut self, partition: &Partition, seq: i64) -> Result<usize> {
+        self.db
+            .prepare_cached("DELETE FROM block WHERE event_type = ? AND day = ? AND seq <= ?")
+            .and_then(|mut delete| delete.execute(params![&*partition.event_type, partition.day.0, seq]))
+            .map_err(|source| self.error(source))
+    }
+
+    /// Moves the sequence above a seq that a day file of this buffer names: a restored copy must not use it again.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn advance(&mut self, seq: i64) -> Result<()> {
+        let advance = || -> rusqlite::Result<()> {
+            let changed = self.db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'block'", [seq])?;
+            if changed == 0 {
+                self.db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('block', ?)", [seq])?;
+            }
+            Ok(())
+        };
+        advance().map_err(|source| self.error(source))
+    }
+
+    /// Gives freed space back and cuts the log, a bounded piece at a time.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn tidy(&mut self) -> Result<()> {
+        let tidy = || -> rusqlite::Result<()> {
+            let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+            let mut rows = vacuum.query([])?;
+            while rows.next()?.is_some() {}
+            drop(rows);
+            // A reader may hold the log; then it is cut the next time.
+            self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        };
+        tidy().map_err(|source| self.error(source))
+    }
+
+    /// Notes that a session has opened; gives its number.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn session_opened(&mut self, source: &str, project: &str, now: Micros) -> Result<i64> {
+        self.db
+            .execute(
+                "INSERT INTO session (source, project, opened_at, spoke_at) VALUES (?, ?, ?, ?)",
+                params![source, project, now, now],
+            )
+            .map_err(|source| self.error(source))?;
+        Ok(self.db.last_insert_rowid())
+    }
+
+    /// Notes a session's last sign of life.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn session_spoke(&mut self, session: i64, at: Micros) -> Result<()> {
+        self.execute("UPDATE session SET spoke_at = ? WHERE id = ?", params![at, session])
+    }
+
+    /// Notes why and when a session ended.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn session_closed(&mut self, session: i64, cause: &str, now: Micros) -> Result<()> {
+        self.execute("UPDATE session SET closed_at = ?, cause = ? WHERE id = ?", params![now, cause, session])
+    }
+
+    /// Notes the end of sessions that a crash left open, at their last sign of life.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn close_left_open(&mut self) -> Result<()> {
+        self.execute("UPDATE session SET closed_at = spoke_at, cause = 'the recorder stopped without a word' WHERE closed_at IS NULL", [])
+    }
+
+    fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<()> {
+        self.db.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map(drop).map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: rusqlite::Error) -> BufferError {
+        BufferError::Sqlite { path: self.path.clone(), source }
+    }
+}
+
+/// A connection with the settings that every one has.
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let fail = |source| BufferError::Sqlite { path: path.to_owned(), source };
+    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(fail)?;
+    db.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB).map_err(fail)?;
+    Ok(db)
+}

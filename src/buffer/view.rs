@@ -1,0 +1,187 @@
+//! Reading the buffer beside its writer: a read-only connection, short transactions.
+
+use std::path::PathBuf;
+
+use arrow::array::RecordBatch;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use crate::event::Partition;
+use crate::layout::Layout;
+use crate::time::{Day, Micros};
+
+use super::{BufferError, Result, block, connect, lock, migrate};
+
+/// What the buffer holds of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The partition.
+    pub partition: Partition,
+    /// Events kept; one that came twice counts twice until the roll.
+    pub events: u64,
+    /// When the oldest of them was kept.
+    pub kept_first: Micros,
+    /// Event time of the first.
+    pub time_first: Micros,
+    /// Event time of the last.
+    pub time_last: Micros,
+    /// Highest seq.
+    pub seq_last: i64,
+}
+
+/// A connection to a source, as noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The project.
+    pub project: String,
+    /// When it opened.
+    pub opened_at: Micros,
+    /// Its last sign of life.
+    pub spoke_at: Micros,
+    /// When it closed; none while it lives.
+    pub closed_at: Option<Micros>,
+    /// Why it closed.
+    pub cause: Option<String>,
+}
+
+/// A read-only connection.
+#[derive(Debug)]
+pub struct View {
+    db: Connection,
+    path: PathBuf,
+    id: String,
+    layout: Layout,
+}
+
+impl View {
+    /// Opens the buffer of a recording for reading.
+    ///
+    /// # Errors
+    /// When there is none, or it is foreign or newer.
+    pub fn open(layout: &Layout) -> Result<Self> {
+        let path = layout.buffer();
+        if !path.exists() {
+            return Err(BufferError::Missing(layout.root().to_owned()));
+        }
+        let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        if migrate::check(&db, &path)? == 0 {
+            return Err(BufferError::Missing(layout.root().to_owned()));
+        }
+        let id = migrate::id(&db).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
+        Ok(Self { db, path, id, layout: layout.clone() })
+    }
+
+    /// The buffer's random id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// True while some process holds the writer's lock.
+    pub fn has_writer(&self) -> bool {
+        lock::Lock::is_held(&self.layout)
+    }
+
+    /// Everything that no day file is known to hold, by partition.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn pending(&self) -> Result<Vec<Pending>> {
+        let sql = "SELECT event_type, day, sum(events), min(kept_at), min(time_first), max(time_last), max(seq)
+                   FROM block GROUP BY event_type, day ORDER BY event_type, day";
+        let read = |row: &Row<'_>| {
+            Ok(Pending {
+                partition: Partition { event_type: row.get::<_, String>(0)?.into(), day: Day(row.get(1)?) },
+                events: row.get(2)?,
+                kept_first: row.get(3)?,
+                time_first: row.get(4)?,
+                time_last: row.get(5)?,
+                seq_last: row.get(6)?,
+            })
+        };
+        self.rows(sql, [], read)
+    }
+
+    /// Events of a partition above a seq.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn count_above(&self, partition: &Partition, seq: i64) -> Result<u64> {
+        let sql = "SELECT coalesce(sum(events), 0) FROM block WHERE event_type = ? AND day = ? AND seq > ?";
+        self.one(sql, params![&*partition.event_type, partition.day.0, seq])
+    }
+
+    /// The blocks of a partition above a seq, in the order of keeping, until they hold `most` events (always at least one
+    /// block): each block's seq and rows. One read transaction.
+    ///
+    /// # Errors
+    /// When SQLite refuses or a block does not read.
+    pub fn blocks(&self, partition: &Partition, above: i64, most: usize) -> Result<Vec<(i64, RecordBatch)>> {
+        let fail = |source| BufferError::Sqlite { path: self.path.clone(), source };
+        let sql = "SELECT seq, body FROM block WHERE event_type = ? AND day = ? AND seq > ? ORDER BY seq";
+        let mut statement = self.db.prepare_cached(sql).map_err(fail)?;
+        let mut rows = statement.query(params![&*partition.event_type, partition.day.0, above]).map_err(fail)?;
+        let (mut blocks, mut events) = (Vec::new(), 0);
+        while let Some(row) = rows.next().map_err(fail)? {
+            let seq: i64 = row.get(0).map_err(fail)?;
+            let body = row.get_ref(1).and_then(|body| body.as_blob().map_err(Into::into)).map_err(fail)?;
+            let damaged = |error: arrow::error::ArrowError| BufferError::Block { path: self.path.clone(), seq, what: error.to_string() };
+            let batch = block::decode(body).map_err(damaged)?;
+            events += batch.num_rows();
+            blocks.push((seq, batch));
+            if events >= most {
+                break;
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// How many faults there are.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn faults(&self) -> Result<u64> {
+        self.one("SELECT count(*) FROM fault", [])
+    }
+
+    /// The newest faults by reason: reason, how often, when last, the beginning of one.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn fault_reasons(&self, most: usize) -> Result<Vec<(String, u64, Micros, Vec<u8>)>> {
+        let sql = "SELECT reason, count(*), max(at), substr(raw, 1, 200) FROM fault GROUP BY reason ORDER BY max(at) DESC LIMIT ?";
+        self.rows(sql, [most], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+    }
+
+    /// The session that spoke last.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn last_session(&self) -> Result<Option<Session>> {
+        let sql = "SELECT project, opened_at, spoke_at, closed_at, cause FROM session ORDER BY closed_at IS NULL DESC, spoke_at DESC LIMIT 1";
+        let read = |row: &Row<'_>| {
+            Ok(Session {
+                project: row.get(0)?,
+                opened_at: row.get(1)?,
+                spoke_at: row.get(2)?,
+                closed_at: row.get(3)?,
+                cause: row.get(4)?,
+            })
+        };
+        self.db.query_row(sql, [], read).optional().map_err(|source| self.error(source))
+    }
+
+    fn one(&self, sql: &str, values: impl rusqlite::Params) -> Result<u64> {
+        self.db
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row(values, |row| row.get(0)))
+            .map_err(|source| self.error(source))
+    }
+
+    fn rows<T>(&self, sql: &str, values: impl rusqlite::Params, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
+        let all = || -> rusqlite::Result<Vec<T>> { self.db.prepare_cached(sql)?.query_map(values, read)?.collect() };
+        all().map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: rusqlite::Error) -> BufferError {
+        BufferError::Sqlite { path: self.path.clone(), source }
+    }
+}

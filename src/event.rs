@@ -1,0 +1,203 @@
+//! The words of a recording: event, source, partition, fault, batch; and where an event stands in a line of a stream.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::json::{Cursor, JsonError, Next};
+use crate::time::{Day, Micros};
+
+/// The way that an event came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A live stream.
+    Stream,
+    /// The cloud's event history.
+    History,
+    /// A Data Connector.
+    Push,
+    /// A file or standard input.
+    Import,
+}
+
+impl Source {
+    /// The word in the `source` column.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::History => "history",
+            Self::Push => "push",
+            Self::Import => "import",
+        }
+    }
+}
+
+/// One event type on one UTC day of event time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition {
+    /// The event type.
+    pub event_type: Arc<str>,
+    /// The day.
+    pub day: Day,
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.event_type, self.day)
+    }
+}
+
+/// Something that came instead of an event. Kept raw, counted, never dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// When it came.
+    pub at: Micros,
+    /// The way it came by.
+    pub source: Source,
+    /// Why it is no event.
+    pub reason: String,
+    /// How many bytes it had.
+    pub length: u64,
+    /// Its bytes; of a line that was too long, its beginning.
+    pub raw: Vec<u8>,
+}
+
+/// Events on their way into the buffer: rows by partition, in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Rows by partition, with the partition's schema version.
+    pub parts: Vec<(Partition, RecordBatch)>,
+    /// What was no event.
+    pub faults: Vec<Fault>,
+}
+
+impl Batch {
+    /// Number of events.
+    pub fn events(&self) -> usize {
+        self.parts.iter().map(|(_, rows)| rows.num_rows()).sum()
+    }
+
+    /// True when there is nothing to keep.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.faults.is_empty()
+    }
+}
+
+/// What a line of a stream says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// An event: its text begins here; in the usual envelope the given number of closing bytes follows it.
+    Event(&'a str, usize),
+    /// The cloud ends the stream with an error.
+    Error(CloudError),
+}
+
+/// An error of the cloud, as a line of a stream or the body of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudError {
+    /// An HTTP or gRPC code, 0 when there is none.
+    pub code: i64,
+    /// The cloud's words.
+    pub message: String,
+}
+
+impl<'a> Line<'a> {
+    /// Finds the event in a line: `{"result":{"event":…}}`, `{"event":…}` as pushed, or the bare event.
+    ///
+    /// # Errors
+    /// When the line is no JSON.
+    pub fn open(line: &'a str) -> Result<Self, JsonError> {
+        // The envelope as the cloud writes it; the reader of the event checks what lies between, the caller the two braces.
+        if let Some(event) = line.strip_prefix("{\"result\":{\"event\":") {
+            if event.ends_with("}}") {
+                return Ok(Self::Event(event, 2));
+            }
+        }
+        let mut cursor = Cursor::new(line);
+        if cursor.peek()? != Next::Object {
+            cursor.skip()?;
+            cursor.end()?;
+            return Ok(Self::Event(line, 0));
+        }
+        let (mut result, mut event, mut error, mut id) = (None, None, None, false);
+        let mut more = cursor.object()?;
+        while more {
+            let key = cursor.key()?.span.of(line);
+            let value = cursor.skip()?.of(line);
+            match key {
+                "result" => result = Some(value),
+                "event" => event = Some(value),
+                "error" => error = Some(value),
+                "eventId" => id = true,
+                _ => {}
+            }
+            more = cursor.object_next()?;
+        }
+        cursor.end()?;
+        match (result, event, error) {
+            _ if id => Ok(Self::Event(line.trim(), 0)),
+            (Some(result), _, _) => Self::open(result),
+            (_, Some(event), _) => Ok(Self::Event(event, 0)),
+            (_, _, Some(_)) => Ok(Self::Error(CloudError::read(line))),
+            _ => Ok(Self::Event(line.trim(), 0)),
+        }
+    }
+}
+
+impl CloudError {
+    /// Reads any known shape of the cloud's errors: wrapped, flat, the one of 2020; other text stands as it is, shortened.
+    pub fn read(body: &str) -> Self {
+        let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        let inner = value.get("error").filter(|error| error.is_object()).unwrap_or(&value);
+        let code = ["code", "httpCode", "grpcCode"].iter().find_map(|key| inner.get(key)?.as_i64()).unwrap_or(0);
+        let text = ["message", "error_description", "error"].iter().find_map(|key| inner.get(key)?.as_str());
+        let message = text.map_or_else(|| printable(body, 200), |text| printable(text, 500));
+        Self { code, message }
+    }
+}
+
+impl fmt::Display for CloudError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code, self.message.is_empty()) {
+            (0, true) => out.write_str("no reason given"),
+            (0, false) => out.write_str(&self.message),
+            (code, true) => write!(out, "code {code}"),
+            (code, false) => write!(out, "{} (code {code})", self.message),
+        }
+    }
+}
+
+/// Foreign text made fit for a terminal and a log: one line, no control characters, at most so many characters.
+pub fn printable(text: &str, most: usize) -> String {
+    let mut out: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect();
+    if text.trim().chars().count() > most {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_event_is_found_in_every_envelope() {
+        let event = r#"{"eventId":"a"}"#;
+        assert_eq!(Line::open(r#"{"result":{"event":{"eventId":"a"}}}"#), Ok(Line::Event(r#"{"eventId":"a"}}}"#, 2)));
+        for line in [r#"{ "result": {"event": {"eventId":"a"}}}"#, r#"{"event":{"eventId":"a"},"labels":{}}"#, event] {
+            assert_eq!(Line::open(line), Ok(Line::Event(event, 0)), "{line}");
+        }
+        assert!(Line::open(r#"{"result":"#).is_err());
+    }
+
+    #[test]
+    fn every_known_shape_of_an_error_is_read() {
+        let read = |body: &str| CloudError::read(body).to_string();
+        assert_eq!(read(r#"{"error":{"code":4,"message":"timed out","details":[]}}"#), "timed out (code 4)");
+        assert_eq!(read(r#"{"error":{"grpcCode":1,"httpCode":408,"message":"closing stream"}}"#), "closing stream (code 408)");
+        assert_eq!(read(r#"{"error":"no such project","code":404,"help":"u"}"#), "no such project (code 404)");
+        assert_eq!(read("<html>\u{1b}[31mBad Gateway</html>"), "<html> [31mBad Gateway</html>");
+        assert!(matches!(Line::open(r#"{"error":{"code":4}}"#), Ok(Line::Error(CloudError { code: 4, .. }))));
+    }
+}

@@ -1,0 +1,125 @@
+//! Where everything stands in a recording. Every path has its one constructor here.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::event::Partition;
+use crate::time::Day;
+
+/// The directory that holds a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The recording in a directory, which need not exist yet.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Finished day files, nothing else below.
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// Everything that is not data.
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    /// The SQLite database of kept events.
+    pub fn buffer(&self) -> PathBuf {
+        self.state().join("buffer.db")
+    }
+
+    /// Files being written.
+    pub fn staging(&self) -> PathBuf {
+        self.state().join("staging")
+    }
+
+    /// Held by the one writer.
+    pub fn lock(&self) -> PathBuf {
+        self.state().join("lock")
+    }
+
+    /// Schema files that this recording was made with, beside the built-in ones.
+    pub fn schemas(&self) -> PathBuf {
+        self.state().join("schemas")
+    }
+
+    /// Settings of this recording.
+    pub fn settings(&self) -> PathBuf {
+        self.root.join("overnight.toml")
+    }
+
+    /// The folder of an event type's day files.
+    pub fn folder(&self, event_type: &str) -> PathBuf {
+        self.data().join(folder_name(event_type))
+    }
+
+    /// The day file of a partition.
+    pub fn day_file(&self, partition: &Partition) -> PathBuf {
+        self.folder(&partition.event_type).join(format!("{}.parquet", partition.day))
+    }
+
+    /// The file that a partition's next day file is written to.
+    pub fn staged(&self, partition: &Partition) -> PathBuf {
+        self.staging().join(format!("{}.{}.parquet", folder_name(&partition.event_type), partition.day))
+    }
+}
+
+/// The day in a day file's name.
+pub fn day_of(path: &Path) -> Option<Day> {
+    Day::parse(path.file_name()?.to_str()?.strip_suffix(".parquet")?)
+}
+
+/// An event type as a file name. An event type is never a path: letters, digits, `-` and `_` stand for themselves, every
+/// other byte is percent-encoded; a long name is cut and ends in its hash. The footer of a day file has the true name.
+fn folder_name(event_type: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut name = String::new();
+    for byte in event_type.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    if name.len() > LONGEST {
+        let hash = Sha256::digest(event_type.as_bytes());
+        name.truncate(LONGEST - 17);
+        name.push('~');
+        hash.iter().take(8).for_each(|byte| name.push_str(&format!("{byte:02x}")));
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_type_is_never_a_path() {
+        assert_eq!(folder_name("networkStatus"), "networkStatus");
+        assert_eq!(folder_name("../../x"), "%2E%2E%2F%2E%2E%2Fx");
+        assert_eq!(folder_name("a\0é"), "a%00%C3%A9");
+        let (long, longer) = (folder_name(&"x/".repeat(5000)), folder_name(&"x/".repeat(5001)));
+        assert!(long.len() <= 120 && long != longer);
+    }
+
+    #[test]
+    fn a_day_file_names_its_day() {
+        let partition = Partition { event_type: "touch".into(), day: Day(20_000) };
+        let path = Layout::new(Path::new("rec")).day_file(&partition);
+        assert_eq!(path, Path::new("rec/data/touch/2024-10-04.parquet"));
+        assert_eq!(day_of(&path), Some(Day(20_000)));
+        assert_eq!(day_of(Path::new("x/notes.parquet")), None);
+    }
+}

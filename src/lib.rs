@@ -1,0 +1,23 @@
+//! overnight
+pub mod archive;
+pub mod backoff;
+pub mod buffer;
+pub mod collect;
+pub mod disk;
+pub mod error;
+pub mod event;
+pub mod export;
+pub mod import;
+pub mod ingest;
+pub mod json;
+pub mod keep;
+pub mod layout;
+pub mod meter;
+pub mod record;
+pub mod roll;
+pub mod schema;
+pub mod settings;
+pub mod sources;
+pub mod status;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,289 @@
+//! Record: the threads and channels of one recorder, and its clean end.
+//!
+//! The main thread runs the network (one task a project), thread "keep" owns the one writing connection, thread "roll"
+//! makes day files. Each is a shell of a few lines around a `step` or a call that tests make directly.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::buffer::{Buffer, BufferError};
+use crate::error::Advice;
+use crate::ingest::{self, IngestError, Outlet, Plan};
+use crate::keep::{Keeper, Order};
+use crate::layout::Layout;
+use crate::meter::Meter;
+use crate::roll::{self, Policy, RollError, Roller, Work};
+use crate::schema::Registry;
+use crate::sources::cloud::{Cloud, CloudFailure};
+use crate::time;
+
+/// Batches between the network and the keeper: a second's worth at full speed, and at most some 50 MB of columns.
+const QUEUE_BATCHES: usize = 16;
+/// How often thread "roll" looks whether a partition has grown too large to wait for the timer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a recorder did not record, or stopped recording.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The buffer cannot be used.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
+    /// A day file cannot be read or written.
+    #[error(transparent)]
+    Roll(#[from] RollError),
+    /// A stream ended for good.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// The cloud's address is wrong.
+    #[error(transparent)]
+    Cloud(#[from] CloudFailure),
+    /// The system refuses a thread or a timer.
+    #[error("the system refuses to {0}: {1}")]
+    System(&'static str, std::io::Error),
+    /// A thread died.
+    #[error("thread {0} died; what was kept before is safe")]
+    Died(&'static str),
+    /// An input cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Arrow refused to build a batch.
+    #[error(transparent)]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl RecordError {
+    /// What to do about it.
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Buffer(error) => error.advice(),
+            Self::Roll(_) => Advice::Inspect,
+            Self::Ingest(IngestError::GaveUp { .. }) | Self::Died(_) => Advice::Retry,
+            _ => Advice::Fix,
+        }
+    }
+}
+
+/// When a recorder rolls.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// How often to look for something to roll or seal.
+    pub roll_every: Duration,
+    /// What is due then.
+    pub policy: Policy,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { roll_every: Duration::from_secs(15 * 60), policy: Policy::default() }
+    }
+}
+
+/// A recording that is open for writing: both threads run.
+#[derive(Debug)]
+pub struct Recorder {
+    layout: Layout,
+    registry: Arc<Registry>,
+    meter: Arc<Meter>,
+    keep: mpsc::Sender<Order>,
+    keeper: JoinHandle<Result<(), BufferError>>,
+    roll: Sender<()>,
+    roller: JoinHandle<Result<(), RollError>>,
+    failed: watch::Receiver<bool>,
+}
+
+impl Recorder {
+    /// Opens a recording, makes it whole, starts its threads.
+    ///
+    /// # Errors
+    /// When the buffer or a day file does not open.
+    pub fn open(layout: &Layout, registry: Arc<Registry>, meter: Arc<Meter>, timing: Timing) -> Result<Self, RecordError> {
+        let mut buffer = Buffer::open(layout)?;
+        buffer.close_left_open()?;
+        let recovered = roll::recover(&mut buffer, layout)?;
+        if recovered.blocks + recovered.staged > 0 {
+            let text = format!(
+                "recovered: {} unfinished files swept, {} blocks that day files held already removed",
+                recovered.staged, recovered.blocks
+            );
+            meter.note(time::now(), text);
+        }
+        let roller = Roller::new(layout, Arc::clone(&registry), recovered.unsealed)?;
+        let (keep, orders) = mpsc::channel(QUEUE_BATCHES);
+        let (failing, failed) = watch::channel(false);
+        let keeper = {
+            let meter = Arc::clone(&meter);
+            spawn("keep", move || {
+                let result = keep_loop(Keeper::new(buffer), orders, &meter);
+                if result.is_err() {
+                    failing.send_replace(true);
+                }
+                result
+            })?
+        };
+        let (roll, stop) = channel();
+        let roller = {
+            let (keep, meter) = (keep.clone(), Arc::clone(&meter));
+            spawn("roll", move || roll_loop(roller, &keep, &meter, &timing, &stop))?
+        };
+        Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, failed })
+    }
+
+    /// The recording.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Where a source sends what it has.
+    pub fn outlet(&self) -> Outlet {
+        Outlet { keep: self.keep.clone(), meter: Arc::clone(&self.meter), registry: Arc::clone(&self.registry) }
+    }
+
+    /// Becomes true when nothing can be kept any more.
+    pub fn failed(&self) -> watch::Receiver<bool> {
+        self.failed.clone()
+    }
+
+    /// Keeps what is queued, rolls everything, closes.
+    ///
+    /// # Errors
+    /// When something could not be kept, or not be rolled; what was kept is safe in either case.
+    pub fn close(self) -> Result<(), RecordError> {
+        let Self { keep, keeper, roll, roller, failed, .. } = self;
+        // The roll must see what is still queued: an order that fills no queue place behind the others tells when it is in.
+        let (done, wait) = channel();
+        if !*failed.borrow() {
+            drop(keep.blocking_send(Order::Reach(done)));
+            drop(wait.recv());
+        }
+        drop(keep);
+        drop(roll);
+        let rolled = roller.join().map_err(|_| RecordError::Died("roll"))?;
+        let kept = keeper.join().map_err(|_| RecordError::Died("keep"))?;
+        kept?;
+        Ok(rolled?)
+    }
+}
+
+/// Records streams until `stop` resolves, or every stream has ended for good.
+///
+/// # Errors
+/// When the recording cannot be used, or a stream ended for good against the user's wish. What was kept is rolled first.
+pub async fn streams(recorder: &Recorder, plans: Vec<(Plan, Cloud)>, stop: impl Future<Output = ()>) -> Result<(), RecordError> {
+    let (stopping, stopped) = watch::channel(false);
+    let mut failed = recorder.failed();
+    let runs = plans.into_iter().map(|(plan, cloud)| ingest::run(plan, cloud, recorder.outlet(), stopped.clone()));
+    let mut runs = std::pin::pin!(futures_util::future::join_all(runs));
+    let mut stop = std::pin::pin!(stop);
+    let results = tokio::select! {
+        results = &mut runs => results,
+        () = &mut stop => {
+            stopping.send_replace(true);
+            runs.await
+        }
+        _ = failed.wait_for(|failed| *failed) => {
+            // Nothing can be kept any more: leave; closing the recorder tells why.
+            return Ok(());
+        }
+    };
+    // With several projects, one that fails must not end the others; its error comes out in the end.
+    results.into_iter().collect::<Result<Vec<()>, _>>()?;
+    Ok(())
+}
+
+fn spawn<T: Send + 'static>(name: &'static str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RecordError> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| RecordError::System("start a thread", error))
+}
+
+fn keep_loop(mut keeper: Keeper, mut orders: mpsc::Receiver<Order>, meter: &Meter) -> Result<(), BufferError> {
+    while let Some(order) = orders.blocking_recv() {
+        let kept = keeper.step(order, time::now())?;
+        Meter::add(&meter.kept, kept.events as u64);
+        Meter::add(&meter.faults, kept.faults as u64);
+        meter.buffered.fetch_add(i64::try_from(kept.events).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn roll_loop(
+    mut roller: Roller, keep: &mpsc::Sender<Order>, meter: &Meter, timing: &Timing, stop: &Receiver<()>,
+) -> Result<(), RollError> {
+    let mut last = time::instant();
+    loop {
+        let stopping = match stop.recv_timeout(LOOK_EVERY.min(timing.roll_every)) {
+            Err(RecvTimeoutError::Timeout) => false,
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
+        };
+        let crowded = meter.buffered.load(Ordering::Relaxed) > i64::try_from(timing.policy.rows_max).unwrap_or(i64::MAX);
+        if stopping || crowded || last.elapsed() >= timing.roll_every {
+            let result = roll_once(&mut roller, keep, meter, timing, stopping, crowded && last.elapsed() < timing.roll_every);
+            last = time::instant();
+            if let Err(error) = result {
+                Meter::add(&meter.roll_errors, 1);
+                meter.note(time::now(), format!("roll: {error}"));
+                if stopping {
+                    return Err(error);
+                }
+            }
+        }
+        if stopping {
+            return Ok(());
+        }
+    }
+}
+
+/// Rolls and seals what is due. A partition that fails does not keep the others from being rolled.
+fn roll_once(
+    roller: &mut Roller, keep: &mpsc::Sender<Order>, meter: &Meter, timing: &Timing, all: bool, only_large: bool,
+) -> Result<(), RollError> {
+    let now = time::now();
+    let policy = if only_large {
+        // Between two ticks only what has grown too large is rolled.
+        Policy { age_max: i64::MAX, share: 0, ..timing.policy.clone() }
+    } else {
+        timing.policy.clone()
+    };
+    let mut failure = None;
+    let mut worked = false;
+    for work in roller.due(&policy, now, all)? {
+        worked = true;
+        let result = match &work {
+            Work::Roll(partition) => roll_partition(roller, keep, meter, partition, &timing.policy),
+            Work::Seal(partition) => roller.seal(partition).map(drop),
+        };
+        if let Err(error) = result {
+            failure = Some(error);
+        }
+    }
+    if worked {
+        meter.last_roll.store(time::now(), Ordering::Relaxed);
+        drop(keep.blocking_send(Order::Tidy));
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+fn roll_partition(
+    roller: &mut Roller, keep: &mpsc::Sender<Order>, meter: &Meter, partition: &crate::event::Partition, policy: &Policy,
+) -> Result<(), RollError> {
+    while let Some(rolled) = roller.roll(partition, policy, time::now())? {
+        Meter::add(&meter.rolled, rolled.events);
+        Meter::add(&meter.doubles, rolled.doubles);
+        let gone = i64::try_from(rolled.events + rolled.doubles).unwrap_or(i64::MAX);
+        meter.buffered.fetch_sub(gone, Ordering::Relaxed);
+        drop(keep.blocking_send(Order::Forget(rolled.partition, rolled.seq)));
+        if !rolled.more {
+            break;
+        }
+    }
+    Ok(())
+}

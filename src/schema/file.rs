@@ -1,0 +1,222 @@
+//! Reads schema files: TOML, checked as a folder, with errors that say where and what to write instead.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::columns::{FIXED_HEAD, FIXED_TAIL, arrow_schema};
+use super::shape::{Envelope, Shape};
+use super::{Column, Kind, Schema};
+
+/// What is wrong with a schema file.
+#[derive(Debug, thiserror::Error)]
+#[error("schema file {}: {what}", path.display())]
+pub struct SchemaError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong, and what to do.
+    pub what: String,
+}
+
+type Result<T> = std::result::Result<T, String>;
+
+const EVENT_KEYS: [&str; 8] = ["name", "version", "description", "id", "type", "device", "time", "implied"];
+const COLUMN_KEYS: [&str; 6] = ["name", "pointer", "type", "unit", "description", "item"];
+const KINDS: [Kind; 7] =
+    [Kind::String, Kind::Bool, Kind::Int64, Kind::Float64, Kind::Timestamp, Kind::Json, Kind::List];
+
+/// Reads one schema.
+pub(super) fn read(text: &str, path: &Path) -> std::result::Result<Schema, SchemaError> {
+    schema(text).map_err(|what| SchemaError { path: path.to_owned(), what })
+}
+
+/// Reads every `*.toml` of a folder, sorted by event type.
+pub(super) fn read_folder(folder: &Path) -> std::result::Result<Vec<Schema>, SchemaError> {
+    let fail = |path: &Path, error: std::io::Error| SchemaError { path: path.to_owned(), what: error.to_string() };
+    let entries = fs::read_dir(folder).map_err(|error| fail(folder, error))?;
+    let mut schemas: Vec<Schema> = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| fail(folder, error))?.path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).map_err(|error| fail(&path, error))?;
+        let schema = read(&text, &path)?;
+        if schemas.iter().any(|other| other.name == schema.name) {
+            let what = format!("a second file for event type {:?}; keep one", schema.name);
+            return Err(SchemaError { path, what });
+        }
+        schemas.push(schema);
+    }
+    schemas.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(schemas)
+}
+
+fn schema(text: &str) -> Result<Schema> {
+    let table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    known_keys(&table, &["format_version", "event", "column"], "the file")?;
+    match table.get("format_version").and_then(Value::as_integer) {
+        Some(1) => {}
+        Some(other) => return Err(format!("format_version is {other}, this program reads 1; update the program")),
+        None => return Err("format_version = 1 is missing at the top".to_owned()),
+    }
+    let event = table.get("event").and_then(Value::as_table).ok_or("the [event] table is missing")?;
+    known_keys(event, &EVENT_KEYS, "[event]")?;
+    let name = string(event, "name", "[event]")?;
+    let version = event.get("version").and_then(Value::as_integer).and_then(|version| u32::try_from(version).ok());
+    let version = version.filter(|version| *version > 0).ok_or("[event]: version must be a number from 1")?;
+    let columns = columns(table.get("column"), &format!("event type {name:?}"), false)?;
+    let mut names: HashSet<&str> = FIXED_HEAD.into_iter().chain(FIXED_TAIL).collect();
+    for column in &columns {
+        if !names.insert(&column.name) {
+            return Err(format!("column {:?} stands twice, or is a name that every day file has already", column.name));
+        }
+    }
+    let standard = Envelope::default();
+    let part = |key: &str, usual: &str| -> Result<String> {
+        if event.contains_key(key) { pointer(event, key, "[event]") } else { Ok(usual.to_owned()) }
+    };
+    let envelope = Envelope {
+        id: pointer(event, "id", "[event]")?,
+        time: pointer(event, "time", "[event]")?,
+        event_type: part("type", &standard.event_type)?,
+        device: part("device", &standard.device)?,
+        implied: implied(event)?,
+    };
+    Ok(Schema {
+        shape: Shape::new(&envelope, &columns)?,
+        arrow: arrow_schema(&columns),
+        description: string(event, "description", "[event]")?,
+        name,
+        version,
+        columns,
+    })
+}
+
+fn implied(event: &Table) -> Result<Vec<String>> {
+    let Some(value) = event.get("implied") else { return Ok(Vec::new()) };
+    let list = value.as_array().ok_or("[event]: implied must be a list of pointers")?;
+    list.iter()
+        .map(|entry| entry.as_str().ok_or("[event]: implied must be a list of pointers".to_owned()))
+        .map(|entry| entry.and_then(|entry| check_pointer(entry, "implied")))
+        .collect()
+}
+
+fn columns(value: Option<&Value>, of: &str, items: bool) -> Result<Vec<Column>> {
+    let Some(value) = value else { return Ok(Vec::new()) };
+    let tables = value.as_array().ok_or_else(|| format!("{of}: write columns as [[column]]"))?;
+    tables.iter().map(|table| column(table.as_table().ok_or("a column must be a table")?, of, items)).collect()
+}
+
+fn column(table: &Table, of: &str, is_item: bool) -> Result<Column> {
+    let name = string(table, "name", of)?;
+    let here = format!("column {name:?}");
+    known_keys(table, &COLUMN_KEYS, &here)?;
+    let written = string(table, "type", &here)?;
+    let kind = KINDS.into_iter().find(|kind| kind.name() == written).ok_or_else(|| {
+        let names: Vec<_> = KINDS.iter().map(|kind| kind.name()).collect();
+        format!("{here}: type {written:?} is none of {}{}", names.join(", "), nearest(&written, &names))
+    })?;
+    let items = columns(table.get("item"), &here, true)?;
+    let number = matches!(kind, Kind::Int64 | Kind::Float64);
+    let unit = table.get("unit").and_then(Value::as_str).map(str::to_owned);
+    let pointer = table.get("pointer").and_then(Value::as_str).unwrap_or("missing");
+    let pointer = if is_item && pointer.is_empty() { String::new() } else { check_pointer(pointer, &here)? };
+    if number && unit.as_deref().is_none_or(str::is_empty) {
+        return Err(format!("{here}: a number needs a UCUM unit; \"1\" says none on purpose"));
+    }
+    if !number && unit.is_some() {
+        return Err(format!("{here}: only numbers have a unit"));
+    }
+    if (kind == Kind::List) == items.is_empty() {
+        return Err(format!("{here}: a list needs [[column.item]], and only a list"));
+    }
+    if is_item && kind == Kind::List {
+        return Err(format!("{here}: a list inside a list is not supported; use json"));
+    }
+    if items.len() > 1 && items.iter().any(|item| item.pointer.is_empty()) {
+        return Err(format!("{here}: an item with an empty pointer stands alone"));
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = items.iter().find(|item| !names.insert(&item.name)) {
+        return Err(format!("{here}: item {:?} stands twice", twice.name));
+    }
+    Ok(Column { description: string(table, "description", &here)?, name, pointer, kind, unit, items })
+}
+
+fn string(table: &Table, key: &str, of: &str) -> Result<String> {
+    match table.get(key).and_then(Value::as_str).map(str::trim) {
+        Some("") | None => Err(format!("{of}: {key} is missing or empty")),
+        Some(text) => Ok(text.to_owned()),
+    }
+}
+
+fn pointer(table: &Table, key: &str, of: &str) -> Result<String> {
+    check_pointer(&string(table, key, of)?, &format!("{of}: {key}"))
+}
+
+fn check_pointer(text: &str, of: &str) -> Result<String> {
+    if text.len() > 1 && text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{of}: {text:?} is no JSON pointer; it begins with `/`, as in \"/data/temperature/value\""))
+    }
+}
+
+fn known_keys(table: &Table, known: &[&str], of: &str) -> Result<()> {
+    match table.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => Err(format!("{of}: unknown key {key:?}{}", nearest(key, known))),
+    }
+}
+
+fn nearest(word: &str, known: &[&str]) -> String {
+    let closest = known.iter().max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)));
+    closest.map(|closest| format!("; did you mean {closest:?}?")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        format_version = 1
+        [event]
+        name = "wind"
+        version = 1
+        description = "Wind."
+        id = "/eventId"
+        time = "/timestamp"
+        [[column]]
+        name = "speed"
+        pointer = "/data/wind/speed"
+        type = "float64"
+        unit = "m/s"
+        description = "Speed."
+    "#;
+
+    fn refused(from: &str, to: &str) -> String {
+        schema(GOOD).unwrap();
+        assert!(GOOD.contains(from), "{from}");
+        schema(&GOOD.replace(from, to)).unwrap_err()
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+        assert!(refused("pointer =", "pointr =").contains("did you mean \"pointer\""));
+        assert!(refused("version = 1\n        desc", "versoin = 1\n        desc").contains("did you mean \"version\""));
+    }
+
+    #[test]
+    fn what_a_schema_file_must_have_is_asked_for() {
+        assert!(refused("unit = \"m/s\"", "").contains("unit"));
+        assert!(refused("description = \"Speed.\"", "description = \"\"").contains("description"));
+        assert!(refused("\"float64\"", "\"float\"").contains("did you mean \"float64\""));
+        assert!(refused("/data/wind/speed", "data.wind").contains("JSON pointer"));
+        assert!(refused("name = \"speed\"", "name = \"raw\"").contains("stands twice"));
+        assert!(refused("format_version = 1", "format_version = 9").contains("update the program"));
+        assert!(refused("/data/wind/speed", "/eventId").contains("/eventId"));
+    }
+}

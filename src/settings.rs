@@ -1,0 +1,236 @@
+//! Settings and credentials: flags, environment, `overnight.toml` in the recording, defaults, in this order.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Something in the settings or the credentials is wrong, or missing.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file does not say what it should. The text never quotes a secret.
+    #[error("{}: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// There are no credentials.
+    #[error(
+        "no credentials: set DT_SERVICE_ACCOUNT_KEY_ID and DT_SERVICE_ACCOUNT_SECRET (and DT_SERVICE_ACCOUNT_EMAIL for OAuth2), or give a credentials file with --credentials or DT_CREDENTIALS_FILE"
+    )]
+    NoCredentials,
+    /// One of two that belong together is missing.
+    #[error("{0} is set, but not {1}; both belong together")]
+    Half(&'static str, &'static str),
+    /// Text that is no duration.
+    #[error("{0:?} is no duration; write it as 15s, 10m, 8h, 31d or 1h30m")]
+    Duration(String),
+}
+
+/// Something that must never be seen. Prints as `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a text under guard.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself; only for where it has to go.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("***")
+    }
+}
+
+/// A service account: with an e-mail it signs in by OAuth2, without one by Basic auth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Id of the key.
+    pub key_id: String,
+    /// The key's secret.
+    pub secret: Secret,
+    /// E-mail of the service account.
+    pub email: Option<String>,
+    /// Token endpoint named in a credentials file.
+    pub token_url: Option<String>,
+}
+
+impl Credentials {
+    /// Finds the credentials: a file given by flag, then `DT_CREDENTIALS_FILE`, then the single variables.
+    ///
+    /// # Errors
+    /// When there are none, or half of them, or the file does not read.
+    pub fn find(file: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        if let Some(path) = file.map(Path::to_owned).or_else(|| variable("DT_CREDENTIALS_FILE").map(PathBuf::from)) {
+            return Self::read(&path);
+        }
+        let (key, secret) = ("DT_SERVICE_ACCOUNT_KEY_ID", "DT_SERVICE_ACCOUNT_SECRET");
+        match (variable(key), variable(secret)) {
+            (Some(key_id), Some(secret)) => {
+                let email = variable("DT_SERVICE_ACCOUNT_EMAIL");
+                Ok(Self { key_id, secret: Secret::new(secret), email, token_url: None })
+            }
+            (Some(_), None) => Err(SettingsError::Half(key, secret)),
+            (None, Some(_)) => Err(SettingsError::Half(secret, key)),
+            (None, None) => Err(SettingsError::NoCredentials),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, SettingsError> {
+        #[derive(Deserialize)]
+        struct File {
+            #[serde(rename = "serviceAccount")]
+            account: Account,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Account {
+            key_id: String,
+            secret: String,
+            email: Option<String>,
+            token_endpoint: Option<String>,
+        }
+        let text = fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        let file: File = serde_json::from_str(&text).map_err(|error| SettingsError::File {
+            path: path.to_owned(),
+            what: format!(
+                "no credentials file at line {}; it looks like {{\"serviceAccount\": {{\"keyId\": …, \"secret\": …, \"email\": …}}}}",
+                error.line()
+            ),
+        })?;
+        let Account { key_id, secret, email, token_endpoint } = file.account;
+        let email = email.filter(|email| !email.is_empty());
+        Ok(Self { key_id, secret: Secret::new(secret), email, token_url: token_endpoint })
+    }
+}
+
+/// What `overnight.toml` in a recording may set. Everything is optional.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Projects to record.
+    pub project: Option<Vec<String>>,
+    /// Event types to record; none given: all.
+    pub event_type: Option<Vec<String>>,
+    /// The cloud's API.
+    pub api_url: Option<String>,
+    /// The cloud's token endpoint.
+    pub token_url: Option<String>,
+    /// How often to look for something to roll, as in `15m`.
+    pub roll_every: Option<String>,
+    /// How often the cloud should ping, as in `10s`.
+    pub ping_interval: Option<String>,
+}
+
+impl File {
+    /// Reads the settings of a recording; the defaults when there are none.
+    ///
+    /// # Errors
+    /// When the file does not read or has a key that nobody knows.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        match fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(SettingsError::Read { path: path.to_owned(), source }),
+            Ok(text) => toml::from_str(&text)
+                .map_err(|error| SettingsError::File { path: path.to_owned(), what: error.to_string().trim().to_owned() }),
+        }
+    }
+}
+
+/// Which events to ask the cloud for; empty lists ask for all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filters {
+    /// Event types.
+    pub event_types: Vec<String>,
+    /// Device ids.
+    pub devices: Vec<String>,
+    /// Device types.
+    pub device_types: Vec<String>,
+    /// Labels, as `key` or `key=value`.
+    pub labels: Vec<String>,
+    /// Product numbers.
+    pub product_numbers: Vec<String>,
+}
+
+/// Reads `15s`, `10m`, `8h`, `31d`, `500ms`, `1h30m`.
+///
+/// # Errors
+/// When the text is none of these.
+pub fn duration(text: &str) -> Result<Duration, SettingsError> {
+    let fail = || SettingsError::Duration(text.to_owned());
+    let mut rest = text.trim();
+    let mut sum = Duration::ZERO;
+    if rest.is_empty() {
+        return Err(fail());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(fail)?;
+        let number: f64 = rest[..digits].parse().map_err(|_| fail())?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(&rest[digits..], |end| &rest[digits..digits + end]);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            "w" => 604_800.0,
+            _ => return Err(fail()),
+        };
+        sum += Duration::try_from_secs_f64(number * seconds).map_err(|_| fail())?;
+        rest = &rest[digits + unit.len()..];
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let seconds = |text| duration(text).unwrap().as_secs_f64();
+        assert_eq!([seconds("15s"), seconds("10m"), seconds("1h30m"), seconds("31d"), seconds("500ms")], [15.0, 600.0, 5400.0, 2_678_400.0, 0.5]);
+        for text in ["", "15", "h", "5 parsecs", "-1s", "1.2.3s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_never_prints() {
+        let variables = |name: &str| match name {
+            "DT_SERVICE_ACCOUNT_KEY_ID" => Some("key".to_owned()),
+            "DT_SERVICE_ACCOUNT_SECRET" => Some("hunter2".to_owned()),
+            _ => None,
+        };
+        let credentials = Credentials::find(None, variables).unwrap();
+        assert!(!format!("{credentials:?}").contains("hunter2"));
+        assert_eq!(credentials.email, None);
+    }
+
+    #[test]
+    fn missing_credentials_say_what_to_set() {
+        assert!(Credentials::find(None, |_| None).unwrap_err().to_string().contains("DT_SERVICE_ACCOUNT_KEY_ID"));
+        let half = Credentials::find(None, |name| (name == "DT_SERVICE_ACCOUNT_KEY_ID").then(|| "k".to_owned()));
+        assert!(matches!(half, Err(SettingsError::Half(..))));
+    }
+}

@@ -1,0 +1,52 @@
+//! What tests compare with: every event published since start, and counts. Not part of the cloud's API.
+
+use super::call::json;
+use super::cloud::Cloud;
+use super::event::{At, Quoted};
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// Events in one piece of the answer: the state is locked only as long as copying them takes.
+const PIECE: usize = 2_000;
+
+/// `GET /simulator/truth`: bare events, one a line, in the order of publishing.
+pub(super) async fn truth(State(cloud): State<Arc<Cloud>>) -> Response {
+    let (next, end) = {
+        let state = cloud.state();
+        (state.ledger.forgotten(), state.ledger.published())
+    };
+    let pieces = futures_util::stream::unfold((cloud, next), move |(cloud, next)| async move {
+        let until = end.min(next + PIECE);
+        if next >= until {
+            return None;
+        }
+        let mut out = Vec::new();
+        for frame in cloud.state().ledger.truth(next).take(until - next) {
+            out.extend_from_slice(frame.event());
+            out.push(b'\n');
+        }
+        Some((Ok::<_, Infallible>(Bytes::from(out)), (cloud, until)))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pieces)).into_response()
+}
+
+/// `GET /simulator/stats`.
+pub(super) async fn stats(State(cloud): State<Arc<Cloud>>) -> Response {
+    let mut state = cloud.state();
+    let streams = state.subscribers();
+    let devices = state.devices().count();
+    let kinds: Vec<String> = state.ledger.counts().map(|(kind, n)| format!("{}:{n}", Quoted(kind))).collect();
+    json(format!(
+        r#"{{"published":{},"forgotten":{},"devices":{devices},"streams":{streams},"sessions":{},"dropped":{},"now":"{}","byType":{{{}}}}}"#,
+        state.ledger.published(),
+        state.ledger.forgotten(),
+        state.sessions,
+        state.dropped,
+        At(cloud.clock.now()),
+        kinds.join(","),
+    ))
+}

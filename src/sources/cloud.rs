@@ -1,0 +1,368 @@
+//! The cloud (Disruptive Technologies): sign in by Basic auth or OAuth2, open `devices:stream`.
+//!
+//! Redirects are off, so credentials never follow one to another host. Errors are printed without their URL. Every body
+//! is read with a cap. Source of the API's facts: its public documentation and its Python client 1.7.3.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use hmac::{Hmac, Mac};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, Url};
+use sha2::Sha256;
+
+use crate::event::CloudError;
+use crate::settings::{Credentials, Filters, Secret};
+use crate::time::{self, SECOND};
+use crate::wire::Frames;
+
+/// The cloud's API.
+pub const API_URL: &str = "https://api.disruptive-technologies.com/v2";
+/// The cloud's token endpoint.
+pub const TOKEN_URL: &str = "https://identity.disruptive-technologies.com/oauth2/token";
+
+/// Most bytes read of an answer that is no stream.
+const BODY_MAX: usize = 256 * 1024;
+/// Longest wait for a connection, and for a whole answer that is no stream.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A token is renewed so long before it dies.
+const MARGIN: Duration = Duration::from_secs(60);
+/// A signed request for a token says that it was issued so long ago: clocks differ.
+const SKEW: i64 = 5;
+
+/// Why the cloud gave no stream, or no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudFailure {
+    /// The network, or what stands between.
+    #[error("no connection: {0}")]
+    Network(String),
+    /// The cloud answered, but not with what was asked for.
+    #[error("{what}: HTTP {status}: {error}")]
+    Answer {
+        /// What was asked for.
+        what: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// The cloud's words.
+        error: CloudError,
+        /// How long the cloud wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// An address that is none.
+    #[error("{0:?} is no address of an API; it looks like {API_URL}")]
+    Address(String),
+}
+
+impl CloudFailure {
+    /// The HTTP status, if the cloud answered at all.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answer { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// How long the cloud wants to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Answer { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// The format asked of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    /// JSON lines.
+    Json,
+    /// Server-Sent Events.
+    Sse,
+}
+
+/// A connection to one cloud.
+#[derive(Debug)]
+pub struct Cloud {
+    client: Client,
+    api: Url,
+    token_url: Url,
+    credentials: Credentials,
+    token: Option<Token>,
+}
+
+#[derive(Debug)]
+struct Token {
+    value: Secret,
+    dies: Instant,
+}
+
+/// An open stream.
+#[derive(Debug)]
+pub struct Stream {
+    response: Response,
+    /// Cuts the bytes into frames.
+    pub frames: Frames,
+}
+
+impl Stream {
+    /// The next bytes; none at the end.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, CloudFailure> {
+        self.response.chunk().await.map_err(network)
+    }
+}
+
+impl Cloud {
+    /// Prepares a client. An API address without a path gets the usual `/v2`; without a token address, the cloud's own
+    /// endpoint is used for the cloud's own API, and `/oauth2/token` at any other host.
+    ///
+    /// # Errors
+    /// When an address is none.
+    pub fn new(api_url: &str, token_url: Option<&str>, credentials: Credentials) -> Result<Self, CloudFailure> {
+        // Fails only when a provider is installed already, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let api = address(api_url)?;
+        let token_url = match token_url.or(credentials.token_url.as_deref()) {
+            Some(url) => Url::parse(url).map_err(|_| CloudFailure::Address(url.to_owned()))?,
+            None if api_url.trim_end_matches('/') == API_URL => address(TOKEN_URL)?,
+            None => {
+                let mut url = api.clone();
+                url.set_path("/oauth2/token");
+                url
+            }
+        };
+        let mut builder = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(PATIENCE)
+            .tcp_keepalive(Duration::from_secs(30))
+            .http1_only()
+            .user_agent(concat!("overnight/", env!("CARGO_PKG_VERSION")));
+        if api.host_str().is_some_and(is_loopback) {
+            builder = builder.no_proxy();
+        }
+        Ok(Self { client: builder.build().map_err(network)?, api, token_url, credentials, token: None })
+    }
+
+    /// True when credentials would go over the network in the clear.
+    pub fn is_in_the_clear(&self) -> bool {
+        [&self.api, &self.token_url].iter().any(|url| url.scheme() == "http" && !url.host_str().is_some_and(is_loopback))
+    }
+
+    /// Where the API stands, for people.
+    pub fn host(&self) -> &str {
+        self.api.host_str().unwrap_or("the cloud")
+    }
+
+    /// Drops the token, so that the next request signs in anew.
+    pub fn renew(&mut self) {
+        self.token = None;
+    }
+
+    /// True when a stream opened now would be signed in with a token that can be renewed.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Opens the stream of a project.
+    ///
+    /// # Errors
+    /// When the network or the cloud refuses.
+    pub async fn open(&mut self, project: &str, filters: &Filters, accept: Accept, ping: Duration) -> Result<Stream, CloudFailure> {
+        let mut url = self.api.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["projects", project, "devices:stream"]);
+        }
+        let lists = [
+            ("event_types", &filters.event_types),
+            ("device_ids", &filters.devices),
+            ("device_types", &filters.device_types),
+            ("label_filters", &filters.labels),
+            ("product_numbers", &filters.product_numbers),
+        ];
+        {
+            let mut query = url.query_pairs_mut();
+            for (key, values) in lists {
+                for value in values {
+                    query.append_pair(key, value);
+                }
+            }
+            query.append_pair("ping_interval", &format!("{}s", ping.as_secs_f64()));
+        }
+        let (media, frames) = match accept {
+            Accept::Json => ("application/json", Frames::lines()),
+            Accept::Sse => ("text/event-stream", Frames::events()),
+        };
+        let request = self.client.get(url).header(ACCEPT, media).header(AUTHORIZATION, self.authorization().await?);
+        let response = within(request.send()).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refused("opening the stream", response).await);
+        }
+        Ok(Stream { response, frames })
+    }
+
+    async fn authorization(&mut self) -> Result<HeaderValue, CloudFailure> {
+        let Credentials { key_id, secret, email, .. } = &self.credentials;
+        let text = if email.is_none() {
+            format!("Basic {}", STANDARD.encode(format!("{key_id}:{}", secret.reveal())))
+        } else {
+            if self.token.as_ref().is_none_or(|token| token.dies <= time::instant()) {
+                self.token = Some(self.sign_in().await?);
+            }
+            format!("Bearer {}", self.token.as_ref().map_or("", |token| token.value.reveal()))
+        };
+        let mut value = HeaderValue::from_str(&text)
+            .map_err(|_| CloudFailure::Network("the credentials hold characters that cannot be sent".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// Trades a signed request for a token (RFC 7523).
+    async fn sign_in(&self) -> Result<Token, CloudFailure> {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            access_token: String,
+            expires_in: Option<f64>,
+        }
+        let assertion = self.assertion(time::now() / SECOND);
+        let mut form = self.token_url.clone();
+        form.query_pairs_mut()
+            .clear()
+            .append_pair("assertion", &assertion)
+            .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+        let body = form.query().unwrap_or_default().to_owned();
+        let asked = time::instant();
+        let request = self.client.post(self.token_url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        let response = within(request.send()).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refused("signing in", response).await);
+        }
+        let status = response.status().as_u16();
+        let body = body_of(response).await?;
+        let answer: Answer = serde_json::from_slice(&body).map_err(|_| CloudFailure::Answer {
+            what: "signing in",
+            status,
+            error: CloudError { code: 0, message: "the answer holds no access token".to_owned() },
+            retry_after: None,
+        })?;
+        let life = Duration::try_from_secs_f64(answer.expires_in.unwrap_or(3600.0)).unwrap_or_default();
+        let dies = asked + life.saturating_sub(MARGIN.min(life / 10));
+        Ok(Token { value: Secret::new(answer.access_token), dies })
+    }
+
+    fn assertion(&self, now: i64) -> String {
+        let Credentials { key_id, secret, email, .. } = &self.credentials;
+        let header = serde_json::json!({"alg": "HS256", "kid": key_id, "typ": "JWT"});
+        let claims = serde_json::json!({
+            "iat": now - SKEW, "exp": now + 3600 - 2 * SKEW,
+            "aud": self.token_url.as_str(), "iss": email.as_deref().unwrap_or_default(),
+        });
+        let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", encode(&header), encode(&claims));
+        let signature = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes())
+            .map(|mut mac| {
+                mac.update(signed.as_bytes());
+                URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+            })
+            .unwrap_or_default();
+        format!("{signed}.{signature}")
+    }
+}
+
+fn address(text: &str) -> Result<Url, CloudFailure> {
+    let mut url = Url::parse(text).map_err(|_| CloudFailure::Address(text.to_owned()))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(CloudFailure::Address(text.to_owned()));
+    }
+    if matches!(url.path(), "" | "/") {
+        url.set_path("/v2");
+    }
+    Ok(url)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+async fn within(answer: impl Future<Output = reqwest::Result<Response>>) -> Result<Response, CloudFailure> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => answer.map_err(network),
+        Err(_) => Err(CloudFailure::Network(format!("no answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// The error with its causes and without its URL, which may hold a token.
+fn network(error: reqwest::Error) -> CloudFailure {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    CloudFailure::Network(text)
+}
+
+async fn refused(what: &'static str, response: Response) -> CloudFailure {
+    let status = response.status().as_u16();
+    let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let retry_after = header.map(Duration::from_secs);
+    let body = body_of(response).await.unwrap_or_default();
+    let error = CloudError::read(&String::from_utf8_lossy(&body));
+    CloudFailure::Answer { what, status, error, retry_after }
+}
+
+/// The body of an answer, as far as the cap goes.
+async fn body_of(mut response: Response) -> Result<Vec<u8>, CloudFailure> {
+    let read = async {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(network)? {
+            let room = BODY_MAX.saturating_sub(body.len()).min(chunk.len());
+            body.extend_from_slice(&chunk[..room]);
+            if room < chunk.len() {
+                break;
+            }
+        }
+        Ok(body)
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(CloudFailure::Network("the answer stalls".to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cloud(api: &str) -> Cloud {
+        let credentials = Credentials {
+            key_id: "key".to_owned(),
+            secret: Secret::new("hunter2"),
+            email: Some("a@b".to_owned()),
+            token_url: None,
+        };
+        Cloud::new(api, None, credentials).unwrap()
+    }
+
+    #[test]
+    fn an_api_address_without_a_path_gets_the_usual_one() {
+        let local = cloud("http://127.0.0.1:8800");
+        assert_eq!(local.api.as_str(), "http://127.0.0.1:8800/v2");
+        assert_eq!(local.token_url.as_str(), "http://127.0.0.1:8800/oauth2/token");
+        assert_eq!(cloud(API_URL).token_url.as_str(), TOKEN_URL);
+        assert!(cloud("http://example.org").is_in_the_clear() && !local.is_in_the_clear());
+    }
+
+    #[test]
+    fn the_signed_request_names_key_issuer_audience_and_at_most_an_hour() {
+        let assertion = cloud("http://localhost:1").assertion(1000);
+        let parts: Vec<_> = assertion.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
+        let claims: serde_json::Value = serde_json::from_slice(&parts[1]).unwrap();
+        assert_eq!(claims["iss"], "a@b");
+        assert_eq!(claims["aud"], "http://localhost:1/oauth2/token");
+        assert!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap() <= 3600);
+        assert!(!format!("{:?}", cloud("http://localhost:1")).contains("hunter2"));
+    }
+}

@@ -1,0 +1,232 @@
+//! Time as this program uses it: microseconds since 1970 in UTC, RFC 3339 text, days. The one place that reads the clock.
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+pub type Micros = i64;
+
+/// Microseconds in one second.
+pub const SECOND: Micros = 1_000_000;
+/// Microseconds in one day.
+pub const DAY: Micros = 86_400 * SECOND;
+
+/// The wall clock, now.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+pub fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The monotonic clock, for timers that a jump of the wall clock must not touch.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the monotonic clock")]
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
+/// A duration in microseconds, at most `i64::MAX`.
+pub fn micros(duration: Duration) -> Micros {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A UTC day, counted from 1970-01-01. Prints as `2026-11-23`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(pub i32);
+
+impl Day {
+    /// The day that a time falls into.
+    #[expect(clippy::cast_possible_truncation, reason = "i64 microseconds span fewer than 2^31 days")]
+    pub fn of(time: Micros) -> Self {
+        Self(time.div_euclid(DAY) as i32)
+    }
+
+    /// First microsecond of the day.
+    pub fn start(self) -> Micros {
+        i64::from(self.0) * DAY
+    }
+
+    /// First microsecond of the next day.
+    pub fn end(self) -> Micros {
+        self.start() + DAY
+    }
+
+    /// Reads `2026-11-23`; anything else is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+            return None;
+        }
+        let day = days_from_civil(number(&bytes[..4])?, number(&bytes[5..7])?, number(&bytes[8..])?)?;
+        Some(Self(i32::try_from(day).ok()?))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = civil_from_days(i64::from(self.0));
+        write!(out, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+/// A time read from text, with what the text looked like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parsed {
+    /// The time; digits beyond microseconds are cut off.
+    pub time: Micros,
+    /// The text is exactly what [`write_rfc3339`] gives back for the time.
+    pub canonical: bool,
+}
+
+/// Reads an RFC 3339 time with 0 to 9 decimals, `Z` or an offset. Years 0000 to 9999.
+pub fn parse_rfc3339(text: &[u8]) -> Option<Parsed> {
+    if text.len() < 20 || text[4] != b'-' || text[7] != b'-' || text[13] != b':' || text[16] != b':' {
+        return None;
+    }
+    if !matches!(text[10], b'T' | b't' | b' ') {
+        return None;
+    }
+    let days = days_from_civil(number(&text[..4])?, number(&text[5..7])?, number(&text[8..10])?)?;
+    let (hour, minute, second) = (number(&text[11..13])?, number(&text[14..16])?, number(&text[17..19])?);
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let (mut fraction, mut digits, mut at) = (0, 0, 19);
+    if text[at] == b'.' {
+        at += 1;
+        while let Some(byte) = text.get(at).filter(|b| b.is_ascii_digit()) {
+            if digits < 6 {
+                fraction = fraction * 10 + i64::from(byte - b'0');
+            }
+            digits += 1;
+            at += 1;
+        }
+        if digits == 0 || digits > 9 {
+            return None;
+        }
+        for _ in digits..6 {
+            fraction *= 10;
+        }
+    }
+    let zone = &text[at..];
+    let offset = match zone {
+        [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), rest @ ..] if rest.len() == 5 && rest[2] == b':' => {
+            let (hours, minutes) = (number(&rest[..2])?, number(&rest[3..])?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            (hours * 60 + minutes) * 60 * if *sign == b'-' { -1 } else { 1 }
+        }
+        _ => return None,
+    };
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second - offset;
+    let canonical = digits == 6 && zone == b"Z" && text[10] == b'T' && second < 60;
+    Some(Parsed { time: seconds * SECOND + fraction, canonical })
+}
+
+/// Appends `2026-11-23T10:34:03.970415Z`, 27 bytes for the years 0000 to 9999.
+pub fn write_rfc3339(time: Micros, out: &mut Vec<u8>) {
+    write_civil(time, b'T', out);
+    out.push(b'Z');
+}
+
+/// Appends `2026-11-23T10:34:03.970415`, with the given separator between date and time.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "each part is a remainder and fits")]
+pub fn write_civil(time: Micros, separator: u8, out: &mut Vec<u8>) {
+    let (day, rest) = (time.div_euclid(DAY), time.rem_euclid(DAY));
+    let (year, month, date) = civil_from_days(day);
+    let (seconds, fraction) = (rest / SECOND, (rest % SECOND) as u32);
+    let mut text = *b"0000-00-00 00:00:00.000000";
+    let mut two = |at: usize, value: u32| {
+        text[at] = b'0' + (value / 10 % 10) as u8;
+        text[at + 1] = b'0' + (value % 10) as u8;
+    };
+    let year = year.clamp(0, 9999) as u32;
+    two(0, year / 100);
+    two(2, year % 100);
+    two(5, month as u32);
+    two(8, date as u32);
+    two(11, (seconds / 3600) as u32);
+    two(14, (seconds / 60 % 60) as u32);
+    two(17, (seconds % 60) as u32);
+    two(20, fraction / 10_000);
+    two(22, fraction / 100 % 100);
+    two(24, fraction % 100);
+    text[10] = separator;
+    out.extend_from_slice(&text);
+}
+
+/// [`write_rfc3339`] as a string.
+pub fn rfc3339(time: Micros) -> String {
+    let mut out = Vec::with_capacity(27);
+    write_rfc3339(time, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn number(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
+}
+
+/// Howard Hinnant's `days_from_civil`; none when the date does not exist.
+fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
+    const LENGTH: [i64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let length = LENGTH.get(usize::try_from(month - 1).ok()?)? + i64::from(month == 2 && leap);
+    if !(1..=length).contains(&day) {
+        return None;
+    }
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year - era * 400;
+    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+}
+
+/// The inverse of [`days_from_civil`]: year, month, day.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days - era * 146_097;
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let part = (5 * of_year + 2) / 153;
+    let month = if part < 10 { part + 3 } else { part - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, of_year - (153 * part + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Option<Parsed> {
+        parse_rfc3339(text.as_bytes())
+    }
+
+    #[test]
+    fn zero_to_nine_decimals_and_offsets_are_read() {
+        let base = parse("2024-05-29T10:34:03Z").unwrap().time;
+        assert_eq!(base, 1_716_978_843 * SECOND);
+        assert_eq!(parse("2024-05-29T10:34:03.970415Z"), Some(Parsed { time: base + 970_415, canonical: true }));
+        assert_eq!(parse("2024-05-29T10:34:03.970415987Z"), Some(Parsed { time: base + 970_415, canonical: false }));
+        assert_eq!(parse("2024-05-29T10:34:03.5Z").unwrap().time, base + 500_000);
+        assert_eq!(parse("2024-05-29T12:34:03+02:00").unwrap().time, base);
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in ["", "2024-02-30T00:00:00Z", "2024-01-01T24:00:00Z", "2024-01-01T00:00:00", "2024-01-01", "x024-01-01T00:00:00Z", "2024-01-01T00:00:00.Z", "2024-13-01T00:00:00Z"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_time_reads_back_as_itself(time in -62_135_596_800_000_000_i64..253_402_300_800_000_000) {
+            prop_assert_eq!(parse(&rfc3339(time)), Some(Parsed { time, canonical: true }));
+            let day = Day::of(time);
+            prop_assert_eq!(Day::parse(&day.to_string()), Some(day));
+            prop_assert!(day.start() <= time && time < day.end());
+        }
+    }
+}
