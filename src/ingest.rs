@@ -28,6 +28,8 @@ const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 const COMMIT_EVERY: Duration = Duration::from_millis(250);
 /// How often to look at clocks.
 const TICK: Duration = Duration::from_millis(50);
+/// While bytes come without a pause, clocks are looked at after so many pieces.
+const LOOK_CHUNKS: u32 = 128;
 /// A ping may be so late.
 const PING_JITTER: Duration = Duration::from_secs(2);
 /// A session's sign of life is noted in the buffer this often.
@@ -234,7 +236,7 @@ pub async fn run(plan: Plan, mut cloud: Cloud, outlet: Outlet, mut stop: watch::
             Err(failure) => (End::Failed(failure), Duration::ZERO),
             Ok(stream) => {
                 let begun = time::instant();
-                let end = session(&plan, stream, &mut collector, &outlet, &mut retry, &mut stop).await;
+                let end = session(&plan, stream, &mut collector, &outlet, &mut retry, &stop).await;
                 (end, begun.elapsed())
             }
         };
@@ -259,7 +261,7 @@ pub async fn run(plan: Plan, mut cloud: Cloud, outlet: Outlet, mut stop: watch::
 
 /// One session, from its opening to its end. What it brought has been handed to the keeper when this returns.
 async fn session(
-    plan: &Plan, mut stream: Stream, collector: &mut Collector, outlet: &Outlet, retry: &mut Retry, stop: &mut watch::Receiver<bool>,
+    plan: &Plan, mut stream: Stream, collector: &mut Collector, outlet: &Outlet, retry: &mut Retry, stop: &watch::Receiver<bool>,
 ) -> End {
     let meter = &outlet.meter;
     let session = meter.sessions.fetch_add(1, Ordering::Relaxed);
@@ -273,28 +275,11 @@ async fn session(
     let begun = time::instant();
     let (mut heard, mut noted, mut flushed) = (begun, begun, begun);
     let mut spoke = false;
+    let mut chunks = 0_u32;
     let end = loop {
+        // The stream first: while it has bytes, nothing else is polled, only looked at now and then.
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break End::Stopped,
-            _ = tick.tick() => {
-                let now = time::instant();
-                if std::mem::take(&mut spoke) {
-                    heard = now;
-                    retry.spoke();
-                }
-                if now - flushed >= COMMIT_EVERY {
-                    flushed = now;
-                    flush(collector, outlet).await;
-                }
-                if now - noted >= NOTE_EVERY && heard > noted {
-                    noted = now;
-                    send(outlet, Order::Spoke(session)).await;
-                }
-                if now - heard > plan.ping + PING_JITTER {
-                    break End::Silent;
-                }
-            }
             bytes = stream.next() => {
                 let bytes = match bytes {
                     Ok(Some(bytes)) => bytes,
@@ -312,7 +297,31 @@ async fn session(
                     flushed = time::instant();
                     flush(collector, outlet).await;
                 }
+                chunks = chunks.wrapping_add(1);
+                if chunks % LOOK_CHUNKS != 0 {
+                    continue;
+                }
             }
+            _ = tick.tick() => {}
+        }
+        if *stop.borrow() {
+            break End::Stopped;
+        }
+        let now = time::instant();
+        if std::mem::take(&mut spoke) {
+            heard = now;
+            retry.spoke();
+        }
+        if now - flushed >= COMMIT_EVERY {
+            flushed = now;
+            flush(collector, outlet).await;
+        }
+        if now - noted >= NOTE_EVERY && heard > noted {
+            noted = now;
+            send(outlet, Order::Spoke(session)).await;
+        }
+        if now - heard > plan.ping + PING_JITTER {
+            break End::Silent;
         }
     };
     flush(collector, outlet).await;

@@ -2,6 +2,7 @@
 pub mod archive;
 pub mod backoff;
 pub mod buffer;
+pub mod cli;
 pub mod collect;
 pub mod disk;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod record;
 pub mod roll;
 pub mod schema;
 pub mod settings;
+pub mod simulate;
 pub mod sources;
 pub mod status;
 pub mod time;

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::buffer::{Buffer, BufferError};
 use crate::error::Advice;
@@ -182,21 +183,25 @@ impl Recorder {
 pub async fn streams(recorder: &Recorder, plans: Vec<(Plan, Cloud)>, stop: impl Future<Output = ()>) -> Result<(), RecordError> {
     let (stopping, stopped) = watch::channel(false);
     let mut failed = recorder.failed();
-    let runs = plans.into_iter().map(|(plan, cloud)| ingest::run(plan, cloud, recorder.outlet(), stopped.clone()));
-    let mut runs = std::pin::pin!(futures_util::future::join_all(runs));
+    // Tasks of their own: a future run by `block_on` itself costs two system calls each time it is woken.
+    let mut runs = JoinSet::new();
+    for (plan, cloud) in plans {
+        runs.spawn(ingest::run(plan, cloud, recorder.outlet(), stopped.clone()));
+    }
+    let mut results = Vec::new();
     let mut stop = std::pin::pin!(stop);
-    let results = tokio::select! {
-        results = &mut runs => results,
-        () = &mut stop => {
-            stopping.send_replace(true);
-            runs.await
-        }
-        _ = failed.wait_for(|failed| *failed) => {
+    loop {
+        tokio::select! {
+            ended = runs.join_next() => match ended {
+                // With several projects, one that fails must not end the others; its error comes out in the end.
+                Some(ended) => results.push(ended.map_err(|_| RecordError::Died("network"))?),
+                None => break,
+            },
+            () = &mut stop, if !*stopped.borrow() => drop(stopping.send_replace(true)),
             // Nothing can be kept any more: leave; closing the recorder tells why.
-            return Ok(());
+            _ = failed.wait_for(|failed| *failed) => return Ok(()),
         }
-    };
-    // With several projects, one that fails must not end the others; its error comes out in the end.
+    }
     results.into_iter().collect::<Result<Vec<()>, _>>()?;
     Ok(())
 }

@@ -1,0 +1,107 @@
+//! `overnight demo`: simulator, recorder, roll and export in one process, with nothing to set up.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::export::{self, Format, Output, Reader, Selection};
+use crate::ingest::Plan;
+use crate::layout::Layout;
+use crate::meter::Meter;
+use crate::record::{Recorder, Timing};
+use crate::settings::{Credentials, Filters, Secret};
+use crate::simulate::{Options, serve};
+use crate::sources::cloud::{Accept, Cloud};
+use crate::status::status;
+use crate::time;
+
+use super::progress::Live;
+use super::record::{drive, load_lines};
+use super::{Failure, Outcome, Recording, advice, duration, show};
+
+/// Events a second: enough to see something, few enough to read along.
+const RATE: f64 = 300.0;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to record; a recording of its own, so that simulated events never stand among real ones
+    #[arg(long, value_name = "DIR", default_value = "demo-recording")]
+    dir: PathBuf,
+    /// How long to record
+    #[arg(long = "for", value_name = "TIME", default_value = "15s", value_parser = duration)]
+    for_: Duration,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let options = Options { rate: Some(RATE), seed: time::now().unsigned_abs(), ..Options::default() };
+    let credentials = Credentials {
+        key_id: options.key.clone(),
+        secret: Secret::new(options.secret.clone()),
+        email: Some(options.email.clone()),
+        token_url: None,
+    };
+    let project = options.project.clone();
+    eprintln!("A simulated cloud with {} devices is recorded for {} s, over a real connection.", options.devices, args.for_.as_secs_f64());
+    let (address, stop, cloud_thread) = simulator(options)?;
+
+    let recording = Recording { dir: args.dir.clone(), schemas: None };
+    let layout = Layout::new(&args.dir);
+    let registry = recording.registry()?;
+    let meter = Arc::new(Meter::default());
+    let timing = Timing { roll_every: Duration::from_secs(5), ..Timing::default() };
+    let recorder = Recorder::open(&layout, Arc::clone(&registry), Arc::clone(&meter), timing)?;
+    let cloud = Cloud::new(&format!("http://{address}"), None, credentials)?;
+    let plan = Plan { project, filters: Filters::default(), accept: Accept::Json, ping: Duration::from_secs(10), retries_max: None };
+    let live = Live::start(Arc::clone(&meter));
+    let recorded = drive(recorder, vec![(plan, cloud)], Some(args.for_), &meter);
+    drop(live);
+    // The simulator may have ended by itself, with the error that its thread tells.
+    drop(stop.send(()));
+    cloud_thread.join().map_err(|_| Failure { message: "the simulator died".to_owned(), usage: false })??;
+    recorded.map_err(|error| Failure { message: format!("{error}. {}", advice(error.advice())), usage: false })?;
+
+    let reader = Reader::open(&layout, registry)?;
+    let selection = Selection { event_types: vec!["temperature".to_owned()], ..Selection::default() };
+    let csv = layout.root().join("temperature.csv");
+    let plans = reader.plan(&selection)?;
+    let exported = export::export(&reader, &plans, &selection, Format::Csv, &Output::File(csv.clone()), true, |_| {})?;
+    report(&layout)?;
+    let rows: u64 = exported.rows.values().sum();
+    eprintln!("\n{} stand in {} as well, for a spreadsheet. Paste to go on:", show::counted(rows, "temperature"), csv.display());
+    load_lines(&layout, "temperature");
+    Ok(Outcome::Done)
+}
+
+type CloudThread = std::thread::JoinHandle<Result<(), Failure>>;
+
+/// Starts the simulator on a thread of its own; gives its address, and what stops it.
+fn simulator(options: Options) -> Result<(std::net::SocketAddr, oneshot::Sender<()>, CloudThread), Failure> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let (stop, stopped) = oneshot::channel();
+    let run = move || -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            serve(listener, options, async { drop(stopped.await) }).await?;
+            Ok(())
+        })
+    };
+    let thread = std::thread::Builder::new().name("simulator".to_owned()).spawn(run)?;
+    Ok((address, stop, thread))
+}
+
+fn report(layout: &Layout) -> Result<(), Failure> {
+    let status = status(layout, time::now())?;
+    let rows = status.partitions.iter().map(|part| {
+        let file = layout.folder(&part.event_type).join(format!("{}.parquet", part.day));
+        vec![part.event_type.clone(), show::count(part.rows), show::bytes(part.bytes), file.display().to_string()]
+    });
+    println!("{}", show::table(&["event type", "events", "size", "day file"], &[1, 2], rows.collect()));
+    println!("{} recorded, each once; {} of Parquet", show::counted(status.events, "event"), show::bytes(status.bytes));
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! `overnight import`: NDJSON from a file or standard input into a recording.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::import;
+use crate::meter::Meter;
+use crate::record::{Recorder, Timing};
+
+use super::{Failure, Outcome, Recording, progress, show};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    recording: Recording,
+    /// NDJSON, a stream's lines or bare events; `-` is standard input
+    #[arg(value_name = "FILE|-")]
+    file: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let (input, length): (Box<dyn Read>, Option<u64>) = if args.file == Path::new("-") {
+        (Box::new(io::stdin()), None)
+    } else {
+        let fail = |error: io::Error| Failure { message: format!("cannot read {}: {error}", args.file.display()), usage: false };
+        let file = File::open(&args.file).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        if metadata.is_dir() {
+            return Err(Failure::usage(format!("{} is a directory; give a file", args.file.display())));
+        }
+        (Box::new(file), metadata.is_file().then_some(metadata.len()))
+    };
+    let layout = args.recording.layout();
+    args.recording.keep_schemas()?;
+    let meter = Arc::new(Meter::default());
+    let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
+    let bar = progress::bar(length, true);
+    let imported = import::import(&recorder, input, &args.file, |bytes| bar.inc(bytes as u64));
+    bar.finish_and_clear();
+    recorder.close()?;
+    let imported = imported?;
+    for (_, note) in meter.take_notes() {
+        eprintln!("{note}");
+    }
+    let new = Meter::get(&meter.rolled);
+    eprintln!(
+        "imported {}: {} new, {} known already, into {}",
+        show::counted(imported.events, "event"), show::count(new), show::count(Meter::get(&meter.doubles)), layout.root().display()
+    );
+    if imported.faults > 0 {
+        eprintln!("{} no event; kept raw, see `overnight status --dir {}`", match imported.faults {
+            1 => "1 line was".to_owned(),
+            lines => format!("{} lines were", show::count(lines)),
+        }, layout.root().display());
+        return Ok(Outcome::Incomplete);
+    }
+    Ok(Outcome::Done)
+}

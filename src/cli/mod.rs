@@ -1,0 +1,170 @@
+//! The command line: one verb a file, each arguments -> settings -> one library call -> print.
+//!
+//! Data goes to standard output, messages and progress to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 done
+//! but something is missing or was lost.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
+
+mod demo;
+mod export;
+mod import;
+mod progress;
+mod record;
+mod roll;
+mod schema;
+mod show;
+mod simulate;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::disk;
+use crate::error::Advice;
+use crate::layout::Layout;
+use crate::schema::Registry;
+use crate::settings;
+
+/// Records a live stream of sensor events for as long as it runs, and leaves plain Parquet files.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = "Try it without an account:  overnight demo\nExit codes: 0 done, 1 failed, 2 usage, 3 done but something is missing or was lost.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Simulator, recorder and export in one go, with nothing to set up
+    Demo(demo::Args),
+    /// Record the streams of one or several projects
+    Record(record::Args),
+    /// Take events from an NDJSON file or standard input into a recording
+    Import(import::Args),
+    /// Move everything from the buffer into day files, and seal what is due
+    Roll(roll::Args),
+    /// Write events as CSV, Parquet or NDJSON
+    Export(export::Args),
+    /// What a recording holds and how its recorder is doing
+    Status(status::Args),
+    /// A local server that speaks the cloud's API, with sensors that behave like sensors
+    Simulate(simulate::Args),
+    /// What is known of each event type
+    Schema(schema::Args),
+}
+
+/// Which recording, and with which schemas.
+#[derive(Debug, Clone, clap::Args)]
+struct Recording {
+    /// The recording
+    #[arg(long, value_name = "DIR", default_value = "recording")]
+    dir: PathBuf,
+    /// Folder of further schema files (TOML, one an event type); a writing command copies them into the recording
+    #[arg(long, value_name = "DIR")]
+    schemas: Option<PathBuf>,
+}
+
+impl Recording {
+    fn layout(&self) -> Layout {
+        Layout::new(&self.dir)
+    }
+
+    /// The built-in schemas, those of the recording, those given by flag.
+    fn registry(&self) -> Result<Arc<Registry>, Failure> {
+        let mut registry = Registry::built_in()?;
+        let own = self.layout().schemas();
+        if own.is_dir() {
+            registry.add_folder(&own)?;
+        }
+        if let Some(folder) = &self.schemas {
+            registry.add_folder(folder)?;
+        }
+        Ok(Arc::new(registry))
+    }
+
+    /// Copies the schemas given by flag into the recording, which is unreadable without them.
+    fn keep_schemas(&self) -> Result<(), Failure> {
+        let Some(folder) = &self.schemas else { return Ok(()) };
+        let layout = self.layout();
+        disk::create_dir(&layout.schemas())?;
+        disk::create_dir(&layout.staging())?;
+        for path in disk::list(folder)?.iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml")) {
+            let bytes = std::fs::read(path).map_err(|source| disk::DiskError::new("read", path, source))?;
+            disk::write(&layout.staging(), &layout.schemas().join(path.file_name().unwrap_or_default()), &bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// How a command ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// Something is missing or was lost.
+    Incomplete,
+}
+
+/// How a command failed: what to say.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    usage: bool,
+}
+
+impl Failure {
+    fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), usage: true }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { message: error.to_string(), usage: false }
+    }
+}
+
+/// What to do about an error, in words.
+fn advice(advice: Advice) -> &'static str {
+    match advice {
+        Advice::Retry => "It may pass: try again.",
+        Advice::Fix => "What was kept before is safe.",
+        Advice::Inspect => "What was kept before is safe; look at the file named before going on.",
+        Advice::Stop => "What was kept before is safe: start again, and the recording recovers by itself.",
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Roll(args) => roll::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Schema(args) => schema::run(&args),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::from(3),
+        Err(failure) => {
+            eprintln!("overnight: {}", failure.message);
+            ExitCode::from(if failure.usage { 2 } else { 1 })
+        }
+    }
+}
+
+/// A duration as a flag.
+fn duration(text: &str) -> Result<Duration, String> {
+    settings::duration(text).map_err(|error| error.to_string())
+}
+
+/// How this program was called, for lines to paste.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    if Path::new(&called).is_file() { called } else { "overnight".to_owned() }
+}

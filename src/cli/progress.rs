@@ -1,0 +1,177 @@
+//! Progress: bars for work with an end, live lines for a recorder. On a terminal only; elsewhere plain lines.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::meter::Meter;
+use crate::time::{self, Micros};
+
+use super::show;
+
+/// How often live lines are drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+/// How often a recorder speaks where there is no terminal.
+const SPEAK_EVERY: Duration = Duration::from_secs(60);
+
+/// A bar over bytes or events; drawn on a terminal only.
+pub(super) fn bar(length: Option<u64>, of_bytes: bool) -> ProgressBar {
+    let bar = match length {
+        Some(length) => ProgressBar::new(length),
+        None => ProgressBar::no_length(),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+    let template = match (length.is_some(), of_bytes) {
+        (true, true) => "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+        (true, false) => "{wide_bar} {human_pos}/{human_len} events  {per_sec}  {eta} left",
+        (false, true) => "{spinner} {bytes}  {bytes_per_sec}",
+        (false, false) => "{spinner} {human_pos} events  {per_sec}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Shows a running recorder until it is dropped.
+pub(super) struct Live {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Live {
+    /// Begins to show what the meter says.
+    pub(super) fn start(meter: Arc<Meter>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::clone(&stop);
+        let run = move || if std::io::stderr().is_terminal() { lines(&meter, &stopping) } else { log(&meter, &stopping) };
+        // Without the thread the recorder still records, only in silence.
+        let thread = std::thread::Builder::new().name("show".to_owned()).spawn(run).ok();
+        Self { stop, thread }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            drop(thread.join());
+        }
+    }
+}
+
+fn lines(meter: &Meter, stop: &AtomicBool) {
+    let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+    let style = ProgressStyle::with_template("{msg}").ok();
+    let names = ["connection", "events", "by type", "buffer", "last event"];
+    let bars: Vec<ProgressBar> = names
+        .iter()
+        .map(|_| {
+            let bar = all.add(ProgressBar::new_spinner());
+            if let Some(style) = &style {
+                bar.set_style(style.clone());
+            }
+            bar
+        })
+        .collect();
+    let begun = time::instant();
+    let mut rate = Rate::new();
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::park_timeout(DRAW_EVERY);
+        for (at, note) in meter.take_notes() {
+            drop(all.println(format!("{}  {note}", show::local(at))));
+        }
+        let values = values(meter, begun.elapsed(), &mut rate);
+        for ((bar, name), value) in bars.iter().zip(names).zip(values) {
+            bar.set_message(format!("{name:<12}{value}"));
+        }
+    }
+    all.clear().unwrap_or_default();
+    for (at, note) in meter.take_notes() {
+        eprintln!("{}  {note}", show::local(at));
+    }
+}
+
+fn log(meter: &Meter, stop: &AtomicBool) {
+    let begun = time::instant();
+    let mut spoke = begun;
+    let mut rate = Rate::new();
+    loop {
+        let stopping = stop.load(Ordering::Relaxed);
+        for (at, note) in meter.take_notes() {
+            eprintln!("{}  {note}", time::rfc3339(at));
+        }
+        if spoke.elapsed() >= SPEAK_EVERY {
+            spoke = time::instant();
+            let [connection, events, _, buffer, last] = values(meter, begun.elapsed(), &mut rate);
+            eprintln!("{}  {connection}; {events}; {buffer}; last event {last}", time::rfc3339(time::now()));
+        }
+        if stopping {
+            return;
+        }
+        std::thread::park_timeout(DRAW_EVERY);
+    }
+}
+
+fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
+    let parts = meter.parts();
+    let now = time::now();
+    let up: Vec<Micros> = parts.connected.values().filter_map(|since| *since).collect();
+    let connection = match (up.iter().min(), parts.connected.len()) {
+        (None, 0) => "not yet".to_owned(),
+        (None, _) => "none; trying".to_owned(),
+        (Some(since), projects) => {
+            let of = if projects > 1 { format!("{} of {projects} projects ", up.len()) } else { String::new() };
+            format!("{of}connected since {}", show::local(*since))
+        }
+    };
+    let kept = Meter::get(&meter.kept);
+    let faults = Meter::get(&meter.faults);
+    let faults = if faults > 0 { format!(", {}", show::counted(faults, "fault")) } else { String::new() };
+    let events = format!("{} kept, {:.1}/s, in {}{faults}", show::count(kept), rate.of(kept), clock(running));
+    let mut types: Vec<_> = parts.by_type.into_iter().collect();
+    types.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let more = types.len().saturating_sub(4);
+    let mut by_type: Vec<String> = types.iter().take(4).map(|(name, count)| format!("{name} {}", show::count(*count))).collect();
+    if more > 0 {
+        by_type.push(format!("{more} more"));
+    }
+    let rolled = meter.last_roll.load(Ordering::Relaxed);
+    let rolled = if rolled == 0 { "not rolled yet".to_owned() } else { format!("rolled {}", show::ago(rolled, now)) };
+    let buffered = u64::try_from(meter.buffered.load(Ordering::Relaxed)).unwrap_or_default();
+    let last = parts.last_event.map_or_else(|| "none yet".to_owned(), show::local);
+    [connection, events, by_type.join(", "), format!("{} buffered, {rolled}", show::count(buffered)), last]
+}
+
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// Events a second over the last few seconds.
+struct Rate {
+    marks: std::collections::VecDeque<(std::time::Instant, u64)>,
+}
+
+impl Rate {
+    fn new() -> Self {
+        Self { marks: std::collections::VecDeque::new() }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    fn of(&mut self, count: u64) -> f64 {
+        let now = time::instant();
+        self.marks.push_back((now, count));
+        while self.marks.len() > 2 && self.marks.front().is_some_and(|(at, _)| now - *at > Duration::from_secs(5)) {
+            self.marks.pop_front();
+        }
+        let (first, before) = self.marks.front().copied().unwrap_or((now, count));
+        let seconds = (now - first).as_secs_f64();
+        if seconds > 0.1 { (count - before) as f64 / seconds } else { 0.0 }
+    }
+}

@@ -1,0 +1,241 @@
+//! `overnight record`: the stream of one or several projects, until told to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::ingest::Plan;
+use crate::layout::Layout;
+use crate::meter::Meter;
+use crate::record::{self, Recorder, Timing};
+use crate::settings::{Credentials, File, Filters};
+use crate::sources::cloud::{API_URL, Accept, Cloud};
+use crate::time;
+
+use super::progress::Live;
+use super::{Failure, Outcome, Recording, advice, duration, program, show};
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Stream {
+    Json,
+    Sse,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    recording: Recording,
+    /// Project to record; may be given several times
+    #[arg(long, value_name = "ID", env = "DT_PROJECT_ID", value_delimiter = ',')]
+    project: Vec<String>,
+    /// Format of the stream
+    #[arg(long, value_enum, default_value = "json")]
+    accept: Stream,
+    /// Only events of this type; may be given several times
+    #[arg(long, value_name = "T")]
+    event_type: Vec<String>,
+    /// Only events of this device
+    #[arg(long, value_name = "ID")]
+    device: Vec<String>,
+    /// Only events of devices of this type
+    #[arg(long, value_name = "T")]
+    device_type: Vec<String>,
+    /// Only events of devices with this label
+    #[arg(long, value_name = "K[=V]")]
+    label: Vec<String>,
+    /// Only events of devices with this product number
+    #[arg(long, value_name = "N")]
+    product_number: Vec<String>,
+    /// How often the cloud should ping; silence for longer is a dead connection
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    ping_interval: Option<Duration>,
+    /// Give up after so many failures in a row; 0: stop when the first session ends [default: never]
+    #[arg(long, value_name = "N")]
+    max_retries: Option<u32>,
+    /// Stop after this time
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "until")]
+    for_: Option<Duration>,
+    /// Stop at this time: 07:00 (the next one, here), or a time such as 2026-11-24T07:00:00+01:00
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// How often to look for something to roll into day files
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    roll_every: Option<Duration>,
+    /// The cloud's API [default: the cloud's own]
+    #[arg(long, value_name = "URL", env = "DT_API_URL")]
+    api_url: Option<String>,
+    /// The cloud's token endpoint [default: the cloud's own; /oauth2/token at another --api-url]
+    #[arg(long, value_name = "URL", env = "DT_TOKEN_URL")]
+    token_url: Option<String>,
+    /// Credentials file (JSON, as DT_CREDENTIALS_FILE)
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let layout = args.recording.layout();
+    let file = File::read(&layout.settings())?;
+    let projects = if args.project.is_empty() { file.project.unwrap_or_default() } else { args.project.clone() };
+    if projects.is_empty() {
+        return Err(Failure::usage("no project: give --project ID, or set DT_PROJECT_ID"));
+    }
+    let from_file = |text: Option<String>| text.map(|text| duration(&text)).transpose().map_err(Failure::usage);
+    let ping = args.ping_interval.or(from_file(file.ping_interval)?).unwrap_or(Duration::from_secs(10));
+    let roll_every = args.roll_every.or(from_file(file.roll_every)?).unwrap_or(Timing::default().roll_every);
+    if ping < Duration::from_secs(1) || roll_every < Duration::from_millis(100) {
+        return Err(Failure::usage("--ping-interval is at least 1s, --roll-every at least 100ms"));
+    }
+    let credentials = Credentials::find(args.credentials.as_deref(), |name| std::env::var(name).ok())?;
+    let api_url = args.api_url.clone().or(file.api_url).unwrap_or_else(|| API_URL.to_owned());
+    let token_url = args.token_url.clone().or(file.token_url);
+    let event_types = if args.event_type.is_empty() { file.event_type.unwrap_or_default() } else { args.event_type.clone() };
+    let filters = Filters {
+        event_types,
+        devices: args.device.clone(),
+        device_types: args.device_type.clone(),
+        labels: args.label.clone(),
+        product_numbers: args.product_number.clone(),
+    };
+    let accept = match args.accept {
+        Stream::Json => Accept::Json,
+        Stream::Sse => Accept::Sse,
+    };
+    let mut plans = Vec::new();
+    for project in projects {
+        let cloud = Cloud::new(&api_url, token_url.as_deref(), credentials.clone())?;
+        if cloud.is_in_the_clear() {
+            eprintln!("overnight: warning: {} is not HTTPS; the credentials go over the network in the clear", cloud.host());
+        }
+        plans.push((Plan { project, filters: filters.clone(), accept, ping, retries_max: args.max_retries }, cloud));
+    }
+    let end = end(args)?;
+    args.recording.keep_schemas()?;
+    let timing = Timing { roll_every, ..Timing::default() };
+    let meter = Arc::new(Meter::default());
+    let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), timing)?;
+    let live = Live::start(Arc::clone(&meter));
+    let recorded = drive(recorder, plans, end, &meter);
+    drop(live);
+    if let Err(error) = &recorded {
+        eprintln!("overnight: {error}. {}", advice(error.advice()));
+    }
+    summary(&layout, &meter)?;
+    Ok(match (recorded.is_ok(), Meter::get(&meter.faults) + Meter::get(&meter.roll_errors)) {
+        (false, _) => return Err(Failure { message: "recording ended before it was asked to".to_owned(), usage: false }),
+        (true, 0) => Outcome::Done,
+        (true, _) => Outcome::Incomplete,
+    })
+}
+
+/// Records until a signal or the given end, then closes.
+pub(super) fn drive(
+    recorder: Recorder, plans: Vec<(Plan, Cloud)>, end: Option<Duration>, meter: &Arc<Meter>,
+) -> Result<(), record::RecordError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| record::RecordError::System("start the network's event loop", error))?;
+    let streamed = runtime.block_on(record::streams(&recorder, plans, stop(end, Arc::clone(meter))));
+    drop(runtime);
+    // The recorder's own word comes first: a stream may have ended because nothing could be kept.
+    recorder.close().and(streamed)
+}
+
+/// Resolves at Ctrl-C, SIGTERM or the given end. A second signal leaves at once.
+async fn stop(end: Option<Duration>, meter: Arc<Meter>) {
+    let timer = async {
+        match end {
+            Some(end) => tokio::time::sleep(end).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = timer => {}
+        () = signal() => {
+            meter.note(time::now(), "stopping: keeping and rolling what came (a second signal leaves at once)");
+        }
+    }
+    // Not a task: the main thread may be busy with the end by then.
+    let second = std::thread::Builder::new().name("signal".to_owned()).spawn(|| {
+        if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            runtime.block_on(signal());
+            std::process::exit(130);
+        }
+    });
+    drop(second);
+}
+
+#[cfg(unix)]
+pub(super) async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    let terminated = async {
+        match &mut terminate {
+            Some(terminate) => drop(terminate.recv().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) async fn signal() {
+    drop(tokio::signal::ctrl_c().await);
+}
+
+/// How long to record.
+fn end(args: &Args) -> Result<Option<Duration>, Failure> {
+    let Some(until) = &args.until else { return Ok(args.for_) };
+    let fail = || Failure::usage(format!("{until:?} is no time; write --until 07:00 or --until 2026-11-24T07:00:00+01:00"));
+    let now = jiff::Zoned::now();
+    let at = if let Ok(clock) = until.parse::<jiff::civil::Time>() {
+        let today = now.date().to_datetime(clock).to_zoned(now.time_zone().clone()).map_err(|_| fail())?;
+        if today > now {
+            today
+        } else {
+            let tomorrow = now.date().tomorrow().map_err(|_| fail())?;
+            tomorrow.to_datetime(clock).to_zoned(now.time_zone().clone()).map_err(|_| fail())?
+        }
+    } else {
+        let stamp: jiff::Timestamp = until.parse().map_err(|_| fail())?;
+        stamp.to_zoned(now.time_zone().clone())
+    };
+    let left = Duration::try_from(at.timestamp().duration_since(now.timestamp()));
+    left.map(Some).map_err(|_| Failure::usage(format!("{until:?} lies in the past")))
+}
+
+/// What was recorded, and how to load it.
+fn summary(layout: &Layout, meter: &Meter) -> Result<(), Failure> {
+    let parts = meter.parts();
+    let kept = Meter::get(&meter.kept);
+    let faults = Meter::get(&meter.faults);
+    let doubles = Meter::get(&meter.doubles);
+    let mut line = format!("recorded {} in {}", show::counted(kept, "event"), show::counted(Meter::get(&meter.sessions), "session"));
+    if doubles > 0 {
+        line += &format!(", {} came twice and stand once", show::count(doubles));
+    }
+    eprintln!("{line}, into {}", layout.root().display());
+    if faults > 0 {
+        let (lines, were) = if faults == 1 { ("line", "was") } else { ("lines", "were") };
+        eprintln!("{} {lines} {were} no event and {were} kept raw; see `{} status --dir {}`", show::count(faults), program(), layout.root().display());
+    }
+    if let Some((most, _)) = parts.by_type.iter().max_by_key(|(_, count)| **count) {
+        load_lines(layout, most);
+    }
+    Ok(())
+}
+
+/// Lines to paste.
+pub(super) fn load_lines(layout: &Layout, event_type: &str) {
+    let folder = layout.folder(event_type);
+    let (root, folder) = (layout.root().display(), folder.display());
+    eprintln!();
+    eprintln!("pandas   import pandas as pd; df = pd.read_parquet(\"{folder}\")");
+    eprintln!("DuckDB   duckdb -c \"SELECT * FROM '{folder}/*.parquet' ORDER BY time DESC LIMIT 10\"");
+    eprintln!("CSV      {} export --dir {root} --event-type {event_type} -o {event_type}.csv", program());
+}

@@ -1,0 +1,32 @@
+//! `overnight roll`: moves everything from the buffer into day files, by hand.
+
+use std::sync::Arc;
+
+use crate::meter::Meter;
+use crate::record::{Recorder, Timing};
+
+use super::{Failure, Outcome, Recording, show};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    recording: Recording,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let layout = args.recording.layout();
+    if !layout.buffer().exists() {
+        return Err(crate::buffer::BufferError::Missing(layout.root().to_owned()).into());
+    }
+    let meter = Arc::new(Meter::default());
+    // Closing rolls all there is.
+    Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?.close()?;
+    for (_, note) in meter.take_notes() {
+        eprintln!("{note}");
+    }
+    eprintln!(
+        "rolled {} into day files, {} were in them already",
+        show::counted(Meter::get(&meter.rolled), "event"), show::count(Meter::get(&meter.doubles))
+    );
+    Ok(Outcome::Done)
+}
