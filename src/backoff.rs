@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_the_cap_and_begins_anew() {
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
         let waits: Vec<_> = (0..8).map(|_| backoff.wait(1.0, None).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(backoff.wait(0.5, None), Duration::from_secs(30));

@@ -131,11 +131,7 @@ impl Collector {
             return Ok(Found::Ping);
         }
         if !self.types.contains_key(event_type.as_ref()) {
-            let open = Open {
-                schema: self.registry.get(&event_type),
-                event_type: event_type.as_ref().into(),
-                days: Vec::new(),
-            };
+            let open = Open { schema: self.registry.get(&event_type), event_type: event_type.as_ref().into(), days: Vec::new() };
             self.types.insert(event_type.clone().into_owned(), open);
         }
         let Some(open) = self.types.get_mut(event_type.as_ref()) else { return Err("no event type".to_owned()) };

@@ -44,7 +44,9 @@ pub fn create_dir(path: &Path) -> Result<()> {
         create_dir(parent)?;
     }
     match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(DiskError::new("create directory", path, error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(DiskError::new("create directory", path, error));
+        }
         _ => {}
     }
     restrict(path, 0o700)?;
@@ -57,6 +59,12 @@ pub fn create(path: &Path) -> Result<File> {
     let file = File::create(path).map_err(|error| DiskError::new("create", path, error))?;
     restrict(path, 0o600)?;
     Ok(file)
+}
+
+/// Creates or empties a file outside a recording, with the rights that the user's files usually have.
+#[expect(clippy::disallowed_methods, reason = "this is the place that creates files")]
+pub fn create_for_others(path: &Path) -> Result<File> {
+    File::create(path).map_err(|error| DiskError::new("create", path, error))
 }
 
 /// Makes written bytes durable.

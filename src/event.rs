@@ -109,10 +109,10 @@ impl<'a> Line<'a> {
     /// When the line is no JSON.
     pub fn open(line: &'a str) -> Result<Self, JsonError> {
         // The envelope as the cloud writes it; the reader of the event checks what lies between, the caller the two braces.
-        if let Some(event) = line.strip_prefix("{\"result\":{\"event\":") {
-            if event.ends_with("}}") {
-                return Ok(Self::Event(event, 2));
-            }
+        if let Some(event) = line.strip_prefix("{\"result\":{\"event\":")
+            && event.ends_with("}}")
+        {
+            return Ok(Self::Event(event, 2));
         }
         let mut cursor = Cursor::new(line);
         if cursor.peek()? != Next::Object {

@@ -37,7 +37,7 @@ const NOTE_EVERY: Duration = Duration::from_secs(5);
 /// A session that lived shorter does not count as a success: a server that accepts and closes must not make a busy loop.
 const LIVED: Duration = Duration::from_secs(10);
 /// First and longest wait between two tries.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// What to record of one project.
 #[derive(Debug, Clone)]
@@ -58,10 +58,14 @@ pub struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// The cloud does not know the credentials.
-    #[error("the cloud does not accept the credentials ({0}). Check key id, secret and e-mail; Basic auth (no e-mail) has to be enabled on the service account")]
+    #[error(
+        "the cloud does not accept the credentials ({0}). Check key id, secret and e-mail; Basic auth (no e-mail) has to be enabled on the service account"
+    )]
     Credentials(String),
     /// The account may not read the project.
-    #[error("no permission to read project {project:?} ({error}). Give the service account a role in the project, Project User at least")]
+    #[error(
+        "no permission to read project {project:?} ({error}). Give the service account a role in the project, Project User at least"
+    )]
     Forbidden {
         /// The project.
         project: String,
@@ -69,7 +73,9 @@ pub enum IngestError {
         error: String,
     },
     /// There is no such project.
-    #[error("the cloud knows no project {project:?} ({error}). Check --project: it is the id in the Studio's address, not the name")]
+    #[error(
+        "the cloud knows no project {project:?} ({error}). Check --project: it is the id in the Studio's address, not the name"
+    )]
     NoProject {
         /// The project.
         project: String,
@@ -226,7 +232,7 @@ pub async fn run(plan: Plan, mut cloud: Cloud, outlet: Outlet, mut stop: watch::
     let mut retry = Retry::new(&plan);
     let mut collector = Collector::new(Arc::clone(&outlet.registry), Source::Stream);
     let meter = Arc::clone(&outlet.meter);
-    meter.update(|parts| drop(parts.connected.insert(plan.project.clone(), None)));
+    meter.connected(&plan.project, None);
     loop {
         let opened = tokio::select! {
             opened = cloud.open(&plan.project, &plan.filters, plan.accept, plan.ping) => opened,
@@ -261,13 +267,18 @@ pub async fn run(plan: Plan, mut cloud: Cloud, outlet: Outlet, mut stop: watch::
 
 /// One session, from its opening to its end. What it brought has been handed to the keeper when this returns.
 async fn session(
-    plan: &Plan, mut stream: Stream, collector: &mut Collector, outlet: &Outlet, retry: &mut Retry, stop: &watch::Receiver<bool>,
+    plan: &Plan,
+    mut stream: Stream,
+    collector: &mut Collector,
+    outlet: &Outlet,
+    retry: &mut Retry,
+    stop: &watch::Receiver<bool>,
 ) -> End {
     let meter = &outlet.meter;
     let session = meter.sessions.fetch_add(1, Ordering::Relaxed);
     let now = time::now();
     send(outlet, Order::Opened { session, project: plan.project.clone() }).await;
-    meter.update(|parts| drop(parts.connected.insert(plan.project.clone(), Some(now))));
+    meter.connected(&plan.project, Some(now));
     meter.note(now, format!("{}: connected", plan.project));
 
     let mut tick = interval(TICK);
@@ -298,7 +309,7 @@ async fn session(
                     flush(collector, outlet).await;
                 }
                 chunks = chunks.wrapping_add(1);
-                if chunks % LOOK_CHUNKS != 0 {
+                if !chunks.is_multiple_of(LOOK_CHUNKS) {
                     continue;
                 }
             }
@@ -326,13 +337,18 @@ async fn session(
     };
     flush(collector, outlet).await;
     send(outlet, Order::Closed { session, cause: describe(&end) }).await;
-    meter.update(|parts| drop(parts.connected.insert(plan.project.clone(), None)));
+    meter.connected(&plan.project, None);
     end
 }
 
 /// Reads the frames of some bytes into the collector; gives the error with which the cloud ends the stream, if it does.
 fn take(
-    stream: &mut Stream, bytes: &[u8], collector: &mut Collector, meter: &Meter, received_at: Micros, spoke: &mut bool,
+    stream: &mut Stream,
+    bytes: &[u8],
+    collector: &mut Collector,
+    meter: &Meter,
+    received_at: Micros,
+    spoke: &mut bool,
 ) -> Option<CloudError> {
     let mut error = None;
     stream.frames.feed(bytes, &mut |frame| {
@@ -381,7 +397,13 @@ mod tests {
     use super::*;
 
     fn retry(retries_max: Option<u32>) -> Retry {
-        let plan = Plan { project: "p".to_owned(), filters: Filters::default(), accept: Accept::Json, ping: Duration::from_secs(10), retries_max };
+        let plan = Plan {
+            project: "p".to_owned(),
+            filters: Filters::default(),
+            accept: Accept::Json,
+            ping: Duration::from_secs(10),
+            retries_max,
+        };
         Retry::new(&plan)
     }
 
@@ -397,13 +419,14 @@ mod tests {
         }
     }
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     #[test]
     fn the_hourly_end_reconnects_at_once_and_a_server_that_closes_at_once_makes_no_busy_loop() {
         let mut retry = retry(None);
         assert_eq!(wait(&retry.after(&End::Over(String::new()), HOUR, 1.0)), Duration::ZERO);
-        let waits: Vec<_> = (0..8).map(|_| wait(&retry.after(&End::Over(String::new()), Duration::ZERO, 1.0)).as_secs()).collect();
+        let waits: Vec<_> =
+            (0..8).map(|_| wait(&retry.after(&End::Over(String::new()), Duration::ZERO, 1.0)).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 
@@ -412,24 +435,39 @@ mod tests {
         let mut retry = retry(None);
         assert_eq!(wait(&retry.after(&answer("opening the stream", 429), Duration::ZERO, 0.0)), Duration::from_secs(7));
         for _ in 0..1000 {
-            assert!(wait(&retry.after(&answer("opening the stream", 503), Duration::ZERO, 1.0)) <= Duration::from_secs(60));
+            assert!(wait(&retry.after(&answer("opening the stream", 503), Duration::ZERO, 1.0)) <= Duration::from_mins(1));
         }
     }
 
     #[test]
     fn a_refused_token_is_renewed_once_and_wrong_credentials_end() {
         let mut retry = retry(None);
-        assert!(matches!(retry.after(&answer("opening the stream", 401), Duration::ZERO, 1.0), Next::Connect { renew: true, .. }));
-        assert!(matches!(retry.after(&answer("opening the stream", 401), Duration::ZERO, 1.0), Next::Stop(Some(IngestError::Credentials(_)))));
+        assert!(matches!(
+            retry.after(&answer("opening the stream", 401), Duration::ZERO, 1.0),
+            Next::Connect { renew: true, .. }
+        ));
+        assert!(matches!(
+            retry.after(&answer("opening the stream", 401), Duration::ZERO, 1.0),
+            Next::Stop(Some(IngestError::Credentials(_)))
+        ));
         retry.spoke();
         assert!(matches!(retry.after(&answer("opening the stream", 401), HOUR, 1.0), Next::Connect { renew: true, .. }));
-        assert!(matches!(retry.after(&answer("signing in", 400), Duration::ZERO, 1.0), Next::Stop(Some(IngestError::Credentials(_)))));
+        assert!(matches!(
+            retry.after(&answer("signing in", 400), Duration::ZERO, 1.0),
+            Next::Stop(Some(IngestError::Credentials(_)))
+        ));
     }
 
     #[test]
     fn a_missing_project_and_a_missing_permission_end_at_once() {
-        assert!(matches!(retry(None).after(&answer("opening the stream", 404), Duration::ZERO, 1.0), Next::Stop(Some(IngestError::NoProject { .. }))));
-        assert!(matches!(retry(None).after(&answer("opening the stream", 403), Duration::ZERO, 1.0), Next::Stop(Some(IngestError::Forbidden { .. }))));
+        assert!(matches!(
+            retry(None).after(&answer("opening the stream", 404), Duration::ZERO, 1.0),
+            Next::Stop(Some(IngestError::NoProject { .. }))
+        ));
+        assert!(matches!(
+            retry(None).after(&answer("opening the stream", 403), Duration::ZERO, 1.0),
+            Next::Stop(Some(IngestError::Forbidden { .. }))
+        ));
     }
 
     #[test]

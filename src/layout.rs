@@ -1,5 +1,6 @@
 //! Where everything stands in a recording. Every path has its one constructor here.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -89,14 +90,14 @@ fn folder_name(event_type: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
             name.push(char::from(byte));
         } else {
-            name.push_str(&format!("%{byte:02X}"));
+            write!(name, "%{byte:02X}").unwrap_or_default();
         }
     }
     if name.len() > LONGEST {
         let hash = Sha256::digest(event_type.as_bytes());
         name.truncate(LONGEST - 17);
         name.push('~');
-        hash.iter().take(8).for_each(|byte| name.push_str(&format!("{byte:02x}")));
+        hash.iter().take(8).for_each(|byte| write!(name, "{byte:02x}").unwrap_or_default());
     }
     name
 }

@@ -1,4 +1,5 @@
-//! overnight
+#![doc = include_str!("ARCHITECTURE.md")]
+
 pub mod archive;
 pub mod backoff;
 pub mod buffer;
@@ -8,7 +9,6 @@ pub mod disk;
 pub mod error;
 pub mod event;
 pub mod export;
-pub mod import;
 pub mod ingest;
 pub mod json;
 pub mod keep;

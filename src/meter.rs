@@ -63,6 +63,11 @@ impl Meter {
         change(&mut self.lock());
     }
 
+    /// Notes since when a project is connected; none while it is not.
+    pub fn connected(&self, project: &str, since: Option<Micros>) {
+        self.lock().connected.insert(project.to_owned(), since);
+    }
+
     /// A copy of what does not fit an atomic.
     pub fn parts(&self) -> Parts {
         self.lock().clone()

@@ -40,7 +40,9 @@ pub enum RollError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The day file was written with a newer version of its schema.
-    #[error("{partition}: its day file has schema version {found}, this program knows {known}; use a newer overnight, or give the schema's folder with --schemas")]
+    #[error(
+        "{partition}: its day file has schema version {found}, this program knows {known}; use a newer overnight, or give the schema's folder with --schemas"
+    )]
     NewerSchema {
         /// The partition.
         partition: Partition,
@@ -196,7 +198,8 @@ impl Roller {
         let covered = file.as_ref().map_or(0, |file| file.footer().covers(self.view.id()));
         let covered = covered.max(self.passed.get(partition).copied().unwrap_or_default());
         let blocks = self.view.blocks(partition, covered, ROLL_ROWS)?;
-        let done = |events: u64, doubles: u64, seq: i64, more: bool| Rolled { partition: partition.clone(), events, doubles, seq, more };
+        let done =
+            |events: u64, doubles: u64, seq: i64, more: bool| Rolled { partition: partition.clone(), events, doubles, seq, more };
         let Some(seq) = blocks.last().map(|(seq, _)| *seq) else {
             return Ok((covered > 0).then(|| done(0, 0, covered, false)));
         };
@@ -261,7 +264,13 @@ impl Roller {
     }
 
     fn publish(
-        &mut self, partition: &Partition, schema: &Schema, copied: Option<(&DayFile, &[usize])>, runs: Vec<Run>, seq: i64, sealed: bool,
+        &mut self,
+        partition: &Partition,
+        schema: &Schema,
+        copied: Option<(&DayFile, &[usize])>,
+        runs: Vec<Run>,
+        seq: i64,
+        sealed: bool,
     ) -> Result<(), RollError> {
         let id = self.view.id().to_owned();
         self.write(partition, schema, copied, runs, (seq, &id), sealed)?;
@@ -275,8 +284,13 @@ impl Roller {
 
     /// Steps 2 to 4: writes copied row groups and merged runs to staging, syncs, reads back, publishes.
     fn write(
-        &self, partition: &Partition, schema: &Schema, copied: Option<(&DayFile, &[usize])>, runs: Vec<Run>,
-        (seq_last, buffer_id): (i64, &str), sealed: bool,
+        &self,
+        partition: &Partition,
+        schema: &Schema,
+        copied: Option<(&DayFile, &[usize])>,
+        runs: Vec<Run>,
+        (seq_last, buffer_id): (i64, &str),
+        sealed: bool,
     ) -> Result<(), RollError> {
         let staged = self.layout.staged(partition);
         let mut writer = DayWriter::create(&staged, schema, if sealed { Effort::Seal } else { Effort::Roll })?;

@@ -151,11 +151,11 @@ pub fn status(layout: &Layout, now: Micros) -> Result<Status, StatusError> {
     let recording = view.has_writer();
     let is_open = |session: &&Session| session.closed_at.is_none() && recording && now - session.spoke_at < SILENT;
     let open = session.as_ref().filter(is_open).cloned();
-    let reasons = view.fault_reasons(REASONS)?.into_iter().map(|(reason, count, last_at, raw)| FaultReason {
-        reason,
-        count,
-        last_at: rfc3339(last_at),
-        example: printable(&String::from_utf8_lossy(&raw), 120),
+    let reasons = view.fault_reasons(REASONS)?.into_iter().map(|fault| FaultReason {
+        reason: fault.reason,
+        count: fault.count,
+        last_at: rfc3339(fault.last_at),
+        example: printable(&String::from_utf8_lossy(&fault.example), 120),
     });
     let size = |path: &std::path::Path| path.metadata().map_or(0, |metadata| metadata.len());
     let log = layout.state().join("buffer.db-wal");

@@ -135,26 +135,35 @@ pub fn write_rfc3339(time: Micros, out: &mut Vec<u8>) {
 pub fn write_civil(time: Micros, separator: u8, out: &mut Vec<u8>) {
     let (day, rest) = (time.div_euclid(DAY), time.rem_euclid(DAY));
     let (year, month, date) = civil_from_days(day);
-    let (seconds, fraction) = (rest / SECOND, (rest % SECOND) as u32);
+    let (seconds, fraction) = ((rest / SECOND) as u32, (rest % SECOND) as u32);
     let mut text = *b"0000-00-00 00:00:00.000000";
-    let mut two = |at: usize, value: u32| {
-        text[at] = b'0' + (value / 10 % 10) as u8;
-        text[at + 1] = b'0' + (value % 10) as u8;
-    };
+    let mut two = |at: usize, value: u32| text[at..at + 2].copy_from_slice(&PAIRS[value as usize % 100]);
     let year = year.clamp(0, 9999) as u32;
     two(0, year / 100);
     two(2, year % 100);
     two(5, month as u32);
     two(8, date as u32);
-    two(11, (seconds / 3600) as u32);
-    two(14, (seconds / 60 % 60) as u32);
-    two(17, (seconds % 60) as u32);
+    two(11, seconds / 3600);
+    two(14, seconds / 60 % 60);
+    two(17, seconds % 60);
     two(20, fraction / 10_000);
     two(22, fraction / 100 % 100);
     two(24, fraction % 100);
     text[10] = separator;
     out.extend_from_slice(&text);
 }
+
+/// `00` to `99`.
+#[expect(clippy::cast_possible_truncation, reason = "a digit fits")]
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    pairs
+};
 
 /// [`write_rfc3339`] as a string.
 pub fn rfc3339(time: Micros) -> String {
@@ -215,7 +224,16 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "2024-02-30T00:00:00Z", "2024-01-01T24:00:00Z", "2024-01-01T00:00:00", "2024-01-01", "x024-01-01T00:00:00Z", "2024-01-01T00:00:00.Z", "2024-13-01T00:00:00Z"] {
+        for text in [
+            "",
+            "2024-02-30T00:00:00Z",
+            "2024-01-01T24:00:00Z",
+            "2024-01-01T00:00:00",
+            "2024-01-01",
+            "x024-01-01T00:00:00Z",
+            "2024-01-01T00:00:00.Z",
+            "2024-13-01T00:00:00Z",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -63,9 +63,8 @@ impl Footer {
                 fail(format!("not a day file of overnight: its footer has no {key}; move it out of the recording"))
             })
         };
-        let number = |key: &str| {
-            get(key)?.parse::<i64>().map_err(|_| fail(format!("its footer has no number for {PREFIX}{key}")))
-        };
+        let number =
+            |key: &str| get(key)?.parse::<i64>().map_err(|_| fail(format!("its footer has no number for {PREFIX}{key}")));
         let version = number("format_version")?;
         if version > i64::from(FORMAT_VERSION) {
             return Err(fail(format!(

@@ -205,12 +205,11 @@ impl Merge {
         });
         let mut done = Vec::new();
         for (at, head) in self.heads.iter_mut().enumerate() {
-            if at != taken {
-                if let Some((time, id)) = &last {
-                    if head.key() == (*time, id.as_str()) {
-                        head.row += 1;
-                    }
-                }
+            if at != taken
+                && let Some((time, id)) = &last
+                && head.key() == (*time, id.as_str())
+            {
+                head.row += 1;
             }
             if !head.fill()? {
                 done.push(at);

@@ -74,8 +74,7 @@ impl ArchiveError {
     /// What to do about it.
     pub fn advice(&self) -> Advice {
         match self {
-            Self::Disk(_) => Advice::Fix,
-            Self::Conform { .. } => Advice::Fix,
+            Self::Disk(_) | Self::Conform { .. } => Advice::Fix,
             Self::Parquet { .. } | Self::Footer { .. } | Self::Arrow { .. } => Advice::Inspect,
         }
     }

@@ -162,8 +162,7 @@ impl DayFile {
     /// True when the file has exactly the columns of the schema, so that its row groups can stand beside new ones.
     pub fn has_columns_of(&self, schema: &Schema) -> bool {
         let (mine, its) = (self.metadata.schema().fields(), schema.arrow().fields());
-        mine.len() == its.len()
-            && mine.iter().zip(its).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
+        mine.len() == its.len() && mine.iter().zip(its).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
     }
 
     /// The rows of some row groups, one after the other, with the columns of the schema.

@@ -39,7 +39,10 @@ pub enum Effort {
 ///
 /// # Errors
 /// When a zstd level is out of range, which it is not.
-pub fn parquet_properties(schema: &SchemaRef, effort: Effort) -> std::result::Result<WriterPropertiesBuilder, parquet::errors::ParquetError> {
+pub fn parquet_properties(
+    schema: &SchemaRef,
+    effort: Effort,
+) -> std::result::Result<WriterPropertiesBuilder, parquet::errors::ParquetError> {
     let level = |level| ZstdLevel::try_new(level).map(Compression::ZSTD);
     let id = || ColumnPath::new(vec!["event_id".to_owned()]);
     let builder = WriterProperties::builder().set_compression(level(1)?);

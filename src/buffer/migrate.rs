@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{BufferError, JOURNAL_MAX, Result};
+use super::{BufferError, JOURNAL_MAX, Result, failure};
 
 /// "ovnt", so that a foreign database is told from ours.
 const APPLICATION_ID: i64 = 0x6f76_6e74;
@@ -80,13 +80,8 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
 
 /// The version of the tables; an error when the database is foreign or newer.
 pub(super) fn check(db: &Connection, path: &Path) -> Result<i64> {
-    let fail = |source| match source {
-        rusqlite::Error::SqliteFailure(error, _) if error.code == rusqlite::ErrorCode::NotADatabase => {
-            BufferError::Foreign(path.to_owned())
-        }
-        source => BufferError::Sqlite { path: path.to_owned(), source },
-    };
-    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(fail);
+    let fail = failure(path);
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(&fail);
     let tables = number("SELECT count(*) FROM sqlite_master")?;
     let version = number("PRAGMA user_version")?;
     let application = number("PRAGMA application_id")?;

@@ -76,7 +76,7 @@ pub enum BufferError {
         holder: String,
     },
     /// The file is a database of something else.
-    #[error("{} is a database, but not a buffer of overnight; it is left as it is. Give another --dir, or move the file away", .0.display())]
+    #[error("{} is not a buffer of overnight; it is left as it is. Give another --dir, or move the file away", .0.display())]
     Foreign(PathBuf),
     /// A newer program wrote it.
     #[error("{} has format version {found}, this program knows up to {known}; use a newer overnight", path.display())]
@@ -107,8 +107,12 @@ impl BufferError {
     /// What to do about it.
     pub fn advice(&self) -> Advice {
         match self {
-            Self::Locked { .. } | Self::Foreign(_) | Self::Newer { .. } | Self::Missing(_) | Self::Setting { .. } => Advice::Fix,
-            Self::Disk(_) => Advice::Fix,
+            Self::Locked { .. }
+            | Self::Foreign(_)
+            | Self::Newer { .. }
+            | Self::Missing(_)
+            | Self::Setting { .. }
+            | Self::Disk(_) => Advice::Fix,
             Self::Block { .. } => Advice::Inspect,
             Self::Sqlite { .. } | Self::Encode(_) => Advice::Stop,
         }
@@ -173,8 +177,8 @@ impl Buffer {
                 for (partition, events, (first, last), body) in &blocks {
                     insert.execute(params![&*partition.event_type, partition.day.0, events, first, last, now, body])?;
                 }
-                let mut insert = transaction
-                    .prepare_cached("INSERT INTO fault (at, source, reason, length, raw) VALUES (?, ?, ?, ?, ?)")?;
+                let mut insert =
+                    transaction.prepare_cached("INSERT INTO fault (at, source, reason, length, raw) VALUES (?, ?, ?, ?, ?)")?;
                 for fault in &batch.faults {
                     let length = i64::try_from(fault.length).unwrap_or(i64::MAX);
                     insert.execute(params![fault.at, fault.source.name(), fault.reason, length, fault.raw])?;
@@ -264,11 +268,18 @@ impl Buffer {
     /// # Errors
     /// When SQLite refuses.
     pub fn close_left_open(&mut self) -> Result<()> {
-        self.execute("UPDATE session SET closed_at = spoke_at, cause = 'the recorder stopped without a word' WHERE closed_at IS NULL", [])
+        self.execute(
+            "UPDATE session SET closed_at = spoke_at, cause = 'the recorder stopped without a word' WHERE closed_at IS NULL",
+            [],
+        )
     }
 
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<()> {
-        self.db.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map(drop).map_err(|source| self.error(source))
+        self.db
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(values))
+            .map(drop)
+            .map_err(|source| self.error(source))
     }
 
     fn error(&self, source: rusqlite::Error) -> BufferError {
@@ -278,9 +289,17 @@ impl Buffer {
 
 /// A connection with the settings that every one has.
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
-    let fail = |source| BufferError::Sqlite { path: path.to_owned(), source };
-    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(fail)?;
-    db.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
-    db.pragma_update(None, "cache_size", -CACHE_KIB).map_err(fail)?;
+    let fail = failure(path);
+    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(&fail)?;
+    db.busy_timeout(std::time::Duration::from_secs(10)).map_err(&fail)?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB).map_err(&fail)?;
     Ok(db)
+}
+
+/// What SQLite says, as an error that names the file; a file that is no database at all is foreign.
+fn failure(path: &Path) -> impl Fn(rusqlite::Error) -> BufferError + '_ {
+    move |source| match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => BufferError::Foreign(path.to_owned()),
+        _ => BufferError::Sqlite { path: path.to_owned(), source },
+    }
 }

@@ -28,6 +28,19 @@ pub struct Pending {
     pub seq_last: i64,
 }
 
+/// Faults of one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultReason {
+    /// Why it was no event.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+    /// When last.
+    pub last_at: Micros,
+    /// The beginning of one of them.
+    pub example: Vec<u8>,
+}
+
 /// A connection to a source, as noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -123,7 +136,8 @@ impl View {
         while let Some(row) = rows.next().map_err(fail)? {
             let seq: i64 = row.get(0).map_err(fail)?;
             let body = row.get_ref(1).and_then(|body| body.as_blob().map_err(Into::into)).map_err(fail)?;
-            let damaged = |error: arrow::error::ArrowError| BufferError::Block { path: self.path.clone(), seq, what: error.to_string() };
+            let damaged =
+                |error: arrow::error::ArrowError| BufferError::Block { path: self.path.clone(), seq, what: error.to_string() };
             let batch = block::decode(body).map_err(damaged)?;
             events += batch.num_rows();
             blocks.push((seq, batch));
@@ -142,13 +156,17 @@ impl View {
         self.one("SELECT count(*) FROM fault", [])
     }
 
-    /// The newest faults by reason: reason, how often, when last, the beginning of one.
+    /// The faults by reason, the newest first.
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn fault_reasons(&self, most: usize) -> Result<Vec<(String, u64, Micros, Vec<u8>)>> {
-        let sql = "SELECT reason, count(*), max(at), substr(raw, 1, 200) FROM fault GROUP BY reason ORDER BY max(at) DESC LIMIT ?";
-        self.rows(sql, [most], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+    pub fn fault_reasons(&self, most: usize) -> Result<Vec<FaultReason>> {
+        let sql =
+            "SELECT reason, count(*), max(at), substr(raw, 1, 200) FROM fault GROUP BY reason ORDER BY max(at) DESC LIMIT ?";
+        let read = |row: &Row<'_>| {
+            Ok(FaultReason { reason: row.get(0)?, count: row.get(1)?, last_at: row.get(2)?, example: row.get(3)? })
+        };
+        self.rows(sql, [most], read)
     }
 
     /// The session that spoke last.
@@ -176,7 +194,12 @@ impl View {
             .map_err(|source| self.error(source))
     }
 
-    fn rows<T>(&self, sql: &str, values: impl rusqlite::Params, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
+    fn rows<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
         let all = || -> rusqlite::Result<Vec<T>> { self.db.prepare_cached(sql)?.query_map(values, read)?.collect() };
         all().map_err(|source| self.error(source))
     }

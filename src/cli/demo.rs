@@ -44,7 +44,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         token_url: None,
     };
     let project = options.project.clone();
-    eprintln!("A simulated cloud with {} devices is recorded for {} s, over a real connection.", options.devices, args.for_.as_secs_f64());
+    eprintln!(
+        "A simulated cloud with {} devices is recorded for {} s, over a real connection.",
+        options.devices,
+        args.for_.as_secs_f64()
+    );
     let (address, stop, cloud_thread) = simulator(options)?;
 
     let recording = Recording { dir: args.dir.clone(), schemas: None };
@@ -54,14 +58,15 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let timing = Timing { roll_every: Duration::from_secs(5), ..Timing::default() };
     let recorder = Recorder::open(&layout, Arc::clone(&registry), Arc::clone(&meter), timing)?;
     let cloud = Cloud::new(&format!("http://{address}"), None, credentials)?;
-    let plan = Plan { project, filters: Filters::default(), accept: Accept::Json, ping: Duration::from_secs(10), retries_max: None };
+    let plan =
+        Plan { project, filters: Filters::default(), accept: Accept::Json, ping: Duration::from_secs(10), retries_max: None };
     let live = Live::start(Arc::clone(&meter));
     let recorded = drive(recorder, vec![(plan, cloud)], Some(args.for_), &meter);
     drop(live);
     // The simulator may have ended by itself, with the error that its thread tells.
-    drop(stop.send(()));
-    cloud_thread.join().map_err(|_| Failure { message: "the simulator died".to_owned(), usage: false })??;
-    recorded.map_err(|error| Failure { message: format!("{error}. {}", advice(error.advice())), usage: false })?;
+    stop.send(()).unwrap_or_default();
+    cloud_thread.join().map_err(|_| Failure::failed("the simulator died".to_owned()))??;
+    recorded.map_err(|error| Failure::failed(format!("{error}. {}", advice(error.advice()))))?;
 
     let reader = Reader::open(&layout, registry)?;
     let selection = Selection { event_types: vec!["temperature".to_owned()], ..Selection::default() };
@@ -101,7 +106,7 @@ fn report(layout: &Layout) -> Result<(), Failure> {
         let file = layout.folder(&part.event_type).join(format!("{}.parquet", part.day));
         vec![part.event_type.clone(), show::count(part.rows), show::bytes(part.bytes), file.display().to_string()]
     });
-    println!("{}", show::table(&["event type", "events", "size", "day file"], &[1, 2], rows.collect()));
-    println!("{} recorded, each once; {} of Parquet", show::counted(status.events, "event"), show::bytes(status.bytes));
+    say!("{}", show::table(&["event type", "events", "size", "day file"], &[1, 2], rows.collect()));
+    say!("{} recorded, each once; {} of Parquet", show::counted(status.events, "event"), show::bytes(status.bytes));
     Ok(())
 }

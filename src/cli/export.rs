@@ -52,38 +52,34 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let ending = args.output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let format = match (args.format, ending) {
-        (Some(FormatName::Csv), _) => Format::Csv,
         (Some(FormatName::Parquet), _) | (None, "parquet") => Format::Parquet,
         (Some(FormatName::Ndjson), _) | (None, "ndjson" | "jsonl") => Format::Ndjson,
         (None, "xlsx" | "arrow" | "json" | "feather") => {
-            return Err(Failure::usage(format!("no export to .{ending}; there are csv, parquet and ndjson (give --format for another ending)")));
+            return Err(Failure::usage(format!(
+                "no export to .{ending}; there are csv, parquet and ndjson (give --format for another ending)"
+            )));
         }
-        (None, _) => Format::Csv,
+        (Some(FormatName::Csv) | None, _) => Format::Csv,
     };
     let output = output(args);
     if output == Output::Stdout && format == Format::Parquet && io::stdout().is_terminal() {
         return Err(Failure::usage("Parquet is no text for a terminal; give -o FILE, or redirect"));
     }
     let start = args.since.map(|since| time::now().saturating_sub(time::micros(since))).or(args.start);
-    if let (Some(start), Some(end)) = (start, args.end) {
-        if start >= end {
-            return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
-        }
+    if let (Some(start), Some(end)) = (start, args.end)
+        && start >= end
+    {
+        return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
     }
-    let selection = Selection {
-        event_types: args.event_type.clone(),
-        devices: args.device.iter().cloned().collect(),
-        start,
-        end: args.end,
-    };
+    let selection =
+        Selection { event_types: args.event_type.clone(), devices: args.device.iter().cloned().collect(), start, end: args.end };
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
     let plans = reader.plan(&selection)?;
     let bar = progress::bar(Some(plans.iter().map(|plan| plan.events).sum()), false);
     let exported = export::export(&reader, &plans, &selection, format, &output, args.force, |rows| bar.inc(rows));
     bar.finish_and_clear();
     let exported = match exported {
-        // Whoever reads has had enough, as `head` does: no error.
-        Err(error) if error.is_broken_pipe() => return Ok(Outcome::Done),
+        Err(error) if error.is_broken_pipe() => return Err(Failure::EndOfOutput),
         exported => exported?,
     };
     let rows: u64 = exported.rows.values().sum();
@@ -91,7 +87,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         eprintln!("no events: {}", why_empty(&reader)?);
     } else if output != Output::Stdout {
         let types: Vec<_> = exported.rows.iter().filter(|(_, rows)| **rows > 0).collect();
-        let which = types.iter().map(|(name, rows)| format!("{} {}", printable(name, 40), show::count(**rows))).collect::<Vec<_>>().join(", ");
+        let which = types
+            .iter()
+            .map(|(name, rows)| format!("{} {}", printable(name, 40), show::count(**rows)))
+            .collect::<Vec<_>>()
+            .join(", ");
         let files = match exported.files.as_slice() {
             [one] => one.display().to_string(),
             files => format!("{} files in {}", files.len(), args.output.display()),

@@ -5,9 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::import;
 use crate::meter::Meter;
-use crate::record::{Recorder, Timing};
+use crate::record::{self, Recorder, Timing};
 
 use super::{Failure, Outcome, Recording, progress, show};
 
@@ -24,7 +23,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let (input, length): (Box<dyn Read>, Option<u64>) = if args.file == Path::new("-") {
         (Box::new(io::stdin()), None)
     } else {
-        let fail = |error: io::Error| Failure { message: format!("cannot read {}: {error}", args.file.display()), usage: false };
+        let fail = |error: io::Error| Failure::failed(format!("cannot read {}: {error}", args.file.display()));
         let file = File::open(&args.file).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
         if metadata.is_dir() {
@@ -37,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
     let bar = progress::bar(length, true);
-    let imported = import::import(&recorder, input, &args.file, |bytes| bar.inc(bytes as u64));
+    let imported = record::import(&recorder, input, &args.file, |bytes| bar.inc(bytes as u64));
     bar.finish_and_clear();
     recorder.close()?;
     let imported = imported?;
@@ -47,13 +46,20 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let new = Meter::get(&meter.rolled);
     eprintln!(
         "imported {}: {} new, {} known already, into {}",
-        show::counted(imported.events, "event"), show::count(new), show::count(Meter::get(&meter.doubles)), layout.root().display()
+        show::counted(imported.events, "event"),
+        show::count(new),
+        show::count(Meter::get(&meter.doubles)),
+        layout.root().display()
     );
     if imported.faults > 0 {
-        eprintln!("{} no event; kept raw, see `overnight status --dir {}`", match imported.faults {
-            1 => "1 line was".to_owned(),
-            lines => format!("{} lines were", show::count(lines)),
-        }, layout.root().display());
+        eprintln!(
+            "{} no event; kept raw, see `overnight status --dir {}`",
+            match imported.faults {
+                1 => "1 line was".to_owned(),
+                lines => format!("{} lines were", show::count(lines)),
+            },
+            layout.root().display()
+        );
         return Ok(Outcome::Incomplete);
     }
     Ok(Outcome::Done)

@@ -2,7 +2,12 @@
 //!
 //! Data goes to standard output, messages and progress to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 done
 //! but something is missing or was lost.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
+#![expect(clippy::print_stderr, reason = "this is where the program speaks")]
+
+/// Writes a line to standard output, or returns why it could not be written.
+macro_rules! say {
+    ($($line:tt)*) => { $crate::cli::say(format_args!($($line)*))? };
+}
 
 mod demo;
 mod export;
@@ -15,6 +20,8 @@ mod show;
 mod simulate;
 mod status;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,7 +37,11 @@ use crate::settings;
 
 /// Records a live stream of sensor events for as long as it runs, and leaves plain Parquet files.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = "Try it without an account:  overnight demo\nExit codes: 0 done, 1 failed, 2 usage, 3 done but something is missing or was lost.")]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Try it without an account:  overnight demo\nExit codes: 0 done, 1 failed, 2 usage, 3 done but something is missing or was lost."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -107,22 +118,39 @@ enum Outcome {
     Incomplete,
 }
 
-/// How a command failed: what to say.
+/// How a command failed.
 #[derive(Debug)]
-struct Failure {
-    message: String,
-    usage: bool,
+enum Failure {
+    /// What to say.
+    Failed(String),
+    /// The command line asks for something that cannot be.
+    Usage(String),
+    /// Whoever reads standard output has had enough, as `head` does: no error.
+    EndOfOutput,
 }
 
 impl Failure {
+    fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(message.into())
+    }
+
     fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), usage: true }
+        Self::Usage(message.into())
     }
 }
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { message: error.to_string(), usage: false }
+        Self::failed(error.to_string())
+    }
+}
+
+/// Writes a line to standard output.
+fn say(line: impl Display) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::EndOfOutput),
+        written => Ok(written?),
     }
 }
 
@@ -149,11 +177,15 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(&args),
     };
     match outcome {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Done) | Err(Failure::EndOfOutput) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(3),
-        Err(failure) => {
-            eprintln!("overnight: {}", failure.message);
-            ExitCode::from(if failure.usage { 2 } else { 1 })
+        Err(Failure::Usage(message)) => {
+            eprintln!("overnight: {message}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(message)) => {
+            eprintln!("overnight: {message}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -16,7 +16,7 @@ use super::show;
 /// How often live lines are drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// How often a recorder speaks where there is no terminal.
-const SPEAK_EVERY: Duration = Duration::from_secs(60);
+const SPEAK_EVERY: Duration = Duration::from_mins(1);
 
 /// A bar over bytes or events; drawn on a terminal only.
 pub(super) fn bar(length: Option<u64>, of_bytes: bool) -> ProgressBar {

@@ -121,9 +121,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if let Err(error) = &recorded {
         eprintln!("overnight: {error}. {}", advice(error.advice()));
     }
-    summary(&layout, &meter)?;
+    summary(&layout, &meter);
     Ok(match (recorded.is_ok(), Meter::get(&meter.faults) + Meter::get(&meter.roll_errors)) {
-        (false, _) => return Err(Failure { message: "recording ended before it was asked to".to_owned(), usage: false }),
+        (false, _) => return Err(Failure::failed("recording ended before it was asked to".to_owned())),
         (true, 0) => Outcome::Done,
         (true, _) => Outcome::Incomplete,
     })
@@ -131,7 +131,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
 
 /// Records until a signal or the given end, then closes.
 pub(super) fn drive(
-    recorder: Recorder, plans: Vec<(Plan, Cloud)>, end: Option<Duration>, meter: &Arc<Meter>,
+    recorder: Recorder,
+    plans: Vec<(Plan, Cloud)>,
+    end: Option<Duration>,
+    meter: &Arc<Meter>,
 ) -> Result<(), record::RecordError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -210,24 +213,26 @@ fn end(args: &Args) -> Result<Option<Duration>, Failure> {
 }
 
 /// What was recorded, and how to load it.
-fn summary(layout: &Layout, meter: &Meter) -> Result<(), Failure> {
+fn summary(layout: &Layout, meter: &Meter) {
     let parts = meter.parts();
     let kept = Meter::get(&meter.kept);
     let faults = Meter::get(&meter.faults);
     let doubles = Meter::get(&meter.doubles);
-    let mut line = format!("recorded {} in {}", show::counted(kept, "event"), show::counted(Meter::get(&meter.sessions), "session"));
-    if doubles > 0 {
-        line += &format!(", {} came twice and stand once", show::count(doubles));
-    }
-    eprintln!("{line}, into {}", layout.root().display());
+    let twice = if doubles > 0 { format!(", {} came twice and stand once", show::count(doubles)) } else { String::new() };
+    let (events, sessions) = (show::counted(kept, "event"), show::counted(Meter::get(&meter.sessions), "session"));
+    eprintln!("recorded {events} in {sessions}{twice}, into {}", layout.root().display());
     if faults > 0 {
         let (lines, were) = if faults == 1 { ("line", "was") } else { ("lines", "were") };
-        eprintln!("{} {lines} {were} no event and {were} kept raw; see `{} status --dir {}`", show::count(faults), program(), layout.root().display());
+        eprintln!(
+            "{} {lines} {were} no event and {were} kept raw; see `{} status --dir {}`",
+            show::count(faults),
+            program(),
+            layout.root().display()
+        );
     }
     if let Some((most, _)) = parts.by_type.iter().max_by_key(|(_, count)| **count) {
         load_lines(layout, most);
     }
-    Ok(())
 }
 
 /// Lines to paste.

@@ -26,7 +26,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     eprintln!(
         "rolled {} into day files, {} were in them already",
-        show::counted(Meter::get(&meter.rolled), "event"), show::count(Meter::get(&meter.doubles))
+        show::counted(Meter::get(&meter.rolled), "event"),
+        show::count(Meter::get(&meter.doubles))
     );
     Ok(Outcome::Done)
 }

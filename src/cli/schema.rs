@@ -38,9 +38,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::List { recording } => {
             let registry = recording.registry()?;
             let rows = registry.iter().map(|schema| {
-                vec![schema.name.clone(), schema.version.to_string(), schema.columns.len().to_string(), schema.description.clone()]
+                vec![
+                    schema.name.clone(),
+                    schema.version.to_string(),
+                    schema.columns.len().to_string(),
+                    schema.description.clone(),
+                ]
             });
-            println!("{}", show::table(&["type", "version", "columns", "description"], &[1, 2], rows.collect()));
+            say!("{}", show::table(&["type", "version", "columns", "description"], &[1, 2], rows.collect()));
         }
         Command::Show { event_type, recording } => {
             let registry = recording.registry()?;
@@ -49,22 +54,28 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
                     "no schema for event type {event_type:?}; it would be recorded all the same, each event in `raw`. `overnight schema list` shows the known ones"
                 )));
             };
-            println!("{} version {}: {}", schema.name, schema.version, schema.description);
+            say!("{} version {}: {}", schema.name, schema.version, schema.description);
             let described = schema.described();
             let rows = described.fields().iter().flat_map(|field| {
                 let about = |key: &str| field.metadata().get(key).cloned().unwrap_or_default();
                 let column = schema.columns.iter().find(|column| column.name == *field.name());
                 let kind = column.map_or_else(|| fixed_kind(field.name()).to_owned(), |column| column.kind.name().to_owned());
-                let own = vec![field.name().clone(), kind, about("unit"), column.map_or_else(String::new, |c| c.pointer.clone()), about("description")];
+                let own = vec![
+                    field.name().clone(),
+                    kind,
+                    about("unit"),
+                    column.map_or_else(String::new, |c| c.pointer.clone()),
+                    about("description"),
+                ];
                 let items = column.into_iter().flat_map(|column| column.items.iter().map(|item| item_row(column, item)));
                 std::iter::once(own).chain(items.collect::<Vec<_>>()).collect::<Vec<_>>()
             });
-            println!("{}", show::table(&["column", "type", "unit", "pointer", "description"], &[], rows.collect()));
+            say!("{}", show::table(&["column", "type", "unit", "pointer", "description"], &[], rows.collect()));
         }
         Command::Check { folder } => {
             let mut registry = Registry::built_in()?;
             let count = registry.add_folder(folder)?;
-            println!("{}: {} in order", folder.display(), show::counted(count as u64, "schema file"));
+            say!("{}: {} in order", folder.display(), show::counted(count as u64, "schema file"));
         }
     }
     Ok(Outcome::Done)
@@ -76,5 +87,11 @@ fn fixed_kind(name: &str) -> &'static str {
 
 fn item_row(column: &Column, item: &Column) -> Vec<String> {
     let unit = item.unit.clone().unwrap_or_default();
-    vec![format!("{}[].{}", column.name, item.name), item.kind.name().to_owned(), unit, item.pointer.clone(), item.description.clone()]
+    vec![
+        format!("{}[].{}", column.name, item.name),
+        item.kind.name().to_owned(),
+        unit,
+        item.pointer.clone(),
+        item.description.clone(),
+    ]
 }

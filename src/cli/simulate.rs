@@ -1,6 +1,5 @@
 //! `overnight simulate`: the cloud, at home.
 
-use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,16 +60,23 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let report = runtime.block_on(async {
         let listener = TcpListener::bind(args.addr)
             .await
-            .map_err(|error| Failure { message: format!("cannot listen on {}: {error}; give another --addr", args.addr), usage: false })?;
+            .map_err(|error| Failure::failed(format!("cannot listen on {}: {error}; give another --addr", args.addr)))?;
         let address = listener.local_addr()?;
-        println!("listening on http://{address}");
-        println!("export DT_API_URL=http://{address} DT_PROJECT_ID={}", options.project);
-        println!("export DT_SERVICE_ACCOUNT_KEY_ID={} DT_SERVICE_ACCOUNT_SECRET={}", options.key, options.secret);
-        println!("export DT_SERVICE_ACCOUNT_EMAIL={}    # without it: Basic auth", options.email);
-        stdout().flush()?;
+        say!("listening on http://{address}");
+        // Who started it may have read what it wanted to know and closed the pipe; the server goes on.
+        credentials(&options, address)
+            .or_else(|failure| if matches!(failure, Failure::EndOfOutput) { Ok(()) } else { Err(failure) })?;
         eprintln!("With these lines in another shell, `{} record` records. Ctrl-C ends.", program());
         Ok::<_, Failure>(serve(listener, options, super::record::signal()).await?)
     })?;
     eprintln!("published {}", show::counted(report.published, "event"));
     Ok(Outcome::Done)
+}
+
+/// What a recorder needs to know, as lines to paste.
+fn credentials(options: &Options, address: SocketAddr) -> Result<(), Failure> {
+    say!("export DT_API_URL=http://{address} DT_PROJECT_ID={}", options.project);
+    say!("export DT_SERVICE_ACCOUNT_KEY_ID={} DT_SERVICE_ACCOUNT_SECRET={}", options.key, options.secret);
+    say!("export DT_SERVICE_ACCOUNT_EMAIL={}    # without it: Basic auth", options.email);
+    Ok(())
 }

@@ -20,37 +20,38 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let status = status(&args.recording.layout(), time::now())?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        say!("{}", serde_json::to_string_pretty(&status)?);
     } else {
-        print(&status);
+        print(&status)?;
     }
     let incomplete = status.faults > 0 || !status.unreadable.is_empty();
     Ok(if incomplete { Outcome::Incomplete } else { Outcome::Done })
 }
 
-fn print(status: &Status) {
+fn print(status: &Status) -> Result<(), Failure> {
     let recorder = match (status.recording, &status.connected_since) {
         (true, Some(since)) => format!("recording, connected since {since}"),
         (true, None) => "running, not connected".to_owned(),
         (false, _) => "not running".to_owned(),
     };
-    println!("recording   {}", status.dir);
-    println!("recorder    {recorder}");
-    println!("events      {}, {} of them in the buffer", show::count(status.events), show::count(status.buffered));
-    println!("on disk     day files {}, buffer {}", show::bytes(status.bytes), show::bytes(status.buffer_bytes));
-    println!("last event  {}", status.last_event_at.as_deref().unwrap_or("none yet"));
+    say!("recording   {}", status.dir);
+    say!("recorder    {recorder}");
+    say!("events      {}, {} of them in the buffer", show::count(status.events), show::count(status.buffered));
+    say!("on disk     day files {}, buffer {}", show::bytes(status.bytes), show::bytes(status.buffer_bytes));
+    say!("last event  {}", status.last_event_at.as_deref().unwrap_or("none yet"));
     if !status.partitions.is_empty() {
-        println!("\n{}", partitions(status));
+        say!("\n{}", partitions(status));
     }
     if status.faults > 0 {
-        println!("\n{} kept raw; the newest by reason:", show::counted(status.faults, "fault"));
+        say!("\n{} kept raw; the newest by reason:", show::counted(status.faults, "fault"));
         for fault in &status.fault_reasons {
-            println!("  {} x {} (last {}): {}", show::count(fault.count), fault.reason, fault.last_at, fault.example);
+            say!("  {} x {} (last {}): {}", show::count(fault.count), fault.reason, fault.last_at, fault.example);
         }
     }
     for file in &status.unreadable {
-        println!("\nunreadable: {file}");
+        say!("\nunreadable: {file}");
     }
+    Ok(())
 }
 
 /// A line an event type: the days stand in `--json`.
@@ -67,7 +68,15 @@ fn partitions(status: &Status) -> comfy_table::Table {
     }
     let second = |text: &str| text.get(..19).unwrap_or(text).replace('T', " ");
     let rows = types.into_iter().map(|(name, (days, rows, buffered, bytes, first, last))| {
-        vec![printable(name, 40), show::count(days), show::count(rows), show::count(buffered), show::bytes(bytes), second(first), second(last)]
+        vec![
+            printable(name, 40),
+            show::count(days),
+            show::count(rows),
+            show::count(buffered),
+            show::bytes(bytes),
+            second(first),
+            second(last),
+        ]
     });
     show::table(&["type", "days", "events", "in buffer", "day files", "first (UTC)", "last (UTC)"], &[1, 2, 3, 4], rows.collect())
 }

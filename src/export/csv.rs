@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 
@@ -101,9 +102,12 @@ impl Cells {
             DataType::List(_) => {
                 let list = array.as_list::<i32>().clone();
                 let items = match list.values().as_struct_opt() {
-                    Some(items) => {
-                        items.fields().iter().zip(items.columns()).map(|(field, item)| (field.name().clone(), Self::new(item))).collect()
-                    }
+                    Some(items) => items
+                        .fields()
+                        .iter()
+                        .zip(items.columns())
+                        .map(|(field, item)| (field.name().clone(), Self::new(item)))
+                        .collect(),
                     None => vec![(String::new(), Self::new(list.values()))],
                 };
                 Self::List(list, items)

@@ -51,7 +51,9 @@ pub enum ExportError {
     #[error("{} exists already; give another -o, or --force to replace it", .0.display())]
     Exists(PathBuf),
     /// Parquet holds one event type a file.
-    #[error("{0} event types do not fit one Parquet file, since their columns differ; give a directory (-o DIR/), or one --event-type")]
+    #[error(
+        "{0} event types do not fit one Parquet file, since their columns differ; give a directory (-o DIR/), or one --event-type"
+    )]
     OneType(usize),
     /// An event type that the recording does not have.
     #[error("the recording has no events of type {wanted:?}; it has {known}")]
@@ -193,7 +195,8 @@ impl Reader {
         let mut known = BTreeSet::new();
         let mut add = |partition: Partition, events: u64| {
             known.insert(partition.event_type.to_string());
-            let wanted = selection.event_types.is_empty() || selection.event_types.iter().any(|wanted| **wanted == *partition.event_type);
+            let wanted =
+                selection.event_types.is_empty() || selection.event_types.iter().any(|wanted| **wanted == *partition.event_type);
             if wanted && selection.has_day(partition.day) {
                 let (days, sum) = days.entry(partition.event_type).or_default();
                 days.insert(partition.day);
@@ -267,14 +270,14 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         loop {
-            if let Some(run) = &mut self.run {
-                if let Some(batch) = run.next() {
-                    let batch = select(batch?, self.selection).map_err(ArchiveError::arrow(Path::new("rows")))?;
-                    if batch.num_rows() > 0 {
-                        return Ok(Some(batch));
-                    }
-                    continue;
+            if let Some(run) = &mut self.run
+                && let Some(batch) = run.next()
+            {
+                let batch = select(&batch?, self.selection).map_err(ArchiveError::arrow(Path::new("rows")))?;
+                if batch.num_rows() > 0 {
+                    return Ok(Some(batch));
                 }
+                continue;
             }
             let Some(partition) = self.plan.partitions.get(self.next) else { return Ok(None) };
             self.next += 1;
@@ -283,7 +286,7 @@ impl Rows<'_> {
     }
 }
 
-fn select(batch: RecordBatch, selection: &Selection) -> std::result::Result<RecordBatch, ArrowError> {
+fn select(batch: &RecordBatch, selection: &Selection) -> std::result::Result<RecordBatch, ArrowError> {
     let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
     let mut batch = batch.clone();
     if selection.start.is_some() || selection.end.is_some() {
@@ -313,7 +316,13 @@ trait Sink {
 /// # Errors
 /// When the recording does not read or the output cannot be written. A file that was not finished is removed.
 pub fn export(
-    reader: &Reader, plans: &[TypePlan], selection: &Selection, format: Format, output: &Output, force: bool, mut progress: impl FnMut(u64),
+    reader: &Reader,
+    plans: &[TypePlan],
+    selection: &Selection,
+    format: Format,
+    output: &Output,
+    force: bool,
+    mut progress: impl FnMut(u64),
 ) -> Result<Exported> {
     let mut exported = Exported::default();
     match output {
@@ -325,7 +334,8 @@ pub fn export(
             to_file(reader, plans, selection, format, path, force, &mut exported, &mut progress)?;
         }
         Output::Directory(directory) => {
-            fs::create_dir_all(directory).map_err(|source| ExportError::Output { to: directory.display().to_string(), source })?;
+            fs::create_dir_all(directory)
+                .map_err(|source| ExportError::Output { to: directory.display().to_string(), source })?;
             for plan in plans {
                 // The folder of a type is a safe name already.
                 let folder = reader.layout.folder(&plan.schema.name);
@@ -341,7 +351,13 @@ pub fn export(
 
 #[expect(clippy::too_many_arguments, reason = "one call, from two places")]
 fn to_file(
-    reader: &Reader, plans: &[TypePlan], selection: &Selection, format: Format, path: &Path, force: bool, exported: &mut Exported,
+    reader: &Reader,
+    plans: &[TypePlan],
+    selection: &Selection,
+    format: Format,
+    path: &Path,
+    force: bool,
+    exported: &mut Exported,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
     if path.exists() && !force {
@@ -353,7 +369,7 @@ fn to_file(
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
-    let file = crate::disk::create(&part).map_err(fail)?;
+    let file = crate::disk::create_for_others(&part).map_err(fail)?;
     let written = file
         .try_clone()
         .map_err(|source| ExportError::Output { to: to.clone(), source })
@@ -395,7 +411,11 @@ impl Head<'_> {
 
 /// All types of an output in time order; events of the same time by type.
 fn merge(
-    reader: &Reader, plans: &[&TypePlan], selection: &Selection, mut sink: Box<dyn Sink + '_>, exported: &mut Exported,
+    reader: &Reader,
+    plans: &[&TypePlan],
+    selection: &Selection,
+    mut sink: Box<dyn Sink + '_>,
+    exported: &mut Exported,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
     let mut heads = Vec::new();

@@ -218,11 +218,8 @@ impl Columns {
     /// # Errors
     /// When Arrow refuses the columns, which would be a fault of this file.
     pub fn finish(mut self) -> Result<RecordBatch, ArrowError> {
-        let mut arrays: Vec<ArrayRef> = vec![
-            Arc::new(self.time.finish()),
-            Arc::new(self.device_id.finish()),
-            Arc::new(self.project_id.finish()),
-        ];
+        let mut arrays: Vec<ArrayRef> =
+            vec![Arc::new(self.time.finish()), Arc::new(self.device_id.finish()), Arc::new(self.project_id.finish())];
         for (builder, column) in self.typed.iter_mut().zip(&self.schema.columns) {
             arrays.push(builder.finish(column)?);
         }

@@ -24,8 +24,7 @@ type Result<T> = std::result::Result<T, String>;
 
 const EVENT_KEYS: [&str; 8] = ["name", "version", "description", "id", "type", "device", "time", "implied"];
 const COLUMN_KEYS: [&str; 6] = ["name", "pointer", "type", "unit", "description", "item"];
-const KINDS: [Kind; 7] =
-    [Kind::String, Kind::Bool, Kind::Int64, Kind::Float64, Kind::Timestamp, Kind::Json, Kind::List];
+const KINDS: [Kind; 7] = [Kind::String, Kind::Bool, Kind::Int64, Kind::Float64, Kind::Timestamp, Kind::Json, Kind::List];
 
 /// Reads one schema.
 pub(super) fn read(text: &str, path: &Path) -> std::result::Result<Schema, SchemaError> {

@@ -95,11 +95,7 @@ impl Row {
     pub fn event_type(event: &str) -> Result<std::borrow::Cow<'_, str>, RowError> {
         let text = event_type(event)?;
         let span = text.span.of(event);
-        if text.escaped {
-            json::unescape(span).map(Into::into).ok_or(RowError::NoType)
-        } else {
-            Ok(span.into())
-        }
+        if text.escaped { json::unescape(span).map(Into::into).ok_or(RowError::NoType) } else { Ok(span.into()) }
     }
 
     /// Reads the event that begins the text. Gives the number of bytes that it takes; what follows is not looked at.
@@ -147,23 +143,20 @@ impl Row {
         let (mut seen, mut expected, mut kept) = (0_u64, 0, false);
         let mut more = cursor.object()?;
         while more {
-            match find(object, cursor, expected)? {
-                Some(index) => {
-                    expected = index + 1;
-                    let bit = 1_u64.checked_shl(u32::try_from(index).unwrap_or(64)).unwrap_or(0);
-                    if bit == 0 || seen & bit != 0 {
-                        // The key stands twice: no column can tell.
-                        self.whole = false;
-                        cursor.skip()?;
-                    } else {
-                        seen |= bit;
-                        kept |= self.field(&object.fields[index], cursor)?;
-                    }
-                }
-                None => {
+            if let Some(index) = find(object, cursor, expected)? {
+                expected = index + 1;
+                let bit = 1_u64.checked_shl(u32::try_from(index).unwrap_or(64)).unwrap_or(0);
+                if bit == 0 || seen & bit != 0 {
+                    // The key stands twice: no column can tell.
                     self.whole = false;
                     cursor.skip()?;
+                } else {
+                    seen |= bit;
+                    kept |= self.field(&object.fields[index], cursor)?;
                 }
+            } else {
+                self.whole = false;
+                cursor.skip()?;
             }
             more = cursor.object_next()?;
         }

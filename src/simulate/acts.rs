@@ -158,8 +158,7 @@ impl World {
         let device = self.rng.usize(0..self.minds.len().max(1));
         let Some(it) = self.devices.get(device) else { return };
         let gone = it.labels.get("note").is_some_and(|old| *old == text);
-        let (add, remove) =
-            if gone { (vec![], vec!["note".to_owned()]) } else { (vec![("note".to_owned(), text)], vec![]) };
+        let (add, remove) = if gone { (vec![], vec!["note".to_owned()]) } else { (vec![("note".to_owned(), text)], vec![]) };
         self.relabel(device, time, &add.into_iter().collect(), &remove, out);
     }
 

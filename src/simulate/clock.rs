@@ -38,10 +38,7 @@ impl Clock {
 }
 
 /// The steady clock, for the speed and for the life of access tokens.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "stands apart from the crate's `time`; the simulator reads the clock here only"
-)]
+#[expect(clippy::disallowed_methods, reason = "stands apart from the crate's `time`; the simulator reads the clock here only")]
 pub(super) fn instant() -> Instant {
     Instant::now()
 }

@@ -136,9 +136,7 @@ impl Family {
     /// Some rooms have names that are no ASCII: real ones have.
     fn rooms(self) -> &'static [&'static str] {
         match self {
-            Temperature => {
-                &["Cold room 1", "Kühlraum 2", "Office west", "Freezer A", "Server room", "Réserve", "Büro 204"]
-            }
+            Temperature => &["Cold room 1", "Kühlraum 2", "Office west", "Freezer A", "Server room", "Réserve", "Büro 204"],
             Probe => &["Boiler return", "Freezer B", "Heizung Süd"],
             Proximity => &["Loading gate", "Rolltor Nord"],
             Touch => &["Help button", "Cleaning done"],
@@ -202,8 +200,7 @@ impl Device {
         let mut rng = Rng::with_seed(seed ^ 0x6465_7669_6365_7321);
         let mut ids = Xids::new(rng.u64(..), rng.u32(..));
         let mut devices: Vec<Self> = (0..count).map(|n| Self::nth(n, &mut rng, &mut ids)).collect();
-        let mut connectors: Vec<String> =
-            devices.iter().filter(|d| d.family == Connector).map(|d| d.id.clone()).collect();
+        let mut connectors: Vec<String> = devices.iter().filter(|d| d.family == Connector).map(|d| d.id.clone()).collect();
         if connectors.is_empty() {
             connectors.push(ids.next(1_600_000_000 * SECOND).to_string()); // one of a neighbour
         }

@@ -30,8 +30,7 @@ pub(super) async fn create(call: Call, body: Bytes) -> Result<Response, Refusal>
     let call = call.in_one_project()?;
     let wanted: Wanted = parse(&body)?;
     let kind = wanted.kind.unwrap_or_default();
-    let family =
-        Family::of_name(&kind).ok_or_else(|| Refusal::argument(format!("type: {kind:?} is no device type")))?;
+    let family = Family::of_name(&kind).ok_or_else(|| Refusal::argument(format!("type: {kind:?} is no device type")))?;
     let mut labels = wanted.labels.unwrap_or_default();
     labels.insert("virtual-sensor".to_owned(), String::new());
     let now = call.cloud.clock.now();
@@ -199,7 +198,8 @@ mod tests {
 
     #[test]
     fn what_the_publisher_leaves_out_is_added_and_what_is_unknown_stays() {
-        let full = r#"{"value":21.50,"updateTime":"T","samples":[{"value":21.50,"sampleTime":"T"}],"isBackfilled":false,"new":[1]}"#;
+        let full =
+            r#"{"value":21.50,"updateTime":"T","samples":[{"value":21.50,"sampleTime":"T"}],"isBackfilled":false,"new":[1]}"#;
         assert_eq!(composed("temperature", r#"{"new": [ 1 ], "value": 21.50}"#).ok().as_deref(), Some(full));
         assert_eq!(composed("touch", "{}").ok().as_deref(), Some(r#"{"updateTime":"T"}"#));
         assert!(composed("co2", "{}").is_err());

@@ -38,10 +38,7 @@ impl Filter {
     /// Whether this device is wanted; an event without a known device passes only where no device is asked for.
     pub(super) fn takes(&self, device: Option<&Device>) -> bool {
         let Some(device) = device else {
-            return self.devices.is_empty()
-                && self.types.is_empty()
-                && self.products.is_empty()
-                && self.labels.is_empty();
+            return self.devices.is_empty() && self.types.is_empty() && self.products.is_empty() && self.labels.is_empty();
         };
         let among = |set: &HashSet<String>, value: &str| set.is_empty() || set.contains(value);
         among(&self.devices, &device.id)
@@ -69,9 +66,7 @@ mod tests {
         let takes = |query: &str| Filter::new(&Params::parse(query)).takes(Some(&device));
         assert!(takes("") && takes("deviceIds=d0&device_ids=d1") && takes("label_filters=room"));
         assert!(takes("label_filters=x&labelFilters=room%3D7") && takes("deviceTypes=co2"));
-        assert!(
-            !takes("label_filters=room=8") && !takes("device_ids=d1&device_types=touch") && !takes("productNumbers=1")
-        );
+        assert!(!takes("label_filters=room=8") && !takes("device_ids=d1&device_types=touch") && !takes("productNumbers=1"));
         assert!(!Filter::new(&Params::parse("device_ids=d1")).takes(None));
     }
 }

@@ -91,9 +91,10 @@ impl Ledger {
             Bound::Unbounded => false,
         };
         let Some(events) = self.history.get(&device).filter(|_| !empty) else { return (Vec::new(), None) };
-        let mut wanted = events.range((Bound::Included(bottom), top)).rev().filter(|(_, e)| {
-            e.visible <= window.now && (window.kinds.is_empty() || window.kinds.iter().any(|k| *k == e.kind))
-        });
+        let mut wanted = events
+            .range((Bound::Included(bottom), top))
+            .rev()
+            .filter(|(_, e)| e.visible <= window.now && (window.kinds.is_empty() || window.kinds.iter().any(|k| *k == e.kind)));
         let mut last = None;
         let page = wanted.by_ref().take(window.size).map(|(place, e)| {
             last = Some(*place);

@@ -99,11 +99,7 @@ impl Pace {
         rate.map(|rate| Self { rate, begun: cloud.clock.elapsed(), done: 0 })
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a float cast saturates: that is wanted"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates: that is wanted")]
     fn quota(&mut self, now: Duration) -> usize {
         let due = (now.saturating_sub(self.begun).as_secs_f64() * self.rate) as u64;
         let quota = due.saturating_sub(self.done);

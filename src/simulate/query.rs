@@ -83,8 +83,7 @@ fn decode(text: &str) -> String {
     let mut bytes = text.as_bytes().iter().copied();
     while let Some(b) = bytes.next() {
         let rest = bytes.clone();
-        let hex =
-            |i: usize| rest.clone().nth(i).and_then(|c| char::from(c).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+        let hex = |i: usize| rest.clone().nth(i).and_then(|c| char::from(c).to_digit(16)).and_then(|d| u8::try_from(d).ok());
         match b {
             b'+' => out.push(b' '),
             b'%' => match (hex(0), hex(1)) {

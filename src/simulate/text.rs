@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn text_is_kept_but_for_space_and_letters_beyond_ascii() {
-        let json = "{ \"b\" : [ 1, 1.50e3 ] , \"a\": { \"x y\\\" \" : \"ü \" }, \"n\":null, \"big\": 123456789012345678901234567890 }";
+        let json =
+            "{ \"b\" : [ 1, 1.50e3 ] , \"a\": { \"x y\\\" \" : \"ü \" }, \"n\":null, \"big\": 123456789012345678901234567890 }";
         let fields: Fields = serde_json::from_str(json).expect("an object");
         assert_eq!(fields.get("b"), Some("[1,1.50e3]"));
         assert_eq!(fields.get("a"), Some(r#"{"x y\" ":"\u00fc "}"#));

@@ -50,10 +50,8 @@ impl World {
     pub(super) fn new(project: &str, seed: u64, count: usize, start: i64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let devices = Device::seeded(seed, count);
-        let minds = devices
-            .iter()
-            .map(|d| Mind::new(d.family, d.labels.get("name").map_or("", String::as_str), &mut rng))
-            .collect();
+        let minds =
+            devices.iter().map(|d| Mind::new(d.family, d.labels.get("name").map_or("", String::as_str), &mut rng)).collect();
         // A second run of the same seed must not give the ids of the first to other events.
         let who = Rng::with_seed(seed ^ start.unsigned_abs()).u64(..);
         let mut world = Self {

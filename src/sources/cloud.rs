@@ -28,7 +28,7 @@ const BODY_MAX: usize = 256 * 1024;
 /// Longest wait for a connection, and for a whole answer that is no stream.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A token is renewed so long before it dies.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 /// A signed request for a token says that it was issued so long ago: clocks differ.
 const SKEW: i64 = 5;
 
@@ -171,7 +171,13 @@ impl Cloud {
     ///
     /// # Errors
     /// When the network or the cloud refuses.
-    pub async fn open(&mut self, project: &str, filters: &Filters, accept: Accept, ping: Duration) -> Result<Stream, CloudFailure> {
+    pub async fn open(
+        &mut self,
+        project: &str,
+        filters: &Filters,
+        accept: Accept,
+        ping: Duration,
+    ) -> Result<Stream, CloudFailure> {
         let mut url = self.api.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["projects", project, "devices:stream"]);
@@ -235,7 +241,8 @@ impl Cloud {
             .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
         let body = form.query().unwrap_or_default().to_owned();
         let asked = time::instant();
-        let request = self.client.post(self.token_url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        let request =
+            self.client.post(self.token_url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
         let response = within(request.send()).await?;
         if response.status() != StatusCode::OK {
             return Err(refused("signing in", response).await);

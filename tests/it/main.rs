@@ -1,1 +1,17 @@
-fn main(){}
+//! The integration tests: real SQLite, real files, real sockets; the simulator is the cloud. Names of tests are rules.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::format_collect,
+    unreachable_pub,
+    reason = "a test says what is so and fails loudly; helpers outside of #[test] count as tests too"
+)]
+
+mod bad_input;
+mod commands;
+mod floors;
+mod rolling;
+mod streams;
+mod support;

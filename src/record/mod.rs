@@ -3,6 +3,8 @@
 //! The main thread runs the network (one task a project), thread "keep" owns the one writing connection, thread "roll"
 //! makes day files. Each is a shell of a few lines around a `step` or a call that tests make directly.
 
+mod import;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +25,8 @@ use crate::roll::{self, Policy, RollError, Roller, Work};
 use crate::schema::Registry;
 use crate::sources::cloud::{Cloud, CloudFailure};
 use crate::time;
+
+pub use import::{Imported, import};
 
 /// Batches between the network and the keeper: a second's worth at full speed, and at most some 50 MB of columns.
 const QUEUE_BATCHES: usize = 16;
@@ -86,7 +90,7 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { roll_every: Duration::from_secs(15 * 60), policy: Policy::default() }
+        Self { roll_every: Duration::from_mins(15), policy: Policy::default() }
     }
 }
 
@@ -161,11 +165,11 @@ impl Recorder {
     /// When something could not be kept, or not be rolled; what was kept is safe in either case.
     pub fn close(self) -> Result<(), RecordError> {
         let Self { keep, keeper, roll, roller, failed, .. } = self;
-        // The roll must see what is still queued: an order that fills no queue place behind the others tells when it is in.
+        // The roll must see what is still queued.
         let (done, wait) = channel();
-        if !*failed.borrow() {
-            drop(keep.blocking_send(Order::Reach(done)));
-            drop(wait.recv());
+        if !*failed.borrow() && keep.blocking_send(Order::Reach(done)).is_ok() {
+            // Nothing is ever sent: the order's end drops the sender.
+            while wait.recv().is_ok() {}
         }
         drop(keep);
         drop(roll);
@@ -197,7 +201,7 @@ pub async fn streams(recorder: &Recorder, plans: Vec<(Plan, Cloud)>, stop: impl 
                 Some(ended) => results.push(ended.map_err(|_| RecordError::Died("network"))?),
                 None => break,
             },
-            () = &mut stop, if !*stopped.borrow() => drop(stopping.send_replace(true)),
+            () = &mut stop, if !*stopped.borrow() => stopping.send_modify(|stop| *stop = true),
             // Nothing can be kept any more: leave; closing the recorder tells why.
             _ = failed.wait_for(|failed| *failed) => return Ok(()),
         }
@@ -221,7 +225,11 @@ fn keep_loop(mut keeper: Keeper, mut orders: mpsc::Receiver<Order>, meter: &Mete
 }
 
 fn roll_loop(
-    mut roller: Roller, keep: &mpsc::Sender<Order>, meter: &Meter, timing: &Timing, stop: &Receiver<()>,
+    mut roller: Roller,
+    keep: &mpsc::Sender<Order>,
+    meter: &Meter,
+    timing: &Timing,
+    stop: &Receiver<()>,
 ) -> Result<(), RollError> {
     let mut last = time::instant();
     loop {
@@ -249,7 +257,12 @@ fn roll_loop(
 
 /// Rolls and seals what is due. A partition that fails does not keep the others from being rolled.
 fn roll_once(
-    roller: &mut Roller, keep: &mpsc::Sender<Order>, meter: &Meter, timing: &Timing, all: bool, only_large: bool,
+    roller: &mut Roller,
+    keep: &mpsc::Sender<Order>,
+    meter: &Meter,
+    timing: &Timing,
+    all: bool,
+    only_large: bool,
 ) -> Result<(), RollError> {
     let now = time::now();
     let policy = if only_large {
@@ -278,7 +291,11 @@ fn roll_once(
 }
 
 fn roll_partition(
-    roller: &mut Roller, keep: &mpsc::Sender<Order>, meter: &Meter, partition: &crate::event::Partition, policy: &Policy,
+    roller: &mut Roller,
+    keep: &mpsc::Sender<Order>,
+    meter: &Meter,
+    partition: &crate::event::Partition,
+    policy: &Policy,
 ) -> Result<(), RollError> {
     while let Some(rolled) = roller.roll(partition, policy, time::now())? {
         Meter::add(&meter.rolled, rolled.events);

@@ -8,9 +8,10 @@ use crate::collect::{Collector, Found};
 use crate::event::Source;
 use crate::keep::Order;
 use crate::meter::Meter;
-use crate::record::{RecordError, Recorder};
 use crate::time;
 use crate::wire::{Frame, Lines};
+
+use super::{RecordError, Recorder};
 
 /// Bytes read at a time.
 const READ: usize = 1024 * 1024;
@@ -32,7 +33,12 @@ pub struct Imported {
 ///
 /// # Errors
 /// When the input does not read, or nothing can be kept.
-pub fn import(recorder: &Recorder, mut input: impl Read, name: &Path, mut progress: impl FnMut(usize)) -> Result<Imported, RecordError> {
+pub fn import(
+    recorder: &Recorder,
+    mut input: impl Read,
+    name: &Path,
+    mut progress: impl FnMut(usize),
+) -> Result<Imported, RecordError> {
     let outlet = recorder.outlet();
     let mut collector = Collector::new(Arc::clone(&outlet.registry), Source::Import);
     let mut lines = Lines::default();

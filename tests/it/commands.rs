@@ -1,0 +1,144 @@
+//! The other verbs, as a user types them.
+
+use std::fs;
+use std::process::Stdio;
+
+use crate::support::{Place, Running, by_key, lines, overnight, touch, write};
+
+fn filled() -> Place {
+    let place = Place::new();
+    let text: String = (0..300).map(|at| touch(&format!("id{at:03}"), 1 + at % 3, at) + "\n").collect();
+    let ran = place.import(text);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    place
+}
+
+#[test]
+fn the_demo_records_and_says_how_to_load() {
+    let place = Place::new();
+    let ran = place.run(&["demo", "--for", "3s"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("temperature") && ran.stdout.contains("each once"), "{}", ran.stdout);
+    for word in ["pandas", "DuckDB", "CSV"] {
+        assert!(ran.stderr.contains(word), "{}", ran.stderr);
+    }
+    assert!(by_key(&place.events()).len() > 300);
+    assert!(fs::read_to_string(place.dir().join("temperature.csv")).unwrap().lines().count() > 10);
+}
+
+#[test]
+fn importing_twice_adds_nothing() {
+    let place = filled();
+    let text: String = (0..301).map(|at| touch(&format!("id{at:03}"), 1 + at % 3, at) + "\n").collect();
+    let ran = place.import(text);
+    assert!(ran.stderr.contains("1 new, 300 known already"), "{}", ran.stderr);
+    assert_eq!(by_key(&place.events()).len(), 301);
+}
+
+#[test]
+fn a_range_of_time_is_half_open_and_a_device_is_a_device() {
+    let place = filled();
+    let export = |arguments: &[&str]| {
+        let ran = place.run(&[&["export", "--format", "ndjson"], arguments].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        lines(&ran.stdout)
+    };
+    assert_eq!(export(&["--start", "2026-10-02", "--end", "2026-10-03"]).len(), 100);
+    let narrow = export(&["--start", "2026-10-02T00:00:01Z", "--end", "2026-10-02T00:00:04Z"]);
+    assert_eq!(narrow.iter().map(|event| event["eventId"].as_str().unwrap()).collect::<Vec<_>>(), ["id001"]);
+    assert_eq!(export(&["--device", "d1"]).len(), 100);
+    assert_eq!(export(&["--device", "d1", "--device", "d2", "--event-type", "touch"]).len(), 200);
+    let none = place.run(&["export", "--device", "nobody"]);
+    assert!(none.code == 0 && none.stderr.contains("300 events, none of them"), "{}", none.stderr);
+    let ran = place.run(&["export", "--event-type", "tuoch"]);
+    assert!(ran.code == 1 && ran.stderr.contains("it has touch"), "{}", ran.stderr);
+    assert_eq!(place.run(&["export", "--start", "2026-10-03", "--end", "2026-10-02"]).code, 2);
+}
+
+#[test]
+fn an_export_goes_to_a_file_a_directory_or_standard_output_and_overwrites_nothing() {
+    let place = filled();
+    let file = place.path("out.csv");
+    let file = file.to_str().unwrap();
+    assert_eq!(place.run(&["export", "-o", file]).code, 0);
+    let csv = fs::read_to_string(file).unwrap();
+    assert_eq!(csv.lines().count(), 301);
+    assert_eq!(csv.lines().next().unwrap(), "time,device_id,project_id,event_id,event_type,received_at,source,raw");
+    assert!(csv.lines().nth(1).unwrap().starts_with("2026-10-01T00:00:00.000000Z,d0,p,id000,touch,20"));
+    let ran = place.run(&["export", "-o", file]);
+    assert!(ran.code == 1 && ran.stderr.contains("--force"), "{}", ran.stderr);
+    assert_eq!(place.run(&["export", "-o", file, "--force"]).code, 0);
+    let directory = format!("{}/", place.path("types").display());
+    assert_eq!(place.run(&["export", "-o", &directory, "--format", "parquet"]).code, 0);
+    assert!(place.path("types/touch.parquet").exists());
+    assert_eq!(place.run(&["export"]).stdout, csv);
+    let names: Vec<_> = fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_str().unwrap().contains("part")), "{names:?}");
+}
+
+#[test]
+fn a_broken_pipe_is_no_error() {
+    let place = Place::new();
+    place.import((0..20_000).map(|at| touch(&format!("id{at:05}"), 1, at) + "\n").collect::<String>());
+    let mut child = Running::start(overnight().args(["export", "--dir"]).arg(place.dir()).stdout(Stdio::piped()));
+    drop(child.child.stdout.take());
+    let ran = child.wait();
+    assert!(ran.code == 0 && ran.stderr.is_empty(), "{ran:?}");
+    let mut child = Running::start(overnight().args(["schema", "list"]).stdout(Stdio::piped()));
+    drop(child.child.stdout.take());
+    let ran = child.wait();
+    assert!(!ran.stderr.contains("panic"), "{ran:?}");
+}
+
+#[test]
+fn schemas_are_listed_shown_and_checked_and_an_own_one_is_used() {
+    let place = Place::new();
+    let list = overnight().args(["schema", "list"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&list.stdout).contains("probeWireStatus"));
+    let show = overnight().args(["schema", "show", "temperature"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&show.stdout).contains("samples[].temperature"));
+    let folder = place.path("schemas");
+    fs::create_dir(&folder).unwrap();
+    let wind = r#"
+        format_version = 1
+        [event]
+        name = "wind"
+        version = 1
+        description = "Wind."
+        id = "/id"
+        type = "/eventType"
+        device = "/station"
+        time = "/at"
+        [[column]]
+        name = "speed"
+        pointer = "/speed"
+        type = "float64"
+        unit = "m/s"
+        description = "Speed."
+    "#;
+    write(&folder.join("wind.toml"), wind.replace("pointer", "pionter"));
+    let check = overnight().args(["schema", "check"]).arg(&folder).output().unwrap();
+    assert!(String::from_utf8_lossy(&check.stderr).contains("did you mean \"pointer\""));
+    write(&folder.join("wind.toml"), wind);
+    assert!(overnight().args(["schema", "check"]).arg(&folder).status().unwrap().success());
+    let event = r#"{"id":"w1","eventType":"wind","station":"mast","speed":7.5,"at":"2026-10-01T00:00:00.000000Z"}"#;
+    write(&place.path("wind.ndjson"), event);
+    let input = place.path("wind.ndjson");
+    let ran = place.run(&["import", input.to_str().unwrap(), "--schemas", folder.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    // The recording keeps the schema, so that nobody has to name it again.
+    let csv = place.run(&["export"]).stdout;
+    assert_eq!(csv.lines().next().unwrap(), "time,device_id,project_id,speed,event_id,event_type,received_at,source,raw");
+    assert!(csv.contains("mast,,7.5,w1,wind"), "{csv}");
+    assert_eq!(place.events(), lines(event));
+}
+
+#[test]
+fn status_of_nothing_says_what_to_do() {
+    let place = Place::new();
+    for verb in ["status", "export", "roll"] {
+        let ran = place.run(&[verb]);
+        assert!(ran.code == 1 && ran.stderr.contains("no recording"), "{}", ran.stderr);
+        assert!(!place.dir().exists(), "{verb} made a directory");
+    }
+}

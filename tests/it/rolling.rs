@@ -1,0 +1,255 @@
+//! The roll: doubles, late events, recovery, and a buffer that was lost or restored. Called as a library.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use overnight::archive::{DayFile, Keys, day_files};
+use overnight::buffer::Buffer;
+use overnight::collect::Collector;
+use overnight::event::{Batch, Source};
+use overnight::keep::{Keeper, Order};
+use overnight::layout::Layout;
+use overnight::roll::{self, Policy, Roller, Work};
+use overnight::schema::Registry;
+use overnight::wire::Frame;
+
+use crate::support::{Place, by_key, touch};
+
+/// Long after all events of these tests.
+const NOW: i64 = 1_800_000_000_000_000;
+
+struct Recording {
+    layout: Layout,
+    registry: Arc<Registry>,
+    keeper: Keeper,
+    roller: Roller,
+}
+
+impl Recording {
+    fn open(dir: &Path) -> Self {
+        let layout = Layout::new(dir);
+        let registry = Arc::new(Registry::built_in().unwrap());
+        let mut buffer = Buffer::open(&layout).unwrap();
+        let recovered = roll::recover(&mut buffer, &layout).unwrap();
+        let roller = Roller::new(&layout, Arc::clone(&registry), recovered.unsealed).unwrap();
+        Self { layout, registry, keeper: Keeper::new(buffer), roller }
+    }
+
+    fn batch(&self, lines: &[String]) -> Batch {
+        let mut collector = Collector::new(Arc::clone(&self.registry), Source::Stream);
+        for line in lines {
+            collector.add(&Frame::Line(line.as_bytes()), 1);
+        }
+        collector.take().unwrap()
+    }
+
+    fn keep(&mut self, lines: &[String]) {
+        let batch = self.batch(lines);
+        self.keeper.step(Order::Keep(batch), NOW).unwrap();
+    }
+
+    /// Rolls and seals what is due; with `forget`, deletes the buffer's rows as well. Gives new rows and doubles.
+    fn roll(&mut self, now: i64, forget: bool) -> (u64, u64) {
+        let (policy, mut sums) = (Policy::default(), (0, 0));
+        for work in self.roller.due(&policy, now, true).unwrap() {
+            match work {
+                Work::Seal(partition) => assert!(self.roller.seal(&partition).unwrap()),
+                Work::Roll(partition) => {
+                    let rolled = self.roller.roll(&partition, &policy, now).unwrap().unwrap();
+                    sums = (sums.0 + rolled.events, sums.1 + rolled.doubles);
+                    if forget {
+                        self.keeper.step(Order::Forget(partition, rolled.seq), now).unwrap();
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    /// Every day file is in the order of its keys, in each row group, and a sealed one as a whole; its footer is right.
+    fn check(&self) {
+        for (path, day) in day_files(&self.layout).unwrap() {
+            let file = DayFile::open(&path).unwrap().unwrap();
+            let schema = self.registry.get(&file.footer().partition.event_type);
+            let mut last_of_file = None;
+            let mut rows = 0;
+            for group in 0..file.groups() {
+                let mut last = None;
+                for batch in file.rows(vec![group], &schema).unwrap() {
+                    let batch = batch.unwrap();
+                    let keys = Keys::of(&batch).unwrap();
+                    rows += keys.len() as u64;
+                    for row in 0..keys.len() {
+                        let key = (keys.get(row).0, keys.get(row).1.to_owned());
+                        assert!(last.as_ref() < Some(&key), "{}", path.display());
+                        assert!(!file.footer().sealed || last_of_file.as_ref() < Some(&key), "{}", path.display());
+                        assert!(day.start() <= key.0 && key.0 < day.end());
+                        assert!(file.footer().time_first <= key.0 && key.0 <= file.footer().time_last);
+                        last = Some(key.clone());
+                        last_of_file = Some(key);
+                    }
+                }
+            }
+            assert_eq!(rows, file.footer().rows);
+        }
+    }
+}
+
+fn some(from: u32, to: u32) -> Vec<String> {
+    (from..to).map(|at| touch(&format!("id{at:05}"), 1 + at % 2, at)).collect()
+}
+
+#[test]
+fn rolled_again_and_again_every_event_stands_once_and_few_row_groups_remain() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    let day = overnight::time::Day::parse("2026-10-01").unwrap();
+    for round in 0..60 {
+        // Each round brings 50 new events, 30 of the round before, and one from the very beginning.
+        recording.keep(&some((round * 50_u32).saturating_sub(30), round * 50 + 50));
+        recording.keep(&some(0, 1));
+        recording.roll(day.start(), true);
+        recording.check();
+    }
+    let events = place.events();
+    assert_eq!(by_key(&events).len(), 3000);
+    let file = DayFile::open(&place.dir().join("data/touch/2026-10-01.parquet")).unwrap().unwrap();
+    assert!(file.groups() <= 8, "{} row groups", file.groups());
+    assert!(!file.footer().sealed);
+    // The timer seals, not the next event.
+    drop(recording);
+    let mut recording = Recording::open(&place.dir());
+    recording.roll(NOW, true);
+    recording.check();
+    let file = DayFile::open(&place.dir().join("data/touch/2026-10-01.parquet")).unwrap().unwrap();
+    assert!(file.footer().sealed && file.groups() == 1);
+    assert_eq!(place.events(), events);
+    // A late event opens the sealed day again.
+    recording.keep(&[touch("late", 1, 7), touch("id00000", 1, 0)]);
+    assert_eq!(recording.roll(NOW, true), (1, 1));
+    recording.roll(NOW, true);
+    recording.check();
+    assert_eq!(by_key(&place.events()).len(), 3001);
+}
+
+#[test]
+fn events_out_of_order_and_doubles_within_one_commit_are_sorted_and_stand_once() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    let mut lines = some(0, 500);
+    lines.extend(some(100, 200));
+    lines.reverse();
+    recording.keep(&lines);
+    assert_eq!(place.events().len(), 500, "the export drops the doubles of the buffer, too");
+    assert_eq!(recording.roll(NOW, true), (500, 100));
+    recording.check();
+    let events = place.events();
+    let times: Vec<_> = events.iter().map(|event| event["timestamp"].as_str().unwrap().to_owned()).collect();
+    assert!(times.is_sorted());
+}
+
+#[test]
+fn a_crash_between_the_rename_and_the_deletion_doubles_nothing_and_needs_no_repair() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    recording.keep(&some(0, 100));
+    recording.roll(NOW, false);
+    // The rows still stand in the buffer; the footer says that they are rolled.
+    assert_eq!(by_key(&place.events()).len(), 100);
+    assert_eq!(place.status()["events"], 100);
+    recording.keep(&some(100, 150));
+    assert_eq!(by_key(&place.events()).len(), 150);
+    assert_eq!(place.status()["buffered"], 50);
+    drop(recording);
+    fs::write(place.dir().join("state/staging/touch.2026-10-01.parquet"), "half a file").unwrap();
+    let mut recording = Recording::open(&place.dir());
+    assert_eq!(fs::read_dir(place.dir().join("state/staging")).unwrap().count(), 0);
+    assert_eq!(place.status()["buffered"], 50);
+    assert_eq!(recording.roll(NOW, true), (50, 0));
+    assert_eq!(by_key(&place.events()).len(), 150);
+    recording.check();
+}
+
+#[test]
+fn a_lost_buffer_and_day_files_of_another_recording_never_make_new_rows_look_rolled() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    recording.keep(&some(0, 100));
+    recording.roll(NOW, true);
+    drop(recording);
+    for name in ["buffer.db", "buffer.db-wal", "buffer.db-shm"] {
+        fs::remove_file(place.dir().join("state").join(name)).ok();
+    }
+    let mut recording = Recording::open(&place.dir());
+    recording.keep(&some(90, 130));
+    assert_eq!(by_key(&place.events()).len(), 130);
+    assert_eq!(recording.roll(NOW, true), (30, 10));
+    assert_eq!(by_key(&place.events()).len(), 130);
+}
+
+#[test]
+fn a_restored_copy_of_the_buffer_never_reuses_a_seq() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    recording.keep(&some(0, 10));
+    recording.roll(NOW, true);
+    drop(recording);
+    let (buffer, copy) = (place.dir().join("state/buffer.db"), place.path("copy.db"));
+    fs::copy(&buffer, &copy).unwrap();
+    let mut recording = Recording::open(&place.dir());
+    recording.keep(&some(10, 50));
+    recording.roll(NOW, true);
+    drop(recording);
+    fs::copy(&copy, &buffer).unwrap();
+    let mut recording = Recording::open(&place.dir());
+    recording.keep(&some(50, 60));
+    assert_eq!(by_key(&place.events()).len(), 60, "rows kept after the restore look rolled");
+    assert_eq!(recording.roll(NOW, true), (10, 0));
+    assert_eq!(by_key(&place.events()).len(), 60);
+}
+
+#[test]
+fn a_partition_is_rolled_when_it_is_a_fair_share_old_or_over_and_not_before() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    let day = overnight::time::Day::parse("2026-10-01").unwrap();
+    let policy = Policy::default();
+    let one = |from: u32, to: u32| (from..to).map(|at| touch(&format!("id{at:05}"), 1, at)).collect::<Vec<_>>();
+    let kept_at = day.start();
+    let keep = |recording: &mut Recording, lines: &[String]| {
+        let batch = recording.batch(lines);
+        recording.keeper.step(Order::Keep(batch), kept_at).unwrap();
+    };
+    keep(&mut recording, &one(0, 800));
+    recording.roll(kept_at, true);
+    keep(&mut recording, &one(800, 850));
+    let due = |recording: &Recording, now: i64| recording.roller.due(&policy, now, false).unwrap().len();
+    assert_eq!(due(&recording, kept_at), 0, "50 of 800 is no fair share");
+    assert_eq!(due(&recording, kept_at + policy.age_max), 1, "old enough");
+    assert_eq!(due(&recording, day.end()), 1, "the day is over");
+    keep(&mut recording, &one(850, 910));
+    assert_eq!(due(&recording, kept_at), 1, "110 of 800 is a fair share");
+}
+
+#[test]
+fn a_day_is_rolled_in_pieces_when_the_buffer_holds_more_than_a_roll_takes() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    let lines: Vec<String> = (0..86_000).map(|at| touch(&format!("id{at:06}"), 1, at)).collect();
+    for _ in 0..2 {
+        for piece in lines.chunks(10_000) {
+            recording.keep(piece);
+        }
+    }
+    let policy = Policy::default();
+    let partition = match recording.roller.due(&policy, NOW, true).unwrap().remove(0) {
+        Work::Roll(partition) | Work::Seal(partition) => partition,
+    };
+    let first = recording.roller.roll(&partition, &policy, NOW).unwrap().unwrap();
+    assert!(first.more && first.events == 86_000);
+    let second = recording.roller.roll(&partition, &policy, NOW).unwrap().unwrap();
+    assert_eq!((second.events, second.events + second.doubles + first.doubles, second.more), (0, 86_000, false));
+    assert!(recording.roller.roll(&partition, &policy, NOW).unwrap().is_none_or(|rolled| rolled.events + rolled.doubles == 0));
+    recording.check();
+}

@@ -1,0 +1,234 @@
+//! What the tests share: a simulated cloud on a free port, the real binary, events as JSON values.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longest wait for anything that must happen.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The real binary, with the simulator's credentials.
+pub fn overnight() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_overnight"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("DT_")) {
+        command.env_remove(name);
+    }
+    command.env("DT_SERVICE_ACCOUNT_KEY_ID", "demo-key").env("DT_SERVICE_ACCOUNT_SECRET", "demo-secret");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A directory for one test, and the recording in it.
+pub struct Place {
+    pub folder: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        self.path("recording")
+    }
+
+    /// Runs a verb on the recording.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        let output = overnight().args(arguments).arg("--dir").arg(self.dir()).output().unwrap();
+        Ran::new(&output)
+    }
+
+    /// Imports text from standard input.
+    pub fn import(&self, text: impl AsRef<[u8]>) -> Ran {
+        let mut child = overnight().args(["import", "-", "--dir"]).arg(self.dir()).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_ref()).unwrap();
+        Ran::new(&child.wait_with_output().unwrap())
+    }
+
+    /// The recording's status.
+    pub fn status(&self) -> Value {
+        let ran = self.run(&["status", "--json"]);
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("no status: {}", ran.stderr))
+    }
+
+    /// Every event of the recording, in the order of the export.
+    pub fn events(&self) -> Vec<Value> {
+        let ran = self.run(&["export", "--format", "ndjson"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        lines(&ran.stdout)
+    }
+
+    /// Day files, relative to `data/`.
+    pub fn day_files(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let data = self.dir().join("data");
+        for folder in fs::read_dir(&data).unwrap() {
+            for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+                found.push(file.unwrap().path().strip_prefix(&data).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn new(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A process that ends with the test.
+pub struct Running {
+    pub child: Child,
+}
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        Self { child: command.spawn().unwrap() }
+    }
+
+    /// Sends SIGTERM and waits; gives how long it took.
+    pub fn terminate(mut self) -> (Ran, Duration) {
+        let begun = Instant::now();
+        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let ran = self.wait();
+        (ran, begun.elapsed())
+    }
+
+    pub fn wait(&mut self) -> Ran {
+        // Read to the ends first: a full pipe would hold the process.
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        let out = self.child.stdout.take();
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            if let Some(mut out) = out {
+                out.read_to_string(&mut text).unwrap();
+            }
+            text
+        });
+        if let Some(mut err) = self.child.stderr.take() {
+            err.read_to_string(&mut stderr).unwrap();
+        }
+        stdout.push_str(&reader.join().unwrap());
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        Ran { code, stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A simulated cloud, as a process of its own.
+pub struct Cloud {
+    pub url: String,
+    _process: Running,
+}
+
+impl Cloud {
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut process =
+            Running::start(overnight().args(["simulate", "--addr", "127.0.0.1:0", "--history", "0s"]).args(arguments));
+        let mut first = String::new();
+        BufReader::new(process.child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let url = first.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("first line: {first:?}")).to_owned();
+        Self { url, _process: process }
+    }
+
+    /// Every event that the cloud has published, in order.
+    pub fn truth(&self) -> Vec<Value> {
+        lines(&get(self.url.strip_prefix("http://").unwrap().parse().unwrap(), "/simulator/truth"))
+    }
+}
+
+/// The body of a plain HTTP answer.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+pub fn lines(text: &str) -> Vec<Value> {
+    text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Events by type and id; fails when one stands twice.
+pub fn by_key(events: &[Value]) -> BTreeMap<(String, String), &Value> {
+    let mut found = BTreeMap::new();
+    for event in events {
+        let key = (event["eventType"].as_str().unwrap().to_owned(), event["eventId"].as_str().unwrap().to_owned());
+        assert!(found.insert(key.clone(), event).is_none(), "{key:?} stands twice");
+    }
+    found
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A touch event on a day of October 2026, as the cloud would send it.
+pub fn touch(id: &str, day: u32, second: u32) -> String {
+    let time = format!("2026-10-{day:02}T{:02}:{:02}:{:02}.000000Z", second / 3600, second / 60 % 60, second % 60);
+    format!(
+        r#"{{"eventId":"{id}","targetName":"projects/p/devices/d{}","eventType":"touch","data":{{"touch":{{"updateTime":"{time}"}}}},"timestamp":"{time}"}}"#,
+        second % 3
+    )
+}
+
+/// The events that the cloud's maker published, as they stand in its documentation and tests: three share one id.
+pub fn published() -> String {
+    let types = ["networkStatus", "batteryStatus", "connectionStatus"];
+    let data = [
+        r#"{"networkStatus":{"signalStrength":45,"rssi":-83,"updateTime":"2019-05-16T08:21:21.076013Z","cloudConnectors":[{"id":"bdkjbo2v0000uk377c4g","signalStrength":45,"rssi":-83}],"transmissionMode":"LOW_POWER_STANDARD_MODE"}}"#,
+        r#"{"batteryStatus":{"percentage":100,"updateTime":"2019-05-16T08:21:21.076013Z"}}"#,
+        r#"{"connectionStatus":{"connection":"ETHERNET","available":["CELLULAR","ETHERNET"],"updateTime":"2019-05-16T08:21:21.076013Z"}}"#,
+    ];
+    let lines = types.iter().zip(data).map(|(name, data)| {
+        format!(
+            r#"{{"eventId":"bjehr0ig1me000dm66s0","targetName":"projects/p/devices/d","eventType":"{name}","data":{data},"timestamp":"2019-05-16T08:21:21.076013Z"}}"#
+        ) + "\n"
+    });
+    lines.collect()
+}
+
+/// Writes a file.
+pub fn write(path: &Path, text: impl AsRef<[u8]>) {
+    fs::write(path, text).unwrap();
+}
