@@ -122,10 +122,17 @@ impl Collector {
 
     fn line(&mut self, line: &[u8], received_at: Micros) -> Result<Found, String> {
         let line = std::str::from_utf8(line).map_err(|error| format!("not UTF-8 from byte {}", error.valid_up_to() + 1))?;
-        let (text, closing) = match Line::open(line).map_err(|error| format!("not JSON: {error}"))? {
-            Line::Error(error) => return Ok(Found::Error(error)),
-            Line::Event(text, closing) => (text, closing),
-        };
+        if let Some(found) = Line::usual(line).and_then(|text| self.event(text, 2, received_at).ok()) {
+            return Ok(found);
+        }
+        match Line::open(line).map_err(|error| format!("not JSON: {error}"))? {
+            Line::Error(error) => Ok(Found::Error(error)),
+            Line::Event(text) => self.event(text, 0, received_at),
+        }
+    }
+
+    /// Reads the event that a text begins with; so many bytes of its envelope follow it.
+    fn event(&mut self, text: &str, closing: usize, received_at: Micros) -> Result<Found, String> {
         let event_type = Row::event_type(text).map_err(|error| error.to_string())?;
         if event_type == "ping" {
             return Ok(Found::Ping);
@@ -151,6 +158,12 @@ impl Collector {
         Ok(Found::Event)
     }
 
+    /// Keeps a frame as a fault that was taken for something else.
+    pub fn refuse(&mut self, frame: &Frame<'_>, reason: String, received_at: Micros) {
+        let (Frame::Line(raw) | Frame::TooLong(raw, _)) = frame;
+        self.fault(reason, raw, raw.len() as u64, received_at);
+    }
+
     fn fault(&mut self, reason: String, raw: &[u8], length: u64, at: Micros) -> Found {
         self.faults.push(Fault { at, source: self.source, reason, length, raw: raw.to_owned() });
         Found::Fault
@@ -174,15 +187,20 @@ mod tests {
     #[test]
     fn enveloped_and_bare_events_are_the_same_event() {
         let mut collector = collector();
-        for line in [TOUCH.to_owned(), format!("{{\"result\":{{\"event\":{TOUCH}}}}}"), format!(" {{\"event\": {TOUCH} }} ")] {
+        for line in [
+            TOUCH.to_owned(),
+            format!("{{\"result\":{{\"event\":{TOUCH}}}}}"),
+            format!(" {{\"event\": {TOUCH} }} "),
+            format!("{{\"result\":{{\"event\":{TOUCH},\"labels\":{{}}}}}}"),
+        ] {
             assert_eq!(add(&mut collector, &line), Found::Event, "{line}");
         }
         let batch = collector.take().unwrap();
-        assert_eq!(batch.events(), 3);
+        assert_eq!(batch.events(), 4);
         assert_eq!(batch.parts.len(), 1);
         assert_eq!(batch.parts[0].0.to_string(), "touch 2022-02-10");
         let raw = batch.parts[0].1.column_by_name("raw").unwrap();
-        assert_eq!(raw.null_count(), 3);
+        assert_eq!(raw.null_count(), 4);
     }
 
     #[test]

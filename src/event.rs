@@ -87,8 +87,8 @@ impl Batch {
 /// What a line of a stream says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// An event: its text begins here; in the usual envelope the given number of closing bytes follows it.
-    Event(&'a str, usize),
+    /// An event's text, or what stands in its place.
+    Event(&'a str),
     /// The cloud ends the stream with an error.
     Error(CloudError),
 }
@@ -103,44 +103,46 @@ pub struct CloudError {
 }
 
 impl<'a> Line<'a> {
-    /// Finds the event in a line: `{"result":{"event":…}}`, `{"event":…}` as pushed, or the bare event.
+    /// The event of a line in the envelope as the cloud writes it, without a look at what lies between: the reader of the
+    /// event checks that, and that exactly the two braces follow.
+    pub fn usual(line: &'a str) -> Option<&'a str> {
+        line.strip_prefix("{\"result\":{\"event\":").filter(|event| event.ends_with("}}"))
+    }
+
+    /// Finds the event in a line: `{"result":{"event":…}}`, `{"event":…}` as pushed, or the bare event. What else stands
+    /// in the envelope does not matter.
     ///
     /// # Errors
     /// When the line is no JSON.
     pub fn open(line: &'a str) -> Result<Self, JsonError> {
-        // The envelope as the cloud writes it; the reader of the event checks what lies between, the caller the two braces.
-        if let Some(event) = line.strip_prefix("{\"result\":{\"event\":")
-            && event.ends_with("}}")
-        {
-            return Ok(Self::Event(event, 2));
-        }
         let mut cursor = Cursor::new(line);
         if cursor.peek()? != Next::Object {
             cursor.skip()?;
             cursor.end()?;
-            return Ok(Self::Event(line, 0));
+            return Ok(Self::Event(line));
         }
-        let (mut result, mut event, mut error, mut id) = (None, None, None, false);
+        let (mut result, mut event, mut error, mut bare) = (None, None, false, false);
         let mut more = cursor.object()?;
         while more {
             let key = cursor.key()?.span.of(line);
+            let is_object = cursor.peek()? == Next::Object;
             let value = cursor.skip()?.of(line);
             match key {
-                "result" => result = Some(value),
-                "event" => event = Some(value),
-                "error" => error = Some(value),
-                "eventId" => id = true,
+                "result" if is_object => result = Some(value),
+                "event" if is_object => event = Some(value),
+                "error" => error = true,
+                "eventId" | "eventType" => bare = true,
                 _ => {}
             }
             more = cursor.object_next()?;
         }
         cursor.end()?;
-        match (result, event, error) {
-            _ if id => Ok(Self::Event(line.trim(), 0)),
-            (Some(result), _, _) => Self::open(result),
-            (_, Some(event), _) => Ok(Self::Event(event, 0)),
-            (_, _, Some(_)) => Ok(Self::Error(CloudError::read(line))),
-            _ => Ok(Self::Event(line.trim(), 0)),
+        match (result, event) {
+            _ if bare => Ok(Self::Event(line.trim())),
+            (Some(result), _) => Self::open(result),
+            (_, Some(event)) => Ok(Self::Event(event)),
+            _ if error => Ok(Self::Error(CloudError::read(line))),
+            _ => Ok(Self::Event(line.trim())),
         }
     }
 }
@@ -184,10 +186,18 @@ mod tests {
     #[test]
     fn the_event_is_found_in_every_envelope() {
         let event = r#"{"eventId":"a"}"#;
-        assert_eq!(Line::open(r#"{"result":{"event":{"eventId":"a"}}}"#), Ok(Line::Event(r#"{"eventId":"a"}}}"#, 2)));
-        for line in [r#"{ "result": {"event": {"eventId":"a"}}}"#, r#"{"event":{"eventId":"a"},"labels":{}}"#, event] {
-            assert_eq!(Line::open(line), Ok(Line::Event(event, 0)), "{line}");
+        assert_eq!(Line::usual(r#"{"result":{"event":{"eventId":"a"}}}"#), Some(r#"{"eventId":"a"}}}"#));
+        for line in [
+            r#"{"result":{"event":{"eventId":"a"}}}"#,
+            r#"{ "result": {"event": {"eventId":"a"}}}"#,
+            r#"{"result":{"event":{"eventId":"a"},"labels":{}}}"#,
+            r#"{"event":{"eventId":"a"},"labels":{}}"#,
+            event,
+        ] {
+            assert_eq!(Line::open(line), Ok(Line::Event(event)), "{line}");
         }
+        let alarm = r#"{"id":"1","eventType":"alarm","error":"overheat","event":{},"result":{}}"#;
+        assert_eq!(Line::open(alarm), Ok(Line::Event(alarm)));
         assert!(Line::open(r#"{"result":"#).is_err());
     }
 

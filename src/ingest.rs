@@ -294,7 +294,11 @@ async fn session(
             bytes = stream.next() => {
                 let bytes = match bytes {
                     Ok(Some(bytes)) => bytes,
-                    Ok(None) => break End::Over("the cloud ended the session".to_owned()),
+                    Ok(None) => {
+                        let received_at = time::now();
+                        stream.frames.finish(&mut |frame| drop(collector.add(&frame, received_at)));
+                        break End::Over("the cloud ended the session".to_owned());
+                    }
                     Err(failure) => break End::Failed(failure),
                 };
                 let received_at = time::now();

@@ -67,28 +67,29 @@ impl Keeper {
     ///
     /// # Errors
     /// When SQLite or the disk refuses; nothing of the order has happened then.
-    pub fn step(&mut self, order: Order, now: Micros) -> Result<Kept, BufferError> {
+    pub fn step(&mut self, order: &Order, now: Micros) -> Result<Kept, BufferError> {
         let mut kept = Kept::default();
         match order {
             Order::Keep(batch) => {
-                self.buffer.keep(&batch, now)?;
+                self.buffer.keep(batch, now)?;
                 kept = Kept { events: batch.events(), faults: batch.faults.len() };
             }
-            Order::Forget(partition, seq) => drop(self.buffer.forget(&partition, seq)?),
+            Order::Forget(partition, seq) => drop(self.buffer.forget(partition, *seq)?),
             Order::Tidy => self.buffer.tidy()?,
-            Order::Reach(done) => drop(done),
+            // Whoever waits is told when the order is dropped.
+            Order::Reach(_) => {}
             Order::Opened { session, project } => {
-                let row = self.buffer.session_opened("stream", &project, now)?;
-                self.sessions.insert(session, row);
+                let row = self.buffer.session_opened("stream", project, now)?;
+                self.sessions.insert(*session, row);
             }
             Order::Spoke(session) => {
-                if let Some(row) = self.sessions.get(&session) {
+                if let Some(row) = self.sessions.get(session) {
                     self.buffer.session_spoke(*row, now)?;
                 }
             }
             Order::Closed { session, cause } => {
-                if let Some(row) = self.sessions.remove(&session) {
-                    self.buffer.session_closed(row, &cause, now)?;
+                if let Some(row) = self.sessions.remove(session) {
+                    self.buffer.session_closed(row, cause, now)?;
                 }
             }
         }

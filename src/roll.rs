@@ -11,14 +11,16 @@
 //! number stays logarithmic, and a row is encoded anew a few times a day at most.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
-use crate::archive::{ArchiveError, DayFile, DayWriter, Effort, Footer, Keys, Merge, Run, day_files, sorted};
-use crate::buffer::{Buffer, BufferError, View};
+use crate::archive::{ArchiveError, DayFile, DayWriter, Effort, Footer, GROUP_ROWS, Keys, Merge, Run, day_files, sorted};
+use crate::buffer::{Buffer, BufferError, Pending, View};
 use crate::disk::{self, DiskError};
+use crate::error::Advice;
 use crate::event::Partition;
 use crate::layout::Layout;
 use crate::schema::{Registry, Schema, conform};
@@ -51,14 +53,39 @@ pub enum RollError {
         /// Version known here.
         known: u32,
     },
+    /// Reading or writing the partition's day file brought the program down, as a damaged page can.
+    #[error("{0}: its day file brings the program down; move the file out of the recording, the rows in the buffer are safe")]
+    Panicked(Partition),
     /// The footer that was written does not read back as it was meant.
-    #[error("{partition}: the footer reads back as {found:?}; the file stays in staging and the rows in the buffer")]
+    #[error("{partition}: the footer reads back as {found:?}; the day file is as it was, the rows stay in the buffer")]
     ReadBack {
         /// The partition.
         partition: Partition,
         /// What was read.
         found: Option<Box<Footer>>,
     },
+}
+
+impl RollError {
+    /// True when there was no room on the disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Buffer(error) => error.is_full(),
+            Self::Disk(error) | Self::Archive(ArchiveError::Disk(error)) => error.is_full(),
+            Self::Archive(ArchiveError::Parquet { source, .. }) => source.to_string().contains("No space left"),
+            _ => false,
+        }
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Buffer(error) => error.advice(),
+            Self::Archive(error) => error.advice(),
+            Self::Disk(_) | Self::NewerSchema { .. } => Advice::Fix,
+            Self::ReadBack { .. } | Self::Panicked(_) => Advice::Inspect,
+        }
+    }
 }
 
 /// When to roll, and when to seal.
@@ -112,14 +139,30 @@ pub struct Recovered {
     pub blocks: usize,
     /// Unfinished files removed from staging.
     pub staged: usize,
+    /// Day files that do not read, and why.
+    pub damaged: Vec<String>,
     /// Day files that still have to be sealed.
     pub unsealed: BTreeSet<Partition>,
 }
 
-/// Makes a recording whole after any stop: the files are the truth.
+/// How far to look for something to roll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything in the buffer.
+    All,
+    /// What is due by the policy.
+    Due,
+    /// Only partitions that have grown too large to wait for the timer.
+    Large,
+}
+
+/// Makes a recording whole after any stop: the files are the truth. Afterwards the buffer has a new id, so that only
+/// files written from now on can cover its rows.
+///
+/// A day file that does not read is named in [`Recovered::damaged`] and left alone: its rows stay in the buffer.
 ///
 /// # Errors
-/// When a day file that the buffer has rows for does not read, or the disk refuses.
+/// When the buffer or the disk refuses.
 pub fn recover(buffer: &mut Buffer, layout: &Layout) -> Result<Recovered, RollError> {
     let mut recovered = Recovered::default();
     for path in disk::list(&layout.staging())? {
@@ -127,18 +170,37 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout) -> Result<Recovered, RollEr
         recovered.staged += 1;
     }
     for (path, _) in day_files(layout)? {
-        let Some(file) = DayFile::open(&path)? else { continue };
+        let file = match DayFile::open(&path) {
+            Ok(Some(file)) => file,
+            Ok(None) => continue,
+            Err(error) => {
+                recovered.damaged.push(error.to_string());
+                continue;
+            }
+        };
         let footer = file.footer();
+        if layout.day_file(&footer.partition) != path {
+            // A copy under another name speaks for nothing.
+            continue;
+        }
         let covered = footer.covers(buffer.id());
-        if covered > 0 {
+        if covered > 0 && buffer.covered(&footer.partition, covered)? > 0 {
+            // The rename was seen, but a crash may have come before it was durable.
+            make_names_durable(layout, &footer.partition)?;
             recovered.blocks += buffer.forget(&footer.partition, covered)?;
-            buffer.advance(covered)?;
         }
         if !footer.sealed {
             recovered.unsealed.insert(footer.partition.clone());
         }
     }
+    buffer.renew_id()?;
     Ok(recovered)
+}
+
+/// Syncs the directories that name a partition's day file.
+fn make_names_durable(layout: &Layout, partition: &Partition) -> Result<(), DiskError> {
+    disk::sync_dir(&layout.folder(&partition.event_type))?;
+    disk::sync_dir(&layout.data())
 }
 
 /// Rolls the partitions of one recording.
@@ -148,6 +210,8 @@ pub struct Roller {
     registry: Arc<Registry>,
     view: View,
     unsealed: BTreeSet<Partition>,
+    /// Folders below `data/` whose names this process has made durable.
+    folders: BTreeSet<PathBuf>,
     /// Up to which seq a partition's rows were found to be doubles, all of them: no footer says so.
     passed: HashMap<Partition, i64>,
 }
@@ -158,34 +222,55 @@ impl Roller {
     /// # Errors
     /// When the buffer cannot be read.
     pub fn new(layout: &Layout, registry: Arc<Registry>, unsealed: BTreeSet<Partition>) -> Result<Self, RollError> {
-        Ok(Self { layout: layout.clone(), registry, view: View::open(layout)?, unsealed, passed: HashMap::new() })
+        Ok(Self {
+            layout: layout.clone(),
+            registry,
+            view: View::open(layout)?,
+            unsealed,
+            folders: BTreeSet::new(),
+            passed: HashMap::new(),
+        })
     }
 
-    /// What is due now; with `all`, every partition that has rows in the buffer.
+    /// What is to be done now.
     ///
     /// # Errors
-    /// When the buffer or a footer cannot be read.
-    pub fn due(&self, policy: &Policy, now: Micros, all: bool) -> Result<Vec<Work>, RollError> {
-        let mut work = Vec::new();
+    /// When the buffer cannot be read.
+    pub fn due(&self, policy: &Policy, now: Micros, scope: Scope) -> Result<Vec<Work>, RollError> {
         let pending = self.view.pending()?;
-        for pending in &pending {
-            let over = pending.partition.day.end() <= now;
-            let old = now - pending.kept_first >= policy.age_max;
-            let share = || -> Result<bool, RollError> {
-                let file = DayFile::of(&self.layout, &pending.partition)?;
-                Ok(pending.events * policy.share >= file.map_or(0, |file| file.footer().rows))
-            };
-            if all || over || old || pending.events >= policy.rows_max || share()? {
-                work.push(Work::Roll(pending.partition.clone()));
+        let is_due = |pending: &&Pending| {
+            let large = pending.events >= policy.rows_max;
+            match scope {
+                Scope::All => true,
+                Scope::Large => large,
+                Scope::Due => {
+                    let over = pending.partition.day.end() <= now;
+                    let old = now - pending.kept_first >= policy.age_max;
+                    large || over || old || self.is_fair_share(pending, policy)
+                }
             }
-        }
-        for partition in &self.unsealed {
-            let quiet = partition.day.end() + policy.quiet <= now;
-            if quiet && !pending.iter().any(|pending| pending.partition == *partition) {
-                work.push(Work::Seal(partition.clone()));
-            }
+        };
+        let mut work: Vec<Work> = pending.iter().filter(is_due).map(|pending| Work::Roll(pending.partition.clone())).collect();
+        if scope != Scope::Large {
+            let quiet = self.unsealed.iter().filter(|partition| partition.day.end() + policy.quiet <= now);
+            let done = quiet.filter(|partition| !pending.iter().any(|pending| pending.partition == **partition));
+            work.extend(done.map(|partition| Work::Seal(partition.clone())));
         }
         Ok(work)
+    }
+
+    /// A day file that does not read counts as none: the roll itself then tells what is wrong with it.
+    fn is_fair_share(&self, pending: &Pending, policy: &Policy) -> bool {
+        let file = DayFile::of(&self.layout, &pending.partition).ok().flatten();
+        pending.events * policy.share >= file.map_or(0, |file| file.footer().rows)
+    }
+
+    /// How many events the buffer holds.
+    ///
+    /// # Errors
+    /// When the buffer cannot be read.
+    pub fn buffered(&self) -> Result<u64, RollError> {
+        Ok(self.view.pending()?.iter().map(|pending| pending.events).sum())
     }
 
     /// Rolls a partition, up to a bounded number of rows. None when the buffer has nothing for it.
@@ -197,11 +282,16 @@ impl Roller {
         let file = self.open(partition, &schema)?;
         let covered = file.as_ref().map_or(0, |file| file.footer().covers(self.view.id()));
         let covered = covered.max(self.passed.get(partition).copied().unwrap_or_default());
-        let blocks = self.view.blocks(partition, covered, ROLL_ROWS)?;
+        let (blocks, more) = self.view.blocks(partition, covered, ROLL_ROWS)?;
         let done =
             |events: u64, doubles: u64, seq: i64, more: bool| Rolled { partition: partition.clone(), events, doubles, seq, more };
         let Some(seq) = blocks.last().map(|(seq, _)| *seq) else {
-            return Ok((covered > 0).then(|| done(0, 0, covered, false)));
+            if covered == 0 {
+                return Ok(None);
+            }
+            // The file is there, but an earlier attempt may have failed behind its rename.
+            make_names_durable(&self.layout, partition)?;
+            return Ok(Some(done(0, 0, covered, false)));
         };
         let came: usize = blocks.iter().map(|(_, rows)| rows.num_rows()).sum();
         let path = self.layout.day_file(partition);
@@ -212,7 +302,6 @@ impl Roller {
         drop(blocks);
         let rows = sorted(&conformed).map_err(ArchiveError::arrow(&path))?;
         drop(conformed);
-        let more = came >= ROLL_ROWS;
         let Some(mut rows) = rows else { return Ok(Some(done(0, 0, seq, more))) };
         let plan = file.as_ref().map(|file| Plan::new(file, &schema, rows.num_rows())).unwrap_or_default();
         if let Some(file) = &file {
@@ -231,7 +320,15 @@ impl Roller {
         };
         let runs = runs.into_iter().chain([Box::new([Ok(rows)].into_iter()) as Run]).collect();
         let sealed = plan.copied.is_empty() && partition.day.end() + policy.quiet <= now;
-        self.publish(partition, &schema, file.as_ref().map(|file| (file, plan.copied.as_slice())), runs, seq, sealed)?;
+        self.publish(Draft {
+            partition,
+            schema: &schema,
+            copied: file.as_ref().map(|file| (file, plan.copied.as_slice())),
+            runs,
+            buffer_id: self.view.id().to_owned(),
+            seq_last: seq,
+            sealed,
+        })?;
         Ok(Some(done(events, doubles, seq, more)))
     }
 
@@ -247,10 +344,16 @@ impl Roller {
             return Ok(false);
         };
         let runs = file.runs(&(0..file.groups()).collect::<Vec<_>>(), &schema)?;
-        // What the file covers of which buffer stays as it was.
-        let (seq, id) = (file.footer().seq_last, file.footer().buffer_id.clone());
-        self.write(partition, &schema, None, runs, (seq, &id), true)?;
-        self.unsealed.remove(partition);
+        self.publish(Draft {
+            partition,
+            schema: &schema,
+            copied: None,
+            runs,
+            // What the file covers of which buffer stays as it was.
+            buffer_id: file.footer().buffer_id.clone(),
+            seq_last: file.footer().seq_last,
+            sealed: true,
+        })?;
         Ok(true)
     }
 
@@ -263,17 +366,24 @@ impl Roller {
         Ok(file)
     }
 
-    fn publish(
-        &mut self,
-        partition: &Partition,
-        schema: &Schema,
-        copied: Option<(&DayFile, &[usize])>,
-        runs: Vec<Run>,
-        seq: i64,
-        sealed: bool,
-    ) -> Result<(), RollError> {
-        let id = self.view.id().to_owned();
-        self.write(partition, schema, copied, runs, (seq, &id), sealed)?;
+    /// Steps 2 to 4. A file that fails is removed from staging: on a full disk the keeper needs its room.
+    fn publish(&mut self, draft: Draft<'_>) -> Result<(), RollError> {
+        let (partition, sealed) = (draft.partition, draft.sealed);
+        let staged = self.layout.staged(partition);
+        let written = stage(&staged, draft).and_then(|()| {
+            let folder = self.layout.folder(&partition.event_type);
+            if self.folders.insert(folder.clone()) {
+                // Also when it exists: the process that made it may have died before its name was durable.
+                disk::create_dir(&folder)?;
+                disk::sync_dir(&self.layout.data())?;
+            }
+            Ok(disk::publish(&staged, &self.layout.day_file(partition))?)
+        });
+        if let Err(error) = written {
+            // The first error is the one to tell.
+            disk::remove(&staged).unwrap_or_default();
+            return Err(error);
+        }
         if sealed {
             self.unsealed.remove(partition);
         } else {
@@ -281,54 +391,59 @@ impl Roller {
         }
         Ok(())
     }
+}
 
-    /// Steps 2 to 4: writes copied row groups and merged runs to staging, syncs, reads back, publishes.
-    fn write(
-        &self,
-        partition: &Partition,
-        schema: &Schema,
-        copied: Option<(&DayFile, &[usize])>,
-        runs: Vec<Run>,
-        (seq_last, buffer_id): (i64, &str),
-        sealed: bool,
-    ) -> Result<(), RollError> {
-        let staged = self.layout.staged(partition);
-        let mut writer = DayWriter::create(&staged, schema, if sealed { Effort::Seal } else { Effort::Roll })?;
-        let (mut time_first, mut time_last) = (Micros::MAX, Micros::MIN);
-        if let Some((file, groups)) = copied {
-            for group in groups {
-                writer.copy(file, *group)?;
-                let (first, last) = file.group_times(*group);
-                (time_first, time_last) = (time_first.min(first), time_last.max(last));
-            }
+/// A day file to be written.
+struct Draft<'a> {
+    partition: &'a Partition,
+    schema: &'a Schema,
+    /// Row groups to copy from the file before.
+    copied: Option<(&'a DayFile, &'a [usize])>,
+    /// Rows to encode.
+    runs: Vec<Run>,
+    /// What the file covers: of which buffer, up to which seq.
+    buffer_id: String,
+    seq_last: i64,
+    sealed: bool,
+}
+
+/// Steps 2 and 3: writes copied row groups and merged runs, syncs, reads the footer back.
+fn stage(path: &Path, draft: Draft<'_>) -> Result<(), RollError> {
+    let effort = if draft.sealed { Effort::Seal } else { Effort::Roll };
+    let mut writer = DayWriter::create(path, draft.schema, effort)?;
+    let (mut time_first, mut time_last) = (Micros::MAX, Micros::MIN);
+    if let Some((file, groups)) = draft.copied {
+        for group in groups {
+            writer.copy(file, *group)?;
+            let (first, last) = file.group_times(*group);
+            (time_first, time_last) = (time_first.min(first), time_last.max(last));
         }
-        for rows in Merge::new(runs) {
-            let rows = rows?;
-            if let Some(keys) = Keys::of(&rows).filter(|keys| !keys.is_empty()) {
-                time_first = time_first.min(keys.get(0).0);
-                time_last = time_last.max(keys.get(keys.len() - 1).0);
-            }
-            writer.write(&rows)?;
-        }
-        let footer = Footer {
-            partition: partition.clone(),
-            schema_version: schema.version,
-            rows: writer.rows(),
-            time_first,
-            time_last,
-            buffer_id: buffer_id.to_owned(),
-            seq_last,
-            sealed,
-        };
-        writer.finish(&footer)?;
-        let found = DayFile::open(&staged)?;
-        if found.as_ref().map(DayFile::footer) != Some(&footer) {
-            let found = found.map(|file| Box::new(file.footer().clone()));
-            return Err(RollError::ReadBack { partition: partition.clone(), found });
-        }
-        disk::create_dir(&self.layout.folder(&partition.event_type))?;
-        Ok(disk::publish(&staged, &self.layout.day_file(partition))?)
     }
+    for rows in Merge::new(draft.runs) {
+        let rows = rows?;
+        if let Some(keys) = Keys::of(&rows).filter(|keys| !keys.is_empty()) {
+            time_first = time_first.min(keys.get(0).0);
+            time_last = time_last.max(keys.get(keys.len() - 1).0);
+        }
+        writer.write(&rows)?;
+    }
+    let footer = Footer {
+        partition: draft.partition.clone(),
+        schema_version: draft.schema.version,
+        rows: writer.rows(),
+        time_first,
+        time_last,
+        buffer_id: draft.buffer_id,
+        seq_last: draft.seq_last,
+        sealed: draft.sealed,
+    };
+    writer.finish(&footer)?;
+    let found = DayFile::open(path)?;
+    if found.as_ref().map(DayFile::footer) != Some(&footer) {
+        let found = found.map(|file| Box::new(file.footer().clone()));
+        return Err(RollError::ReadBack { partition: draft.partition.clone(), found });
+    }
+    Ok(())
 }
 
 /// Which row groups of a day file are copied, and which are encoded anew together with the new rows.
@@ -347,8 +462,13 @@ impl Plan {
         }
         let mut plan = Self { copied: groups.collect(), anew: Vec::new() };
         let mut behind = new_rows;
-        while let Some(group) = plan.copied.last().copied().filter(|group| file.group_rows(*group) <= behind) {
-            behind += file.group_rows(group);
+        // A full row group waits for the seal: taking it in would mean to write the whole file anew, again and again.
+        while let Some(group) = plan.copied.last().copied() {
+            let rows = file.group_rows(group);
+            if rows > behind || rows >= GROUP_ROWS {
+                break;
+            }
+            behind += rows;
             plan.copied.pop();
             plan.anew.insert(0, group);
         }

@@ -119,6 +119,10 @@ impl Sums {
 /// When there is none, or the buffer does not read. A day file that does not read is named in the status.
 pub fn status(layout: &Layout, now: Micros) -> Result<Status, StatusError> {
     let view = View::open(layout)?;
+    view.at_one_moment(|| look(layout, &view, now))
+}
+
+fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError> {
     // The buffer first, the files after: what a footer covers by then is in its file.
     let pending = view.pending()?;
     let mut sums: BTreeMap<Partition, Sums> = BTreeMap::new();

@@ -68,6 +68,10 @@ impl fmt::Display for Day {
     }
 }
 
+/// Seconds of 0000-01-01 and of 10000-01-01.
+const YEAR_0: i64 = -62_167_219_200;
+const YEAR_10000: i64 = 253_402_300_800;
+
 /// A time read from text, with what the text looked like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parsed {
@@ -120,6 +124,10 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<Parsed> {
         _ => return None,
     };
     let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second - offset;
+    // An offset can carry a time out of the years that four digits name.
+    if !(YEAR_0..YEAR_10000).contains(&seconds) {
+        return None;
+    }
     let canonical = digits == 6 && zone == b"Z" && text[10] == b'T' && second < 60;
     Some(Parsed { time: seconds * SECOND + fraction, canonical })
 }
@@ -233,6 +241,8 @@ mod tests {
             "x024-01-01T00:00:00Z",
             "2024-01-01T00:00:00.Z",
             "2024-13-01T00:00:00Z",
+            "9999-12-31T23:59:59-01:00",
+            "0000-01-01T00:00:00+01:00",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

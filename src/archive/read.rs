@@ -1,7 +1,8 @@
 //! Reads day files: the footer, the rows of some row groups, and the list of all files.
 
+use std::cell::OnceCell;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,7 +32,8 @@ const BATCH_ROWS: usize = 8 * 1024;
 #[derive(Debug)]
 pub struct DayFile {
     path: PathBuf,
-    input: Input,
+    file: Arc<File>,
+    input: OnceCell<Input>,
     metadata: ArrowReaderMetadata,
     footer: Footer,
     bytes: u64,
@@ -59,7 +61,7 @@ impl ChunkReader for Input {
     fn get_read(&self, start: u64) -> std::result::Result<Self::T, ParquetError> {
         Ok(match self {
             Self::Whole(bytes) => Box::new(bytes.get_read(start)?),
-            Self::File(file) => Box::new(BufReader::new(file.get_read(start)?)),
+            Self::File(file) => Box::new(file.get_read(start)?),
         })
     }
 
@@ -77,27 +79,21 @@ impl DayFile {
     /// # Errors
     /// When it is no Parquet, or no day file of this program.
     pub fn open(path: &Path) -> Result<Option<Self>> {
-        let mut file = match File::open(path) {
+        let file = match File::open(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|error| DiskError::new("open", path, error))?,
         };
         let bytes = file.metadata().map_err(|error| DiskError::new("read", path, error))?.len();
-        let input = if bytes < WHOLE_BELOW {
-            let mut whole = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
-            file.read_to_end(&mut whole).map_err(|error| DiskError::new("read", path, error))?;
-            Input::Whole(whole.into())
-        } else {
-            Input::File(Arc::new(file))
-        };
+        let file = Arc::new(file);
         let fail = ArchiveError::parquet(path);
-        let metadata = ArrowReaderMetadata::load(&input, ArrowReaderOptions::new()).map_err(fail)?;
+        let metadata = ArrowReaderMetadata::load(file.as_ref(), ArrowReaderOptions::new()).map_err(fail)?;
         let footer = Footer::read(path, metadata.metadata().file_metadata().key_value_metadata())?;
         let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or_default();
         if rows != footer.rows {
             let what = format!("its footer says {} rows, the file has {rows}", footer.rows);
             return Err(ArchiveError::Footer { path: path.to_owned(), what });
         }
-        Ok(Some(Self { path: path.to_owned(), input, metadata, footer, bytes }))
+        Ok(Some(Self { path: path.to_owned(), file, input: OnceCell::new(), metadata, footer, bytes }))
     }
 
     /// Opens the day file of a partition and checks that it is the file of that partition.
@@ -131,8 +127,20 @@ impl DayFile {
         &self.footer
     }
 
-    pub(super) fn input(&self) -> &Input {
-        &self.input
+    /// The bytes of the file, read when the first rows are wanted.
+    pub(super) fn input(&self) -> Result<Input> {
+        if let Some(input) = self.input.get() {
+            return Ok(input.clone());
+        }
+        let mut input = Input::File(Arc::clone(&self.file));
+        if self.bytes < WHOLE_BELOW {
+            let mut whole = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or_default());
+            let mut file = self.file.as_ref();
+            let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut whole));
+            read.map_err(|error| DiskError::new("read", &self.path, error))?;
+            input = Input::Whole(whole.into());
+        }
+        Ok(self.input.get_or_init(|| input).clone())
     }
 
     pub(super) fn metadata(&self) -> &Arc<ParquetMetaData> {
@@ -222,7 +230,7 @@ impl DayFile {
     }
 
     fn reader(&self, groups: Vec<usize>, mask: ProjectionMask) -> Result<parquet::arrow::arrow_reader::ParquetRecordBatchReader> {
-        ParquetRecordBatchReaderBuilder::new_with_metadata(self.input.clone(), self.metadata.clone())
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.input()?, self.metadata.clone())
             .with_row_groups(groups)
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS)

@@ -20,7 +20,7 @@ use crate::schema::Schema;
 use super::{ArchiveError, DayFile, Footer, Result};
 
 /// Most rows in a row group: what a reader has to hold at once, and what the writer does.
-const GROUP_ROWS: usize = 256 * 1024;
+pub const GROUP_ROWS: usize = 256 * 1024;
 
 /// How much work goes into a file's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +128,7 @@ impl DayWriter {
     pub fn copy(&mut self, from: &DayFile, group: usize) -> Result<()> {
         self.end_group()?;
         let fail = ArchiveError::parquet(&self.path);
+        let input = from.input()?;
         let metadata = from.metadata().row_group(group);
         let rows = u64::try_from(metadata.num_rows()).unwrap_or_default();
         let mut out = self.file.next_row_group().map_err(&fail)?;
@@ -140,7 +141,7 @@ impl DayWriter {
                 column_index: None,
                 offset_index: None,
             };
-            out.append_column(from.input(), close).map_err(&fail)?;
+            out.append_column(&input, close).map_err(&fail)?;
         }
         out.close().map_err(&fail)?;
         self.group_count += 1;

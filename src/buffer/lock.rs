@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use crate::disk::DiskError;
 use crate::layout::Layout;
@@ -23,7 +24,15 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(|error| DiskError::new("open", &path, error))?;
-        match file.try_lock() {
+        // A `status` that looks whether the lock is held holds it for a moment itself.
+        let mut tries = 0..10;
+        let locked = loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if tries.next().is_some() => std::thread::sleep(Duration::from_millis(20)),
+                locked => break locked,
+            }
+        };
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();

@@ -68,8 +68,7 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
             transaction.execute_batch(step).map_err(fail)?;
         }
         if version == 0 {
-            let id = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-            transaction.execute("INSERT INTO meta (key, value) VALUES ('buffer_id', ?)", [id]).map_err(fail)?;
+            transaction.execute("INSERT INTO meta (key, value) VALUES ('buffer_id', ?)", [random_id()]).map_err(fail)?;
         }
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fail)?;
         transaction.pragma_update(None, "user_version", known).map_err(fail)?;
@@ -93,6 +92,11 @@ pub(super) fn check(db: &Connection, path: &Path) -> Result<i64> {
         return Err(BufferError::Newer { path: path.to_owned(), found: version, known });
     }
     Ok(version)
+}
+
+/// A new random id.
+pub(super) fn random_id() -> String {
+    format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
 }
 
 /// The buffer's random id.

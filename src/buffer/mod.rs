@@ -21,6 +21,7 @@ mod migrate;
 mod view;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use arrow::error::ArrowError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
@@ -37,6 +38,8 @@ pub use view::{Pending, Session, View};
 const JOURNAL_MAX: i64 = 16 * 1024 * 1024;
 /// Freed pages are given back to the file system at most so many at a time, so that no commit waits long.
 const VACUUM_PAGES: i64 = 2_000;
+/// Longest wait for another connection's moment of writing.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Page cache of one connection, in KiB.
 const CACHE_KIB: i64 = 4 * 1024;
 
@@ -104,6 +107,15 @@ pub enum BufferError {
 }
 
 impl BufferError {
+    /// True when there was no room on the disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Disk(error) => error.is_full(),
+            _ => false,
+        }
+    }
+
     /// What to do about it.
     pub fn advice(&self) -> Advice {
         match self {
@@ -113,6 +125,7 @@ impl BufferError {
             | Self::Missing(_)
             | Self::Setting { .. }
             | Self::Disk(_) => Advice::Fix,
+            Self::Sqlite { .. } if self.is_full() => Advice::Fix,
             Self::Block { .. } => Advice::Inspect,
             Self::Sqlite { .. } | Self::Encode(_) => Advice::Stop,
         }
@@ -158,7 +171,7 @@ impl Buffer {
         &self.id
     }
 
-    /// Commits a batch: all of it or nothing. Gives the highest seq. When this returns, the events are kept.
+    /// Commits a batch: all of it or nothing. Gives the highest seq so far. When this returns, the events are kept.
     ///
     /// # Errors
     /// When SQLite or the disk refuses; then nothing of the batch is kept.
@@ -170,6 +183,7 @@ impl Buffer {
         }
         let write = || -> rusqlite::Result<i64> {
             let transaction = rusqlite::Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+            let seq;
             {
                 let mut insert = transaction.prepare_cached(
                     "INSERT INTO block (event_type, day, events, time_first, time_last, kept_at, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -177,6 +191,7 @@ impl Buffer {
                 for (partition, events, (first, last), body) in &blocks {
                     insert.execute(params![&*partition.event_type, partition.day.0, events, first, last, now, body])?;
                 }
+                seq = transaction.last_insert_rowid();
                 let mut insert =
                     transaction.prepare_cached("INSERT INTO fault (at, source, reason, length, raw) VALUES (?, ?, ?, ?, ?)")?;
                 for fault in &batch.faults {
@@ -184,7 +199,6 @@ impl Buffer {
                     insert.execute(params![fault.at, fault.source.name(), fault.reason, length, fault.raw])?;
                 }
             }
-            let seq = transaction.last_insert_rowid();
             transaction.commit()?;
             Ok(seq)
         };
@@ -202,19 +216,27 @@ impl Buffer {
             .map_err(|source| self.error(source))
     }
 
-    /// Moves the sequence above a seq that a day file of this buffer names: a restored copy must not use it again.
+    /// Gives the buffer a new random id, at each opening and after all that footers of the old one cover is deleted: from
+    /// then on only files that this very run writes can cover rows. So neither a restored or copied buffer, nor day files
+    /// copied in from elsewhere, make rows look rolled that are not.
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn advance(&mut self, seq: i64) -> Result<()> {
-        let advance = || -> rusqlite::Result<()> {
-            let changed = self.db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'block'", [seq])?;
-            if changed == 0 {
-                self.db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('block', ?)", [seq])?;
-            }
-            Ok(())
-        };
-        advance().map_err(|source| self.error(source))
+    pub fn renew_id(&mut self) -> Result<()> {
+        let id = migrate::random_id();
+        self.execute("UPDATE meta SET value = ? WHERE key = 'buffer_id'", [&id])?;
+        self.id = id;
+        Ok(())
+    }
+
+    /// How many events of a partition stand in blocks up to a seq.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn covered(&self, partition: &Partition, seq: i64) -> Result<u64> {
+        let sql = "SELECT coalesce(sum(events), 0) FROM block WHERE event_type = ? AND day = ? AND seq <= ?";
+        let values = params![&*partition.event_type, partition.day.0, seq];
+        self.db.query_row(sql, values, |row| row.get(0)).map_err(|source| self.error(source))
     }
 
     /// Gives freed space back and cuts the log, a bounded piece at a time.
@@ -227,8 +249,14 @@ impl Buffer {
             let mut rows = vacuum.query([])?;
             while rows.next()?.is_some() {}
             drop(rows);
-            // A reader may hold the log; then it is cut the next time.
-            self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            // A reader may hold the log; then it is cut the next time, and nobody waits.
+            self.db.busy_timeout(Duration::ZERO)?;
+            let cut = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            self.db.busy_timeout(PATIENCE)?;
+            match cut {
+                Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(()),
+                cut => cut,
+            }
         };
         tidy().map_err(|source| self.error(source))
     }
@@ -291,7 +319,7 @@ impl Buffer {
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let fail = failure(path);
     let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(&fail)?;
-    db.busy_timeout(std::time::Duration::from_secs(10)).map_err(&fail)?;
+    db.busy_timeout(PATIENCE).map_err(&fail)?;
     db.pragma_update(None, "cache_size", -CACHE_KIB).map_err(&fail)?;
     Ok(db)
 }

@@ -11,6 +11,9 @@ use crate::time::{Day, Micros};
 
 use super::{BufferError, Result, block, connect, lock, migrate};
 
+/// Most bytes of columns read from the buffer at a time.
+const BLOCKS_BYTES: usize = 64 * 1024 * 1024;
+
 /// What the buffer holds of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
@@ -93,6 +96,20 @@ impl View {
         lock::Lock::is_held(&self.layout)
     }
 
+    /// Lets several reads see one moment: nothing that a writer commits meanwhile.
+    ///
+    /// # Errors
+    /// When SQLite refuses, or what `read` says.
+    pub fn at_one_moment<T, E: From<BufferError>>(
+        &self,
+        read: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let moment = self.db.unchecked_transaction().map_err(|source| self.error(source))?;
+        let result = read();
+        drop(moment);
+        result
+    }
+
     /// Everything that no day file is known to hold, by partition.
     ///
     /// # Errors
@@ -122,30 +139,32 @@ impl View {
         self.one(sql, params![&*partition.event_type, partition.day.0, seq])
     }
 
-    /// The blocks of a partition above a seq, in the order of keeping, until they hold `most` events (always at least one
-    /// block): each block's seq and rows. One read transaction.
+    /// The blocks of a partition above a seq, in the order of keeping, until they hold `most` events or so many bytes that
+    /// they would crowd the memory (always at least one block): each block's seq and rows, and whether more follow. One
+    /// read transaction.
     ///
     /// # Errors
     /// When SQLite refuses or a block does not read.
-    pub fn blocks(&self, partition: &Partition, above: i64, most: usize) -> Result<Vec<(i64, RecordBatch)>> {
+    pub fn blocks(&self, partition: &Partition, above: i64, most: usize) -> Result<(Vec<(i64, RecordBatch)>, bool)> {
         let fail = |source| BufferError::Sqlite { path: self.path.clone(), source };
         let sql = "SELECT seq, body FROM block WHERE event_type = ? AND day = ? AND seq > ? ORDER BY seq";
         let mut statement = self.db.prepare_cached(sql).map_err(fail)?;
         let mut rows = statement.query(params![&*partition.event_type, partition.day.0, above]).map_err(fail)?;
-        let (mut blocks, mut events) = (Vec::new(), 0);
+        let (mut blocks, mut events, mut bytes) = (Vec::new(), 0, 0);
         while let Some(row) = rows.next().map_err(fail)? {
+            if events >= most || bytes >= BLOCKS_BYTES {
+                return Ok((blocks, true));
+            }
             let seq: i64 = row.get(0).map_err(fail)?;
             let body = row.get_ref(1).and_then(|body| body.as_blob().map_err(Into::into)).map_err(fail)?;
             let damaged =
                 |error: arrow::error::ArrowError| BufferError::Block { path: self.path.clone(), seq, what: error.to_string() };
             let batch = block::decode(body).map_err(damaged)?;
             events += batch.num_rows();
+            bytes += batch.get_array_memory_size();
             blocks.push((seq, batch));
-            if events >= most {
-                break;
-            }
         }
-        Ok(blocks)
+        Ok((blocks, false))
     }
 
     /// How many faults there are.

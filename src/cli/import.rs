@@ -32,9 +32,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         (Box::new(file), metadata.is_file().then_some(metadata.len()))
     };
     let layout = args.recording.layout();
-    args.recording.keep_schemas()?;
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
+    args.recording.keep_schemas()?;
     let bar = progress::bar(length, true);
     let imported = record::import(&recorder, input, &args.file, |bytes| bar.inc(bytes as u64));
     bar.finish_and_clear();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tokio::sync::oneshot;
 
 use crate::ingest::Plan;
 use crate::layout::Layout;
@@ -111,10 +112,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         plans.push((Plan { project, filters: filters.clone(), accept, ping, retries_max: args.max_retries }, cloud));
     }
     let end = end(args)?;
-    args.recording.keep_schemas()?;
     let timing = Timing { roll_every, ..Timing::default() };
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), timing)?;
+    args.recording.keep_schemas()?;
     let live = Live::start(Arc::clone(&meter));
     let recorded = drive(recorder, plans, end, &meter);
     drop(live);
@@ -136,38 +137,39 @@ pub(super) fn drive(
     end: Option<Duration>,
     meter: &Arc<Meter>,
 ) -> Result<(), record::RecordError> {
+    let (asked, ask) = oneshot::channel();
+    let noted = Arc::clone(meter);
+    // A thread of its own, so that a signal is heard whatever the others are busy with. The second one leaves at once.
+    let listen = std::thread::Builder::new().name("signal".to_owned()).spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(signal());
+        noted.note(time::now(), "stopping: keeping and rolling what came (a second signal leaves at once)");
+        asked.send(()).unwrap_or_default();
+        runtime.block_on(signal());
+        std::process::exit(130);
+    });
+    listen.map_err(|error| record::RecordError::System("start a thread", error))?;
+    let stop = async {
+        let timer = async {
+            match end {
+                Some(end) => tokio::time::sleep(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = timer => {}
+            Ok(()) = ask => {}
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| record::RecordError::System("start the network's event loop", error))?;
-    let streamed = runtime.block_on(record::streams(&recorder, plans, stop(end, Arc::clone(meter))));
-    drop(runtime);
+    let streamed = runtime.block_on(record::streams(&recorder, plans, stop));
+    // Not waiting for a name server that does not answer.
+    runtime.shutdown_background();
     // The recorder's own word comes first: a stream may have ended because nothing could be kept.
     recorder.close().and(streamed)
-}
-
-/// Resolves at Ctrl-C, SIGTERM or the given end. A second signal leaves at once.
-async fn stop(end: Option<Duration>, meter: Arc<Meter>) {
-    let timer = async {
-        match end {
-            Some(end) => tokio::time::sleep(end).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = timer => {}
-        () = signal() => {
-            meter.note(time::now(), "stopping: keeping and rolling what came (a second signal leaves at once)");
-        }
-    }
-    // Not a task: the main thread may be busy with the end by then.
-    let second = std::thread::Builder::new().name("signal".to_owned()).spawn(|| {
-        if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            runtime.block_on(signal());
-            std::process::exit(130);
-        }
-    });
-    drop(second);
 }
 
 #[cfg(unix)]

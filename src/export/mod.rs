@@ -206,14 +206,23 @@ impl Reader {
         if let Some(view) = &self.view {
             view.pending()?.into_iter().for_each(|pending| add(pending.partition, pending.events));
         }
-        for (path, _) in day_files(&self.layout)? {
-            if let Some(file) = DayFile::open(&path)? {
+        let folders: Vec<PathBuf> = selection.event_types.iter().map(|wanted| self.layout.folder(wanted)).collect();
+        for (path, day) in day_files(&self.layout)? {
+            // A file that nobody asked for need not be readable.
+            let wanted = folders.is_empty() || folders.iter().any(|folder| path.starts_with(folder));
+            if wanted
+                && selection.has_day(day)
+                && let Some(file) = DayFile::open(&path)?
+            {
                 add(file.footer().partition.clone(), file.footer().rows);
             }
         }
-        if let Some(wanted) = selection.event_types.iter().find(|wanted| !known.contains(*wanted)) {
-            let known = if known.is_empty() { "none at all".to_owned() } else { Vec::from_iter(known).join(", ") };
-            return Err(ExportError::NoType { wanted: wanted.clone(), known });
+        for (wanted, folder) in selection.event_types.iter().zip(&folders) {
+            if !known.contains(wanted) && !folder.is_dir() {
+                known.extend(self.folder_names()?);
+                let known = if known.is_empty() { "none at all".to_owned() } else { Vec::from_iter(known).join(", ") };
+                return Err(ExportError::NoType { wanted: wanted.clone(), known });
+            }
         }
         let plans = days.into_iter().map(|(event_type, (days, events))| TypePlan {
             schema: self.registry.get(&event_type),
@@ -223,16 +232,35 @@ impl Reader {
         Ok(plans.collect())
     }
 
+    /// Names of the folders of day files: event types as file names.
+    fn folder_names(&self) -> Result<Vec<String>> {
+        let folders = crate::disk::list(&self.layout.data()).map_err(ArchiveError::from)?;
+        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        Ok(folders.iter().filter_map(name).collect())
+    }
+
     /// The selected rows of a type, in time order.
     fn rows<'a>(&'a self, plan: &'a TypePlan, selection: &'a Selection) -> Rows<'a> {
         Rows { reader: self, plan, selection, next: 0, run: None }
     }
 
+    /// All blocks of a partition, as of one moment: a recorder rolls long before they crowd the memory.
+    fn blocks(&self, partition: &Partition) -> Result<Vec<(i64, RecordBatch)>> {
+        let Some(view) = &self.view else { return Ok(Vec::new()) };
+        view.at_one_moment(|| {
+            let (mut all, mut more) = view.blocks(partition, 0, usize::MAX)?;
+            while more {
+                let above = all.last().map_or(0, |(seq, _)| *seq);
+                let (next, rest) = view.blocks(partition, above, usize::MAX)?;
+                all.extend(next);
+                more = rest;
+            }
+            Ok(all)
+        })
+    }
+
     fn partition(&self, partition: &Partition, schema: &Arc<Schema>, selection: &Selection) -> Result<Merge> {
-        let blocks = match &self.view {
-            Some(view) => view.blocks(partition, 0, usize::MAX)?,
-            None => Vec::new(),
-        };
+        let blocks = self.blocks(partition)?;
         let file = DayFile::of(&self.layout, partition)?;
         let covered = match (&file, &self.view) {
             (Some(file), Some(view)) => file.footer().covers(view.id()),
@@ -360,10 +388,17 @@ fn to_file(
     exported: &mut Exported,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
-    if path.exists() && !force {
+    if path.is_file() && !force {
         return Err(ExportError::Exists(path.to_owned()));
     }
     let to = path.display().to_string();
+    if path.exists() && !path.is_file() {
+        // A device or a pipe is written to, never replaced.
+        let file =
+            fs::OpenOptions::new().write(true).open(path).map_err(|source| ExportError::Output { to: to.clone(), source })?;
+        let sink = sink(format, plans, &to, Box::new(file))?;
+        return merge(reader, &plans.iter().collect::<Vec<_>>(), selection, sink, exported, progress);
+    }
     let fail = |error: DiskError| ExportError::Output { to: to.clone(), source: error.source };
     // Whoever opens the name sees a whole file.
     let mut part = path.as_os_str().to_owned();

@@ -15,6 +15,8 @@ use super::{RecordError, Recorder};
 
 /// Bytes read at a time.
 const READ: usize = 1024 * 1024;
+/// Bytes of events in one commit.
+const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 /// Events in one commit.
 const COMMIT_EVENTS: usize = 5000;
 
@@ -25,7 +27,7 @@ pub struct Imported {
     pub events: u64,
     /// Lines that were no event.
     pub faults: u64,
-    /// Pings and error lines of a recorded stream, which are nothing to keep.
+    /// Pings of a recorded stream, which are nothing to keep.
     pub passed: u64,
 }
 
@@ -50,14 +52,18 @@ pub fn import(
         let mut take = |frame: Frame<'_>| match collector.add(&frame, received_at) {
             Found::Event => imported.events += 1,
             Found::Fault => imported.faults += 1,
-            Found::Ping | Found::Error(_) => imported.passed += 1,
+            Found::Ping => imported.passed += 1,
+            Found::Error(error) => {
+                collector.refuse(&frame, format!("the cloud's word that a stream ended: {error}"), received_at);
+                imported.faults += 1;
+            }
         };
         if read == 0 {
             lines.finish(&mut take);
         } else {
             lines.feed(&bytes[..read], &mut take);
         }
-        if collector.len() >= COMMIT_EVENTS || (read == 0 && !collector.is_empty()) {
+        if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES || (read == 0 && !collector.is_empty()) {
             let batch = collector.take()?;
             outlet.meter.update(|parts| {
                 for (partition, rows) in &batch.parts {

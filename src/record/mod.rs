@@ -5,9 +5,10 @@
 
 mod import;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -17,11 +18,12 @@ use tokio::task::JoinSet;
 
 use crate::buffer::{Buffer, BufferError};
 use crate::error::Advice;
+use crate::event::Partition;
 use crate::ingest::{self, IngestError, Outlet, Plan};
-use crate::keep::{Keeper, Order};
+use crate::keep::{Keeper, Kept, Order};
 use crate::layout::Layout;
 use crate::meter::Meter;
-use crate::roll::{self, Policy, RollError, Roller, Work};
+use crate::roll::{self, Policy, RollError, Roller, Scope, Work};
 use crate::schema::Registry;
 use crate::sources::cloud::{Cloud, CloudFailure};
 use crate::time;
@@ -32,6 +34,9 @@ pub use import::{Imported, import};
 const QUEUE_BATCHES: usize = 16;
 /// How often thread "roll" looks whether a partition has grown too large to wait for the timer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a batch that found no room on the disk is tried again.
+const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// Why a recorder did not record, or stopped recording.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +77,7 @@ impl RecordError {
     pub fn advice(&self) -> Advice {
         match self {
             Self::Buffer(error) => error.advice(),
-            Self::Roll(_) => Advice::Inspect,
+            Self::Roll(error) => error.advice(),
             Self::Ingest(IngestError::GaveUp { .. }) | Self::Died(_) => Advice::Retry,
             _ => Advice::Fix,
         }
@@ -104,6 +109,7 @@ pub struct Recorder {
     keeper: JoinHandle<Result<(), BufferError>>,
     roll: Sender<()>,
     roller: JoinHandle<Result<(), RollError>>,
+    stopping: Arc<AtomicBool>,
     failed: watch::Receiver<bool>,
 }
 
@@ -123,13 +129,19 @@ impl Recorder {
             );
             meter.note(time::now(), text);
         }
+        for damaged in recovered.damaged {
+            Meter::add(&meter.roll_errors, 1);
+            meter.note(time::now(), format!("a day file does not read, and is left alone: {damaged}"));
+        }
         let roller = Roller::new(layout, Arc::clone(&registry), recovered.unsealed)?;
+        meter.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
         let (keep, orders) = mpsc::channel(QUEUE_BATCHES);
         let (failing, failed) = watch::channel(false);
+        let stopping = Arc::new(AtomicBool::new(false));
         let keeper = {
-            let meter = Arc::clone(&meter);
+            let (meter, stopping) = (Arc::clone(&meter), Arc::clone(&stopping));
             spawn("keep", move || {
-                let result = keep_loop(Keeper::new(buffer), orders, &meter);
+                let result = keep_loop(Keeper::new(buffer), orders, &meter, &stopping);
                 if result.is_err() {
                     failing.send_replace(true);
                 }
@@ -141,7 +153,7 @@ impl Recorder {
             let (keep, meter) = (keep.clone(), Arc::clone(&meter));
             spawn("roll", move || roll_loop(roller, &keep, &meter, &timing, &stop))?
         };
-        Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, failed })
+        Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, stopping, failed })
     }
 
     /// The recording.
@@ -164,7 +176,8 @@ impl Recorder {
     /// # Errors
     /// When something could not be kept, or not be rolled; what was kept is safe in either case.
     pub fn close(self) -> Result<(), RecordError> {
-        let Self { keep, keeper, roll, roller, failed, .. } = self;
+        let Self { keep, keeper, roll, roller, stopping, failed, .. } = self;
+        stopping.store(true, Ordering::Relaxed);
         // The roll must see what is still queued.
         let (done, wait) = channel();
         if !*failed.borrow() && keep.blocking_send(Order::Reach(done)).is_ok() {
@@ -214,14 +227,48 @@ fn spawn<T: Send + 'static>(name: &'static str, run: impl FnOnce() -> T + Send +
     thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| RecordError::System("start a thread", error))
 }
 
-fn keep_loop(mut keeper: Keeper, mut orders: mpsc::Receiver<Order>, meter: &Meter) -> Result<(), BufferError> {
+fn keep_loop(
+    mut keeper: Keeper,
+    mut orders: mpsc::Receiver<Order>,
+    meter: &Meter,
+    stopping: &AtomicBool,
+) -> Result<(), BufferError> {
     while let Some(order) = orders.blocking_recv() {
-        let kept = keeper.step(order, time::now())?;
+        let kept = match keep_one(&mut keeper, &order, meter, stopping) {
+            Ok(kept) => kept,
+            // Only what brings events must not fail: the rest is housekeeping, and done again before long.
+            Err(error) if !matches!(order, Order::Keep(_)) => {
+                meter.note(time::now(), format!("buffer: {error}"));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         Meter::add(&meter.kept, kept.events as u64);
         Meter::add(&meter.faults, kept.faults as u64);
         meter.buffered.fetch_add(i64::try_from(kept.events).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// Carries out an order. On a full disk a batch waits, and the stream behind it, until there is room or the recorder stops.
+fn keep_one(keeper: &mut Keeper, order: &Order, meter: &Meter, stopping: &AtomicBool) -> Result<Kept, BufferError> {
+    let mut told = false;
+    loop {
+        match keeper.step(order, time::now()) {
+            Err(error) if error.is_full() && matches!(order, Order::Keep(_)) && !stopping.load(Ordering::Relaxed) => {
+                if !std::mem::replace(&mut told, true) {
+                    meter.note(time::now(), format!("the disk is full, recording waits for room: {error}"));
+                }
+                thread::sleep(FULL_RETRY);
+            }
+            result => {
+                if told && result.is_ok() {
+                    meter.note(time::now(), "there is room on the disk again, recording goes on");
+                }
+                return result;
+            }
+        }
+    }
 }
 
 fn roll_loop(
@@ -231,23 +278,31 @@ fn roll_loop(
     timing: &Timing,
     stop: &Receiver<()>,
 ) -> Result<(), RollError> {
-    let mut last = time::instant();
+    let (mut last, mut failing) = (time::instant(), false);
     loop {
         let stopping = match stop.recv_timeout(LOOK_EVERY.min(timing.roll_every)) {
             Err(RecvTimeoutError::Timeout) => false,
             Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
         };
-        let crowded = meter.buffered.load(Ordering::Relaxed) > i64::try_from(timing.policy.rows_max).unwrap_or(i64::MAX);
-        if stopping || crowded || last.elapsed() >= timing.roll_every {
-            let result = roll_once(&mut roller, keep, meter, timing, stopping, crowded && last.elapsed() < timing.roll_every);
+        let crowded = meter.buffered.load(Ordering::Relaxed) >= i64::try_from(timing.policy.rows_max).unwrap_or(i64::MAX);
+        let scope = match (stopping, last.elapsed() >= timing.roll_every) {
+            (true, _) => Scope::All,
+            (false, true) => Scope::Due,
+            // What failed is not tried again before the timer.
+            (false, false) if crowded && !failing => Scope::Large,
+            (false, false) => continue,
+        };
+        if scope == Scope::Due {
             last = time::instant();
-            if let Err(error) = result {
-                Meter::add(&meter.roll_errors, 1);
-                meter.note(time::now(), format!("roll: {error}"));
-                if stopping {
-                    return Err(error);
-                }
+        }
+        let result = roll_once(&mut roller, keep, meter, &timing.policy, scope);
+        failing = result.is_err();
+        if let Err(error) = result {
+            Meter::add(&meter.roll_errors, 1);
+            if stopping {
+                return Err(error);
             }
+            meter.note(time::now(), format!("roll: {error}"));
         }
         if stopping {
             return Ok(());
@@ -260,31 +315,25 @@ fn roll_once(
     roller: &mut Roller,
     keep: &mpsc::Sender<Order>,
     meter: &Meter,
-    timing: &Timing,
-    all: bool,
-    only_large: bool,
+    policy: &Policy,
+    scope: Scope,
 ) -> Result<(), RollError> {
-    let now = time::now();
-    let policy = if only_large {
-        // Between two ticks only what has grown too large is rolled.
-        Policy { age_max: i64::MAX, share: 0, ..timing.policy.clone() }
-    } else {
-        timing.policy.clone()
-    };
     let mut failure = None;
     let mut worked = false;
-    for work in roller.due(&policy, now, all)? {
+    for work in roller.due(policy, time::now(), scope)? {
         worked = true;
-        let result = match &work {
-            Work::Roll(partition) => roll_partition(roller, keep, meter, partition, &timing.policy),
+        let (Work::Roll(partition) | Work::Seal(partition)) = &work;
+        let result = catch_unwind(AssertUnwindSafe(|| match &work {
+            Work::Roll(partition) => roll_partition(roller, keep, meter, partition, policy),
             Work::Seal(partition) => roller.seal(partition).map(drop),
-        };
-        if let Err(error) = result {
+        }));
+        if let Err(error) = result.unwrap_or_else(|_| Err(RollError::Panicked(partition.clone()))) {
             failure = Some(error);
         }
     }
     if worked {
         meter.last_roll.store(time::now(), Ordering::Relaxed);
+        // A closed queue means that the keeper has failed, which closing the recorder tells.
         drop(keep.blocking_send(Order::Tidy));
     }
     failure.map_or(Ok(()), Err)
@@ -294,7 +343,7 @@ fn roll_partition(
     roller: &mut Roller,
     keep: &mpsc::Sender<Order>,
     meter: &Meter,
-    partition: &crate::event::Partition,
+    partition: &Partition,
     policy: &Policy,
 ) -> Result<(), RollError> {
     while let Some(rolled) = roller.roll(partition, policy, time::now())? {

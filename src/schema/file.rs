@@ -22,7 +22,7 @@ pub struct SchemaError {
 
 type Result<T> = std::result::Result<T, String>;
 
-const EVENT_KEYS: [&str; 8] = ["name", "version", "description", "id", "type", "device", "time", "implied"];
+const EVENT_KEYS: [&str; 7] = ["name", "version", "description", "id", "device", "time", "implied"];
 const COLUMN_KEYS: [&str; 6] = ["name", "pointer", "type", "unit", "description", "item"];
 const KINDS: [Kind; 7] = [Kind::String, Kind::Bool, Kind::Int64, Kind::Float64, Kind::Timestamp, Kind::Json, Kind::List];
 
@@ -74,14 +74,12 @@ fn schema(text: &str) -> Result<Schema> {
         }
     }
     let standard = Envelope::default();
-    let part = |key: &str, usual: &str| -> Result<String> {
-        if event.contains_key(key) { pointer(event, key, "[event]") } else { Ok(usual.to_owned()) }
-    };
+    let device = if event.contains_key("device") { pointer(event, "device", "[event]")? } else { standard.device };
     let envelope = Envelope {
         id: pointer(event, "id", "[event]")?,
         time: pointer(event, "time", "[event]")?,
-        event_type: part("type", &standard.event_type)?,
-        device: part("device", &standard.device)?,
+        event_type: standard.event_type,
+        device,
         implied: implied(event)?,
     };
     Ok(Schema {

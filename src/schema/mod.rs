@@ -10,7 +10,7 @@ mod rebuild;
 mod row;
 mod shape;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -148,7 +148,6 @@ impl Schema {
 #[derive(Debug, Clone)]
 pub struct Registry {
     schemas: BTreeMap<String, Arc<Schema>>,
-    unknown: HashMap<String, Arc<Schema>>,
 }
 
 impl Registry {
@@ -162,7 +161,7 @@ impl Registry {
             let schema = file::read(text, Path::new(&format!("schemas/{name}.toml")))?;
             schemas.insert(schema.name.clone(), Arc::new(schema));
         }
-        Ok(Self { schemas, unknown: HashMap::new() })
+        Ok(Self { schemas })
     }
 
     /// Adds every `*.toml` file of a folder; a file for a type that is known already replaces it.
@@ -188,8 +187,7 @@ impl Registry {
 
     /// The schema of a type; [`Schema::unknown`] when no file describes it.
     pub fn get(&self, event_type: &str) -> Arc<Schema> {
-        let known = self.schemas.get(event_type).or_else(|| self.unknown.get(event_type));
-        known.cloned().unwrap_or_else(|| Arc::new(Schema::unknown(event_type)))
+        self.schemas.get(event_type).cloned().unwrap_or_else(|| Arc::new(Schema::unknown(event_type)))
     }
 }
 

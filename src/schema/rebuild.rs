@@ -86,9 +86,7 @@ impl Rebuild {
     /// Appends the event of a row as JSON on one line, without a line end.
     pub fn write(&self, row: usize, out: &mut Vec<u8>) {
         if self.raw.is_valid(row) {
-            // A raw text from an import may stand on several lines; between values a line end is only white space.
-            let text = self.raw.value(row).bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte });
-            out.extend(text);
+            write_on_one_line(self.raw.value(row), out);
             return;
         }
         self.object(&self.schema.shape.root, &self.typed, row, Some(row), out);
@@ -201,7 +199,7 @@ impl Values {
     fn write(&self, row: usize, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Text(values) if values.is_valid(row) => write_string(values.value(row), out),
-            Self::Json(values) if values.is_valid(row) => out.extend_from_slice(values.value(row).as_bytes()),
+            Self::Json(values) if values.is_valid(row) => write_on_one_line(values.value(row), out),
             Self::Bool(values) if values.is_valid(row) => {
                 out.extend_from_slice(if values.value(row) { b"true" } else { b"false" });
             }
@@ -216,6 +214,12 @@ impl Values {
         }
         true
     }
+}
+
+/// JSON text that may have come on several lines: between values a line end is only white space, within strings there is
+/// none.
+fn write_on_one_line(text: &str, out: &mut Vec<u8>) {
+    out.extend(text.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
 }
 
 #[cfg(test)]

@@ -252,14 +252,16 @@ impl Row {
 
     /// Reads one element of a list into the item slots from `at`.
     fn item(&mut self, object: &Object, at: usize, cursor: &mut Cursor<'_>) -> Result<(), RowError> {
-        let mut expected = 0;
+        let (mut seen, mut expected) = (0_u64, 0);
         let mut more = cursor.object()?;
         while more {
-            let found = find(object, cursor, expected)?;
+            // A key that stands twice counts as unknown the second time.
+            let found = find(object, cursor, expected)?.filter(|index| *index < 64 && seen >> index & 1 == 0);
+            seen |= found.map_or(0, |index| 1 << index);
             expected = found.map_or(expected, |index| index + 1);
             let next = cursor.peek()?;
             match found.map(|index| &object.fields[index].role) {
-                Some(Role::Column(slot, kind)) if self.items[at + slot] == Slot::Absent => {
+                Some(Role::Column(slot, kind)) => {
                     self.items[at + slot] = self.value(*kind, next, cursor)?;
                 }
                 Some(Role::Object(inner)) if next == Next::Object => {

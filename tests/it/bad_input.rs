@@ -117,4 +117,32 @@ fn a_file_in_data_that_is_no_day_file_is_named_and_nothing_is_overwritten() {
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("2026-10-01.parquet"), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(&file).unwrap(), "garbage");
+    // Other days go on as if nothing were wrong, and once the file is gone the kept event comes out.
+    let ran = place.import(touch("c", 2, 2));
+    assert!(ran.code == 1 && place.dir().join("data/touch/2026-10-02.parquet").exists(), "{}", ran.stderr);
+    let ran = place.run(&["export", "--format", "ndjson", "--start", "2026-10-02"]);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 1), "{}", ran.stderr);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(place.run(&["roll"]).code, 0);
+    assert_eq!(place.events().len(), 2);
+}
+
+#[test]
+fn json_that_came_on_several_lines_is_exported_on_one() {
+    let place = Place::new();
+    let event = "{\"eventId\":\"l\",\"targetName\":\"projects/p/devices/d\",\"eventType\":\"labelsChanged\",\"data\":{\"added\":{\"a\":\r\"b\"},\"modified\":{},\"removed\":[]},\"timestamp\":\"2026-10-01T00:00:00.000000Z\"}";
+    assert_eq!(place.import(event).code, 0);
+    let export = place.run(&["export", "--format", "ndjson"]);
+    assert!(!export.stdout.contains('\r'));
+    assert_eq!(place.events(), [serde_json::from_str::<Value>(event).unwrap()]);
+}
+
+#[test]
+fn a_time_that_no_file_name_can_hold_is_a_fault() {
+    let place = Place::new();
+    let late = r#"{"eventId":"a","eventType":"touch","timestamp":"9999-12-31T23:59:59-01:00"}"#;
+    let ran = place.import(late);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert_eq!(place.status()["faults"], 1);
+    assert_eq!(place.run(&["roll"]).code, 0);
 }

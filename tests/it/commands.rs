@@ -106,7 +106,6 @@ fn schemas_are_listed_shown_and_checked_and_an_own_one_is_used() {
         version = 1
         description = "Wind."
         id = "/id"
-        type = "/eventType"
         device = "/station"
         time = "/at"
         [[column]]

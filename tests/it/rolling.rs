@@ -10,7 +10,7 @@ use overnight::collect::Collector;
 use overnight::event::{Batch, Source};
 use overnight::keep::{Keeper, Order};
 use overnight::layout::Layout;
-use overnight::roll::{self, Policy, Roller, Work};
+use overnight::roll::{self, Policy, Roller, Scope, Work};
 use overnight::schema::Registry;
 use overnight::wire::Frame;
 
@@ -46,20 +46,20 @@ impl Recording {
 
     fn keep(&mut self, lines: &[String]) {
         let batch = self.batch(lines);
-        self.keeper.step(Order::Keep(batch), NOW).unwrap();
+        self.keeper.step(&Order::Keep(batch), NOW).unwrap();
     }
 
     /// Rolls and seals what is due; with `forget`, deletes the buffer's rows as well. Gives new rows and doubles.
     fn roll(&mut self, now: i64, forget: bool) -> (u64, u64) {
         let (policy, mut sums) = (Policy::default(), (0, 0));
-        for work in self.roller.due(&policy, now, true).unwrap() {
+        for work in self.roller.due(&policy, now, Scope::All).unwrap() {
             match work {
                 Work::Seal(partition) => assert!(self.roller.seal(&partition).unwrap()),
                 Work::Roll(partition) => {
                     let rolled = self.roller.roll(&partition, &policy, now).unwrap().unwrap();
                     sums = (sums.0 + rolled.events, sums.1 + rolled.doubles);
                     if forget {
-                        self.keeper.step(Order::Forget(partition, rolled.seq), now).unwrap();
+                        self.keeper.step(&Order::Forget(partition, rolled.seq), now).unwrap();
                     }
                 }
             }
@@ -189,6 +189,33 @@ fn a_lost_buffer_and_day_files_of_another_recording_never_make_new_rows_look_rol
 }
 
 #[test]
+fn day_files_of_a_copied_recording_never_make_new_rows_look_rolled() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    recording.keep(&some(0, 10));
+    recording.roll(NOW, true);
+    drop(recording);
+    let other = Place::new();
+    let copied = std::process::Command::new("cp").args(["-r"]).arg(place.dir()).arg(other.dir()).status().unwrap();
+    assert!(copied.success());
+    let mut twin = Recording::open(&other.dir());
+    twin.keep(&some(10, 30));
+    twin.keep(&some(30, 40));
+    twin.roll(NOW, true);
+    let mut recording = Recording::open(&place.dir());
+    recording.keep(&some(50, 60));
+    for (path, _) in day_files(&twin.layout).unwrap() {
+        fs::copy(&path, place.dir().join("data/touch").join(path.file_name().unwrap())).unwrap();
+    }
+    assert_eq!(by_key(&place.events()).len(), 50);
+    drop(recording);
+    let mut recording = Recording::open(&place.dir());
+    assert_eq!(by_key(&place.events()).len(), 50, "rows that no day file holds were deleted");
+    assert_eq!(recording.roll(NOW, true), (10, 0));
+    assert_eq!(by_key(&place.events()).len(), 50);
+}
+
+#[test]
 fn a_restored_copy_of_the_buffer_never_reuses_a_seq() {
     let place = Place::new();
     let mut recording = Recording::open(&place.dir());
@@ -219,12 +246,12 @@ fn a_partition_is_rolled_when_it_is_a_fair_share_old_or_over_and_not_before() {
     let kept_at = day.start();
     let keep = |recording: &mut Recording, lines: &[String]| {
         let batch = recording.batch(lines);
-        recording.keeper.step(Order::Keep(batch), kept_at).unwrap();
+        recording.keeper.step(&Order::Keep(batch), kept_at).unwrap();
     };
     keep(&mut recording, &one(0, 800));
     recording.roll(kept_at, true);
     keep(&mut recording, &one(800, 850));
-    let due = |recording: &Recording, now: i64| recording.roller.due(&policy, now, false).unwrap().len();
+    let due = |recording: &Recording, now: i64| recording.roller.due(&policy, now, Scope::Due).unwrap().len();
     assert_eq!(due(&recording, kept_at), 0, "50 of 800 is no fair share");
     assert_eq!(due(&recording, kept_at + policy.age_max), 1, "old enough");
     assert_eq!(due(&recording, day.end()), 1, "the day is over");
@@ -243,7 +270,7 @@ fn a_day_is_rolled_in_pieces_when_the_buffer_holds_more_than_a_roll_takes() {
         }
     }
     let policy = Policy::default();
-    let partition = match recording.roller.due(&policy, NOW, true).unwrap().remove(0) {
+    let partition = match recording.roller.due(&policy, NOW, Scope::All).unwrap().remove(0) {
         Work::Roll(partition) | Work::Seal(partition) => partition,
     };
     let first = recording.roller.roll(&partition, &policy, NOW).unwrap().unwrap();

@@ -9,6 +9,7 @@ then the recording is compared with what the simulator says it published.
 
 import datetime
 import json
+import time
 import tomllib
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import requests
 
-from harness import PROJECT, alive, check, few, hold, script, wait_until
+from harness import PROJECT, Late, alive, check, few, hold, script, wait_until
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 RECORD_SECONDS = 15
@@ -33,6 +34,10 @@ RATE = 800
 WATCHED = ["temperature", "humidity", "networkStatus", "deskOccupancy", "touchCount", "touch"]
 # Readings with other rows of `temperature` by each reader, below which the run has shown nothing.
 CHANGES = 6
+# These open a file twice in one call, first for its schema, then for its rows. When the file is replaced in between they
+# raise an error (never: wrong rows), and the next try reads well. pandas and pyarrow open it once; they have no excuse.
+OPEN_TWICE = {"DuckDB", "Polars"}
+TRIES = 5
 HEAD, TAIL = ["time", "device_id", "project_id"], ["event_id", "event_type", "received_at", "source", "raw"]
 
 
@@ -157,6 +162,7 @@ class Reading:
     reader: str
     event_type: str
     error: str = None
+    repeated: int = 0
     rows: int = 0
     twice: list = field(default_factory=list)
     gone: int = 0
@@ -216,9 +222,11 @@ def key(event):
 
 def record_and_watch(product):
     world = World(product, product.simulate("--rate", RATE), product.folder / "recording")
+    begun = time.monotonic()
     world.recorder = product.start(
         "record", "--dir", world.dir, "--project", PROJECT, "--api-url", world.url, "--roll-every", "300ms", "--for", f"{RECORD_SECONDS}s"
     )
+    end = begun + RECORD_SECONDS
     wait_until("the first day file", lambda: alive(world.recorder) or any(world.dir.glob("data/temperature/*.parquet")))
     seen = {event_type: set() for event_type in WATCHED}
     turn = 0
@@ -227,7 +235,7 @@ def record_and_watch(product):
         if turn % 5 == 0:
             # In this order: what a reader has seen, the product must know of.
             status = world.status()
-            if world.recorder.poll() is None:
+            if time.monotonic() < end:  # the recorder's own clock started later
                 world.states.append((status, {event_type: len(ids) for event_type, ids in seen.items()}))
         if turn % 10 == 5:
             before = {(event_type, id) for event_type, ids in seen.items() for id in ids}
@@ -247,16 +255,30 @@ def watch_once(world, seen):
         for reader, read in PARQUET.items():
             reading = Reading(reader, event_type)
             world.readings.append(reading)
-            try:
-                found = read(directory)
-                found_ids = ids(found)
-            except Exception as error:  # the whole point: there must be none
-                reading.error = f"{type(error).__name__}: {error}"
+            found = attempt(reading, read, directory)
+            if found is None:
                 continue
+            found_ids = ids(found)
             reading.rows, reading.types = len(found_ids), types(found)
             reading.twice = [id for id, count in Counter(found_ids).items() if count > 1]
             reading.gone = len(seen[event_type] - set(found_ids))
             seen[event_type].update(found_ids)
+
+
+def attempt(reading, read, directory):
+    """Reads; tries again when that is excused. Leaves the error in the reading otherwise."""
+    while True:
+        before = [path.stat().st_ino for path in sorted(directory.glob("*.parquet"))]
+        try:
+            return read(directory)
+        except (KeyboardInterrupt, SystemExit, Late):
+            raise
+        except BaseException as error:  # a panic inside Polars is no Exception
+            replaced = before != [path.stat().st_ino for path in sorted(directory.glob("*.parquet"))]
+            if not replaced or reading.reader.split()[0] not in OPEN_TWICE or reading.repeated == TRIES:
+                reading.error = f"{type(error).__name__}: {error}"
+                return None
+            reading.repeated += 1
 
 
 # ---- rules: while it grows ----
@@ -271,6 +293,8 @@ def the_recording_grew_between_the_readings(world):
 def no_reader_meets_an_error(world):
     errors = [f"{reading.reader}, {reading.event_type}: {reading.error}" for reading in world.readings if reading.error]
     check(not errors, f"{len(errors)} of {len(world.readings)} readings failed: {few(errors, 3)}")
+    repeated = sum(reading.repeated for reading in world.readings)
+    check(repeated <= len(world.readings) / 100, f"{repeated} of {len(world.readings)} readings met a file that was being replaced")
 
 
 def an_event_that_was_seen_never_goes_away(world):
@@ -503,9 +527,9 @@ EVIL = "../../evil type"
 
 def late_events(world):
     """An event twice and one of a type that would like to be a path, on a day years ago; imported, twice."""
-    time = f"{LATE_DAY}T23:59:59.999999Z"
-    named = {"targetName": f"projects/{PROJECT}/devices/late", "timestamp": time}
-    late = named | {"eventId": "late", "eventType": "temperature", "data": {"temperature": {"value": 3, "updateTime": time}}}
+    last = f"{LATE_DAY}T23:59:59.999999Z"
+    named = {"targetName": f"projects/{PROJECT}/devices/late", "timestamp": last}
+    late = named | {"eventId": "late", "eventType": "temperature", "data": {"temperature": {"value": 3, "updateTime": last}}}
     evil = named | {"eventId": "evil", "eventType": EVIL, "data": {"big": 10**29, "none": None, "list": [1, 2.5, "é\u2028\"\n"]}}
     return [late, evil, late, {"result": {"event": evil}}]
 
@@ -589,7 +613,9 @@ RULES = [
 def scenario(product):
     world = record_and_watch(product)
     kinds = len({reading.event_type for reading in world.readings})
+    repeated = Counter(reading.reader for reading in world.readings for _ in range(reading.repeated))
     print(f"{len(world.readings)} readings of {kinds} event types by {len(PARQUET)} calls while recording", flush=True)
+    print(f"repeated, as the file was replaced between its first and second opening: {dict(repeated) or 'none'}", flush=True)
     return hold(RULES, world)
 
 
