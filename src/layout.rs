@@ -87,7 +87,8 @@ fn folder_name(event_type: &str) -> String {
     const LONGEST: usize = 120;
     let mut name = String::new();
     for byte in event_type.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+        // Readers skip a folder that begins with `_`, and shells take one that begins with `-` for a flag.
+        if byte.is_ascii_alphanumeric() || (matches!(byte, b'-' | b'_') && !name.is_empty()) {
             name.push(char::from(byte));
         } else {
             write!(name, "%{byte:02X}").unwrap_or_default();
@@ -111,6 +112,7 @@ mod tests {
         assert_eq!(folder_name("networkStatus"), "networkStatus");
         assert_eq!(folder_name("../../x"), "%2E%2E%2F%2E%2E%2Fx");
         assert_eq!(folder_name("a\0é"), "a%00%C3%A9");
+        assert_eq!(folder_name("_a_b"), "%5Fa_b");
         let (long, longer) = (folder_name(&"x/".repeat(5000)), folder_name(&"x/".repeat(5001)));
         assert!(long.len() <= 120 && long != longer);
     }

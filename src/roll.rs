@@ -6,9 +6,9 @@
 //! 4. Rename over `data/<type>/<day>.parquet`; sync the directory (and the parent of a new one). **The commit point.**
 //! 5. Delete the partition's buffer rows up to S. Clean-up: it may happen any time later.
 //!
-//! Row groups of the day file that the new rows do not concern are copied byte for byte. New rows become a row group of
-//! their own, together with the last row groups as long as those are not larger than what stands behind them: so their
-//! number stays logarithmic, and a row is encoded anew a few times a day at most.
+//! New rows become a row group behind those that the day file has, which are copied byte for byte to the same places. So
+//! a reader that takes the footer of one file and the pages of the next still reads what it meant to (DuckDB and Polars
+//! open a file twice). Only when there are many small row groups, and at the seal, they are encoded anew as one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -28,6 +28,9 @@ use crate::time::Micros;
 
 /// Rows taken from the buffer at a time; what lies beyond is the next roll's. Bounds the memory of a roll.
 const ROLL_ROWS: usize = 128 * 1024;
+
+/// With so many row groups in a file, the small ones become one.
+const GROUPS_MAX: usize = 48;
 
 /// Why a roll failed. The rows are still kept.
 #[derive(Debug, thiserror::Error)]
@@ -303,7 +306,7 @@ impl Roller {
         let rows = sorted(&conformed).map_err(ArchiveError::arrow(&path))?;
         drop(conformed);
         let Some(mut rows) = rows else { return Ok(Some(done(0, 0, seq, more))) };
-        let plan = file.as_ref().map(|file| Plan::new(file, &schema, rows.num_rows())).unwrap_or_default();
+        let plan = file.as_ref().map(|file| Plan::new(file, &schema)).unwrap_or_default();
         if let Some(file) = &file {
             rows = without_doubles(file, &(0..file.groups()).collect::<Vec<_>>(), rows)?;
         }
@@ -454,25 +457,18 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(file: &DayFile, schema: &Schema, new_rows: usize) -> Self {
+    fn new(file: &DayFile, schema: &Schema) -> Self {
         let groups = 0..file.groups();
         if !file.has_columns_of(schema) {
             // Every file of a type has the same columns: an older version is rewritten as a whole.
             return Self { copied: Vec::new(), anew: groups.collect() };
         }
-        let mut plan = Self { copied: groups.collect(), anew: Vec::new() };
-        let mut behind = new_rows;
-        // A full row group waits for the seal: taking it in would mean to write the whole file anew, again and again.
-        while let Some(group) = plan.copied.last().copied() {
-            let rows = file.group_rows(group);
-            if rows > behind || rows >= GROUP_ROWS {
-                break;
-            }
-            behind += rows;
-            plan.copied.pop();
-            plan.anew.insert(0, group);
+        if file.groups() < GROUPS_MAX {
+            return Self { copied: groups.collect(), anew: Vec::new() };
         }
-        plan
+        // A full row group waits for the seal: taking it in would mean to write a large file anew, again and again.
+        let (copied, anew) = groups.partition(|group| file.group_rows(*group) >= GROUP_ROWS);
+        Self { copied, anew }
     }
 }
 

@@ -47,10 +47,10 @@ impl Frames {
     /// At the clean end of a stream: a last line without a line end, when it looks whole. One that was cut off is the
     /// beginning of an event that the recording misses, not something that came.
     pub fn finish(&mut self, take: &mut impl FnMut(Frame<'_>)) {
-        if let Self::Lines(lines) = self {
-            if lines.carry.trim_ascii_end().ends_with(b"}") {
-                lines.finish(take);
-            }
+        if let Self::Lines(lines) = self
+            && lines.carry.trim_ascii_end().ends_with(b"}")
+        {
+            lines.finish(take);
         }
     }
 }

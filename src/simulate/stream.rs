@@ -25,6 +25,8 @@ struct Session {
     sse: bool,
     end: Pin<Box<Sleep>>,
     pings: Option<Interval>,
+    /// The first ping comes before everything else.
+    greeted: bool,
 }
 
 /// `GET /v2/projects/{project}/devices:stream`.
@@ -36,7 +38,8 @@ pub(super) async fn open(
     let call = call.and_then(Call::in_one_project).map_err(Refusal::wrapped)?;
     let every = call.params.duration("ping_interval").map_err(Refusal::wrapped)?;
     let pings = every.map(|every| {
-        let mut pings = tokio::time::interval(every.min(MAX_PING)); // the first one at once
+        let every = every.min(MAX_PING);
+        let mut pings = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pings
     });
@@ -46,6 +49,7 @@ pub(super) async fn open(
         events: call.cloud.subscribe(Filter::new(&call.params), cut),
         sse,
         end: Box::pin(tokio::time::sleep(call.cloud.options.session_life)),
+        greeted: pings.is_none(),
         pings,
         cloud: call.cloud,
     };
@@ -66,16 +70,20 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
+        let cloud = &self.cloud;
+        let a_ping = || {
+            let now = cloud.clock.now();
+            let id = cloud.state().world.id(now);
+            ping(&id, &cloud.options.project, now)
+        };
         let frame = tokio::select! {
             biased;
             () = &mut self.end => return None,
-            () = pinged => {
-                let now = self.cloud.clock.now();
-                let id = self.cloud.state().world.id(now);
-                ping(&id, &self.cloud.options.project, now)
-            }
+            () = async {}, if !self.greeted => a_ping(),
+            () = pinged => a_ping(),
             event = self.events.recv() => event?,
         };
+        self.greeted = true;
         let bytes = if self.sse { frame.sse() } else { frame.line() };
         Some((Ok(bytes), self))
     }
