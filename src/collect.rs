@@ -137,11 +137,14 @@ impl Collector {
         if event_type == "ping" {
             return Ok(Found::Ping);
         }
-        if !self.types.contains_key(event_type.as_ref()) {
-            let open = Open { schema: self.registry.get(&event_type), event_type: event_type.as_ref().into(), days: Vec::new() };
-            self.types.insert(event_type.clone().into_owned(), open);
-        }
-        let Some(open) = self.types.get_mut(event_type.as_ref()) else { return Err("no event type".to_owned()) };
+        let open = match self.types.get_mut(event_type.as_ref()) {
+            Some(open) => open,
+            None => {
+                let (schema, name) = (self.registry.get(&event_type), event_type.as_ref().into());
+                let open = Open { schema, event_type: name, days: Vec::new() };
+                self.types.entry(event_type.clone().into_owned()).or_insert(open)
+            }
+        };
         let end = self.row.read(&open.schema, text).map_err(|error| error.to_string())?;
         if end != text.len() - closing {
             return Err("not JSON: unexpected text after the event".to_owned());
