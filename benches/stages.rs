@@ -1,6 +1,13 @@
 //! What each stage costs, in CPU time of one thread: bytes to columns, columns to the buffer, buffer to day files, day
 //! files to CSV and NDJSON. `cargo bench --bench stages [-- FILE.ndjson]`; without a file, 300,000 events are made up.
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints and gives up")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_wrap,
+    reason = "a benchmark prints and gives up"
+)]
 
 use std::fmt::Write;
 use std::path::Path;
@@ -51,9 +58,14 @@ fn made_up(events: usize) -> String {
         let (id, device) = (format!("c{at:019}"), format!("b{:019}", at * 7 % 500));
         let value = 20.0 + (at * 13 % 97) as f64 / 20.0;
         let data = if at % 3 == 0 {
-            format!(r#"{{"networkStatus":{{"signalStrength":{s},"rssi":-{s},"updateTime":"{time}","cloudConnectors":[{{"id":"b0000000000000000{s}","signalStrength":{s},"rssi":-{s}}}],"transmissionMode":"LOW_POWER_STANDARD_MODE"}}}}"#, s = 40 + at % 50)
+            format!(
+                r#"{{"networkStatus":{{"signalStrength":{s},"rssi":-{s},"updateTime":"{time}","cloudConnectors":[{{"id":"b0000000000000000{s}","signalStrength":{s},"rssi":-{s}}}],"transmissionMode":"LOW_POWER_STANDARD_MODE"}}}}"#,
+                s = 40 + at % 50
+            )
         } else {
-            format!(r#"{{"temperature":{{"value":{value},"updateTime":"{time}","samples":[{{"value":{value},"sampleTime":"{time}"}}],"isBackfilled":false}}}}"#)
+            format!(
+                r#"{{"temperature":{{"value":{value},"updateTime":"{time}","samples":[{{"value":{value},"sampleTime":"{time}"}}],"isBackfilled":false}}}}"#
+            )
         };
         let name = if at % 3 == 0 { "networkStatus" } else { "temperature" };
         writeln!(text, r#"{{"result":{{"event":{{"eventId":"{id}","targetName":"projects/p/devices/{device}","eventType":"{name}","data":{data},"timestamp":"{time}"}}}}}}"#).unwrap();

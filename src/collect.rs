@@ -137,13 +137,12 @@ impl Collector {
         if event_type == "ping" {
             return Ok(Found::Ping);
         }
-        let open = match self.types.get_mut(event_type.as_ref()) {
-            Some(open) => open,
-            None => {
-                let (schema, name) = (self.registry.get(&event_type), event_type.as_ref().into());
-                let open = Open { schema, event_type: name, days: Vec::new() };
-                self.types.entry(event_type.clone().into_owned()).or_insert(open)
-            }
+        let open = if let Some(open) = self.types.get_mut(event_type.as_ref()) {
+            open
+        } else {
+            let (schema, name) = (self.registry.get(&event_type), event_type.as_ref().into());
+            let open = Open { schema, event_type: name, days: Vec::new() };
+            self.types.entry(event_type.clone().into_owned()).or_insert(open)
         };
         let end = self.row.read(&open.schema, text).map_err(|error| error.to_string())?;
         if end != text.len() - closing {

@@ -3,19 +3,20 @@
 //!
 //! [`Retry`] decides and knows no I/O; [`run`] is the thin async shell around it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::backoff::Backoff;
 use crate::collect::{Collector, Found};
 use crate::event::{CloudError, Source};
-use crate::keep::Order;
+use crate::keep::{Order, Outlet};
 use crate::meter::Meter;
-use crate::schema::Registry;
 use crate::settings::Filters;
 use crate::sources::cloud::{Accept, Cloud, CloudFailure, Stream};
 use crate::time::{self, Micros};
@@ -36,6 +37,11 @@ const PING_JITTER: Duration = Duration::from_secs(2);
 const NOTE_EVERY: Duration = Duration::from_secs(5);
 /// A session that lived shorter does not count as a success: a server that accepts and closes must not make a busy loop.
 const LIVED: Duration = Duration::from_secs(10);
+/// A session is replaced so long before its token dies, and is given at least so long to live.
+const MARGIN: Duration = Duration::from_mins(1);
+const ROTATE_LEAST: Duration = Duration::from_secs(30);
+/// A rotation that failed is tried again after this time.
+const ROTATE_AGAIN: Duration = Duration::from_mins(1);
 /// First and longest wait between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
@@ -52,11 +58,16 @@ pub struct Plan {
     pub ping: Duration,
     /// Give up after so many failures in a row; 0: stop when the first session ends; none: never.
     pub retries_max: Option<u32>,
+    /// The next session opens when one has run so long.
+    pub rotate_after: Duration,
 }
 
 /// Why a stream ended for good.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
+    /// The first session ended, and no more was asked for.
+    #[error("the first session has ended")]
+    Over,
     /// The cloud does not know the credentials.
     #[error(
         "the cloud does not accept the credentials ({0}). Check key id, secret and e-mail; Basic auth (no e-mail) has to be enabled on the service account"
@@ -129,6 +140,7 @@ pub enum Next {
 pub struct Retry {
     project: String,
     retries_max: Option<u32>,
+    lived: Duration,
     backoff: Backoff,
     renewed: bool,
 }
@@ -137,7 +149,13 @@ impl Retry {
     /// Nothing has failed yet.
     pub fn new(plan: &Plan) -> Self {
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        Self { project: plan.project.clone(), retries_max: plan.retries_max, backoff, renewed: false }
+        Self {
+            project: plan.project.clone(),
+            retries_max: plan.retries_max,
+            lived: LIVED.min(plan.rotate_after / 2),
+            backoff,
+            renewed: false,
+        }
     }
 
     /// A session spoke: the credentials are good.
@@ -169,10 +187,10 @@ impl Retry {
         if self.retries_max == Some(0) && normal {
             return Next::Stop(None);
         }
-        if lived >= LIVED {
+        if lived >= self.lived {
             self.backoff.reset();
         }
-        if normal && lived >= LIVED {
+        if normal && lived >= self.lived {
             return Next::Connect { wait: Duration::ZERO, renew: false };
         }
         let retry_after = if let End::Failed(failure) = end { failure.retry_after() } else { None };
@@ -213,78 +231,264 @@ fn describe(end: &End) -> String {
     }
 }
 
-/// Where a recorder's streams send what they have.
-#[derive(Debug, Clone)]
-pub struct Outlet {
-    /// To the keeper.
-    pub keep: mpsc::Sender<Order>,
-    /// What is shown to people.
-    pub meter: Arc<Meter>,
-    /// The schemas.
-    pub registry: Arc<Registry>,
+/// What a session tells the one that watches it.
+#[derive(Debug)]
+enum News {
+    /// Its first sign of life.
+    Spoke(u64, Micros),
 }
 
-/// Records one project until told to stop, or until the policy gives up.
+/// A session that runs.
+#[derive(Debug)]
+struct Live {
+    session: u64,
+    stop: watch::Sender<bool>,
+    rotate_at: Instant,
+    spoke: bool,
+}
+
+/// How a session went.
+#[derive(Debug)]
+struct Ended {
+    session: u64,
+    end: End,
+    lived: Duration,
+    /// Its last sign of life; none when it never spoke.
+    heard_at: Option<Micros>,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Stream, CloudFailure>> + Send>>;
+
+/// Keeps one project covered.
+struct Keeping {
+    plan: Plan,
+    cloud: Arc<Cloud>,
+    outlet: Outlet,
+    retry: Retry,
+    running: JoinSet<Ended>,
+    live: Vec<Live>,
+    news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
+    /// Last sign of life of any session; before the first one, the start.
+    last_sign: Micros,
+    covered: bool,
+    gaps: Arc<Notify>,
+}
+
+/// Records one project until told to stop, or until the policy gives up. `gaps` is told whenever a gap has ended.
 ///
 /// # Errors
 /// When the stream ended for good and not because it was asked to.
-pub async fn run(plan: Plan, mut cloud: Cloud, outlet: Outlet, mut stop: watch::Receiver<bool>) -> Result<(), IngestError> {
-    let mut retry = Retry::new(&plan);
-    let mut collector = Collector::new(Arc::clone(&outlet.registry), Source::Stream);
-    let meter = Arc::clone(&outlet.meter);
-    meter.connected(&plan.project, None);
-    loop {
-        let opened = tokio::select! {
-            opened = cloud.open(&plan.project, &plan.filters, plan.accept, plan.ping) => opened,
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-        };
-        let (end, lived) = match opened {
-            Err(failure) => (End::Failed(failure), Duration::ZERO),
-            Ok(stream) => {
-                let begun = time::instant();
-                let end = session(&plan, stream, &mut collector, &outlet, &mut retry, &stop).await;
-                (end, begun.elapsed())
-            }
-        };
-        let text = describe(&end);
-        match retry.after(&end, lived, fastrand::f64()) {
-            Next::Stop(None) => return Ok(()),
-            Next::Stop(Some(error)) => return Err(error),
-            Next::Connect { wait, renew } => {
-                if renew {
-                    cloud.renew();
+pub async fn run(
+    plan: Plan,
+    cloud: Arc<Cloud>,
+    outlet: Outlet,
+    gaps: Arc<Notify>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), IngestError> {
+    outlet.meter.connected(&plan.project, None);
+    let mut keeping = Keeping {
+        retry: Retry::new(&plan),
+        plan,
+        cloud,
+        outlet,
+        running: JoinSet::new(),
+        live: Vec::new(),
+        news: mpsc::unbounded_channel(),
+        last_sign: time::now(),
+        covered: false,
+        gaps,
+    };
+    let result = keeping.until(&mut stop).await;
+    keeping.leave().await;
+    match result {
+        // As it was asked to be.
+        Err(IngestError::Over) => Ok(()),
+        result => result,
+    }
+}
+
+impl Keeping {
+    async fn until(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), IngestError> {
+        let mut opening: Option<Opening> = Some(self.open(false));
+        let mut retry_at: Option<Instant> = None;
+        loop {
+            let alone = opening.is_none() && retry_at.is_none() && self.live.len() == 1;
+            let rotate_at = self
+                .live
+                .first()
+                .filter(|live| alone && live.spoke && self.plan.retries_max != Some(0))
+                .map(|live| live.rotate_at);
+            tokio::select! {
+                () = told(stop) => return Ok(()),
+                opened = maybe(opening.as_mut()) => {
+                    opening = None;
+                    match opened {
+                        Ok(stream) => self.start(stream),
+                        Err(failure) if self.live.is_empty() => retry_at = self.failed(End::Failed(failure), Duration::ZERO).await?,
+                        Err(failure) => self.not_rotated(&failure),
+                    }
                 }
-                let when = if wait.is_zero() { "now".to_owned() } else { format!("in {:.1} s", wait.as_secs_f64()) };
-                meter.note(time::now(), format!("{}: {text}; connecting again {when}", plan.project));
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                Some(News::Spoke(session, at)) = self.news.1.recv() => self.spoke(session, at).await,
+                Some(ended) = self.running.join_next() => {
+                    // A session that died of a fault of the program ended without a word.
+                    let ended = ended.unwrap_or(Ended { session: u64::MAX, end: End::Silent, lived: Duration::ZERO, heard_at: None });
+                    if self.is_replaced(&ended) {
+                        continue;
+                    }
+                    if self.live.is_empty() && opening.is_none() {
+                        retry_at = self.failed(ended.end, ended.lived).await?;
+                    } else {
+                        // The next session is on its way.
+                        self.uncovered(&describe(&ended.end)).await;
+                    }
+                }
+                () = until(rotate_at) => opening = Some(self.open(true)),
+                () = until(retry_at) => {
+                    retry_at = None;
+                    opening = Some(self.open(false));
                 }
             }
         }
     }
+
+    /// Opens a stream. For a rotation with a new token, since the life of the stream hangs on the token's.
+    fn open(&self, rotation: bool) -> Opening {
+        let (plan, cloud) = (self.plan.clone(), Arc::clone(&self.cloud));
+        Box::pin(async move {
+            if rotation {
+                cloud.renew().await;
+            }
+            cloud.open(&plan.project, &plan.filters, plan.accept, plan.ping).await
+        })
+    }
+
+    fn start(&mut self, stream: Stream) {
+        let session = self.outlet.meter.sessions.fetch_add(1, Ordering::Relaxed);
+        let (stop, stopped) = watch::channel(false);
+        let now = time::instant();
+        // The life of a stream may hang on its token's; but a short one must not make it open one session after the other.
+        let latest = now + self.plan.rotate_after;
+        let least = now + ROTATE_LEAST.min(self.plan.rotate_after);
+        let by_token = stream.dies.and_then(|dies| dies.checked_sub(MARGIN)).unwrap_or(latest);
+        let rotate_at = by_token.clamp(least, latest);
+        self.live.push(Live { session, stop, rotate_at, spoke: false });
+        self.running.spawn(run_session(session, self.plan.clone(), stream, self.outlet.clone(), self.news.0.clone(), stopped));
+    }
+
+    /// A session gave its first sign of life: the project is covered, and older sessions may go.
+    async fn spoke(&mut self, session: u64, at: Micros) {
+        self.retry.spoke();
+        let Some(place) = self.live.iter().position(|live| live.session == session) else { return };
+        self.live[place].spoke = true;
+        for older in &self.live[..place] {
+            older.stop.send_replace(true);
+        }
+        self.last_sign = self.last_sign.max(at);
+        if !std::mem::replace(&mut self.covered, true) {
+            self.outlet.send(Order::GapEnds { project: self.plan.project.clone(), at }).await;
+            self.outlet.meter.connected(&self.plan.project, Some(at));
+            self.outlet.meter.note(at, format!("{}: connected", self.plan.project));
+            self.gaps.notify_one();
+        }
+    }
+
+    /// A session is over; true when another one had taken its place.
+    fn is_replaced(&mut self, ended: &Ended) -> bool {
+        self.live.retain(|live| live.session != ended.session);
+        self.last_sign = ended.heard_at.map_or(self.last_sign, |at| at.max(self.last_sign));
+        self.live.iter().any(|live| live.spoke)
+    }
+
+    async fn uncovered(&mut self, cause: &str) {
+        self.covered = false;
+        self.outlet.meter.connected(&self.plan.project, None);
+        let (project, cause) = (self.plan.project.clone(), cause.to_owned());
+        self.outlet.send(Order::GapBegins { project, at: self.last_sign, cause }).await;
+    }
+
+    /// Nothing covers the project: when to try again, or the error that ends it all.
+    async fn failed(&mut self, end: End, lived: Duration) -> Result<Option<Instant>, IngestError> {
+        let text = describe(&end);
+        match self.retry.after(&end, lived, fastrand::f64()) {
+            Next::Stop(None) => Err(IngestError::Over),
+            Next::Stop(Some(error)) => {
+                self.uncovered(&text).await;
+                Err(error)
+            }
+            Next::Connect { wait, renew } => {
+                self.uncovered(&text).await;
+                if renew {
+                    self.cloud.renew().await;
+                }
+                let when = if wait.is_zero() { "now".to_owned() } else { format!("in {:.1} s", wait.as_secs_f64()) };
+                self.outlet.meter.note(time::now(), format!("{}: {text}; connecting again {when}", self.plan.project));
+                Ok(Some(time::instant() + wait))
+            }
+        }
+    }
+
+    /// The next session did not open while the one before still runs: a server may allow only one. Nothing is missed yet.
+    fn not_rotated(&mut self, failure: &CloudFailure) {
+        let later = time::instant() + ROTATE_AGAIN.min(self.plan.rotate_after);
+        for live in &mut self.live {
+            live.rotate_at = later;
+        }
+        self.outlet.meter.note(time::now(), format!("{}: the next session does not open yet: {failure}", self.plan.project));
+    }
+
+    /// Ends all sessions, in order: what they brought is handed to the keeper.
+    async fn leave(&mut self) {
+        for live in &self.live {
+            live.stop.send_replace(true);
+        }
+        while self.running.join_next().await.is_some() {}
+        self.outlet.meter.connected(&self.plan.project, None);
+        if !self.covered {
+            self.outlet.send(Order::GapEnds { project: self.plan.project.clone(), at: time::now() }).await;
+        }
+    }
+}
+
+/// Resolves when there is something to wait for and it is there.
+async fn maybe<T>(future: Option<&mut Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when it is time to stop.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone will tell nothing more: stop as well.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// One session, from its opening to its end. What it brought has been handed to the keeper when this returns.
-async fn session(
-    plan: &Plan,
+async fn run_session(
+    session: u64,
+    plan: Plan,
     mut stream: Stream,
-    collector: &mut Collector,
-    outlet: &Outlet,
-    retry: &mut Retry,
-    stop: &watch::Receiver<bool>,
-) -> End {
+    outlet: Outlet,
+    news: mpsc::UnboundedSender<News>,
+    stop: watch::Receiver<bool>,
+) -> Ended {
     let meter = &outlet.meter;
-    let session = meter.sessions.fetch_add(1, Ordering::Relaxed);
-    let now = time::now();
-    send(outlet, Order::Opened { session, project: plan.project.clone() }).await;
-    meter.connected(&plan.project, Some(now));
-    meter.note(now, format!("{}: connected", plan.project));
+    let mut collector = Collector::new(Arc::clone(&outlet.registry), Source::Stream);
+    let filters = serde_json::to_string(&plan.filters).unwrap_or_default();
+    outlet.send(Order::Opened { session, project: plan.project.clone(), filters }).await;
 
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let begun = time::instant();
     let (mut heard, mut noted, mut flushed) = (begun, begun, begun);
+    let mut heard_at = None;
     let mut spoke = false;
     let mut chunks = 0_u32;
     let end = loop {
@@ -302,15 +506,21 @@ async fn session(
                     Err(failure) => break End::Failed(failure),
                 };
                 let received_at = time::now();
-                if let Some(error) = take(&mut stream, &bytes, collector, meter, received_at, &mut spoke) {
+                if let Some(error) = take(&mut stream, &bytes, &mut collector, meter, received_at, &mut spoke) {
                     break match error.code {
                         1 | 4 | 408 | 504 => End::Over(format!("the session's time is up: {error}")),
                         _ => End::Error(error),
                     };
                 }
+                if spoke {
+                    if heard_at.is_none() && news.send(News::Spoke(session, received_at)).is_err() {
+                        break End::Stopped;
+                    }
+                    heard_at = Some(received_at);
+                }
                 if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES {
                     flushed = time::instant();
-                    flush(collector, outlet).await;
+                    flush(&mut collector, &outlet).await;
                 }
                 chunks = chunks.wrapping_add(1);
                 if !chunks.is_multiple_of(LOOK_CHUNKS) {
@@ -325,24 +535,23 @@ async fn session(
         let now = time::instant();
         if std::mem::take(&mut spoke) {
             heard = now;
-            retry.spoke();
         }
         if now - flushed >= COMMIT_EVERY {
             flushed = now;
-            flush(collector, outlet).await;
+            flush(&mut collector, &outlet).await;
         }
-        if now - noted >= NOTE_EVERY && heard > noted {
+        if let Some(at) = heard_at.filter(|_| now - noted >= NOTE_EVERY && heard > noted) {
             noted = now;
-            send(outlet, Order::Spoke(session)).await;
+            outlet.send(Order::Spoke { session, at }).await;
         }
         if now - heard > plan.ping + PING_JITTER {
             break End::Silent;
         }
     };
-    flush(collector, outlet).await;
-    send(outlet, Order::Closed { session, cause: describe(&end) }).await;
-    meter.connected(&plan.project, None);
-    end
+    flush(&mut collector, &outlet).await;
+    let spoke_at = heard_at.unwrap_or_default();
+    outlet.send(Order::Closed { session, cause: describe(&end), spoke_at }).await;
+    Ended { session, end, lived: begun.elapsed(), heard_at }
 }
 
 /// Reads the frames of some bytes into the collector; gives the error with which the cloud ends the stream, if it does.
@@ -380,20 +589,10 @@ async fn flush(collector: &mut Collector, outlet: &Outlet) {
                     *parts.by_type.entry(partition.event_type.to_string()).or_default() += rows.num_rows() as u64;
                 }
             });
-            send(outlet, Order::Keep(batch)).await;
+            outlet.send(Order::Keep(batch)).await;
         }
         Err(error) => outlet.meter.note(time::now(), format!("a batch could not be built and is lost: {error}")),
     }
-}
-
-async fn send(outlet: &Outlet, order: Order) {
-    let order = match outlet.keep.try_send(order) {
-        Ok(()) => return,
-        Err(mpsc::error::TrySendError::Full(order) | mpsc::error::TrySendError::Closed(order)) => order,
-    };
-    Meter::add(&outlet.meter.waits, 1);
-    // A closed queue means that the keeper has failed, which the recorder reports.
-    drop(outlet.keep.send(order).await);
 }
 
 #[cfg(test)]
@@ -407,6 +606,7 @@ mod tests {
             accept: Accept::Json,
             ping: Duration::from_secs(10),
             retries_max,
+            rotate_after: Duration::from_mins(55),
         };
         Retry::new(&plan)
     }

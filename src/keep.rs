@@ -1,10 +1,15 @@
 //! Keep: the one writing connection takes orders. What is acknowledged here survives a crash.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use crate::buffer::{Buffer, BufferError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::buffer::{Buffer, BufferError, DeviceRow, GapState};
 use crate::event::{Batch, Partition};
+use crate::meter::Meter;
+use crate::schema::Registry;
 use crate::time::Micros;
 
 /// Something to do with the buffer.
@@ -20,20 +25,100 @@ pub enum Order {
         session: u64,
         /// Its project.
         project: String,
+        /// What was asked for, as JSON.
+        filters: String,
     },
     /// A session gave a sign of life.
-    Spoke(u64),
+    Spoke {
+        /// Number of the session.
+        session: u64,
+        /// When.
+        at: Micros,
+    },
     /// A session ended.
     Closed {
         /// Number of the session.
         session: u64,
         /// Why it ended.
         cause: String,
+        /// Its last sign of life.
+        spoke_at: Micros,
     },
+    /// Nothing covers a project any more.
+    GapBegins {
+        /// The project.
+        project: String,
+        /// Last sign of life.
+        at: Micros,
+        /// What ended the last session.
+        cause: String,
+    },
+    /// A project is covered again.
+    GapEnds {
+        /// The project.
+        project: String,
+        /// First sign of life.
+        at: Micros,
+    },
+    /// Somebody wants a span filled.
+    GapWanted {
+        /// The project.
+        project: String,
+        /// Its beginning.
+        begins: Micros,
+        /// Its end.
+        ends: Micros,
+    },
+    /// Where a gap stands.
+    GapStands {
+        /// Number of the gap.
+        gap: i64,
+        /// Where it stands.
+        state: GapState,
+        /// Why it is lost, or what is missing.
+        why: Option<String>,
+    },
+    /// A device's history of a gap is kept.
+    GapDeviceDone {
+        /// Number of the gap.
+        gap: i64,
+        /// The device.
+        device: String,
+        /// Events that it brought.
+        events: u64,
+    },
+    /// The devices of a project, as the cloud lists them.
+    Devices(String, Vec<DeviceRow>),
     /// Give freed space back to the disk.
     Tidy,
     /// Say that everything ordered before is done, by dropping this.
     Reach(Sender<()>),
+    /// The same for those who wait without a thread.
+    Reached(oneshot::Sender<()>),
+}
+
+/// Where sources send what they have.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    /// To the keeper.
+    pub keep: mpsc::Sender<Order>,
+    /// What is shown to people.
+    pub meter: Arc<Meter>,
+    /// The schemas.
+    pub registry: Arc<Registry>,
+}
+
+impl Outlet {
+    /// Hands an order to the keeper; waits while its queue is full. A closed queue means that the keeper has failed, which
+    /// the recorder tells.
+    pub async fn send(&self, order: Order) {
+        let order = match self.keep.try_send(order) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(order) | mpsc::error::TrySendError::Closed(order)) => order,
+        };
+        Meter::add(&self.meter.waits, 1);
+        drop(self.keep.send(order).await);
+    }
 }
 
 /// What a step did.
@@ -77,21 +162,27 @@ impl Keeper {
             Order::Forget(partition, seq) => drop(self.buffer.forget(partition, *seq)?),
             Order::Tidy => self.buffer.tidy()?,
             // Whoever waits is told when the order is dropped.
-            Order::Reach(_) => {}
-            Order::Opened { session, project } => {
-                let row = self.buffer.session_opened("stream", project, now)?;
+            Order::Reach(_) | Order::Reached(_) => {}
+            Order::Opened { session, project, filters } => {
+                let row = self.buffer.session_opened(project, filters, now)?;
                 self.sessions.insert(*session, row);
             }
-            Order::Spoke(session) => {
+            Order::Spoke { session, at } => {
                 if let Some(row) = self.sessions.get(session) {
-                    self.buffer.session_spoke(*row, now)?;
+                    self.buffer.session_spoke(*row, *at)?;
                 }
             }
-            Order::Closed { session, cause } => {
+            Order::Closed { session, cause, spoke_at } => {
                 if let Some(row) = self.sessions.remove(session) {
-                    self.buffer.session_closed(row, cause, now)?;
+                    self.buffer.session_closed(row, cause, *spoke_at, now)?;
                 }
             }
+            Order::GapBegins { project, at, cause } => self.buffer.gap_begins(project, *at, cause)?,
+            Order::GapEnds { project, at } => self.buffer.gap_ends(project, *at)?,
+            Order::GapWanted { project, begins, ends } => self.buffer.gap_wanted(project, *begins, *ends).map(drop)?,
+            Order::GapStands { gap, state, why } => self.buffer.gap_stands(*gap, *state, why.as_deref())?,
+            Order::GapDeviceDone { gap, device, events } => self.buffer.gap_device_done(*gap, device, *events)?,
+            Order::Devices(project, devices) => self.buffer.replace_devices(project, devices)?,
         }
         Ok(kept)
     }

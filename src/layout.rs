@@ -60,6 +60,11 @@ impl Layout {
         self.root.join("overnight.toml")
     }
 
+    /// The device list.
+    pub fn devices(&self) -> PathBuf {
+        self.root.join("devices.parquet")
+    }
+
     /// The folder of an event type's day files.
     pub fn folder(&self, event_type: &str) -> PathBuf {
         self.data().join(folder_name(event_type))

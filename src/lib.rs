@@ -1,10 +1,13 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod archive;
+pub mod backfill;
 pub mod backoff;
 pub mod buffer;
 pub mod cli;
 pub mod collect;
+pub mod coverage;
+pub mod devices;
 pub mod disk;
 pub mod error;
 pub mod event;

@@ -44,6 +44,8 @@ pub struct Parts {
     pub last_event: Option<Micros>,
     /// Since when each project is connected; none while it is not.
     pub connected: BTreeMap<String, Option<Micros>>,
+    /// Devices of a backfill that are done, and how many there are; none while there is no backfill.
+    pub backfill: Option<(u64, u64)>,
     notes: VecDeque<(Micros, String)>,
 }
 
@@ -66,6 +68,11 @@ impl Meter {
     /// Notes since when a project is connected; none while it is not.
     pub fn connected(&self, project: &str, since: Option<Micros>) {
         self.lock().connected.insert(project.to_owned(), since);
+    }
+
+    /// Notes how far a backfill is.
+    pub fn backfill(&self, devices: Option<(u64, u64)>) {
+        self.lock().backfill = devices;
     }
 
     /// A copy of what does not fit an atomic.

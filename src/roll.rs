@@ -18,7 +18,7 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use crate::archive::{ArchiveError, DayFile, DayWriter, Effort, Footer, GROUP_ROWS, Keys, Merge, Run, day_files, sorted};
-use crate::buffer::{Buffer, BufferError, Pending, View};
+use crate::buffer::{Buffer, BufferError, DeviceRow, Pending, View};
 use crate::disk::{self, DiskError};
 use crate::error::Advice;
 use crate::event::Partition;
@@ -266,6 +266,19 @@ impl Roller {
     fn is_fair_share(&self, pending: &Pending, policy: &Policy) -> bool {
         let file = DayFile::of(&self.layout, &pending.partition).ok().flatten();
         pending.events * policy.share >= file.map_or(0, |file| file.footer().rows)
+    }
+
+    /// The recording.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The devices that the cloud listed.
+    ///
+    /// # Errors
+    /// When the buffer cannot be read.
+    pub fn devices(&self) -> Result<Vec<DeviceRow>, RollError> {
+        Ok(self.view.devices()?)
     }
 
     /// How many events the buffer holds.

@@ -140,6 +140,8 @@ pub struct File {
     pub roll_every: Option<String>,
     /// How often the cloud should ping, as in `10s`.
     pub ping_interval: Option<String>,
+    /// How long the cloud takes at most to index an event, as in `10s`.
+    pub index_delay: Option<String>,
 }
 
 impl File {
@@ -158,7 +160,7 @@ impl File {
 }
 
 /// Which events to ask the cloud for; empty lists ask for all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Filters {
     /// Event types.
     pub event_types: Vec<String>,

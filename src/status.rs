@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::archive::{ArchiveError, DayFile, day_files};
-use crate::buffer::{BufferError, Session, View};
+use crate::buffer::{BufferError, GapState, Session, View};
 use crate::event::{Partition, printable};
 use crate::layout::Layout;
 use crate::time::{Micros, SECOND, rfc3339};
@@ -48,6 +48,8 @@ pub struct Status {
     pub partitions: Vec<PartitionStatus>,
     /// Day files that do not read, with the reason.
     pub unreadable: Vec<String>,
+    /// Gaps in the coverage that are not filled: open, filling or lost; see `overnight gaps`.
+    pub gaps: usize,
     /// A recorder is running, has an open session, and heard from it lately.
     pub connected: bool,
     /// A process holds the writer's lock.
@@ -174,6 +176,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         last_event_at: sums.values().filter_map(|sum| sum.times).map(|(_, last)| last).max().map(rfc3339),
         partitions: sums.into_iter().map(|(partition, sum)| partition_status(&partition, &sum)).collect(),
         unreadable,
+        gaps: view.gaps()?.iter().filter(|gap| gap.state != GapState::Filled).count(),
         connected: open.is_some(),
         recording,
         connected_since: open.map(|session| rfc3339(session.opened_at)),

@@ -33,13 +33,32 @@ const STEPS: [&str; 1] = ["
     ) STRICT;
     CREATE TABLE session (
         id        INTEGER PRIMARY KEY AUTOINCREMENT,
-        source    TEXT    NOT NULL,
         project   TEXT    NOT NULL,
+        filters   TEXT    NOT NULL,                    -- what was asked for, JSON
         opened_at INTEGER NOT NULL,
         spoke_at  INTEGER NOT NULL,                    -- last sign of life
         closed_at INTEGER,
         cause     TEXT
     ) STRICT;
+    CREATE TABLE gap (
+        id      INTEGER PRIMARY KEY AUTOINCREMENT,
+        project TEXT    NOT NULL,
+        begins  INTEGER NOT NULL,                      -- last sign of life before
+        ends    INTEGER,                               -- first sign of life after; null while it lasts
+        cause   TEXT    NOT NULL,
+        state   TEXT    NOT NULL,                      -- open, filling, filled, lost
+        why     TEXT,                                  -- why lost, or what is missing
+        events  INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE gap_device (gap INTEGER NOT NULL, device TEXT NOT NULL, PRIMARY KEY (gap, device)) STRICT, WITHOUT ROWID;
+    CREATE TABLE device (
+        project        TEXT NOT NULL,
+        id             TEXT NOT NULL,
+        type           TEXT NOT NULL,
+        product_number TEXT NOT NULL,
+        labels         TEXT NOT NULL,                  -- JSON
+        PRIMARY KEY (project, id)
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// Makes the database what this program expects, and gives the buffer's random id.

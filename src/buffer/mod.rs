@@ -16,6 +16,7 @@
 //! **What is assumed of the disk.** `COMMIT` in WAL mode with `synchronous=FULL` syncs the log before it returns.
 
 mod block;
+mod ledger;
 mod lock;
 mod migrate;
 mod view;
@@ -32,7 +33,8 @@ use crate::event::{Batch, Partition};
 use crate::layout::Layout;
 use crate::time::Micros;
 
-pub use view::{Pending, Session, View};
+pub use ledger::{DeviceRow, Gap, GapState, Session};
+pub use view::{FaultReason, Pending, View};
 
 /// The log is cut back to this after a checkpoint, in bytes.
 const JOURNAL_MAX: i64 = 16 * 1024 * 1024;
@@ -259,47 +261,6 @@ impl Buffer {
             }
         };
         tidy().map_err(|source| self.error(source))
-    }
-
-    /// Notes that a session has opened; gives its number.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn session_opened(&mut self, source: &str, project: &str, now: Micros) -> Result<i64> {
-        self.db
-            .execute(
-                "INSERT INTO session (source, project, opened_at, spoke_at) VALUES (?, ?, ?, ?)",
-                params![source, project, now, now],
-            )
-            .map_err(|source| self.error(source))?;
-        Ok(self.db.last_insert_rowid())
-    }
-
-    /// Notes a session's last sign of life.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn session_spoke(&mut self, session: i64, at: Micros) -> Result<()> {
-        self.execute("UPDATE session SET spoke_at = ? WHERE id = ?", params![at, session])
-    }
-
-    /// Notes why and when a session ended.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn session_closed(&mut self, session: i64, cause: &str, now: Micros) -> Result<()> {
-        self.execute("UPDATE session SET closed_at = ?, cause = ? WHERE id = ?", params![now, cause, session])
-    }
-
-    /// Notes the end of sessions that a crash left open, at their last sign of life.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn close_left_open(&mut self) -> Result<()> {
-        self.execute(
-            "UPDATE session SET closed_at = spoke_at, cause = 'the recorder stopped without a word' WHERE closed_at IS NULL",
-            [],
-        )
     }
 
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<()> {

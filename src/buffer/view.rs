@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::event::Partition;
 use crate::layout::Layout;
@@ -44,25 +44,10 @@ pub struct FaultReason {
     pub example: Vec<u8>,
 }
 
-/// A connection to a source, as noted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// The project.
-    pub project: String,
-    /// When it opened.
-    pub opened_at: Micros,
-    /// Its last sign of life.
-    pub spoke_at: Micros,
-    /// When it closed; none while it lives.
-    pub closed_at: Option<Micros>,
-    /// Why it closed.
-    pub cause: Option<String>,
-}
-
 /// A read-only connection.
 #[derive(Debug)]
 pub struct View {
-    db: Connection,
+    pub(super) db: Connection,
     path: PathBuf,
     id: String,
     layout: Layout,
@@ -188,24 +173,6 @@ impl View {
         self.rows(sql, [most], read)
     }
 
-    /// The session that spoke last.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn last_session(&self) -> Result<Option<Session>> {
-        let sql = "SELECT project, opened_at, spoke_at, closed_at, cause FROM session ORDER BY closed_at IS NULL DESC, spoke_at DESC LIMIT 1";
-        let read = |row: &Row<'_>| {
-            Ok(Session {
-                project: row.get(0)?,
-                opened_at: row.get(1)?,
-                spoke_at: row.get(2)?,
-                closed_at: row.get(3)?,
-                cause: row.get(4)?,
-            })
-        };
-        self.db.query_row(sql, [], read).optional().map_err(|source| self.error(source))
-    }
-
     fn one(&self, sql: &str, values: impl rusqlite::Params) -> Result<u64> {
         self.db
             .prepare_cached(sql)
@@ -213,7 +180,7 @@ impl View {
             .map_err(|source| self.error(source))
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         sql: &str,
         values: impl rusqlite::Params,
@@ -223,7 +190,7 @@ impl View {
         all().map_err(|source| self.error(source))
     }
 
-    fn error(&self, source: rusqlite::Error) -> BufferError {
+    pub(super) fn error(&self, source: rusqlite::Error) -> BufferError {
         BufferError::Sqlite { path: self.path.clone(), source }
     }
 }

@@ -57,11 +57,17 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let meter = Arc::new(Meter::default());
     let timing = Timing { roll_every: Duration::from_secs(5), ..Timing::default() };
     let recorder = Recorder::open(&layout, Arc::clone(&registry), Arc::clone(&meter), timing)?;
-    let cloud = Cloud::new(&format!("http://{address}"), None, credentials)?;
-    let plan =
-        Plan { project, filters: Filters::default(), accept: Accept::Json, ping: Duration::from_secs(10), retries_max: None };
+    let cloud = Arc::new(Cloud::new(&format!("http://{address}"), None, credentials)?);
+    let plan = Plan {
+        project,
+        filters: Filters::default(),
+        accept: Accept::Json,
+        ping: Duration::from_secs(10),
+        retries_max: None,
+        rotate_after: Duration::from_mins(55),
+    };
     let live = Live::start(Arc::clone(&meter));
-    let recorded = drive(recorder, vec![(plan, cloud)], Some(args.for_), &meter);
+    let recorded = drive(recorder, vec![(plan, cloud)], None, Some(args.for_), &meter);
     drop(live);
     // The simulator may have ended by itself, with the error that its thread tells.
     stop.send(()).unwrap_or_default();

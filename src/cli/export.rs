@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::coverage;
 use crate::event::printable;
 use crate::export::{self, Format, Output, Reader, Selection};
 use crate::time::{self, Day, Micros};
 
-use super::{Failure, Outcome, Recording, duration, progress, show};
+use super::{Failure, Outcome, Recording, duration, progress, show, tell_missing};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatName {
@@ -98,7 +99,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         };
         eprintln!("exported {} to {files}: {which}", show::counted(rows, "event"));
     }
-    Ok(Outcome::Done)
+    let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
+    let missing = match reader.view() {
+        Some(view) => coverage::missing(view, span)?,
+        None => None,
+    };
+    Ok(tell_missing(missing.as_deref(), &args.recording.layout()))
 }
 
 fn why_empty(reader: &Reader) -> Result<String, Failure> {
@@ -121,7 +127,7 @@ fn output(args: &Args) -> Output {
 }
 
 /// A point in time: a day in UTC, or RFC 3339.
-fn point(text: &str) -> Result<Micros, String> {
+pub(super) fn point(text: &str) -> Result<Micros, String> {
     let fail = || format!("{text:?} is no time; write 2026-11-23 (midnight UTC) or 2026-11-23T18:00:00Z");
     if let Some(day) = Day::parse(text) {
         return Ok(day.start());

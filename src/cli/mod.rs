@@ -9,8 +9,10 @@ macro_rules! say {
     ($($line:tt)*) => { $crate::cli::say(format_args!($($line)*))? };
 }
 
+mod backfill;
 mod demo;
 mod export;
+mod gaps;
 mod import;
 mod progress;
 mod record;
@@ -53,6 +55,10 @@ enum Command {
     Demo(demo::Args),
     /// Record the streams of one or several projects
     Record(record::Args),
+    /// Take the past of a project from the cloud's history
+    Backfill(backfill::Args),
+    /// When the recording was covered by a session, and what is missing
+    Gaps(gaps::Args),
     /// Take events from an NDJSON file or standard input into a recording
     Import(import::Args),
     /// Move everything from the buffer into day files, and seal what is due
@@ -169,6 +175,8 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Backfill(args) => backfill::run(&args),
+        Command::Gaps(args) => gaps::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),
@@ -188,6 +196,13 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is missing, if anything is.
+fn tell_missing(missing: Option<&str>, layout: &Layout) -> Outcome {
+    let Some(missing) = missing else { return Outcome::Done };
+    eprintln!("warning: {missing}; see `{} gaps --dir {}`", program(), layout.root().display());
+    Outcome::Incomplete
 }
 
 /// A duration as a flag.

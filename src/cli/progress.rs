@@ -145,7 +145,8 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
     let rolled = if rolled == 0 { "not rolled yet".to_owned() } else { format!("rolled {}", show::ago(rolled, now)) };
     let buffered = u64::try_from(meter.buffered.load(Ordering::Relaxed)).unwrap_or_default();
     let last = parts.last_event.map_or_else(|| "none yet".to_owned(), show::local);
-    [connection, events, by_type.join(", "), format!("{} buffered, {rolled}", show::count(buffered)), last]
+    let filling = parts.backfill.map_or_else(String::new, |(done, all)| format!("; filling a gap, {done} of {all} devices"));
+    [connection + &filling, events, by_type.join(", "), format!("{} buffered, {rolled}", show::count(buffered)), last]
 }
 
 fn clock(time: Duration) -> String {

@@ -7,16 +7,21 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tokio::sync::oneshot;
 
+use crate::buffer::View;
+use crate::coverage;
 use crate::ingest::Plan;
 use crate::layout::Layout;
 use crate::meter::Meter;
-use crate::record::{self, Recorder, Timing};
+use crate::record::{self, Filling, Recorder, Timing};
 use crate::settings::{Credentials, File, Filters};
 use crate::sources::cloud::{API_URL, Accept, Cloud};
-use crate::time;
+use crate::time::{self, Micros};
 
 use super::progress::Live;
-use super::{Failure, Outcome, Recording, advice, duration, program, show};
+use super::{Failure, Outcome, Recording, advice, duration, program, show, tell_missing};
+
+/// What the cloud's documentation says at most, and some.
+pub(super) const INDEX_DELAY: Duration = Duration::from_secs(12);
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Stream {
@@ -64,6 +69,12 @@ pub(super) struct Args {
     /// How often to look for something to roll into day files
     #[arg(long, value_name = "TIME", value_parser = duration)]
     roll_every: Option<Duration>,
+    /// Open the next session when one has run so long; the cloud ends each after an hour
+    #[arg(long, value_name = "TIME", default_value = "55m", value_parser = duration)]
+    rotate_after: Duration,
+    /// Leave gaps as they are, instead of filling them from the cloud's history
+    #[arg(long)]
+    no_backfill: bool,
     /// The cloud's API [default: the cloud's own]
     #[arg(long, value_name = "URL", env = "DT_API_URL")]
     api_url: Option<String>,
@@ -88,6 +99,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if ping < Duration::from_secs(1) || roll_every < Duration::from_millis(100) {
         return Err(Failure::usage("--ping-interval is at least 1s, --roll-every at least 100ms"));
     }
+    let rotate_after = args.rotate_after.max(Duration::from_millis(100));
+    let index_delay = from_file(file.index_delay)?.unwrap_or(INDEX_DELAY);
+    let filling = (!args.no_backfill && args.max_retries != Some(0)).then_some(Filling { index_delay });
     let credentials = Credentials::find(args.credentials.as_deref(), |name| std::env::var(name).ok())?;
     let api_url = args.api_url.clone().or(file.api_url).unwrap_or_else(|| API_URL.to_owned());
     let token_url = args.token_url.clone().or(file.token_url);
@@ -105,27 +119,31 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     let mut plans = Vec::new();
     for project in projects {
-        let cloud = Cloud::new(&api_url, token_url.as_deref(), credentials.clone())?;
+        let cloud = Arc::new(Cloud::new(&api_url, token_url.as_deref(), credentials.clone())?);
         if cloud.is_in_the_clear() {
             eprintln!("overnight: warning: {} is not HTTPS; the credentials go over the network in the clear", cloud.host());
         }
-        plans.push((Plan { project, filters: filters.clone(), accept, ping, retries_max: args.max_retries }, cloud));
+        let plan = Plan { project, filters: filters.clone(), accept, ping, retries_max: args.max_retries, rotate_after };
+        plans.push((plan, cloud));
     }
     let end = end(args)?;
+    let begun = time::now();
     let timing = Timing { roll_every, ..Timing::default() };
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), timing)?;
     args.recording.keep_schemas()?;
     let live = Live::start(Arc::clone(&meter));
-    let recorded = drive(recorder, plans, end, &meter);
+    let recorded = drive(recorder, plans, filling, end, &meter);
     drop(live);
     if let Err(error) = &recorded {
         eprintln!("overnight: {error}. {}", advice(error.advice()));
     }
     summary(&layout, &meter);
+    let missing = coverage::missing(&View::open(&layout)?, (begun, Micros::MAX))?;
+    let covered = tell_missing(missing.as_deref(), &layout);
     Ok(match (recorded.is_ok(), Meter::get(&meter.faults) + Meter::get(&meter.roll_errors)) {
         (false, _) => return Err(Failure::failed("recording ended before it was asked to".to_owned())),
-        (true, 0) => Outcome::Done,
+        (true, 0) => covered,
         (true, _) => Outcome::Incomplete,
     })
 }
@@ -133,7 +151,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
 /// Records until a signal or the given end, then closes.
 pub(super) fn drive(
     recorder: Recorder,
-    plans: Vec<(Plan, Cloud)>,
+    plans: Vec<(Plan, Arc<Cloud>)>,
+    filling: Option<Filling>,
     end: Option<Duration>,
     meter: &Arc<Meter>,
 ) -> Result<(), record::RecordError> {
@@ -149,23 +168,17 @@ pub(super) fn drive(
         std::process::exit(130);
     });
     listen.map_err(|error| record::RecordError::System("start a thread", error))?;
-    let stop = async {
-        let timer = async {
-            match end {
-                Some(end) => tokio::time::sleep(end).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = timer => {}
-            Ok(()) = ask => {}
+    let asked = async {
+        // A listener that died can ask for nothing.
+        if ask.await.is_err() {
+            std::future::pending::<()>().await;
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| record::RecordError::System("start the network's event loop", error))?;
-    let streamed = runtime.block_on(record::streams(&recorder, plans, stop));
+    let streamed = runtime.block_on(record::streams(&recorder, plans, filling, end, asked));
     // Not waiting for a name server that does not answer.
     runtime.shutdown_background();
     // The recorder's own word comes first: a stream may have ended because nothing could be kept.

@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     } else {
         print(&status)?;
     }
-    let incomplete = status.faults > 0 || !status.unreadable.is_empty();
+    let incomplete = status.faults > 0 || status.gaps > 0 || !status.unreadable.is_empty();
     Ok(if incomplete { Outcome::Incomplete } else { Outcome::Done })
 }
 
@@ -47,6 +47,9 @@ fn print(status: &Status) -> Result<(), Failure> {
         for fault in &status.fault_reasons {
             say!("  {} x {} (last {}): {}", show::count(fault.count), fault.reason, fault.last_at, fault.example);
         }
+    }
+    if status.gaps > 0 {
+        say!("\n{} not filled; see `overnight gaps`", show::counted(status.gaps as u64, "gap"));
     }
     for file in &status.unreadable {
         say!("\nunreadable: {file}");

@@ -186,6 +186,11 @@ impl Reader {
         Ok(Self { layout: layout.clone(), registry, view })
     }
 
+    /// The buffer, if there is one.
+    pub fn view(&self) -> Option<&View> {
+        self.view.as_ref()
+    }
+
     /// What a selection covers, by event type.
     ///
     /// # Errors

@@ -13,19 +13,22 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::buffer::{Buffer, BufferError};
+use crate::backfill::Filler;
+use crate::buffer::{Buffer, BufferError, DeviceRow};
+use crate::devices;
 use crate::error::Advice;
 use crate::event::Partition;
-use crate::ingest::{self, IngestError, Outlet, Plan};
-use crate::keep::{Keeper, Kept, Order};
+use crate::ingest::{self, IngestError, Plan};
+use crate::keep::{Keeper, Kept, Order, Outlet};
 use crate::layout::Layout;
 use crate::meter::Meter;
 use crate::roll::{self, Policy, RollError, Roller, Scope, Work};
 use crate::schema::Registry;
 use crate::sources::cloud::{Cloud, CloudFailure};
+use crate::sources::history::Pace;
 use crate::time;
 
 pub use import::{Imported, import};
@@ -35,6 +38,8 @@ const QUEUE_BATCHES: usize = 16;
 /// How often thread "roll" looks whether a partition has grown too large to wait for the timer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long the end of a recording waits for gaps that are being filled.
+const FILL_GRACE: Duration = Duration::from_mins(1);
 /// How often a batch that found no room on the disk is tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
@@ -193,28 +198,71 @@ impl Recorder {
     }
 }
 
-/// Records streams until `stop` resolves, or every stream has ended for good.
+/// Fills the gaps of each stream's project; see [`backfill`](crate::backfill).
+#[derive(Debug, Clone, Copy)]
+pub struct Filling {
+    /// An event is in the history at the latest so long after it happened.
+    pub index_delay: Duration,
+}
+
+/// Records streams until `end` has passed or `asked` resolves, or every stream has ended for good. Gaps are filled
+/// meanwhile; at the end, unless somebody asked, what can still be filled within a minute is waited for.
 ///
 /// # Errors
 /// When the recording cannot be used, or a stream ended for good against the user's wish. What was kept is rolled first.
-pub async fn streams(recorder: &Recorder, plans: Vec<(Plan, Cloud)>, stop: impl Future<Output = ()>) -> Result<(), RecordError> {
+pub async fn streams(
+    recorder: &Recorder,
+    plans: Vec<(Plan, Arc<Cloud>)>,
+    filling: Option<Filling>,
+    end: Option<Duration>,
+    asked: impl Future<Output = ()>,
+) -> Result<(), RecordError> {
     let (stopping, stopped) = watch::channel(false);
+    let (finishing, finish) = watch::channel(false);
     let mut failed = recorder.failed();
+    let pace = Arc::new(Pace::default());
     // Tasks of their own: a future run by `block_on` itself costs two system calls each time it is woken.
-    let mut runs = JoinSet::new();
+    let (mut runs, mut fillers) = (JoinSet::new(), JoinSet::new());
     for (plan, cloud) in plans {
-        runs.spawn(ingest::run(plan, cloud, recorder.outlet(), stopped.clone()));
+        let gaps = Arc::new(Notify::new());
+        if let Some(filling) = filling {
+            let filler = Filler {
+                project: plan.project.clone(),
+                filters: plan.filters.clone(),
+                cloud: Arc::clone(&cloud),
+                pace: Arc::clone(&pace),
+                outlet: recorder.outlet(),
+                layout: recorder.layout.clone(),
+                index_delay: filling.index_delay,
+            };
+            fillers.spawn(filler.run(Arc::clone(&gaps), finish.clone(), stopped.clone()));
+        }
+        runs.spawn(ingest::run(plan, cloud, recorder.outlet(), gaps, finish.clone()));
     }
+    let timer = async {
+        match end {
+            Some(end) => tokio::time::sleep(end).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (mut timer, mut asked) = (std::pin::pin!(timer), std::pin::pin!(asked));
     let mut results = Vec::new();
-    let mut stop = std::pin::pin!(stop);
-    loop {
+    while !runs.is_empty() || !fillers.is_empty() {
         tokio::select! {
-            ended = runs.join_next() => match ended {
+            Some(ended) = runs.join_next() => {
                 // With several projects, one that fails must not end the others; its error comes out in the end.
-                Some(ended) => results.push(ended.map_err(|_| RecordError::Died("network"))?),
-                None => break,
-            },
-            () = &mut stop, if !*stopped.borrow() => stopping.send_modify(|stop| *stop = true),
+                results.push(ended.map_err(|_| RecordError::Died("network"))?);
+                if runs.is_empty() && !*finish.borrow() {
+                    finishing.send_replace(true);
+                }
+            }
+            Some(_) = fillers.join_next() => {}
+            () = &mut timer, if !*finish.borrow() => drop(finishing.send_replace(true)),
+            () = &mut asked, if !*stopped.borrow() => {
+                finishing.send_replace(true);
+                stopping.send_replace(true);
+            }
+            () = tokio::time::sleep(FILL_GRACE), if *finish.borrow() && !*stopped.borrow() => drop(stopping.send_replace(true)),
             // Nothing can be kept any more: leave; closing the recorder tells why.
             _ = failed.wait_for(|failed| *failed) => return Ok(()),
         }
@@ -278,7 +326,7 @@ fn roll_loop(
     timing: &Timing,
     stop: &Receiver<()>,
 ) -> Result<(), RollError> {
-    let (mut last, mut failing) = (time::instant(), false);
+    let (mut last, mut failing, mut devices) = (time::instant(), false, Vec::new());
     loop {
         let stopping = match stop.recv_timeout(LOOK_EVERY.min(timing.roll_every)) {
             Err(RecvTimeoutError::Timeout) => false,
@@ -295,7 +343,8 @@ fn roll_loop(
         if scope == Scope::Due {
             last = time::instant();
         }
-        let result = roll_once(&mut roller, keep, meter, &timing.policy, scope);
+        let listed = if scope == Scope::Large { Ok(()) } else { list_devices(&roller, &mut devices) };
+        let result = roll_once(&mut roller, keep, meter, &timing.policy, scope).and(listed);
         failing = result.is_err();
         if let Err(error) = result {
             Meter::add(&meter.roll_errors, 1);
@@ -308,6 +357,16 @@ fn roll_loop(
             return Ok(());
         }
     }
+}
+
+/// Publishes the device list when it has changed.
+fn list_devices(roller: &Roller, last: &mut Vec<DeviceRow>) -> Result<(), RollError> {
+    let devices = roller.devices()?;
+    if devices != *last {
+        devices::publish(roller.layout(), &devices)?;
+        *last = devices;
+    }
+    Ok(())
 }
 
 /// Rolls and seals what is due. A partition that fails does not keep the others from being rolled.

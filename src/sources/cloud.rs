@@ -11,7 +11,9 @@ use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
 use sha2::Sha256;
+use tokio::sync::Mutex;
 
 use crate::event::CloudError;
 use crate::settings::{Credentials, Filters, Secret};
@@ -25,6 +27,8 @@ pub const TOKEN_URL: &str = "https://identity.disruptive-technologies.com/oauth2
 
 /// Most bytes read of an answer that is no stream.
 const BODY_MAX: usize = 256 * 1024;
+/// Most bytes read of a page of events or devices.
+const PAGE_MAX: usize = 64 * 1024 * 1024;
 /// Longest wait for a connection, and for a whole answer that is no stream.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A token is renewed so long before it dies.
@@ -89,10 +93,10 @@ pub struct Cloud {
     api: Url,
     token_url: Url,
     credentials: Credentials,
-    token: Option<Token>,
+    token: Mutex<Option<Token>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Token {
     value: Secret,
     dies: Instant,
@@ -104,6 +108,8 @@ pub struct Stream {
     response: Response,
     /// Cuts the bytes into frames.
     pub frames: Frames,
+    /// When the token that it was opened with is due for renewal; none for Basic auth.
+    pub dies: Option<Instant>,
 }
 
 impl Stream {
@@ -144,7 +150,7 @@ impl Cloud {
         if api.host_str().is_some_and(is_loopback) {
             builder = builder.no_proxy();
         }
-        Ok(Self { client: builder.build().map_err(network)?, api, token_url, credentials, token: None })
+        Ok(Self { client: builder.build().map_err(network)?, api, token_url, credentials, token: Mutex::new(None) })
     }
 
     /// True when credentials would go over the network in the clear.
@@ -158,26 +164,15 @@ impl Cloud {
     }
 
     /// Drops the token, so that the next request signs in anew.
-    pub fn renew(&mut self) {
-        self.token = None;
-    }
-
-    /// True when a stream opened now would be signed in with a token that can be renewed.
-    pub fn has_token(&self) -> bool {
-        self.token.is_some()
+    pub async fn renew(&self) {
+        *self.token.lock().await = None;
     }
 
     /// Opens the stream of a project.
     ///
     /// # Errors
     /// When the network or the cloud refuses.
-    pub async fn open(
-        &mut self,
-        project: &str,
-        filters: &Filters,
-        accept: Accept,
-        ping: Duration,
-    ) -> Result<Stream, CloudFailure> {
+    pub async fn open(&self, project: &str, filters: &Filters, accept: Accept, ping: Duration) -> Result<Stream, CloudFailure> {
         let mut url = self.api.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["projects", project, "devices:stream"]);
@@ -202,28 +197,62 @@ impl Cloud {
             Accept::Json => ("application/json", Frames::lines()),
             Accept::Sse => ("text/event-stream", Frames::events()),
         };
-        let request = self.client.get(url).header(ACCEPT, media).header(AUTHORIZATION, self.authorization().await?);
+        let (authorization, dies) = self.authorization().await?;
+        let request = self.client.get(url).header(ACCEPT, media).header(AUTHORIZATION, authorization);
         let response = within(request.send()).await?;
         if response.status() != StatusCode::OK {
             return Err(refused("opening the stream", response).await);
         }
-        Ok(Stream { response, frames })
+        Ok(Stream { response, frames, dies })
     }
 
-    async fn authorization(&mut self) -> Result<HeaderValue, CloudFailure> {
+    /// Asks for a JSON answer that is no stream.
+    ///
+    /// # Errors
+    /// When the network or the cloud refuses, or the answer is not what was asked for.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, CloudFailure> {
+        let mut url = self.api.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url.query_pairs_mut().extend_pairs(query);
+        let (authorization, _) = self.authorization().await?;
+        let request = self.client.get(url).header(ACCEPT, "application/json").header(AUTHORIZATION, authorization);
+        let response = within(request.send()).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refused(what, response).await);
+        }
+        let status = response.status().as_u16();
+        let body = body_of(response, PAGE_MAX).await?;
+        serde_json::from_slice(&body).map_err(|_| {
+            let error = CloudError { code: 0, message: "the answer is not what was asked for".to_owned() };
+            CloudFailure::Answer { what, status, error, retry_after: None }
+        })
+    }
+
+    /// The header that signs a request in, and when what it holds dies.
+    async fn authorization(&self) -> Result<(HeaderValue, Option<Instant>), CloudFailure> {
         let Credentials { key_id, secret, email, .. } = &self.credentials;
-        let text = if email.is_none() {
-            format!("Basic {}", STANDARD.encode(format!("{key_id}:{}", secret.reveal())))
+        let (text, dies) = if email.is_none() {
+            (format!("Basic {}", STANDARD.encode(format!("{key_id}:{}", secret.reveal()))), None)
         } else {
-            if self.token.as_ref().is_none_or(|token| token.dies <= time::instant()) {
-                self.token = Some(self.sign_in().await?);
-            }
-            format!("Bearer {}", self.token.as_ref().map_or("", |token| token.value.reveal()))
+            let mut held = self.token.lock().await;
+            let token = match held.as_ref().filter(|token| token.dies > time::instant()) {
+                Some(token) => token.clone(),
+                None => self.sign_in().await?,
+            };
+            *held = Some(token.clone());
+            (format!("Bearer {}", token.value.reveal()), Some(token.dies))
         };
         let mut value = HeaderValue::from_str(&text)
             .map_err(|_| CloudFailure::Network("the credentials hold characters that cannot be sent".to_owned()))?;
         value.set_sensitive(true);
-        Ok(value)
+        Ok((value, dies))
     }
 
     /// Trades a signed request for a token (RFC 7523).
@@ -248,7 +277,7 @@ impl Cloud {
             return Err(refused("signing in", response).await);
         }
         let status = response.status().as_u16();
-        let body = body_of(response).await?;
+        let body = body_of(response, BODY_MAX).await?;
         let answer: Answer = serde_json::from_slice(&body).map_err(|_| CloudFailure::Answer {
             what: "signing in",
             status,
@@ -318,17 +347,17 @@ async fn refused(what: &'static str, response: Response) -> CloudFailure {
     let status = response.status().as_u16();
     let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let retry_after = header.map(Duration::from_secs);
-    let body = body_of(response).await.unwrap_or_default();
+    let body = body_of(response, BODY_MAX).await.unwrap_or_default();
     let error = CloudError::read(&String::from_utf8_lossy(&body));
     CloudFailure::Answer { what, status, error, retry_after }
 }
 
 /// The body of an answer, as far as the cap goes.
-async fn body_of(mut response: Response) -> Result<Vec<u8>, CloudFailure> {
+async fn body_of(mut response: Response, most: usize) -> Result<Vec<u8>, CloudFailure> {
     let read = async {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(network)? {
-            let room = BODY_MAX.saturating_sub(body.len()).min(chunk.len());
+            let room = most.saturating_sub(body.len()).min(chunk.len());
             body.extend_from_slice(&chunk[..room]);
             if room < chunk.len() {
                 break;

@@ -8,8 +8,8 @@ const FLOORS: [&[&str]; 8] = [
     &["event", "schema", "settings", "wire", "backoff", "meter"],
     &["collect", "layout", "sources"],
     &["buffer", "archive"],
-    &["keep", "roll", "export", "status"],
-    &["ingest"],
+    &["keep", "roll", "export", "status", "coverage", "devices"],
+    &["ingest", "backfill"],
     &["record", "simulate"],
     &["cli"],
 ];

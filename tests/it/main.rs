@@ -12,6 +12,7 @@
 mod bad_input;
 mod commands;
 mod floors;
+mod gaps;
 mod rolling;
 mod streams;
 mod support;

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::support::{Cloud, Place, Running, by_key, overnight, touch, until, write};
 
 /// Records with the real binary, and holds what stands in the recording against what the cloud says that it published.
@@ -20,22 +18,9 @@ fn records_every_event_once(arguments: &[&str], oauth: bool) {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let recorded = place.events();
     assert!(recorded.len() > 800, "only {} events", recorded.len());
-    let truth = cloud.truth();
-    let (found, all) = (by_key(&recorded), by_key(&truth));
-    for (key, event) in &found {
-        assert_eq!(Some(event), all.get(key), "{key:?} is not what was sent");
-    }
-    // What lies between the first and the last that came, in the order of publishing, is there without a hole.
-    let has = |event: &Value| found.contains_key(&(text(event, "eventType"), text(event, "eventId")));
-    let first = truth.iter().position(has).unwrap();
-    let last = truth.iter().rposition(has).unwrap();
-    assert_eq!(last + 1 - first, recorded.len());
+    place.holds_everything(&cloud, |_| false);
     assert_eq!(place.status()["events"], recorded.len());
     assert_eq!(place.status()["buffered"], 0);
-}
-
-fn text(event: &Value, key: &str) -> String {
-    event[key].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -46,18 +31,6 @@ fn json_lines_with_basic_auth_are_recorded_once_with_equal_json() {
 #[test]
 fn server_sent_events_with_oauth2_are_recorded_once_with_equal_json() {
     records_every_event_once(&["--accept", "sse"], true);
-}
-
-#[test]
-fn a_night_with_short_sessions_reconnects_and_doubles_stand_once() {
-    let cloud = Cloud::start(&["--rate", "300", "--session-life", "1s"]);
-    let place = Place::new();
-    let mut command = overnight();
-    command.args(["record", "--project", "demo", "--for", "5s", "--api-url", &cloud.url]).arg("--dir").arg(place.dir());
-    let ran = Running::start(&mut command).wait();
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(ran.stderr.matches("connecting again").count() >= 2, "{}", ran.stderr);
-    by_key(&place.events());
 }
 
 #[test]

@@ -1,0 +1,272 @@
+//! Backfill: fills gaps from the cloud's history, while the stream goes on.
+//!
+//! A gap is filled device by device, a few at a time, within the cloud's pace. The span is widened by ten seconds on both
+//! sides, and the index is given time to catch up; the roll drops what the stream had brought already. Each device that is
+//! done is noted behind its events, in the same queue, so an interrupted backfill goes on where it was.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::backoff::Backoff;
+use crate::buffer::{BufferError, DeviceRow, Gap, GapState, View};
+use crate::collect::Collector;
+use crate::event::{Source, printable};
+use crate::keep::{Order, Outlet};
+use crate::layout::Layout;
+use crate::settings::Filters;
+use crate::sources::cloud::{Cloud, CloudFailure};
+use crate::sources::history::{self, Device, Pace};
+use crate::time::{self, DAY, Micros, SECOND};
+use crate::wire::Frame;
+
+/// A gap is widened by so much on both sides.
+const OVERLAP: Micros = 10 * SECOND;
+/// The cloud's history holds so much.
+const RETENTION: Micros = 31 * DAY;
+/// Devices asked for side by side.
+const PARALLEL: usize = 4;
+/// How often to look for gaps when nobody tells of one.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often the device list is asked for anew.
+const LIST_EVERY: Duration = Duration::from_hours(24);
+/// Events in one commit.
+const COMMIT_EVENTS: usize = 5000;
+/// The one event type that the history does not hold.
+const NOT_IN_HISTORY: &str = "labelsChanged";
+
+/// Why a gap could not be filled now.
+#[derive(Debug, thiserror::Error)]
+pub enum BackfillError {
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
+    /// The recorder stops; the gap is filled the next time.
+    #[error("stopped before the gap was filled")]
+    Stopped,
+    /// The cloud does not give the history, and will not.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Fills the gaps of one project.
+#[derive(Debug)]
+pub struct Filler {
+    /// The project.
+    pub project: String,
+    /// Which events are recorded of it.
+    pub filters: Filters,
+    /// The cloud.
+    pub cloud: Arc<Cloud>,
+    /// The cloud's pace, shared by all projects.
+    pub pace: Arc<Pace>,
+    /// To the keeper.
+    pub outlet: Outlet,
+    /// The recording.
+    pub layout: Layout,
+    /// An event is in the history at the latest so long after it happened.
+    pub index_delay: Duration,
+}
+
+impl Filler {
+    /// Fills gaps until told to stop. With `finish`, ends when no gap is left that could be filled.
+    pub async fn run(self, gaps: Arc<Notify>, mut finish: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+        let mut listed: Option<Instant> = None;
+        loop {
+            let filled = tokio::select! {
+                filled = self.list_and_fill(&mut listed) => filled,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            match filled {
+                // Meanwhile another one may have ended.
+                Ok(1..) => continue,
+                Ok(0) => {}
+                Err(error) => self.outlet.meter.note(time::now(), format!("{}: backfill: {error}", self.project)),
+            }
+            if *finish.borrow() {
+                return;
+            }
+            tokio::select! {
+                () = gaps.notified() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = finish.wait_for(|finish| *finish) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    async fn list_and_fill(&self, listed: &mut Option<Instant>) -> Result<usize, BackfillError> {
+        if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
+            *listed = Some(time::instant());
+            if let Err(error) = self.devices().await {
+                self.outlet.meter.note(time::now(), format!("{}: no device list: {error}", self.project));
+            }
+        }
+        self.fill().await
+    }
+
+    /// Fills every gap that has ended; gives their number.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn fill(&self) -> Result<usize, BackfillError> {
+        let gaps = {
+            let view = View::open(&self.layout)?;
+            view.gaps()?
+        };
+        let mut count = 0;
+        let mine = gaps.into_iter().filter(|gap| gap.project == self.project);
+        for gap in mine.filter(|gap| matches!(gap.state, GapState::Open | GapState::Filling)) {
+            let Some(ends) = gap.ends else { continue };
+            count += 1;
+            match self.fill_gap(&gap, ends).await {
+                Ok(events) => self.filled(&gap, events).await,
+                Err(BackfillError::Refused(why)) => self.stands(&gap, GapState::Lost, Some(why)).await,
+                Err(error) => return Err(error),
+            }
+            self.outlet.meter.backfill(None);
+        }
+        if count > 0 {
+            // What was ordered must be in the ledger before it is read again.
+            let (done, reached) = oneshot::channel();
+            self.outlet.send(Order::Reached(done)).await;
+            drop(reached.await);
+        }
+        Ok(count)
+    }
+
+    async fn fill_gap(&self, gap: &Gap, ends: Micros) -> Result<u64, BackfillError> {
+        let types = &self.filters.event_types;
+        if !types.is_empty() && types.iter().all(|name| name == NOT_IN_HISTORY) {
+            return Err(BackfillError::Refused(format!("{NOT_IN_HISTORY} is not in the history")));
+        }
+        if ends < time::now() - RETENTION {
+            return Err(BackfillError::Refused("older than the 31 days that the history holds".to_owned()));
+        }
+        let ready = ends + OVERLAP.min(time::micros(self.index_delay)) + time::micros(self.index_delay);
+        let wait = u64::try_from(ready - time::now()).unwrap_or_default();
+        tokio::time::sleep(Duration::from_micros(wait)).await;
+        self.stands(gap, GapState::Filling, None).await;
+        let devices = self.devices().await?;
+        let done: HashSet<String> = View::open(&self.layout)?.gap_devices_done(gap.id)?.into_iter().collect();
+        let total = devices.len() as u64;
+        let left: Vec<Device> = devices.into_iter().filter(|device| !done.contains(&device.id)).collect();
+        let mut finished = total - left.len() as u64;
+        let mut events = 0;
+        self.outlet.meter.backfill(Some((finished, total)));
+        let span = (gap.begins.max(time::now() - RETENTION) - OVERLAP, ends + OVERLAP);
+        let mut fills =
+            futures_util::stream::iter(left).map(|device| self.device(gap.id, device, span)).buffer_unordered(PARALLEL);
+        while let Some(brought) = fills.next().await {
+            events += brought?;
+            finished += 1;
+            self.outlet.meter.backfill(Some((finished, total)));
+        }
+        Ok(gap.events + events)
+    }
+
+    async fn filled(&self, gap: &Gap, events: u64) {
+        let types = &self.filters.event_types;
+        let partly = gap.begins < time::now() - RETENTION;
+        let why = if partly {
+            Some("what is older than 31 days is not in the history".to_owned())
+        } else {
+            let missing = types.is_empty() || types.iter().any(|name| name == NOT_IN_HISTORY);
+            missing.then(|| format!("but for {NOT_IN_HISTORY}, which is not in the history"))
+        };
+        self.stands(gap, GapState::Filled, why).await;
+        let seconds = (gap.ends.unwrap_or(gap.begins) - gap.begins) / SECOND;
+        let text = format!("{}: a gap of {seconds} s is filled, with {events} events of the history", self.project);
+        self.outlet.meter.note(time::now(), text);
+    }
+
+    async fn stands(&self, gap: &Gap, state: GapState, why: Option<String>) {
+        if let (GapState::Lost, Some(why)) = (state, &why) {
+            self.outlet.meter.note(time::now(), format!("{}: a gap cannot be filled: {why}", self.project));
+        }
+        self.outlet.send(Order::GapStands { gap: gap.id, state, why }).await;
+    }
+
+    /// All devices, also noted in the recording.
+    ///
+    /// # Errors
+    /// When the cloud does not list them, and will not.
+    pub async fn devices(&self) -> Result<Vec<Device>, BackfillError> {
+        let (mut all, mut page) = (Vec::new(), None);
+        loop {
+            let (devices, next) =
+                self.patiently(|| history::devices(&self.cloud, &self.project, &self.filters, page.as_deref())).await?;
+            all.extend(devices);
+            let Some(next) = next else { break };
+            page = Some(next);
+        }
+        let row = |device: &Device| DeviceRow {
+            project: device.project.clone(),
+            id: device.id.clone(),
+            kind: device.kind.clone(),
+            product_number: device.product_number.clone(),
+            labels: serde_json::to_string(&device.labels).unwrap_or_default(),
+        };
+        self.outlet.send(Order::Devices(self.project.clone(), all.iter().map(row).collect())).await;
+        Ok(all)
+    }
+
+    /// Everything that the history has of a device in a span, newest first; gives the number of events.
+    async fn device(&self, gap: i64, device: Device, span: (Micros, Micros)) -> Result<u64, BackfillError> {
+        let mut collector = Collector::new(Arc::clone(&self.outlet.registry), Source::History);
+        let (mut events, mut page) = (0, None);
+        loop {
+            let types = &self.filters.event_types;
+            let got =
+                self.patiently(|| history::page(&self.cloud, &self.project, &device.id, span, types, page.as_deref())).await?;
+            let received_at = time::now();
+            for event in &got.events {
+                collector.add(&Frame::Line(event.as_bytes()), received_at);
+            }
+            events += got.events.len() as u64;
+            if collector.len() >= COMMIT_EVENTS || got.next.is_none() {
+                self.keep(&mut collector).await;
+            }
+            let Some(next) = got.next else { break };
+            page = Some(next);
+        }
+        // Behind its events in the queue: noted only when they are kept.
+        self.outlet.send(Order::GapDeviceDone { gap, device: device.id, events }).await;
+        Ok(events)
+    }
+
+    async fn keep(&self, collector: &mut Collector) {
+        match collector.take() {
+            Ok(batch) if batch.is_empty() => {}
+            Ok(batch) => self.outlet.send(Order::Keep(batch)).await,
+            Err(error) => self.outlet.meter.note(time::now(), format!("a batch could not be built and is lost: {error}")),
+        }
+    }
+
+    /// Asks until there is an answer: what may pass is waited for, what will not pass is an error.
+    async fn patiently<T, F: Future<Output = Result<T, CloudFailure>>>(
+        &self,
+        mut ask: impl FnMut() -> F,
+    ) -> Result<T, BackfillError> {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+        let mut renewed = false;
+        loop {
+            self.pace.turn().await;
+            let failure = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            match failure.status() {
+                Some(401) if !std::mem::replace(&mut renewed, true) => self.cloud.renew().await,
+                Some(400 | 401 | 403 | 404) => return Err(BackfillError::Refused(printable(&failure.to_string(), 300))),
+                _ => {
+                    let wait = backoff.wait(fastrand::f64(), failure.retry_after());
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+}

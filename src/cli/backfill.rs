@@ -1,0 +1,142 @@
+//! `overnight backfill`: takes the past of a project from the cloud's history into a recording.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backfill::Filler;
+use crate::buffer::{GapState, View};
+use crate::coverage;
+use crate::keep::Order;
+use crate::meter::Meter;
+use crate::record::{Recorder, Timing};
+use crate::settings::{Credentials, File, Filters};
+use crate::sources::cloud::{API_URL, Cloud};
+use crate::sources::history::Pace;
+use crate::time::{self, Micros};
+
+use super::export::point;
+use super::record::INDEX_DELAY;
+use super::{Failure, Outcome, Recording, duration, progress, show};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    recording: Recording,
+    /// Project; may be given several times
+    #[arg(long, value_name = "ID", env = "DT_PROJECT_ID", value_delimiter = ',', required = true)]
+    project: Vec<String>,
+    /// The last so long; the cloud holds 31 days
+    #[arg(long, value_name = "TIME", default_value = "31d", value_parser = duration, conflicts_with = "start")]
+    since: Duration,
+    /// From this time on
+    #[arg(long, value_name = "TIME", value_parser = point)]
+    start: Option<Micros>,
+    /// Up to this time [default: now]
+    #[arg(long, value_name = "TIME", value_parser = point)]
+    end: Option<Micros>,
+    /// Only events of this type; may be given several times
+    #[arg(long, value_name = "T")]
+    event_type: Vec<String>,
+    /// The cloud's API [default: the cloud's own]
+    #[arg(long, value_name = "URL", env = "DT_API_URL")]
+    api_url: Option<String>,
+    /// The cloud's token endpoint
+    #[arg(long, value_name = "URL", env = "DT_TOKEN_URL")]
+    token_url: Option<String>,
+    /// Credentials file (JSON, as DT_CREDENTIALS_FILE)
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let layout = args.recording.layout();
+    let file = File::read(&layout.settings())?;
+    let credentials = Credentials::find(args.credentials.as_deref(), |name| std::env::var(name).ok())?;
+    let api_url = args.api_url.clone().or(file.api_url).unwrap_or_else(|| API_URL.to_owned());
+    let cloud = Arc::new(Cloud::new(&api_url, args.token_url.as_deref().or(file.token_url.as_deref()), credentials)?);
+    let index_delay = file.index_delay.map(|text| duration(&text)).transpose().map_err(Failure::usage)?.unwrap_or(INDEX_DELAY);
+    let now = time::now();
+    let (begins, ends) = (args.start.unwrap_or(now - time::micros(args.since)), args.end.unwrap_or(now));
+    if begins >= ends {
+        return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
+    }
+    let meter = Arc::new(Meter::default());
+    let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
+    args.recording.keep_schemas()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let pace = Arc::new(Pace::default());
+    let mut filled = Ok(());
+    for project in &args.project {
+        let filler = Filler {
+            project: project.clone(),
+            filters: Filters { event_types: args.event_type.clone(), ..Filters::default() },
+            cloud: Arc::clone(&cloud),
+            pace: Arc::clone(&pace),
+            outlet: recorder.outlet(),
+            layout: layout.clone(),
+            index_delay,
+        };
+        filled = runtime.block_on(async {
+            want(&filler, begins, ends).await?;
+            let bar = progress::bar(Some(0), false);
+            tokio::select! {
+                filled = filler.fill() => drop(filled?),
+                () = draw(&bar, &meter) => {}
+                () = super::record::signal() => eprintln!("stopping; the same command goes on where it was"),
+            }
+            bar.finish_and_clear();
+            Ok::<_, Failure>(())
+        });
+        if filled.is_err() {
+            break;
+        }
+    }
+    runtime.shutdown_background();
+    recorder.close()?;
+    filled?;
+    for (_, note) in meter.take_notes() {
+        eprintln!("{note}");
+    }
+    eprintln!(
+        "{} new from the history, {} were in the recording already",
+        show::counted(Meter::get(&meter.rolled), "event"),
+        show::count(Meter::get(&meter.doubles))
+    );
+    let missing = coverage::missing(&View::open(&layout)?, (begins, ends))?;
+    Ok(super::tell_missing(missing.as_deref(), &layout))
+}
+
+/// Notes the span, unless an earlier call noted it and was interrupted.
+async fn want(filler: &Filler, begins: Micros, ends: Micros) -> Result<(), Failure> {
+    const DAY: Micros = time::DAY;
+    let unfinished = View::open(&filler.layout)?.gaps()?.into_iter().find(|gap| {
+        let open = matches!(gap.state, GapState::Open | GapState::Filling);
+        open && gap.project == filler.project && gap.cause == "asked for" && gap.begins <= begins + DAY
+    });
+    let begins = unfinished.and_then(|gap| gap.ends).map_or(begins, |done| done.max(begins));
+    if begins < ends {
+        let (project, outlet) = (filler.project.clone(), &filler.outlet);
+        outlet.send(Order::GapWanted { project, begins, ends }).await;
+        let (done, reached) = tokio::sync::oneshot::channel();
+        outlet.send(Order::Reached(done)).await;
+        // The sender is dropped when the order has been carried out.
+        drop(reached.await);
+    }
+    Ok(())
+}
+
+async fn draw(bar: &indicatif::ProgressBar, meter: &Meter) {
+    let style = indicatif::ProgressStyle::with_template("{wide_bar} {pos}/{len} devices  {msg}  {eta} left");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    loop {
+        if let Some((done, total)) = meter.parts().backfill {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+        bar.set_message(show::counted(Meter::get(&meter.kept), "event"));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

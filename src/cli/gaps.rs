@@ -1,0 +1,73 @@
+//! `overnight gaps`: when the recording was covered, and what is missing.
+
+use crate::buffer::GapState;
+use crate::coverage::{Coverage, coverage};
+use crate::event::printable;
+use crate::time;
+
+use super::{Failure, Outcome, Recording, show};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    recording: Recording,
+    /// As JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let coverage = coverage(&args.recording.layout(), time::now())?;
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&coverage)?);
+    } else {
+        print(&coverage)?;
+    }
+    Ok(if coverage.missing > 0 { Outcome::Incomplete } else { Outcome::Done })
+}
+
+fn print(coverage: &Coverage) -> Result<(), Failure> {
+    let short = |text: &str| text.get(..19).unwrap_or(text).replace('T', " ");
+    for project in &coverage.projects {
+        say!(
+            "{}  {} to {} UTC, {}",
+            project.project,
+            short(&project.from),
+            short(&project.to),
+            show::counted(project.sessions as u64, "session")
+        );
+        say!("[{}]", project.strip);
+        if project.gaps.is_empty() {
+            say!("no gaps");
+            continue;
+        }
+        let rows = project.gaps.iter().map(|gap| {
+            let state = match gap.state {
+                GapState::Open => "open",
+                GapState::Filling => "filling",
+                GapState::Filled => "filled",
+                GapState::Lost => "lost",
+            };
+            let ends = gap.ends.as_deref().map_or_else(|| "lasts".to_owned(), short);
+            let why = gap.why.as_deref().map_or_else(String::new, |why| format!(" ({})", printable(why, 120)));
+            vec![
+                short(&gap.begins),
+                ends,
+                format!("{:.1} s", gap.seconds),
+                format!("{state}{why}"),
+                show::count(gap.events),
+                printable(&gap.cause, 80),
+            ]
+        });
+        say!(
+            "{}",
+            show::table(&["begins (UTC)", "ends (UTC)", "length", "state", "from history", "cause"], &[2, 4], rows.collect())
+        );
+    }
+    if coverage.projects.is_empty() {
+        say!("no stream was recorded here yet");
+    } else {
+        say!("█ covered  ▒ filled from history  · open  (blank) lost  _ not recording");
+    }
+    Ok(())
+}

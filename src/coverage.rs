@@ -1,0 +1,166 @@
+//! Coverage: when a recording was covered by sessions, and the gaps between, for people and for programs.
+
+use serde::Serialize;
+
+use crate::buffer::{BufferError, Gap, GapState, View};
+use crate::layout::Layout;
+use crate::time::{Micros, SECOND, rfc3339};
+
+/// Characters of a strip.
+pub const STRIP: usize = 72;
+
+/// A recording's coverage. Fields are only ever added to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Coverage {
+    /// By project.
+    pub projects: Vec<ProjectCoverage>,
+    /// Gaps that are not filled: open, filling or lost.
+    pub missing: usize,
+}
+
+/// One project's coverage.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProjectCoverage {
+    /// The project.
+    pub project: String,
+    /// When its first session opened (RFC 3339).
+    pub from: String,
+    /// Last sign of life, or now while a session lives (RFC 3339).
+    pub to: String,
+    /// Number of sessions.
+    pub sessions: usize,
+    /// Its gaps.
+    pub gaps: Vec<GapReport>,
+    /// The span as a strip: `█` covered, `▒` filled, `·` open or filling, a space lost.
+    pub strip: String,
+}
+
+/// One gap.
+#[derive(Debug, Clone, Serialize)]
+pub struct GapReport {
+    /// Its beginning: the last sign of life before it (RFC 3339).
+    pub begins: String,
+    /// Its end: the first sign of life after it (RFC 3339); null while it lasts.
+    pub ends: Option<String>,
+    /// Its length in seconds so far.
+    pub seconds: f64,
+    /// Why the session before it ended.
+    pub cause: String,
+    /// Where it stands.
+    pub state: GapState,
+    /// Why it is lost, or what is missing from a filled one.
+    pub why: Option<String>,
+    /// Events that the history brought.
+    pub events: u64,
+}
+
+/// The coverage of a recording.
+///
+/// # Errors
+/// When there is no recording, or its ledger does not read.
+pub fn coverage(layout: &Layout, now: Micros) -> Result<Coverage, BufferError> {
+    let view = View::open(layout)?;
+    let recording = view.has_writer();
+    let (sessions, gaps) = (view.sessions()?, view.gaps()?);
+    let mut projects: Vec<&str> = sessions.iter().map(|session| session.project.as_str()).collect();
+    projects.extend(gaps.iter().map(|gap| gap.project.as_str()));
+    projects.sort_unstable();
+    projects.dedup();
+    let reports = projects.iter().map(|project| {
+        let sessions: Vec<_> = sessions.iter().filter(|session| session.project == **project).collect();
+        let gaps: Vec<&Gap> = gaps.iter().filter(|gap| gap.project == **project).collect();
+        let spans: Vec<(Micros, Micros)> = sessions
+            .iter()
+            .map(|session| (session.opened_at, if session.closed_at.is_none() && recording { now } else { session.spoke_at }))
+            .collect();
+        let ends = |gap: &Gap| gap.ends.unwrap_or(if recording { now } else { gap.begins });
+        let from = spans.iter().map(|span| span.0).chain(gaps.iter().map(|gap| gap.begins)).min().unwrap_or(now);
+        let to = spans.iter().map(|span| span.1).chain(gaps.iter().map(|gap| ends(gap))).max().unwrap_or(now);
+        let marks: Vec<_> = gaps.iter().map(|gap| ((gap.begins, ends(gap)), gap.state)).collect();
+        ProjectCoverage {
+            project: (*project).to_owned(),
+            from: rfc3339(from),
+            to: rfc3339(to),
+            sessions: sessions.len(),
+            strip: strip((from, to), &spans, &marks),
+            gaps: gaps.iter().map(|gap| report(gap, ends(gap))).collect(),
+        }
+    });
+    let missing = gaps.iter().filter(|gap| gap.state != GapState::Filled).count();
+    Ok(Coverage { projects: reports.collect(), missing })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a gap are far below 2^52")]
+fn report(gap: &Gap, ends: Micros) -> GapReport {
+    GapReport {
+        begins: rfc3339(gap.begins),
+        ends: gap.ends.map(rfc3339),
+        seconds: (ends - gap.begins) as f64 / SECOND as f64,
+        cause: gap.cause.clone(),
+        state: gap.state,
+        why: gap.why.clone(),
+        events: gap.events,
+    }
+}
+
+/// Gaps that meet a span of time and are not filled: how many, and what to say of them.
+///
+/// # Errors
+/// When the ledger does not read.
+pub fn missing(view: &View, (from, to): (Micros, Micros)) -> Result<Option<String>, BufferError> {
+    let gaps = view.gaps()?;
+    let meets = |gap: &&Gap| gap.state != GapState::Filled && gap.begins < to && gap.ends.is_none_or(|ends| ends > from);
+    let meeting: Vec<&Gap> = gaps.iter().filter(meets).collect();
+    let count = |state: GapState| meeting.iter().filter(|gap| gap.state == state).count();
+    let (lost, open) = (count(GapState::Lost), meeting.len() - count(GapState::Lost));
+    let plural = |number: usize| if number == 1 { "gap" } else { "gaps" };
+    Ok(match (open, lost) {
+        (0, 0) => None,
+        (open, 0) => Some(format!("{open} {} not filled yet", plural(open))),
+        (0, lost) => Some(format!("{lost} {} lost", plural(lost))),
+        (open, lost) => Some(format!("{open} {} not filled yet and {lost} lost", plural(open))),
+    })
+}
+
+/// The span in [`STRIP`] characters. The worst thing within a character's time decides: a short gap is never hidden.
+fn strip((from, to): (Micros, Micros), sessions: &[(Micros, Micros)], gaps: &[((Micros, Micros), GapState)]) -> String {
+    let width = i64::try_from(STRIP).unwrap_or(72);
+    let length = (to - from).max(1);
+    let cell = |at: i64| (from + length * at / width, from + length * (at + 1) / width);
+    let meets = |span: (Micros, Micros), cell: (Micros, Micros)| span.0 < cell.1 && span.1 > cell.0;
+    (0..width)
+        .map(|at| {
+            let cell = cell(at);
+            let states = || gaps.iter().filter(|(span, _)| meets(*span, cell)).map(|(_, state)| *state);
+            if states().any(|state| state == GapState::Lost) {
+                ' '
+            } else if states().any(|state| state != GapState::Filled) {
+                '·'
+            } else if states().next().is_some() {
+                '▒'
+            } else if sessions.iter().any(|span| meets(*span, cell)) {
+                '█'
+            } else {
+                // Nobody recorded, on purpose.
+                '_'
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strip_shows_the_worst_of_each_moment() {
+        let sessions = [(0, 300), (400, 720)];
+        let gaps = [((300, 400), GapState::Filled), ((500, 501), GapState::Lost), ((600, 620), GapState::Open)];
+        let strip = strip((0, 720), &sessions, &gaps);
+        assert_eq!(strip.chars().count(), STRIP);
+        let expected: String =
+            ["█".repeat(30), "▒".repeat(10), "█".repeat(10), " ".to_owned(), "█".repeat(9), "··".to_owned(), "█".repeat(10)]
+                .concat();
+        assert_eq!(strip, expected);
+    }
+}

@@ -1,0 +1,106 @@
+//! Rotation, gaps, backfill: a recording without holes, or a ledger that names them.
+
+use serde_json::Value;
+
+use crate::support::{Cloud, Place, Running, by_key, overnight, until};
+
+/// The one event type that the cloud's history does not hold.
+fn is_not_in_history(event: &Value) -> bool {
+    event["eventType"] == "labelsChanged"
+}
+
+fn record(place: &Place, cloud: &Cloud, arguments: &[&str]) -> Running {
+    let mut command = overnight();
+    command.args(["record", "--project", "demo", "--api-url", &cloud.url]).args(arguments).arg("--dir").arg(place.dir());
+    Running::start(&mut command)
+}
+
+#[test]
+fn rotation_alone_loses_nothing_on_a_server_that_allows_two_streams() {
+    let cloud = Cloud::start(&["--rate", "300", "--session-life", "3s"]);
+    let place = Place::new();
+    let ran = record(&place, &cloud, &["--rotate-after", "1500ms", "--no-backfill", "--for", "9s"]).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("came twice and stand once"), "{}", ran.stderr);
+    let recorded = place.events();
+    place.holds_everything(&cloud, |_| false);
+    assert!(recorded.len() > 2000, "only {} events", recorded.len());
+    assert_eq!(place.gaps(), Vec::<Value>::new());
+}
+
+#[test]
+fn what_is_missed_between_sessions_is_filled_from_history_while_the_stream_goes_on() {
+    let cloud = Cloud::start(&["--rate", "300", "--devices", "13", "--session-life", "2s"]);
+    let place = Place::with_quick_history();
+    let ran = record(&place, &cloud, &["--for", "8s"]).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let gaps = place.gaps();
+    assert!(gaps.len() >= 2, "{gaps:?}");
+    assert!(gaps.iter().all(|gap| gap["state"] == "filled" && gap["ends"].is_string()), "{gaps:?}");
+    place.holds_everything(&cloud, is_not_in_history);
+    assert_eq!(place.status()["gaps"], 0);
+    // The devices are known by now, with their names.
+    assert!(place.dir().join("devices.parquet").exists());
+}
+
+#[test]
+fn without_backfill_the_ledger_names_what_is_missing_and_every_surface_says_so() {
+    let cloud = Cloud::start(&["--rate", "300", "--devices", "13", "--session-life", "2s"]);
+    let place = Place::new();
+    let ran = record(&place, &cloud, &["--no-backfill", "--for", "6s"]).wait();
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("not filled yet"), "{}", ran.stderr);
+    let gaps = place.gaps();
+    assert!(!gaps.is_empty());
+    // Whatever is missing lies within a gap of the ledger.
+    let within = |event: &Value| {
+        let time = event["timestamp"].as_str().unwrap();
+        // A desk's time is cut to its second, up to a second before it was sent.
+        gaps.iter()
+            .any(|gap| gap["begins"].as_str().unwrap()[..19] <= time[..19] && time[..19] <= gap["ends"].as_str().unwrap()[..19])
+    };
+    place.holds_everything(&cloud, within);
+    assert_eq!(place.run(&["status"]).code, 3);
+    let export = place.run(&["export"]);
+    assert!(export.code == 3 && export.stderr.contains("not filled yet"), "{}", export.stderr);
+    assert_eq!(place.run(&["export", "--end", "2020-01-01"]).code, 0);
+    let shown = place.run(&["gaps"]);
+    assert!(shown.stdout.contains('█') && shown.stdout.contains('·'), "{}", shown.stdout);
+}
+
+#[test]
+fn a_recorder_that_was_killed_fills_the_time_that_it_was_dead() {
+    let cloud = Cloud::start(&["--rate", "200", "--devices", "13"]);
+    let place = Place::with_quick_history();
+    let mut recorder = record(&place, &cloud, &[]);
+    let kept = || if place.dir().join("state/buffer.db").exists() { place.status()["events"].as_u64().unwrap_or(0) } else { 0 };
+    until("events are kept", || kept() > 200);
+    recorder.child.kill().unwrap();
+    recorder.wait();
+    let published = cloud.truth().len();
+    until("the cloud goes on", || cloud.truth().len() > published + 400);
+    let ran = record(&place, &cloud, &["--for", "4s"]).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let gaps = place.gaps();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!((&gaps[0]["state"], &gaps[0]["cause"]), (&"filled".into(), &"the recorder stopped without a word".into()));
+    place.holds_everything(&cloud, is_not_in_history);
+}
+
+#[test]
+fn a_new_recording_takes_the_past_from_history_once() {
+    let cloud = Cloud::start(&["--history", "2h", "--devices", "15"]);
+    let place = Place::with_quick_history();
+    let fill = || place.run(&["backfill", "--project", "demo", "--since", "3h", "--api-url", &cloud.url]);
+    let ran = fill();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let first = by_key(&place.events()).len();
+    assert!(first > 100, "{first} events: {}", ran.stderr);
+    let events = place.events();
+    let times: Vec<_> = events.iter().map(|event| event["timestamp"].as_str().unwrap()).collect();
+    assert!(times.is_sorted());
+    let ran = fill();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(by_key(&place.events()).len() >= first);
+    assert_eq!(place.gaps().len(), 2);
+}
