@@ -112,6 +112,9 @@ fn main() {
             let Work::Roll(partition) = work else { continue };
             while let Some(rolled) = roller.roll(&partition, &policy, i64::MAX / 2).unwrap() {
                 keeper.step(&Order::Forget(partition.clone(), rolled.seq), 0).unwrap();
+                if !rolled.more {
+                    break;
+                }
             }
         }
     });

@@ -76,6 +76,11 @@ impl Filler {
     pub async fn run(self, gaps: Arc<Notify>, mut finish: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
         let mut listed: Option<Instant> = None;
         loop {
+            let last = *finish.borrow();
+            if last {
+                // What the streams ordered when they left must be in the ledger before it is read.
+                self.all_carried_out().await;
+            }
             let filled = tokio::select! {
                 filled = self.list_and_fill(&mut listed) => filled,
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -86,7 +91,7 @@ impl Filler {
                 Ok(0) => {}
                 Err(error) => self.outlet.meter.note(time::now(), format!("{}: backfill: {error}", self.project)),
             }
-            if *finish.borrow() {
+            if last {
                 return;
             }
             tokio::select! {
@@ -130,12 +135,17 @@ impl Filler {
             self.outlet.meter.backfill(None);
         }
         if count > 0 {
-            // What was ordered must be in the ledger before it is read again.
-            let (done, reached) = oneshot::channel();
-            self.outlet.send(Order::Reached(done)).await;
-            drop(reached.await);
+            self.all_carried_out().await;
         }
         Ok(count)
+    }
+
+    /// Waits until everything ordered so far is in the buffer.
+    async fn all_carried_out(&self) {
+        let (done, reached) = oneshot::channel();
+        self.outlet.send(Order::Reached(done)).await;
+        // The sender is dropped when the order is.
+        drop(reached.await);
     }
 
     async fn fill_gap(&self, gap: &Gap, ends: Micros) -> Result<u64, BackfillError> {

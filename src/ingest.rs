@@ -412,7 +412,9 @@ impl Keeping {
         match self.retry.after(&end, lived, fastrand::f64()) {
             Next::Stop(None) => Err(IngestError::Over),
             Next::Stop(Some(error)) => {
-                self.uncovered(&text).await;
+                if self.covered {
+                    self.uncovered(&text).await;
+                }
                 Err(error)
             }
             Next::Connect { wait, renew } => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::simulate::{Options, serve};
+use crate::simulate::{Habits, Options, serve};
 
 use super::{Failure, Outcome, duration, program, show};
 
@@ -36,9 +36,96 @@ pub(super) struct Args {
     /// Every stream ends after this time
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     session_life: Duration,
+    /// An access token is good for this time
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    token_life: Duration,
+    #[command(flatten, next_help_heading = "The cloud's bad habits, all off by default")]
+    habits: BadHabits,
     /// History shows an event only this long after it happened
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     index_delay: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
+struct BadHabits {
+    /// A stream ends when its token dies
+    #[arg(long)]
+    token_kills_stream: bool,
+    /// Streams are cut about this often, half of the time in the middle of a line or chunk
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    cut_every: Option<Duration>,
+    /// A stream goes silent for good about this often
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    stall_every: Option<Duration>,
+    /// Share of requests answered 408, 429, 500, 502 or 503
+    #[arg(long, value_name = "0..1", value_parser = share)]
+    refuse: Option<f64>,
+    /// One in ten good tokens is refused by the stream
+    #[arg(long)]
+    refuse_auth_once: bool,
+    /// Share of events sent twice
+    #[arg(long, value_name = "0..1", value_parser = share)]
+    doubles: Option<f64>,
+    /// Events come late by up to so many places
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    reorder: usize,
+    /// Share of junk lines
+    #[arg(long, value_name = "0..1", value_parser = share)]
+    junk: Option<f64>,
+    /// Share of readings that a sensor keeps back and sends later, newest first
+    #[arg(long, value_name = "0..1", value_parser = share)]
+    late: Option<f64>,
+    /// Streams allowed at once
+    #[arg(long, value_name = "N")]
+    streams_max: Option<usize>,
+    /// Requests allowed a second
+    #[arg(long, value_name = "N")]
+    requests_max: Option<u32>,
+    /// Streams come in pieces of 1 to 7 bytes
+    #[arg(long)]
+    one_byte: bool,
+    /// History answers 403
+    #[arg(long)]
+    no_history: bool,
+    /// The server is away from one time after the start to another, as in 10s-20s; may be given several times
+    #[arg(long, value_name = "FROM-TO", value_parser = outage)]
+    outage: Vec<(Duration, Duration)>,
+}
+
+impl BadHabits {
+    fn habits(&self) -> Habits {
+        Habits {
+            token_kills_stream: self.token_kills_stream,
+            cut_every: self.cut_every,
+            stall_every: self.stall_every,
+            refuse: self.refuse.unwrap_or_default(),
+            refuse_auth_once: self.refuse_auth_once,
+            doubles: self.doubles.unwrap_or_default(),
+            reorder: self.reorder,
+            junk: self.junk.unwrap_or_default(),
+            late: self.late.unwrap_or_default(),
+            streams_max: self.streams_max,
+            // As the cloud's documentation has it: bursts of five seconds' worth.
+            requests_max: self.requests_max.map(|rate| (rate, rate.saturating_mul(5))),
+            one_byte: self.one_byte,
+            no_history: self.no_history,
+            outages: self.outage.clone(),
+        }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| format!("{text:?} is no share; write 0.1 for one in ten"))
+}
+
+fn outage(text: &str) -> Result<(Duration, Duration), String> {
+    let (from, to) = text.split_once('-').ok_or("write an outage as 10s-20s")?;
+    let (from, to) = (duration(from)?, duration(to)?);
+    if from < to { Ok((from, to)) } else { Err("an outage ends after its beginning".to_owned()) }
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -53,7 +140,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         history: args.history,
         replay: args.replay.clone(),
         session_life: args.session_life,
+        token_life: args.token_life,
         index_delay: args.index_delay,
+        habits: args.habits.habits(),
         ..Options::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -219,6 +219,8 @@ pub async fn streams(
 ) -> Result<(), RecordError> {
     let (stopping, stopped) = watch::channel(false);
     let (finishing, finish) = watch::channel(false);
+    // Streams leave first: the gap that lasts when they do ends then.
+    let (left, streams_left) = watch::channel(false);
     let mut failed = recorder.failed();
     let pace = Arc::new(Pace::default());
     // Tasks of their own: a future run by `block_on` itself costs two system calls each time it is woken.
@@ -235,7 +237,7 @@ pub async fn streams(
                 layout: recorder.layout.clone(),
                 index_delay: filling.index_delay,
             };
-            fillers.spawn(filler.run(Arc::clone(&gaps), finish.clone(), stopped.clone()));
+            fillers.spawn(filler.run(Arc::clone(&gaps), streams_left.clone(), stopped.clone()));
         }
         runs.spawn(ingest::run(plan, cloud, recorder.outlet(), gaps, finish.clone()));
     }
@@ -251,10 +253,14 @@ pub async fn streams(
         tokio::select! {
             Some(ended) = runs.join_next() => {
                 // With several projects, one that fails must not end the others; its error comes out in the end.
-                results.push(ended.map_err(|_| RecordError::Died("network"))?);
-                if runs.is_empty() && !*finish.borrow() {
+                let ended = ended.map_err(|_| RecordError::Died("network"))?;
+                if runs.is_empty() {
                     finishing.send_replace(true);
+                    left.send_replace(true);
+                    // Where the stream is refused for good, the history is as well.
+                    stopping.send_modify(|stop| *stop |= ended.is_err());
                 }
+                results.push(ended);
             }
             Some(_) = fillers.join_next() => {}
             () = &mut timer, if !*finish.borrow() => drop(finishing.send_replace(true)),

@@ -1,8 +1,9 @@
 //! Credentials: Basic, and OAuth2 with a signed token (RFC 7523) for an access token.
 
-use super::clock::{FOREVER, instant, real_seconds};
+use super::clock::{FOREVER, real_seconds};
 use super::cloud::Cloud;
 use super::query::Params;
+use crate::time::instant;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +14,7 @@ use hmac::{Hmac, Mac as _};
 use serde::Deserialize;
 use sha2::Sha256;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -55,7 +56,15 @@ pub(super) struct Auth {
     secret: String,
     email: String,
     life: Duration,
-    tokens: Mutex<(HashMap<String, Instant>, Rng)>,
+    tokens: Mutex<(HashMap<String, Token>, Rng)>,
+}
+
+/// An access token that was given out.
+#[derive(Debug, Clone, Copy)]
+struct Token {
+    expiry: Instant,
+    /// No stream opens with it any more.
+    soured: bool,
 }
 
 #[derive(Deserialize)]
@@ -102,20 +111,40 @@ impl Auth {
 
     /// Checks an access token.
     pub(super) fn token(&self, token: &str) -> Result<(), AuthError> {
-        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        match tokens.0.get(token) {
-            Some(expiry) if *expiry > instant() => Ok(()),
+        match self.tokens().0.get(token) {
+            Some(token) if token.expiry > instant() => Ok(()),
             _ => Err(AuthError::Token),
         }
     }
 
+    fn tokens(&self) -> MutexGuard<'_, (HashMap<String, Token>, Rng)> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When an access token dies.
+    pub(super) fn expiry(&self, token: &str) -> Option<Instant> {
+        self.tokens().0.get(token).map(|token| token.expiry)
+    }
+
+    /// From now on no stream opens with this token.
+    pub(super) fn sour(&self, token: &str) {
+        if let Some(token) = self.tokens().0.get_mut(token) {
+            token.soured = true;
+        }
+    }
+
+    /// Whether the token is too bad for streams.
+    pub(super) fn soured(&self, token: &str) -> bool {
+        self.tokens().0.get(token).is_none_or(|token| token.soured)
+    }
+
     /// A new access token.
     fn issue(&self) -> String {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = self.tokens();
         let now = instant();
-        tokens.0.retain(|_, expiry| *expiry > now);
+        tokens.0.retain(|_, token| token.expiry > now);
         let token = format!("{:032x}{:032x}", tokens.1.u128(..), tokens.1.u128(..));
-        tokens.0.insert(token.clone(), now + self.life.min(FOREVER));
+        tokens.0.insert(token.clone(), Token { expiry: now + self.life.min(FOREVER), soured: false });
         token
     }
 

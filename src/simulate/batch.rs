@@ -27,6 +27,16 @@ impl Frame {
         self.0.slice(SSE_FIELD..self.0.len() - 1)
     }
 
+    /// The Server-Sent Events frame in a harder shape that means the same: more fields, data over several lines.
+    pub(super) fn sse_split(&self, number: u32) -> Bytes {
+        let event = String::from_utf8_lossy(self.event());
+        Bytes::from(match number % 3 {
+            0 => format!("id: {number}\nevent: message\ndata: {{\"result\":{{\"event\":\ndata: {event}\ndata: }}}}\n\n"),
+            1 => format!(": {number}\ndata:{{\"result\":\ndata:{{\"event\":{event}}}}}\nretry: 1000\n\n"),
+            _ => format!("data:{{\ndata\ndata: \"result\":{{\"event\":{event}}}\ndata:}}\n\n"),
+        })
+    }
+
     /// The bare event.
     pub(super) fn event(&self) -> &[u8] {
         self.0.get(BEFORE.len()..self.0.len() - AFTER.len()).unwrap_or_default()
@@ -116,6 +126,18 @@ impl Batch {
         }
         let frame = start..self.text.len();
         self.items.push(Item { time, device, kind: Cow::Owned(kind.to_owned()), frame, inner: 0..0 });
+    }
+
+    /// Takes over a reading that its sensor kept back: nothing else of it changes.
+    pub(super) fn push_backfilled(&mut self, item: &Item, frame: &Frame) {
+        let event = String::from_utf8_lossy(frame.event());
+        let (before, after) = event.rsplit_once(r#""isBackfilled":false"#).unwrap_or((&event, ""));
+        let start = self.text.len();
+        for part in [BEFORE, before, r#""isBackfilled":true"#, after, AFTER] {
+            self.text.push_str(part);
+        }
+        let inner = item.inner.start..item.inner.end - "false".len() + "true".len();
+        self.items.push(Item { frame: start..self.text.len(), inner, ..item.clone() });
     }
 
     /// Freezes the buffer and hands out its events.

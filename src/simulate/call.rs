@@ -3,10 +3,12 @@
 use super::auth::AuthError;
 use super::cloud::Cloud;
 use super::event::Quoted;
+use super::habits::Mishap;
 use super::query::Params;
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
@@ -18,11 +20,14 @@ pub(super) struct Refusal {
     status: StatusCode,
     message: String,
     wrapped: bool,
+    retry_after: Option<u64>,
+    /// Not from the cloud but from something in front of it.
+    html: bool,
 }
 
 impl Refusal {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), wrapped: false }
+        Self { status, message: message.into(), wrapped: false, retry_after: None, html: false }
     }
 
     pub(super) fn argument(message: impl Into<String>) -> Self {
@@ -31,6 +36,22 @@ impl Refusal {
 
     pub(super) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "invalid or expired credentials")
+    }
+
+    pub(super) fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "the role lacks the permission")
+    }
+
+    /// Too many calls or streams.
+    pub(super) fn limited(retry_after: u64) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests") }
+    }
+
+    fn mishap(mishap: Mishap) -> Self {
+        let status = StatusCode::from_u16(mishap.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let message = status.canonical_reason().unwrap_or_default();
+        let html = status == StatusCode::BAD_GATEWAY;
+        Self { retry_after: mishap.retry_after, html, ..Self::new(status, message) }
     }
 
     pub(super) fn missing(what: &str) -> Self {
@@ -50,18 +71,68 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (code, message) = (self.status.as_u16(), Quoted(&self.message));
-        let body = if self.wrapped {
+        let body = if self.html {
+            let title = format!("{code} {}", self.message);
+            format!("<html>\r\n<head><title>{title}</title></head>\r\n<body><h1>{title}</h1></body>\r\n</html>\r\n")
+        } else if self.wrapped {
             format!(r#"{{"error":{{"code":{code},"message":{message},"details":[{{"help":"{HELP}#{code}"}}]}}}}"#)
         } else {
             format!(r#"{{"error":{message},"code":{code},"help":"{HELP}#{code}"}}"#)
         };
-        (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+        let kind = if self.html { "text/html" } else { "application/json" };
+        let mut response = (self.status, [(header::CONTENT_TYPE, kind)], body).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
 /// A 200 with a JSON body.
 pub(super) fn json(body: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// What a page of the API is, for the habits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    Stream,
+    History,
+    Rest,
+    Token,
+    /// Never refused by habit.
+    Emulator,
+}
+
+/// Stands before every page: refuses by habit, and counts.
+pub(super) async fn door(State((cloud, page)): State<(Arc<Cloud>, Page)>, request: Request, next: Next) -> Response {
+    let refusal = refuse(&cloud, page, request.uri().path());
+    let response = match refusal {
+        Some(refusal) if page == Page::Stream => refusal.wrapped().into_response(),
+        Some(refusal) => refusal.into_response(),
+        None => next.run(request).await,
+    };
+    let status = response.status().as_u16();
+    if status >= 400 {
+        *cloud.moods.state().counts.refusals.entry(status).or_default() += 1;
+    }
+    response
+}
+
+fn refuse(cloud: &Cloud, page: Page, path: &str) -> Option<Refusal> {
+    let habits = &cloud.options.habits;
+    let mut moods = cloud.moods.state();
+    moods.counts.opens += u64::from(page == Page::Stream);
+    moods.counts.histories += u64::from(page == Page::History);
+    if let Some(limits) = habits.requests_max.filter(|_| matches!(page, Page::History | Page::Rest))
+        && let Err(seconds) = moods.admit(limits, cloud.clock.elapsed())
+    {
+        return Some(Refusal::limited(seconds));
+    }
+    if page == Page::Emulator {
+        return None;
+    }
+    moods.mishap(habits.refuse, path).map(Refusal::mishap)
 }
 
 /// A call with right credentials to a project that exists.
@@ -71,6 +142,8 @@ pub(super) struct Call {
     pub(super) params: Params,
     /// Whether the project was given as `-`.
     pub(super) wildcard: bool,
+    /// The access token, if that is what let it in.
+    pub(super) token: Option<String>,
     device: Option<String>,
 }
 
@@ -98,6 +171,11 @@ impl FromRequestParts<Arc<Cloud>> for Call {
             (None, None) => Err(AuthError::Missing),
         };
         allowed.map_err(|_| Refusal::unauthorized())?;
+        let token = match authorization {
+            Some(header) => header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, t)| t),
+            None => params.one("token"),
+        };
+        let token = token.map(|token| token.trim().to_owned());
 
         let path = RawPathParams::from_request_parts(parts, cloud).await;
         let path = path.map_err(|_| Refusal::argument("the path is no UTF-8"))?;
@@ -107,6 +185,6 @@ impl FromRequestParts<Arc<Cloud>> for Call {
         if !wildcard && project.is_some_and(|p| p != cloud.options.project) {
             return Err(Refusal::missing("project"));
         }
-        Ok(Self { cloud: Arc::clone(cloud), params, wildcard, device: part("device") })
+        Ok(Self { cloud: Arc::clone(cloud), params, wildcard, token, device: part("device") })
     }
 }

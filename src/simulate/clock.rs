@@ -1,6 +1,6 @@
-//! The simulated time. The one place of the simulator that reads the clock.
+//! The simulated time.
 
-use super::event::SECOND;
+use crate::time::{SECOND, instant, now};
 use std::time::{Duration, Instant};
 
 /// Sums with longer times could leave the range.
@@ -18,7 +18,7 @@ impl Clock {
     pub(super) fn new(speed: f64) -> Self {
         // No clock goes backwards or stops for us.
         let speed = if speed.is_finite() { speed.clamp(0.001, 1_000_000.0) } else { 1.0 };
-        Self { started: instant(), start: real(), speed }
+        Self { started: instant(), start: now(), speed }
     }
 
     /// Simulated time at start.
@@ -28,31 +28,26 @@ impl Clock {
 
     /// Simulated now.
     pub(super) fn now(&self) -> i64 {
-        self.start.saturating_add(micros(self.elapsed().mul_f64(self.speed)))
+        self.at(self.elapsed())
+    }
+
+    /// Simulated time at a real time since start.
+    pub(super) fn at(&self, elapsed: Duration) -> i64 {
+        self.start.saturating_add(micros(elapsed.min(FOREVER).mul_f64(self.speed)))
     }
 
     /// Real time since start.
     pub(super) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        instant().saturating_duration_since(self.started)
     }
-}
-
-/// The steady clock, for the speed and for the life of access tokens.
-#[expect(clippy::disallowed_methods, reason = "stands apart from the crate's `time`; the simulator reads the clock here only")]
-pub(super) fn instant() -> Instant {
-    Instant::now()
 }
 
 /// Real seconds since 1970, for signed tokens.
 pub(super) fn real_seconds() -> i64 {
-    real().div_euclid(SECOND)
-}
-
-fn real() -> i64 {
-    jiff::Timestamp::now().as_microsecond()
+    now().div_euclid(SECOND)
 }
 
 /// A duration in the unit of event times.
 pub(super) fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.min(FOREVER).as_micros()).unwrap_or(i64::MAX)
+    crate::time::micros(duration.min(FOREVER))
 }

@@ -6,9 +6,13 @@ use super::batch::{Batch, Frame, Item};
 use super::clock::{Clock, micros};
 use super::device::Device;
 use super::filter::Filter;
+use super::habits::{Moods, kept_back};
 use super::ledger::Ledger;
 use super::net::Cut;
 use super::world::World;
+use fastrand::Rng;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -24,6 +28,7 @@ pub(super) struct Cloud {
     pub(super) closing: Cut,
     /// Somebody has opened a stream.
     pub(super) arrived: Notify,
+    pub(super) moods: Moods,
     auth: Auth,
     state: Mutex<State>,
 }
@@ -39,6 +44,18 @@ pub(super) struct State {
     retention: i64,
     index_delay: Duration,
     clock: Clock,
+    late: Late,
+}
+
+/// Readings that sensors keep back.
+#[derive(Debug)]
+struct Late {
+    share: f64,
+    rng: Rng,
+    /// By device, with the real time since start at which they are sent.
+    kept: BTreeMap<usize, (Duration, Vec<(Item, Frame)>)>,
+    /// Sent so far.
+    sent: u64,
 }
 
 #[derive(Debug)]
@@ -65,11 +82,18 @@ impl Cloud {
             retention,
             index_delay: options.index_delay,
             clock,
+            late: Late {
+                share: options.habits.late,
+                rng: Rng::with_seed(options.seed ^ 0x6c61_7465),
+                kept: BTreeMap::new(),
+                sent: 0,
+            },
         };
         state.recall(start - past, start);
         state.world.liven(start);
         let auth = Auth::new(&options.key, &options.secret, &options.email, options.token_life);
-        Self { options, clock, closing: Cut::new(), arrived: Notify::new(), auth, state: Mutex::new(state) }
+        let moods = Moods::new(options.seed);
+        Self { options, clock, closing: Cut::new(), arrived: Notify::new(), moods, auth, state: Mutex::new(state) }
     }
 
     pub(super) fn auth(&self) -> &Auth {
@@ -113,14 +137,32 @@ impl State {
     /// Publishes events: from now on they are true.
     pub(super) fn publish(&mut self, batch: Batch) {
         let oldest = self.clock.now() - self.retention;
-        let visible = self.clock.elapsed().saturating_add(self.index_delay);
-        for (item, frame) in batch.finish() {
-            self.report(&item, &frame);
-            self.ledger.publish(&item, &frame, visible, oldest);
-            let device = item.device.and_then(|d| self.world.devices.get(d));
-            let dropped = &mut self.dropped;
-            self.subscribers.retain(|s| s.offer(&item, device, &frame, dropped));
+        let now = self.clock.elapsed();
+        let visible = now.saturating_add(self.index_delay);
+        for (item, frame) in self.late.due(now).finish() {
+            self.announce(&item, &frame, visible, oldest);
         }
+        for (item, frame) in batch.finish() {
+            let emulated = item.device.and_then(|d| self.world.devices.get(d)).is_none_or(|d| d.emulated);
+            if !emulated && self.late.keeps(&item, &frame, now) {
+                continue;
+            }
+            self.report(&item, &frame);
+            self.announce(&item, &frame, visible, oldest);
+        }
+    }
+
+    /// Into the truth, the history, and every stream that wants it.
+    fn announce(&mut self, item: &Item, frame: &Frame, visible: Duration, oldest: i64) {
+        self.ledger.publish(item, frame, visible, oldest);
+        let device = item.device.and_then(|d| self.world.devices.get(d));
+        let dropped = &mut self.dropped;
+        self.subscribers.retain(|s| s.offer(item, device, frame, dropped));
+    }
+
+    /// Backfilled readings sent since start.
+    pub(super) fn late(&self) -> u64 {
+        self.late.sent
     }
 
     /// The device list shows the latest of each type.
@@ -151,6 +193,34 @@ impl State {
     /// Devices that exist, with their index.
     pub(super) fn devices(&self) -> impl Iterator<Item = (usize, &Device)> {
         self.world.devices.iter().enumerate().filter(|(_, d)| !d.deleted)
+    }
+}
+
+impl Late {
+    /// Whether the sensor keeps this one back.
+    fn keeps(&mut self, item: &Item, frame: &Frame, now: Duration) -> bool {
+        let reading = matches!(item.kind.as_ref(), "temperature" | "humidity") && !item.inner.is_empty();
+        let (true, Some(device)) = (reading && self.share > 0.0, item.device) else { return false };
+        if self.rng.f64() >= self.share {
+            return false;
+        }
+        let rng = &mut self.rng;
+        let kept = self.kept.entry(device).or_insert_with(|| (now.saturating_add(kept_back(rng)), Vec::new()));
+        kept.1.push((item.clone(), frame.clone()));
+        true
+    }
+
+    /// What is to be sent now, newest first.
+    fn due(&mut self, now: Duration) -> Batch {
+        let mut batch = Batch::default();
+        for (_, (_, mut readings)) in self.kept.extract_if(.., |_, (due, _)| *due <= now) {
+            readings.sort_by_key(|(item, _)| Reverse(item.time));
+            for (item, frame) in &readings {
+                batch.push_backfilled(item, frame);
+            }
+        }
+        self.sent += u64::try_from(batch.len()).unwrap_or(0);
+        batch
     }
 }
 

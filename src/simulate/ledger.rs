@@ -3,7 +3,6 @@
 use super::batch::{Frame, Item};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::Bound;
 use std::time::Duration;
 
 /// Most events kept for `/simulator/truth`, and most kept for the history; at some 400 bytes each, shared by both.
@@ -23,14 +22,16 @@ struct Entry {
 /// Which part of a history is wanted.
 #[derive(Debug)]
 pub(super) struct Window<'a> {
+    /// Inclusive.
     pub(super) start: i64,
+    /// Exclusive.
     pub(super) end: i64,
     /// Continue below this place.
     pub(super) below: Option<Place>,
     pub(super) kinds: Vec<&'a str>,
     pub(super) size: usize,
-    /// Real time since start.
-    pub(super) now: Duration,
+    /// What was visible then, in real time since start, is shown.
+    pub(super) as_of: Duration,
 }
 
 /// Events published so far.
@@ -81,20 +82,14 @@ impl Ledger {
 
     /// One page of a device's history, newest first, and where the next page starts.
     pub(super) fn page(&self, device: usize, window: &Window<'_>) -> (Vec<&Frame>, Option<Place>) {
-        let top = match window.below {
-            Some(place) if place.0 <= window.end => Bound::Excluded(place),
-            _ => Bound::Included((window.end, u64::MAX)),
-        };
-        let bottom = (window.start, 0);
-        let empty = match top {
-            Bound::Excluded(place) | Bound::Included(place) => place <= bottom,
-            Bound::Unbounded => false,
-        };
-        let Some(events) = self.history.get(&device).filter(|_| !empty) else { return (Vec::new(), None) };
+        // No event has the order 0: these are below all events of their time.
+        let (bottom, end) = ((window.start, 0), (window.end, 0));
+        let top = window.below.map_or(end, |place| place.min(end));
+        let Some(events) = self.history.get(&device).filter(|_| bottom < top) else { return (Vec::new(), None) };
         let mut wanted = events
-            .range((Bound::Included(bottom), top))
+            .range(bottom..top)
             .rev()
-            .filter(|(_, e)| e.visible <= window.now && (window.kinds.is_empty() || window.kinds.iter().any(|k| *k == e.kind)));
+            .filter(|(_, e)| e.visible <= window.as_of && (window.kinds.is_empty() || window.kinds.iter().any(|k| *k == e.kind)));
         let mut last = None;
         let page = wanted.by_ref().take(window.size).map(|(place, e)| {
             last = Some(*place);

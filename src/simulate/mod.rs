@@ -1,9 +1,9 @@
 //! A simulated sensor cloud on one port: for demonstrations, for tests, and for work without an account.
 //!
 //! It speaks the cloud's API (`/v2`, `/oauth2/token`, `/emulator/v2`), and for tests `/simulator/truth` and
-//! `/simulator/stats`. A new habit (doubles, cuts, stalls, refusals) is a field of [`Options`], and one look at it:
-//! in `call.rs` for refusals, in `stream.rs` and `net.rs` for what happens to a connection, in `cloud.rs` for what
-//! happens to an event.
+//! `/simulator/stats`. A bad habit (doubles, cuts, stalls, refusals) is a field of [`Habits`], and one look at it:
+//! in `call.rs` for refusals, in `stream.rs` and `net.rs` for what happens to a connection, in `mangle.rs` for what
+//! happens to an event on one stream, in `cloud.rs` for what happens to it everywhere.
 
 mod acts;
 mod auth;
@@ -15,9 +15,11 @@ mod device;
 mod emulator;
 mod event;
 mod filter;
+mod habits;
 mod history;
 mod ledger;
 mod live;
+mod mangle;
 mod net;
 mod query;
 mod replay;
@@ -31,8 +33,12 @@ mod truth;
 mod world;
 mod xid;
 
+pub use habits::Habits;
+
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use call::Page;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -73,6 +79,8 @@ pub struct Options {
     pub index_delay: Duration,
     /// Simulated time for which the history keeps an event.
     pub retention: Duration,
+    /// What it does wrong.
+    pub habits: Habits,
 }
 
 impl Default for Options {
@@ -93,6 +101,7 @@ impl Default for Options {
             token_life: Duration::from_hours(1),
             index_delay: Duration::from_secs(1),
             retention: DAY * 31,
+            habits: Habits::default(),
         }
     }
 }
@@ -114,6 +123,7 @@ impl fmt::Debug for Options {
             .field("token_life", &self.token_life)
             .field("index_delay", &self.index_delay)
             .field("retention", &self.retention)
+            .field("habits", &self.habits)
             .finish()
     }
 }
@@ -174,7 +184,8 @@ pub async fn serve(
     }
     let replay = options.replay.as_deref().map(replay::Replay::open).transpose()?;
     let cloud = Arc::new(cloud::Cloud::new(options));
-    let gates = net::Gates { listener, closing: cloud.closing.clone() };
+    let outages = net::Outages { habits: cloud.options.habits.clone(), clock: cloud.clock };
+    let gates = net::Gates { listener, closing: cloud.closing.clone(), outages };
     let app = router(Arc::clone(&cloud)).into_make_service_with_connect_info::<net::Cut>();
     let server = axum::serve(gates, app).with_graceful_shutdown(cloud.closing.wait());
     let mut server = pin!(server.into_future());
@@ -195,17 +206,27 @@ fn report(cloud: &cloud::Cloud) -> Report {
 
 fn router(cloud: Arc<cloud::Cloud>) -> Router {
     let emulated = get(emulator::get).put(emulator::put).delete(emulator::delete).post(emulator::publish);
-    Router::new()
-        .route("/oauth2/token", post(auth::token))
+    let pages = |page: Page, pages: Router<Arc<cloud::Cloud>>| {
+        pages.route_layer(from_fn_with_state((Arc::clone(&cloud), page), call::door))
+    };
+    let token = Router::new().route("/oauth2/token", post(auth::token));
+    let stream = Router::new().route("/v2/projects/{project}/devices:stream", get(stream::open));
+    let history = Router::new().route("/v2/projects/{project}/devices/{device}/events", get(history::events));
+    let rest = Router::new()
         .route("/v2/projects", get(rest::projects))
         .route("/v2/projects/{project}", get(rest::project))
         .route("/v2/projects/{project}/devices", get(rest::devices))
-        .route("/v2/projects/{project}/devices:stream", get(stream::open))
         .route("/v2/projects/{project}/devices:batchUpdate", post(rest::batch_update))
-        .route("/v2/projects/{project}/devices/{device}", get(rest::device))
-        .route("/v2/projects/{project}/devices/{device}/events", get(history::events))
+        .route("/v2/projects/{project}/devices/{device}", get(rest::device));
+    let emulator = Router::new()
         .route("/emulator/v2/projects/{project}/devices", get(emulator::all).post(emulator::create))
-        .route("/emulator/v2/projects/{project}/devices/{device}", emulated)
+        .route("/emulator/v2/projects/{project}/devices/{device}", emulated);
+    Router::new()
+        .merge(pages(Page::Token, token))
+        .merge(pages(Page::Stream, stream))
+        .merge(pages(Page::History, history))
+        .merge(pages(Page::Rest, rest))
+        .merge(pages(Page::Emulator, emulator))
         .route("/simulator/truth", get(truth::truth))
         .route("/simulator/stats", get(truth::stats))
         .fallback(async || call::Refusal::missing("page"))

@@ -1,8 +1,11 @@
 //! The simulator as its clients see it: over a socket, byte by byte.
 
-use super::{Options, Report, SimulateError, serve};
+use super::{Habits, Options, Report, SimulateError, serve};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac as _};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -173,9 +176,9 @@ async fn the_history_shows_the_truth_but_for_changed_labels() {
         }
     }
     assert!(pages > 40 && shown.len() > 500, "{pages} {}", shown.len());
-    // Desks are timed to the second: what was published meanwhile may be older than the end.
+    // The end itself is outside. Desks are timed to the second: what was published meanwhile may be older than the end.
     let set = |events: Vec<Value>| events.iter().map(Value::to_string).collect::<BTreeSet<_>>();
-    let upto = before.into_iter().filter(|e| e["timestamp"].as_str().is_some_and(|t| *t <= *end));
+    let upto = before.into_iter().filter(|e| e["timestamp"].as_str().is_some_and(|t| *t < *end));
     assert!(set(upto.collect()).is_subset(&shown));
     assert!(shown.is_subset(&set(truth(&server).await)));
     server.end().await.expect("a report");
@@ -237,5 +240,481 @@ async fn who_has_no_right_gets_nothing() {
     let wrapped = server.get("/v2/projects/nowhere/devices:stream").await;
     assert!(wrapped.starts_with(r#"{"error":{"code":404,"#), "{wrapped}");
     assert!(server.get("/v2/projects/nowhere/devices").await.starts_with(r#"{"error":"project not found","code":404"#));
+    server.end().await.expect("a report");
+}
+
+const STREAM: &str = "/v2/projects/demo/devices:stream";
+const BASIC: &str = "Basic ZGVtby1rZXk6ZGVtby1zZWNyZXQ=";
+
+/// An answer in full.
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        let line = self.head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}: ")))?;
+        line.split_once(": ").map(|(_, value)| value)
+    }
+}
+
+fn habits(habits: Habits) -> Options {
+    Options { habits, ..fast() }
+}
+
+/// Bounded waiting for something that must come.
+async fn soon<F: Future<Output = Option<T>>, T>(mut check: impl FnMut() -> F) -> T {
+    for _ in 0..500 {
+        if let Some(found) = check().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came")
+}
+
+/// All bytes up to the end of the connection, however it ends.
+async fn all(mut socket: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut bytes)).await;
+    read.expect("it ends").ok();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl Running {
+    async fn send(&self, method: &str, path: &str, authorization: &str, body: &str) -> TcpStream {
+        let mut socket = TcpStream::connect(self.at).await.expect("a connection");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {authorization}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(head.as_bytes()).await.ok();
+        socket
+    }
+
+    /// `None` when the connection ends without an answer.
+    async fn ask(&self, method: &str, path: &str, authorization: &str, body: &str) -> Option<Answer> {
+        let text = all(self.send(method, path, authorization, body).await).await;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Answer { status, head: head.to_owned(), body: body.to_owned() })
+    }
+
+    async fn fetch(&self, path: &str) -> Answer {
+        self.ask("GET", path, BASIC, "").await.expect("an answer")
+    }
+
+    /// The head of the answer to a stream's opening; the connection is gone afterwards.
+    async fn try_stream(&self, authorization: &str) -> u16 {
+        self.open_stream(STREAM, authorization).await.0
+    }
+
+    async fn open_stream(&self, path: &str, authorization: &str) -> (u16, TcpStream) {
+        let mut socket = self.send("GET", path, authorization, "").await;
+        let mut head = [0; 12];
+        socket.read_exact(&mut head).await.expect("an answer");
+        (String::from_utf8_lossy(&head[9..]).parse().expect("a status"), socket)
+    }
+
+    /// Asks for an access token.
+    async fn grant(&self) -> Answer {
+        let now = crate::time::now() / crate::time::SECOND;
+        let claims = format!(
+            r#"{{"iat":{now},"exp":{},"aud":"http://x/oauth2/token","iss":"demo@demo.serviceaccount.d21s.com"}}"#,
+            now + 60
+        );
+        let text =
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","kid":"demo-key"}"#), URL_SAFE_NO_PAD.encode(claims));
+        let mac = Hmac::<sha2::Sha256>::new_from_slice(b"demo-secret").expect("any key does").chain_update(&text);
+        let jwt = format!("{text}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
+        let form = format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={jwt}");
+        self.ask("POST", "/oauth2/token", "", &form).await.expect("an answer")
+    }
+
+    async fn bearer(&self) -> String {
+        let answer: Value = serde_json::from_str(&self.grant().await.body).expect("JSON");
+        format!("Bearer {}", answer["access_token"].as_str().expect("a token"))
+    }
+
+    async fn stats(&self) -> Value {
+        serde_json::from_str(&self.get("/simulator/stats").await).expect("stats")
+    }
+
+    /// Waits until the stats are so.
+    async fn reaches(&self, key: &str, least: u64) {
+        soon(async || self.stats().await[key].as_u64().filter(|n| *n >= least)).await;
+    }
+
+    /// The truth as far as history keeps it, by device.
+    async fn by_device(&self) -> BTreeMap<String, Vec<Value>> {
+        let mut all: BTreeMap<_, Vec<Value>> = BTreeMap::new();
+        for event in truth(self).await {
+            all.entry(event["targetName"].as_str().expect("a target").to_owned()).or_default().push(event);
+        }
+        all
+    }
+
+    async fn page(&self, device: &str, query: &str) -> (Vec<Value>, String) {
+        let page: Value = serde_json::from_str(&self.get(&format!("/v2/{device}/events?{query}")).await).expect("a page");
+        let next = page["nextPageToken"].as_str().expect("always there").to_owned();
+        (page["events"].as_array().expect("a list").clone(), next)
+    }
+}
+
+/// The events of a stream's body: ids as they came.
+fn ids(body: &str) -> Vec<String> {
+    let lines = body.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter_map(|line| line["result"]["event"]["eventId"].as_str().map(str::to_owned)).collect()
+}
+
+fn id(event: &Value) -> String {
+    event["eventId"].as_str().expect("an id").to_owned()
+}
+
+fn time(event: &Value) -> String {
+    event["timestamp"].as_str().expect("a time").to_owned()
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_an_error_line_when_its_token_dies_and_then_the_token_opens_nothing() {
+    let (token_life, session_life) = (Duration::from_millis(300), Duration::from_millis(700));
+    let kills = Habits { token_kills_stream: true, ..Habits::default() };
+    let server = start(Options { session_life, token_life, ..habits(kills) }).await;
+    let bearer = server.bearer().await;
+    let (by_token, by_secret) = tokio::join!(server.ask("GET", STREAM, &bearer, ""), server.fetch(STREAM));
+    let (lines, clean) = chunks(&by_token.expect("an answer").body);
+    assert!(clean && lines.len() > 2);
+    assert!(lines.iter().rev().skip(1).all(|line| line.starts_with("{\"result\"")));
+    assert!(lines.last().is_some_and(|line| line.starts_with(r#"{"error":{"code":16,"#) && line.ends_with('\n')));
+    assert!(!by_secret.body.contains("\"error\""));
+    assert_eq!(server.try_stream(&bearer).await, 401);
+    assert_eq!(server.ask("GET", "/v2/projects/demo/devices", &bearer, "").await.map(|a| a.status), Some(401));
+    assert_eq!(server.try_stream(&server.bearer().await).await, 200);
+    assert_eq!(server.stats().await["refusals"]["401"], 2);
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn a_cut_is_between_lines_or_in_a_line_or_in_a_chunk_and_never_a_clean_end() {
+    let cut_every = Some(Duration::from_millis(10));
+    let server = start(habits(Habits { cut_every, ..Habits::default() })).await;
+    let (mut between, mut line, mut chunk) = (0, 0, 0);
+    for n in 1..=60 {
+        let body = server.fetch(&format!("{STREAM}?ping_interval=10ms")).await.body;
+        let (whole, clean) = chunks(&body);
+        assert!(!clean);
+        let bytes: usize = whole.iter().map(|c| format!("{:X}\r\n\r\n", c.len()).len() + c.len()).sum();
+        if bytes < body.len() {
+            chunk += 1;
+        } else if whole.last().is_none_or(|c| c.ends_with('\n')) {
+            between += 1;
+        } else {
+            line += 1;
+        }
+        assert!(whole.iter().rev().skip(1).all(|c| c.ends_with('\n')));
+        assert_eq!(server.stats().await["cuts"], n);
+    }
+    assert!((15..=45).contains(&between) && line > 4 && chunk > 4, "{between} {line} {chunk}");
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn a_stalled_stream_stays_open_and_says_nothing_more() {
+    let stall_every = Some(Duration::from_millis(50));
+    let server = start(habits(Habits { stall_every, ..Habits::default() })).await;
+    let (status, mut socket) = server.open_stream(&format!("{STREAM}?ping_interval=10ms"), BASIC).await;
+    assert_eq!(status, 200);
+    server.reaches("stalls", 1).await;
+    let mut buffer = vec![0; 1 << 20];
+    let mut read = async || tokio::time::timeout(Duration::from_millis(200), socket.read(&mut buffer)).await;
+    while let Ok(read) = read().await {
+        assert!(read.expect("no error") > 0, "the connection ended");
+    }
+    let stats = server.stats().await;
+    assert_eq!((&stats["streams"], &stats["mostStreams"], &stats["dropped"]), (&0.into(), &1.into(), &0.into()));
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn refusals_have_every_face_but_never_more_than_three_in_a_row() {
+    let server = start(habits(Habits { refuse: 0.6, ..Habits::default() })).await;
+    let (mut seen, mut patience) = (BTreeMap::new(), 0);
+    for path in ["/v2/projects/demo/devices", "/v2/projects/demo/devices:stream"] {
+        let mut row = 0;
+        for _ in 0..60 {
+            let (status, answer) = if path == STREAM {
+                let (status, socket) = server.open_stream(STREAM, BASIC).await;
+                (status, if status == 200 { String::new() } else { all(socket).await })
+            } else {
+                let answer = server.fetch(path).await;
+                (answer.status, format!("{}\r\n\r\n{}", answer.head, answer.body))
+            };
+            row = if status == 200 { 0 } else { row + 1 };
+            assert!(row <= 3);
+            if status != 200 {
+                let body = answer.split_once("\r\n\r\n").expect("a head").1;
+                let expected = match status {
+                    502 => "<html>",
+                    _ if path == STREAM => "{\"error\":{\"code\":",
+                    _ => "{\"error\":\"",
+                };
+                assert!(body.starts_with(expected), "{answer}");
+                patience += u32::from(answer.contains("retry-after: 1\r\n"));
+                *seen.entry(status.to_string()).or_insert(0_u64) += 1;
+            }
+        }
+    }
+    assert_eq!(seen.keys().collect::<Vec<_>>(), ["408", "429", "500", "502", "503"]);
+    assert!(patience > 0 && u64::from(patience) < seen["429"]);
+    let stats = server.stats().await;
+    let counted: BTreeMap<String, u64> = serde_json::from_value(stats["refusals"].clone()).expect("counts");
+    assert_eq!((counted, &stats["opens"]), (seen, &60.into()));
+    let mut tokens = 0;
+    for _ in 0..20 {
+        tokens += u32::from(server.grant().await.status == 200);
+    }
+    assert!((5..20).contains(&tokens));
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn one_in_ten_tokens_is_refused_for_streams_and_a_new_one_then_works() {
+    let server = start(habits(Habits { refuse_auth_once: true, ..Habits::default() })).await;
+    let (mut refused, mut last) = (0, false);
+    for _ in 0..100 {
+        let bearer = server.bearer().await;
+        let status = server.try_stream(&bearer).await;
+        if status == 401 {
+            assert!(!last, "twice in a row");
+            assert_eq!(server.try_stream(&bearer).await, 401);
+            let devices = server.ask("GET", "/v2/projects/demo/devices", &bearer, "").await;
+            assert_eq!(devices.map(|a| a.status), Some(200));
+            refused += 1;
+        } else {
+            assert_eq!(status, 200);
+        }
+        last = status == 401;
+        assert_eq!(server.try_stream(BASIC).await, 200);
+    }
+    assert!((3..=20).contains(&refused), "{refused}");
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn doubles_disorder_and_junk_lose_nothing_of_a_session() {
+    let odd = Habits { doubles: 0.2, reorder: 9, junk: 0.2, ..Habits::default() };
+    let server = start(Options { session_life: Duration::from_millis(500), ..habits(odd) }).await;
+    let answer = server.fetch(&format!("{STREAM}?ping_interval=50ms")).await;
+    let (lines, clean) = chunks(&answer.body);
+    assert!(clean);
+    let got = ids(&lines.concat());
+    let shown: BTreeSet<_> = got.iter().collect();
+    assert!(shown.len() < got.len() && lines.len() > got.len());
+    let all: Vec<_> = events(&server.get("/simulator/truth").await).iter().map(id).collect();
+    let places: Vec<_> = all.iter().enumerate().filter(|(_, id)| shown.contains(id)).map(|(place, _)| place).collect();
+    assert!(places.len() > 300 && places.is_sorted());
+    assert_eq!(places.last().expect("some") - places.first().expect("some") + 1, places.len(), "no gaps");
+    let stats = server.stats().await;
+    assert!(stats["doubles"].as_u64() >= Some(50) && stats["junk"].as_u64() >= Some(50), "{stats}");
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn events_that_wait_for_later_ones_come_after_a_second_of_silence() {
+    let path = file("{\"eventId\":\"a\"}\n{\"eventId\":\"b\"}\n{\"eventId\":\"c\"}\n");
+    let odd = Habits { doubles: 1.0, reorder: 1_000, ..Habits::default() };
+    let replay = Some(path.to_path_buf());
+    let server = start(Options { replay, rate: None, session_life: Duration::from_mins(1), ..habits(odd) }).await;
+    let (_, mut socket) = server.open_stream(STREAM, BASIC).await;
+    let mut got = String::new();
+    let mut buffer = [0; 1_000];
+    while got.matches("eventId").count() < 6 {
+        let read = tokio::time::timeout(Duration::from_secs(5), socket.read(&mut buffer)).await;
+        got += &String::from_utf8_lossy(&buffer[..read.expect("in time").expect("no error")]);
+    }
+    assert_eq!(server.stats().await["doubles"], 3);
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn late_readings_come_newest_first_and_stand_in_history_under_their_own_time() {
+    let server = start(Options { rate: Some(500.0), ..habits(Habits { late: 0.5, ..Habits::default() }) }).await;
+    server.reaches("late", 100).await;
+    let (mut late, mut newer) = (0, 0);
+    for (device, published) in server.by_device().await {
+        let latest = published.iter().map(time).max().expect("an event");
+        let backfilled = |e: &Value| e["data"].as_object().and_then(|d| d.values().next().map(|i| i["isBackfilled"] == true));
+        let (shown, _) = server.page(&device, "pageSize=1000").await;
+        assert!(shown.iter().map(time).is_sorted_by(|a, b| a >= b));
+        let shown: BTreeSet<_> = shown.iter().map(Value::to_string).collect();
+        let mut before: Option<&Value> = None;
+        for event in &published {
+            assert!(shown.contains(&event.to_string()));
+            if backfilled(event) != Some(true) {
+                before = None;
+                continue;
+            }
+            assert!(matches!(event["eventType"].as_str(), Some("temperature" | "humidity")));
+            assert_eq!(event["data"][event["eventType"].as_str().expect("a type")]["updateTime"], event["timestamp"]);
+            newer += usize::from(time(event) < latest);
+            late += 1;
+            // A run may hold two deliveries only if something came between; then `before` is none.
+            if let Some(before) = before {
+                assert!(time(before) >= time(event), "{before} before {event}");
+            }
+            before = Some(event);
+        }
+    }
+    assert!(late >= 100 && newer > 50, "{late} {newer}");
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn a_project_has_so_many_streams_and_a_gone_client_frees_its_place() {
+    let server = start(habits(Habits { streams_max: Some(2), ..Habits::default() })).await;
+    let (quiet, idle) = (format!("{STREAM}?event_types=none"), format!("{STREAM}?event_types=none&ping_interval=50ms"));
+    let (first, second) = (server.open_stream(&quiet, BASIC).await, server.open_stream(&idle, BASIC).await);
+    assert_eq!((first.0, second.0), (200, 200));
+    let third = server.fetch(STREAM).await;
+    assert_eq!((third.status, third.header("retry-after")), (429, Some("1")));
+    assert!(third.body.starts_with(r#"{"error":{"code":429,"#));
+    drop(first);
+    let first = soon(async || Some(server.open_stream(&quiet, BASIC).await).filter(|(status, _)| *status == 200)).await;
+    assert_eq!(server.try_stream(BASIC).await, 429);
+    drop(second);
+    soon(async || Some(server.try_stream(BASIC).await).filter(|status| *status == 200)).await;
+    assert_eq!(server.stats().await["mostStreams"], 2);
+    drop(first);
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn a_stalled_stream_frees_its_place_when_its_client_goes() {
+    let stalls = Habits { streams_max: Some(1), stall_every: Some(Duration::ZERO), ..Habits::default() };
+    let server = start(habits(stalls)).await;
+    let stalled = server.open_stream(STREAM, BASIC).await;
+    server.reaches("stalls", 1).await;
+    assert_eq!(server.try_stream(BASIC).await, 429);
+    drop(stalled);
+    soon(async || Some(server.try_stream(BASIC).await).filter(|status| *status == 200)).await;
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn rest_calls_beyond_the_bucket_wait_and_streams_and_tokens_do_not_count() {
+    let server = start(habits(Habits { requests_max: Some((1, 3)), ..Habits::default() })).await;
+    for _ in 0..5 {
+        assert_eq!(server.try_stream(BASIC).await, 200);
+        assert_eq!(server.grant().await.status, 200);
+    }
+    let mut limited = 0;
+    for _ in 0..6 {
+        let answer = server.fetch("/v2/projects/demo/devices/x/events").await;
+        match answer.status {
+            429 => {
+                assert_eq!(answer.header("retry-after"), Some("1"));
+                limited += 1;
+            }
+            status => assert_eq!(status, 404),
+        }
+    }
+    assert!((1..=3).contains(&limited), "{limited}");
+    let stats = server.stats().await;
+    assert_eq!((&stats["rateLimited"], &stats["historyRequests"]), (&limited.into(), &6.into()));
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn tiny_pieces_make_whole_lines() {
+    for (accept, prefix) in [("*/*", ""), ("text/event-stream", "data: ")] {
+        let session_life = Duration::from_millis(300);
+        let server = start(Options { session_life, rate: Some(200.0), ..habits(Habits { one_byte: true, ..Habits::default() }) });
+        let server = server.await;
+        let text = all(server.open(&format!("{STREAM}?ping_interval=1s"), accept).await).await;
+        let (pieces, clean) = chunks(text.split_once("\r\n\r\n").expect("a head").1);
+        assert!(clean && pieces.iter().all(|p| p.len() <= 7) && pieces.len() > 1_000, "{}", pieces.len());
+        let text = pieces.concat();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            serde_json::from_str::<Value>(line.strip_prefix(prefix).expect("a prefix")).expect("a whole line");
+        }
+        server.end().await.expect("a report");
+    }
+}
+
+#[tokio::test]
+async fn without_the_right_to_history_it_answers_403() {
+    let server = start(habits(Habits { no_history: true, ..Habits::default() })).await;
+    let answer = server.fetch("/v2/projects/demo/devices/x/events").await;
+    assert!(answer.status == 403 && answer.body.contains(r#""code":403"#), "{}", answer.body);
+    assert_eq!(server.fetch("/v2/projects/demo/devices").await.status, 200);
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn an_outage_ends_every_connection_and_history_has_what_happened_meanwhile() {
+    let outages = vec![(Duration::from_millis(400), Duration::from_millis(900))];
+    let server = start(habits(Habits { outages, ..Habits::default() })).await;
+    let (answer, silent) = tokio::join!(server.fetch(STREAM), async {
+        let mut idle = TcpStream::connect(server.at).await.expect("a connection");
+        idle.read_u8().await.is_err()
+    });
+    assert!(silent);
+    let (lines, clean) = chunks(&answer.body);
+    assert!(!clean && lines.len() > 100);
+    assert!(server.ask("GET", "/simulator/stats", BASIC, "").await.is_none(), "the whole server is away");
+    soon(async || server.ask("GET", "/simulator/stats", BASIC, "").await).await;
+    let got: BTreeSet<_> = ids(&lines.concat()).into_iter().collect();
+    let mut missed = 0;
+    for (device, published) in server.by_device().await {
+        let (shown, _) = server.page(&device, "pageSize=1000").await;
+        let shown: BTreeSet<_> = shown.iter().map(id).collect();
+        assert!(published.iter().all(|e| shown.contains(&id(e))));
+        missed += published.iter().filter(|e| !got.contains(&id(e))).count();
+    }
+    assert!(missed > 700, "{missed}");
+    assert_eq!(server.stats().await["streams"], 0);
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn the_history_includes_its_start_and_not_its_end() {
+    let server = start(fast()).await;
+    server.reaches("published", 500).await;
+    let (device, published) = server.by_device().await.into_iter().max_by_key(|(_, e)| e.len()).expect("a device");
+    let at = time(&published[published.len() / 2]);
+    let same: BTreeSet<_> = published.iter().filter(|e| time(e) == at).map(id).collect();
+    let micros = at.parse::<jiff::Timestamp>().expect("a time").as_microsecond() + 1;
+    let after = crate::time::rfc3339(micros);
+    assert!(server.page(&device, &format!("startTime={at}&endTime={at}")).await.0.is_empty());
+    let (shown, _) = server.page(&device, &format!("startTime={at}&endTime={after}")).await;
+    assert_eq!(shown.iter().map(id).collect::<BTreeSet<_>>(), same);
+    assert!(server.page(&device, &format!("startTime={after}&endTime={at}")).await.0.is_empty());
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn a_walk_through_history_shows_what_its_first_page_knew_whatever_comes_meanwhile() {
+    let server = start(Options { devices: 1, ..habits(Habits { late: 0.5, ..Habits::default() }) }).await;
+    server.reaches("late", 50).await;
+    let device = server.by_device().await.into_keys().next().expect("a device");
+    let before: BTreeSet<_> = truth(&server).await.iter().map(id).collect();
+    let (mut walked, mut next) = server.page(&device, "pageSize=50").await;
+    let known: BTreeSet<_> = truth(&server).await.iter().map(id).collect();
+    let late = server.stats().await["late"].as_u64().expect("a count");
+    while !next.is_empty() {
+        let (page, after) = server.page(&device, &format!("pageSize=50&pageToken={next}")).await;
+        assert!(!page.is_empty());
+        walked.extend(page);
+        next = after;
+        server.reaches("published", 1).await;
+    }
+    server.reaches("late", late + 1).await;
+    assert!(walked.iter().map(time).is_sorted_by(|a, b| a >= b));
+    let shown: BTreeSet<_> = walked.iter().map(id).collect();
+    assert_eq!(shown.len(), walked.len(), "none twice");
+    assert!(before.is_subset(&shown) && shown.is_subset(&known), "{} {} {}", before.len(), shown.len(), known.len());
     server.end().await.expect("a report");
 }

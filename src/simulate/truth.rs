@@ -3,6 +3,7 @@
 use super::call::json;
 use super::cloud::Cloud;
 use super::event::{At, Quoted};
+use super::habits::Counts;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
@@ -34,14 +35,16 @@ pub(super) async fn truth(State(cloud): State<Arc<Cloud>>) -> Response {
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pieces)).into_response()
 }
 
-/// `GET /simulator/stats`.
+/// `GET /simulator/stats`. `opens` and `historyRequests` count all, `sessions` those streams that opened; `streams` are
+/// those that get events, `mostStreams` includes the silent.
 pub(super) async fn stats(State(cloud): State<Arc<Cloud>>) -> Response {
     let mut state = cloud.state();
+    let habits = habits(&cloud.moods.state().counts, state.late());
     let streams = state.subscribers();
     let devices = state.devices().count();
     let kinds: Vec<String> = state.ledger.counts().map(|(kind, n)| format!("{}:{n}", Quoted(kind))).collect();
     json(format!(
-        r#"{{"published":{},"forgotten":{},"devices":{devices},"streams":{streams},"sessions":{},"dropped":{},"now":"{}","byType":{{{}}}}}"#,
+        r#"{{"published":{},"forgotten":{},"devices":{devices},"streams":{streams},"sessions":{},"dropped":{},{habits},"now":"{}","byType":{{{}}}}}"#,
         state.ledger.published(),
         state.ledger.forgotten(),
         state.sessions,
@@ -49,4 +52,20 @@ pub(super) async fn stats(State(cloud): State<Arc<Cloud>>) -> Response {
         At(cloud.clock.now()),
         kinds.join(","),
     ))
+}
+
+fn habits(counts: &Counts, late: u64) -> String {
+    let refusals: Vec<String> = counts.refusals.iter().map(|(status, n)| format!(r#""{status}":{n}"#)).collect();
+    format!(
+        r#""opens":{},"refusals":{{{}}},"cuts":{},"stalls":{},"doubles":{},"junk":{},"late":{late},"historyRequests":{},"rateLimited":{},"mostStreams":{}"#,
+        counts.opens,
+        refusals.join(","),
+        counts.cuts,
+        counts.stalls,
+        counts.doubles,
+        counts.junk,
+        counts.histories,
+        counts.limited,
+        counts.most_streams,
+    )
 }

@@ -104,3 +104,101 @@ fn a_new_recording_takes_the_past_from_history_once() {
     assert!(by_key(&place.events()).len() >= first);
     assert_eq!(place.gaps().len(), 2);
 }
+
+#[test]
+fn an_hour_without_the_server_is_filled_when_it_comes_back() {
+    let cloud = Cloud::start(&["--rate", "100", "--devices", "13", "--outage", "3s-8s"]);
+    let place = Place::with_quick_history();
+    let ran = record(&place, &cloud, &["--for", "14s"]).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    place.holds_everything(&cloud, is_not_in_history);
+    let gaps = place.gaps();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!(gaps[0]["state"], "filled");
+    assert!((3.0..12.0).contains(&gaps[0]["seconds"].as_f64().unwrap()), "{gaps:?}");
+}
+
+#[test]
+fn a_history_that_is_refused_leaves_a_lost_gap_with_its_reason() {
+    let cloud = Cloud::start(&["--rate", "100", "--devices", "13", "--session-life", "2s", "--no-history"]);
+    let place = Place::with_quick_history();
+    let ran = record(&place, &cloud, &["--for", "5s"]).wait();
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    let gaps = place.gaps();
+    assert!(gaps.iter().any(|gap| gap["state"] == "lost" && gap["why"].as_str().unwrap().contains("403")), "{gaps:?}");
+}
+
+#[test]
+fn a_server_that_allows_one_stream_is_recorded_by_closing_first_and_backfill() {
+    let cloud = Cloud::start(&["--rate", "200", "--devices", "13", "--session-life", "3s", "--streams-max", "1"]);
+    let place = Place::with_quick_history();
+    let ran = record(&place, &cloud, &["--rotate-after", "2s", "--for", "8s"]).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("does not open yet"), "{}", ran.stderr);
+    place.holds_everything(&cloud, is_not_in_history);
+}
+
+/// An hour of everything that can go wrong, in seconds.
+fn everything_goes_wrong(seed: &str, accept: &str) {
+    let cloud = Cloud::start(&[
+        "--seed",
+        seed,
+        "--rate",
+        "150",
+        "--devices",
+        "13",
+        "--session-life",
+        "5s",
+        "--token-life",
+        "7s",
+        "--token-kills-stream",
+        "--cut-every",
+        "4s",
+        "--stall-every",
+        "9s",
+        "--refuse",
+        "0.15",
+        "--refuse-auth-once",
+        "--doubles",
+        "0.05",
+        "--reorder",
+        "8",
+        "--junk",
+        "0.02",
+        "--late",
+        "0.05",
+        "--streams-max",
+        "2",
+        "--requests-max",
+        "10",
+        "--one-byte",
+    ]);
+    let place = Place::with_quick_history();
+    let mut command = overnight();
+    command.env("DT_SERVICE_ACCOUNT_EMAIL", "demo@demo.serviceaccount.d21s.com");
+    command.args(["record", "--project", "demo", "--api-url", &cloud.url, "--accept", accept, "--ping-interval", "1s"]);
+    command.args(["--rotate-after", "3s", "--for", "16s"]).arg("--dir").arg(place.dir());
+    let ran = Running::start(&mut command).wait();
+    assert!(ran.code == 0 || ran.code == 3, "{}", ran.stderr);
+    let gaps = place.gaps();
+    assert!(gaps.iter().all(|gap| gap["state"] == "filled"), "seed {seed}: {gaps:?}\n{}", ran.stderr);
+    // What the cloud held back for its bad order is on its way when the recorder stops.
+    let stopped = place.stopped_at();
+    let held_back = |event: &Value| is_not_in_history(event) || event["timestamp"].as_str().unwrap()[..19] >= stopped[..19];
+    place.holds_everything(&cloud, held_back);
+}
+
+#[test]
+fn when_everything_goes_wrong_json_lines_are_recorded_once_without_an_open_gap() {
+    everything_goes_wrong("1", "json");
+}
+
+#[test]
+fn when_everything_goes_wrong_server_sent_events_are_recorded_once_without_an_open_gap() {
+    everything_goes_wrong("2", "sse");
+}
+
+#[test]
+fn when_everything_goes_wrong_another_way_it_is_recorded_all_the_same() {
+    everything_goes_wrong("3", "json");
+}

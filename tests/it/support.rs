@@ -113,6 +113,12 @@ impl Place {
         assert!(missing.is_empty(), "{} of {} are missing, the first: {}", missing.len(), last + 1 - first, missing[0]);
     }
 
+    /// A second before the last sign of life of the stream.
+    pub fn stopped_at(&self) -> String {
+        let at: jiff::Timestamp = self.status()["last_sign_of_life_at"].as_str().unwrap().parse().unwrap();
+        (at - jiff::Span::new().seconds(2)).to_string()
+    }
+
     /// Day files, relative to `data/`.
     pub fn day_files(&self) -> Vec<String> {
         let mut found = Vec::new();
