@@ -81,3 +81,21 @@ fn an_import_from_above_and_a_missing_head_are_found() {
     let headless = ("roll.rs".into(), "use crate::time::now;\n".to_owned());
     assert_eq!(wrong(&[up, beside, headless]).len(), 3);
 }
+
+#[test]
+fn the_promise_stands_word_for_word_in_the_readme_and_the_crate_documentation() {
+    let promise = [
+        "An event is **kept** once it is committed to the buffer with `synchronous=FULL`; nothing is acknowledged before it is kept.",
+        "Every kept event is in the recording exactly once, whatever path it came by and however often.",
+        "A crash at any moment needs no repair by hand: open, recover, go on.",
+        "Time without a connection is a recorded **gap**, filled from history where the cloud still holds it, and never a silence.",
+        "`overnight export --format ndjson` gives back every event as it was received (equal JSON values).",
+    ];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["README.md", "src/ARCHITECTURE.md"] {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        for sentence in promise {
+            assert!(text.contains(sentence), "{file} lacks: {sentence}");
+        }
+    }
+}
