@@ -33,6 +33,8 @@ const PARALLEL: usize = 4;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often the device list is asked for anew.
 const LIST_EVERY: Duration = Duration::from_hours(24);
+/// When a device speaks that is not in the list, it is asked for anew, but not more often than this.
+const LIST_AGAIN: Duration = Duration::from_mins(1);
 /// Events in one commit.
 const COMMIT_EVENTS: usize = 5000;
 /// The one event type that the history does not hold.
@@ -69,6 +71,8 @@ pub struct Filler {
     pub layout: Layout,
     /// An event is in the history at the latest so long after it happened.
     pub index_delay: Duration,
+    /// How often to read all of the history anew.
+    pub reconcile: Option<Duration>,
 }
 
 impl Filler {
@@ -104,13 +108,44 @@ impl Filler {
     }
 
     async fn list_and_fill(&self, listed: &mut Option<Instant>) -> Result<usize, BackfillError> {
-        if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
+        let stranger = self.outlet.meter.parts().stranger;
+        if listed.is_none_or(|at| at.elapsed() >= if stranger { LIST_AGAIN } else { LIST_EVERY }) {
             *listed = Some(time::instant());
+            self.outlet.meter.update(|parts| parts.stranger = false);
             if let Err(error) = self.devices().await {
                 self.outlet.meter.note(time::now(), format!("{}: no device list: {error}", self.project));
             }
         }
-        self.fill().await
+        let filled = self.fill().await?;
+        if filled == 0 {
+            self.reconcile().await?;
+        }
+        Ok(filled)
+    }
+
+    /// From time to time, if wanted, reads all of the history: a sensor that was out of reach sends its readings late, with
+    /// their old times, perhaps while nobody listened.
+    async fn reconcile(&self) -> Result<(), BackfillError> {
+        let Some(every) = self.reconcile else { return Ok(()) };
+        let (now, project) = (time::now(), self.project.clone());
+        let last = View::open(&self.layout)?.reconciled_at(&project)?;
+        if last.is_some_and(|last| now - last < time::micros(every)) {
+            return Ok(());
+        }
+        if last.is_some() {
+            let devices = self.devices().await?;
+            let span = (now - RETENTION, now - time::micros(self.index_delay));
+            let mut fills =
+                futures_util::stream::iter(devices).map(|device| self.device(None, device, span)).buffer_unordered(PARALLEL);
+            let mut events = 0;
+            while let Some(brought) = fills.next().await {
+                events += brought?;
+            }
+            self.outlet.meter.note(now, format!("{project}: reconciled with {events} events of the history"));
+        }
+        self.outlet.send(Order::Reconciled { project, at: now }).await;
+        self.all_carried_out().await;
+        Ok(())
     }
 
     /// Fills every gap that has ended; gives their number.
@@ -169,7 +204,7 @@ impl Filler {
         self.outlet.meter.backfill(Some((finished, total)));
         let span = (gap.begins.max(time::now() - RETENTION) - OVERLAP, ends + OVERLAP);
         let mut fills =
-            futures_util::stream::iter(left).map(|device| self.device(gap.id, device, span)).buffer_unordered(PARALLEL);
+            futures_util::stream::iter(left).map(|device| self.device(Some(gap.id), device, span)).buffer_unordered(PARALLEL);
         while let Some(brought) = fills.next().await {
             events += brought?;
             finished += 1;
@@ -213,6 +248,7 @@ impl Filler {
             let Some(next) = next else { break };
             page = Some(next);
         }
+        self.outlet.meter.update(|parts| parts.devices.extend(all.iter().map(|device| device.id.clone())));
         let row = |device: &Device| DeviceRow {
             project: device.project.clone(),
             id: device.id.clone(),
@@ -225,7 +261,7 @@ impl Filler {
     }
 
     /// Everything that the history has of a device in a span, newest first; gives the number of events.
-    async fn device(&self, gap: i64, device: Device, span: (Micros, Micros)) -> Result<u64, BackfillError> {
+    async fn device(&self, gap: Option<i64>, device: Device, span: (Micros, Micros)) -> Result<u64, BackfillError> {
         let mut collector = Collector::new(Arc::clone(&self.outlet.registry), Source::History);
         let (mut events, mut page) = (0, None);
         loop {
@@ -244,7 +280,9 @@ impl Filler {
             page = Some(next);
         }
         // Behind its events in the queue: noted only when they are kept.
-        self.outlet.send(Order::GapDeviceDone { gap, device: device.id, events }).await;
+        if let Some(gap) = gap {
+            self.outlet.send(Order::GapDeviceDone { gap, device: device.id, events }).await;
+        }
         Ok(events)
     }
 

@@ -3,18 +3,20 @@
 //!
 //! [`Retry`] decides and knows no I/O; [`run`] is the thin async shell around it.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use arrow::array::{Array, AsArray, RecordBatch};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::backoff::Backoff;
 use crate::collect::{Collector, Found};
-use crate::event::{CloudError, Source};
+use crate::event::{Batch, CloudError, Source};
 use crate::keep::{Order, Outlet};
 use crate::meter::Meter;
 use crate::settings::Filters;
@@ -271,6 +273,7 @@ struct Keeping {
     /// Last sign of life of any session; before the first one, the start.
     last_sign: Micros,
     covered: bool,
+    told_clock: bool,
     gaps: Arc<Notify>,
 }
 
@@ -296,6 +299,7 @@ pub async fn run(
         news: mpsc::unbounded_channel(),
         last_sign: time::now(),
         covered: false,
+        told_clock: false,
         gaps,
     };
     let result = keeping.until(&mut stop).await;
@@ -322,6 +326,7 @@ impl Keeping {
                 () = told(stop) => return Ok(()),
                 opened = maybe(opening.as_mut()) => {
                     opening = None;
+                    self.tell_clock();
                     match opened {
                         Ok(stream) => self.start(stream),
                         Err(failure) if self.live.is_empty() => retry_at = self.failed(End::Failed(failure), Duration::ZERO).await?,
@@ -360,6 +365,16 @@ impl Keeping {
             }
             cloud.open(&plan.project, &plan.filters, plan.accept, plan.ping).await
         })
+    }
+
+    /// Says once that this machine's clock is off.
+    fn tell_clock(&mut self) {
+        if let Some(ahead) = self.cloud.clock_ahead().filter(|_| !std::mem::replace(&mut self.told_clock, true)) {
+            let (seconds, which) = (ahead.abs(), if ahead > 0 { "behind" } else { "ahead of" });
+            let text =
+                format!("this machine's clock is {seconds} s {which} the cloud's; set it: `received_at` and gaps go by it");
+            self.outlet.meter.note(time::now(), text);
+        }
     }
 
     fn start(&mut self, stream: Stream) {
@@ -587,6 +602,7 @@ async fn flush(collector: &mut Collector, outlet: &Outlet) {
         Ok(batch) => {
             outlet.meter.update(|parts| {
                 parts.last_event = last.or(parts.last_event);
+                parts.stranger |= speaks_a_stranger(&batch, &parts.devices);
                 for (partition, rows) in &batch.parts {
                     *parts.by_type.entry(partition.event_type.to_string()).or_default() += rows.num_rows() as u64;
                 }
@@ -595,6 +611,17 @@ async fn flush(collector: &mut Collector, outlet: &Outlet) {
         }
         Err(error) => outlet.meter.note(time::now(), format!("a batch could not be built and is lost: {error}")),
     }
+}
+
+/// A device that the cloud has not listed is among those that spoke last of each type. Not every event is looked at: who is
+/// missed now is found in another batch.
+fn speaks_a_stranger(batch: &Batch, devices: &HashSet<String>) -> bool {
+    let last = |rows: &RecordBatch| {
+        let ids = rows.column_by_name("device_id")?.as_string_opt::<i32>()?;
+        let row = ids.len().checked_sub(1).filter(|row| ids.is_valid(*row))?;
+        Some(!devices.contains(ids.value(row)))
+    };
+    !devices.is_empty() && batch.parts.iter().any(|(_, rows)| last(rows).unwrap_or(false))
 }
 
 #[cfg(test)]

@@ -87,6 +87,13 @@ pub enum Order {
         /// Events that it brought.
         events: u64,
     },
+    /// All of a project's history was read.
+    Reconciled {
+        /// The project.
+        project: String,
+        /// When.
+        at: Micros,
+    },
     /// The devices of a project, as the cloud lists them.
     Devices(String, Vec<DeviceRow>),
     /// Give freed space back to the disk.
@@ -182,6 +189,7 @@ impl Keeper {
             Order::GapWanted { project, begins, ends } => self.buffer.gap_wanted(project, *begins, *ends).map(drop)?,
             Order::GapStands { gap, state, why } => self.buffer.gap_stands(*gap, *state, why.as_deref())?,
             Order::GapDeviceDone { gap, device, events } => self.buffer.gap_device_done(*gap, device, *events)?,
+            Order::Reconciled { project, at } => self.buffer.reconciled(project, *at)?,
             Order::Devices(project, devices) => self.buffer.replace_devices(project, devices)?,
         }
         Ok(kept)

@@ -1,6 +1,6 @@
 //! What a running recorder can tell of itself: counts, times, notes. Written by its threads, read by whoever shows it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -44,6 +44,10 @@ pub struct Parts {
     pub last_event: Option<Micros>,
     /// Since when each project is connected; none while it is not.
     pub connected: BTreeMap<String, Option<Micros>>,
+    /// Devices that the cloud has listed.
+    pub devices: HashSet<String>,
+    /// A device spoke that is not among them.
+    pub stranger: bool,
     /// Devices of a backfill that are done, and how many there are; none while there is no backfill.
     pub backfill: Option<(u64, u64)>,
     notes: VecDeque<(Micros, String)>,

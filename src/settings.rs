@@ -140,6 +140,8 @@ pub struct File {
     pub roll_every: Option<String>,
     /// How often the cloud should ping, as in `10s`.
     pub ping_interval: Option<String>,
+    /// How often to read all of the cloud's history anew, for what sensors sent late while nobody listened, as in `1d`.
+    pub reconcile: Option<String>,
     /// How long the cloud takes at most to index an event, as in `10s`.
     pub index_delay: Option<String>,
 }

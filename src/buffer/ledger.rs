@@ -186,6 +186,29 @@ impl Buffer {
     }
 }
 
+impl Buffer {
+    /// Notes that all of a project's history was read.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn reconciled(&mut self, project: &str, at: Micros) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('reconciled_at:' || ?, ?)";
+        self.execute(sql, params![project, at.to_string()])
+    }
+}
+
+impl View {
+    /// When all of a project's history was read last.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn reconciled_at(&self, project: &str) -> Result<Option<Micros>> {
+        let sql = "SELECT value FROM meta WHERE key = 'reconciled_at:' || ?";
+        let values = self.rows(sql, [project], |row| row.get::<_, String>(0))?;
+        Ok(values.first().and_then(|value| value.parse().ok()))
+    }
+}
+
 /// A device as the buffer holds it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeviceRow {

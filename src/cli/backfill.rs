@@ -76,6 +76,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             outlet: recorder.outlet(),
             layout: layout.clone(),
             index_delay,
+            reconcile: None,
         };
         filled = runtime.block_on(async {
             want(&filler, begins, ends).await?;

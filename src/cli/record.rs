@@ -101,7 +101,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     let rotate_after = args.rotate_after.max(Duration::from_millis(100));
     let index_delay = from_file(file.index_delay)?.unwrap_or(INDEX_DELAY);
-    let filling = (!args.no_backfill && args.max_retries != Some(0)).then_some(Filling { index_delay });
+    let reconcile = from_file(file.reconcile)?;
+    let filling = (!args.no_backfill && args.max_retries != Some(0)).then_some(Filling { index_delay, reconcile });
     let credentials = Credentials::find(args.credentials.as_deref(), |name| std::env::var(name).ok())?;
     let api_url = args.api_url.clone().or(file.api_url).unwrap_or_else(|| API_URL.to_owned());
     let token_url = args.token_url.clone().or(file.token_url);

@@ -203,6 +203,8 @@ impl Recorder {
 pub struct Filling {
     /// An event is in the history at the latest so long after it happened.
     pub index_delay: Duration,
+    /// How often to read all of the history anew; none: never.
+    pub reconcile: Option<Duration>,
 }
 
 /// Records streams until `end` has passed or `asked` resolves, or every stream has ended for good. Gaps are filled
@@ -236,6 +238,7 @@ pub async fn streams(
                 outlet: recorder.outlet(),
                 layout: recorder.layout.clone(),
                 index_delay: filling.index_delay,
+                reconcile: filling.reconcile,
             };
             fillers.spawn(filler.run(Arc::clone(&gaps), streams_left.clone(), stopped.clone()));
         }

@@ -3,13 +3,14 @@
 //! Redirects are off, so credentials never follow one to another host. Errors are printed without their URL. Every body
 //! is read with a cap. Source of the API's facts: its public documentation and its Python client 1.7.3.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
@@ -33,6 +34,8 @@ const PAGE_MAX: usize = 64 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A token is renewed so long before it dies.
 const MARGIN: Duration = Duration::from_mins(1);
+/// Clocks that differ by more than so many seconds are worth a word, and a second try.
+const CLOCK_OFF: i64 = 30;
 /// A signed request for a token says that it was issued so long ago: clocks differ.
 const SKEW: i64 = 5;
 
@@ -94,6 +97,8 @@ pub struct Cloud {
     token_url: Url,
     credentials: Credentials,
     token: Mutex<Option<Token>>,
+    /// Seconds that the cloud's clock is ahead of ours, as far as a refused request for a token has shown.
+    ahead: AtomicI64,
 }
 
 #[derive(Debug, Clone)]
@@ -150,7 +155,14 @@ impl Cloud {
         if api.host_str().is_some_and(is_loopback) {
             builder = builder.no_proxy();
         }
-        Ok(Self { client: builder.build().map_err(network)?, api, token_url, credentials, token: Mutex::new(None) })
+        Ok(Self {
+            client: builder.build().map_err(network)?,
+            api,
+            token_url,
+            credentials,
+            token: Mutex::new(None),
+            ahead: AtomicI64::new(0),
+        })
     }
 
     /// True when credentials would go over the network in the clear.
@@ -161,6 +173,11 @@ impl Cloud {
     /// Where the API stands, for people.
     pub fn host(&self) -> &str {
         self.api.host_str().unwrap_or("the cloud")
+    }
+
+    /// Seconds that the cloud's clock is ahead of ours; none while they agree, or it has not mattered.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        Some(self.ahead.load(Ordering::Relaxed)).filter(|ahead| *ahead != 0)
     }
 
     /// Drops the token, so that the next request signs in anew.
@@ -255,14 +272,27 @@ impl Cloud {
         Ok((value, dies))
     }
 
-    /// Trades a signed request for a token (RFC 7523).
+    /// Signs in; should the cloud refuse and its clock tell another time than ours, once more with the cloud's time.
     async fn sign_in(&self) -> Result<Token, CloudFailure> {
+        let now = || time::now() / SECOND;
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        match self.trade(now() + ahead).await {
+            Err(TradeError { date: Some(date), .. }) if (date - now() - ahead).abs() > CLOCK_OFF => {
+                self.ahead.store(date - now(), Ordering::Relaxed);
+                self.trade(date).await.map_err(|error| error.failure)
+            }
+            traded => traded.map_err(|error| error.failure),
+        }
+    }
+
+    /// Trades a signed request for a token (RFC 7523).
+    async fn trade(&self, now: i64) -> Result<Token, TradeError> {
         #[derive(serde::Deserialize)]
         struct Answer {
             access_token: String,
             expires_in: Option<f64>,
         }
-        let assertion = self.assertion(time::now() / SECOND);
+        let assertion = self.assertion(now);
         let mut form = self.token_url.clone();
         form.query_pairs_mut()
             .clear()
@@ -274,7 +304,8 @@ impl Cloud {
             self.client.post(self.token_url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
         let response = within(request.send()).await?;
         if response.status() != StatusCode::OK {
-            return Err(refused("signing in", response).await);
+            let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).and_then(http_date);
+            return Err(TradeError { failure: refused("signing in", response).await, date });
         }
         let status = response.status().as_u16();
         let body = body_of(response, BODY_MAX).await?;
@@ -329,6 +360,23 @@ async fn within(answer: impl Future<Output = reqwest::Result<Response>>) -> Resu
         Ok(answer) => answer.map_err(network),
         Err(_) => Err(CloudFailure::Network(format!("no answer within {} s", PATIENCE.as_secs()))),
     }
+}
+
+/// Why there is no token, and what time the cloud says it is.
+struct TradeError {
+    failure: CloudFailure,
+    date: Option<i64>,
+}
+
+impl From<CloudFailure> for TradeError {
+    fn from(failure: CloudFailure) -> Self {
+        Self { failure, date: None }
+    }
+}
+
+/// Seconds since 1970 of an HTTP date.
+fn http_date(text: &str) -> Option<i64> {
+    Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_second())
 }
 
 /// The error with its causes and without its URL, which may hold a token.
@@ -389,6 +437,12 @@ mod tests {
         assert_eq!(local.token_url.as_str(), "http://127.0.0.1:8800/oauth2/token");
         assert_eq!(cloud(API_URL).token_url.as_str(), TOKEN_URL);
         assert!(cloud("http://example.org").is_in_the_clear() && !local.is_in_the_clear());
+    }
+
+    #[test]
+    fn the_clouds_clock_is_read_from_its_answers() {
+        assert_eq!(http_date("Mon, 23 Nov 2026 22:24:00 GMT"), Some(1_795_472_640));
+        assert_eq!(http_date("yesterday"), None);
     }
 
     #[test]

@@ -202,3 +202,45 @@ fn when_everything_goes_wrong_server_sent_events_are_recorded_once_without_an_op
 fn when_everything_goes_wrong_another_way_it_is_recorded_all_the_same() {
     everything_goes_wrong("3", "json");
 }
+
+#[test]
+fn a_backfill_that_was_killed_goes_on_where_it_was() {
+    let cloud = Cloud::start(&["--history", "1h", "--devices", "20", "--requests-max", "2"]);
+    let place = Place::with_quick_history();
+    let mut command = overnight();
+    command.args(["backfill", "--project", "demo", "--since", "2h", "--api-url", &cloud.url]).arg("--dir").arg(place.dir());
+    let mut backfill = Running::start(&mut command);
+    let done = || {
+        let Ok(db) = rusqlite::Connection::open(place.dir().join("state/buffer.db")) else { return 0 };
+        db.query_row("SELECT count(*) FROM gap_device", [], |row| row.get::<_, i64>(0)).unwrap_or(0)
+    };
+    until("some devices are done", || done() >= 5);
+    backfill.child.kill().unwrap();
+    backfill.wait();
+    let (before, asked) = (done(), cloud.history_requests());
+    assert!(before < 20, "all {before} devices were done already");
+    let ran = Running::start(&mut command).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let answered = cloud.history_requests() - asked;
+    assert!(
+        answered <= 20 + 20 - u64::try_from(before).unwrap() + cloud.rate_limited(),
+        "{answered} requests after {before} were done"
+    );
+    assert!(place.gaps().iter().all(|gap| gap["state"] == "filled"));
+    by_key(&place.events());
+}
+
+#[test]
+fn a_reconciliation_brings_what_sensors_sent_late_while_nobody_listened() {
+    let cloud = Cloud::start(&["--history", "30m", "--devices", "13"]);
+    let place = Place::with_quick_history();
+    std::fs::write(place.dir().join("overnight.toml"), "index_delay = \"1s\"\nreconcile = \"1s\"\n").unwrap();
+    for _ in 0..2 {
+        let ran = record(&place, &cloud, &["--for", "3s"]).wait();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    let events = place.events();
+    let oldest = events[0]["timestamp"].as_str().unwrap();
+    let newest = events[events.len() - 1]["timestamp"].as_str().unwrap();
+    assert!(by_key(&events).len() > 30 && oldest[..16] < newest[..16], "{} events from {oldest} to {newest}", events.len());
+}

@@ -214,6 +214,21 @@ impl Cloud {
         Self { url, _process: process }
     }
 
+    /// Requests for history so far, refused ones too.
+    pub fn history_requests(&self) -> u64 {
+        self.stat("historyRequests")
+    }
+
+    /// Requests that were too many.
+    pub fn rate_limited(&self) -> u64 {
+        self.stat("rateLimited")
+    }
+
+    fn stat(&self, name: &str) -> u64 {
+        let stats = get(self.url.strip_prefix("http://").unwrap().parse().unwrap(), "/simulator/stats");
+        serde_json::from_str::<Value>(&stats).unwrap()[name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"))
+    }
+
     /// Every event that the cloud has published, in order.
     pub fn truth(&self) -> Vec<Value> {
         lines(&get(self.url.strip_prefix("http://").unwrap().parse().unwrap(), "/simulator/truth"))
