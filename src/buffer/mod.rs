@@ -13,7 +13,7 @@
 //! | a commit and partition, compressed JSON | 1.0 to 1.3 us with the envelope parsed | 460,000 to 510,000 | 30 to 60 |
 //! | a commit and partition, Arrow IPC, LZ4 | 0.4 us, and 0.5 to 0.7 for the parsing that the roll is spared | 550,000 with the network | 72 |
 //!
-//! A commit of one event is a block of one row, some 2 KB: at one event a second that is 2 MB until the roll.
+//! A commit of one event is a block of one row, 1.5 KB: at four a second that is 5 MB until the roll.
 //!
 //! **What is assumed of the disk.** `COMMIT` in WAL mode with `synchronous=FULL` syncs the log before it returns.
 

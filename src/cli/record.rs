@@ -143,7 +143,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let missing = coverage::missing(&View::open(&layout)?, (begun, Micros::MAX))?;
     let covered = tell_missing(missing.as_deref(), &layout);
     Ok(match (recorded.is_ok(), Meter::get(&meter.faults) + Meter::get(&meter.roll_errors)) {
-        (false, _) => return Err(Failure::failed("recording ended before it was asked to".to_owned())),
+        (false, _) => return Err(Failure::failed("the recording did not end as it should; see above")),
         (true, 0) => covered,
         (true, _) => Outcome::Incomplete,
     })

@@ -257,6 +257,10 @@ pub async fn streams(
             Some(ended) = runs.join_next() => {
                 // With several projects, one that fails must not end the others; its error comes out in the end.
                 let ended = ended.map_err(|_| RecordError::Died("network"))?;
+                if let Err(error) = &ended {
+                    // Said at once: the other projects may go on for hours.
+                    recorder.meter.note(time::now(), error.to_string());
+                }
                 if runs.is_empty() {
                     finishing.send_replace(true);
                     left.send_replace(true);

@@ -17,11 +17,12 @@ fn record(place: &Place, cloud: &Cloud, arguments: &[&str]) -> Running {
 
 #[test]
 fn rotation_alone_loses_nothing_on_a_server_that_allows_two_streams() {
-    let cloud = Cloud::start(&["--rate", "300", "--session-life", "3s"]);
+    let cloud = Cloud::start(&["--rate", "300", "--session-life", "4s"]);
     let place = Place::new();
-    let ran = record(&place, &cloud, &["--rotate-after", "1500ms", "--no-backfill", "--for", "9s"]).wait();
+    let ran = record(&place, &cloud, &["--rotate-after", "1s", "--no-backfill", "--for", "9s"]).wait();
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stderr.contains("came twice and stand once"), "{}", ran.stderr);
+    assert_eq!(cloud.most_streams(), 2, "the old session goes when the new one has spoken");
     let recorded = place.events();
     place.holds_everything(&cloud, |_| false);
     assert!(recorded.len() > 2000, "only {} events", recorded.len());

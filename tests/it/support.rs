@@ -224,6 +224,11 @@ impl Cloud {
         self.stat("rateLimited")
     }
 
+    /// The highest number of streams at once.
+    pub fn most_streams(&self) -> u64 {
+        self.stat("mostStreams")
+    }
+
     fn stat(&self, name: &str) -> u64 {
         let stats = get(self.url.strip_prefix("http://").unwrap().parse().unwrap(), "/simulator/stats");
         serde_json::from_str::<Value>(&stats).unwrap()[name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"))
