@@ -1,6 +1,5 @@
 //! `overnight backfill`: takes the past of a project from the cloud's history into a recording.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +9,12 @@ use crate::coverage;
 use crate::keep::Order;
 use crate::meter::Meter;
 use crate::record::{Recorder, Timing};
-use crate::settings::{Credentials, File, Filters};
-use crate::sources::cloud::{API_URL, Cloud};
+use crate::settings::{File, Filters};
 use crate::sources::history::Pace;
 use crate::time::{self, Micros};
 
+use super::connection::{Connection, index_delay};
 use super::export::point;
-use super::record::INDEX_DELAY;
 use super::{Failure, Outcome, Recording, duration, progress, show};
 
 #[derive(Debug, clap::Args)]
@@ -38,24 +36,15 @@ pub(super) struct Args {
     /// Only events of this type; may be given several times
     #[arg(long, value_name = "T")]
     event_type: Vec<String>,
-    /// The cloud's API [default: the cloud's own]
-    #[arg(long, value_name = "URL", env = "DT_API_URL")]
-    api_url: Option<String>,
-    /// The cloud's token endpoint
-    #[arg(long, value_name = "URL", env = "DT_TOKEN_URL")]
-    token_url: Option<String>,
-    /// Credentials file (JSON, as DT_CREDENTIALS_FILE)
-    #[arg(long, value_name = "FILE")]
-    credentials: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let layout = args.recording.layout();
     let file = File::read(&layout.settings())?;
-    let credentials = Credentials::find(args.credentials.as_deref(), |name| std::env::var(name).ok())?;
-    let api_url = args.api_url.clone().or(file.api_url).unwrap_or_else(|| API_URL.to_owned());
-    let cloud = Arc::new(Cloud::new(&api_url, args.token_url.as_deref().or(file.token_url.as_deref()), credentials)?);
-    let index_delay = file.index_delay.map(|text| duration(&text)).transpose().map_err(Failure::usage)?.unwrap_or(INDEX_DELAY);
+    let cloud = args.connection.cloud(&file)?;
+    let index_delay = index_delay(&file)?;
     let now = time::now();
     let (begins, ends) = (args.start.unwrap_or(now - time::micros(args.since)), args.end.unwrap_or(now));
     if begins >= ends {

@@ -10,6 +10,7 @@ macro_rules! say {
 }
 
 mod backfill;
+mod connection;
 mod demo;
 mod export;
 mod gaps;

@@ -1,6 +1,5 @@
 //! `overnight record`: the stream of one or several projects, until told to stop.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +12,13 @@ use crate::ingest::Plan;
 use crate::layout::Layout;
 use crate::meter::Meter;
 use crate::record::{self, Filling, Recorder, Timing};
-use crate::settings::{Credentials, File, Filters};
-use crate::sources::cloud::{API_URL, Accept, Cloud};
+use crate::settings::{File, Filters};
+use crate::sources::cloud::{Accept, Cloud};
 use crate::time::{self, Micros};
 
+use super::connection::{Connection, index_delay, time_of};
 use super::progress::Live;
 use super::{Failure, Outcome, Recording, advice, duration, program, show, tell_missing};
-
-/// What the cloud's documentation says at most, and some.
-pub(super) const INDEX_DELAY: Duration = Duration::from_secs(12);
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Stream {
@@ -75,38 +72,28 @@ pub(super) struct Args {
     /// Leave gaps as they are, instead of filling them from the cloud's history
     #[arg(long)]
     no_backfill: bool,
-    /// The cloud's API [default: the cloud's own]
-    #[arg(long, value_name = "URL", env = "DT_API_URL")]
-    api_url: Option<String>,
-    /// The cloud's token endpoint [default: the cloud's own; /oauth2/token at another --api-url]
-    #[arg(long, value_name = "URL", env = "DT_TOKEN_URL")]
-    token_url: Option<String>,
-    /// Credentials file (JSON, as DT_CREDENTIALS_FILE)
-    #[arg(long, value_name = "FILE")]
-    credentials: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let layout = args.recording.layout();
     let file = File::read(&layout.settings())?;
-    let projects = if args.project.is_empty() { file.project.unwrap_or_default() } else { args.project.clone() };
+    let projects = if args.project.is_empty() { file.project.clone().unwrap_or_default() } else { args.project.clone() };
     if projects.is_empty() {
         return Err(Failure::usage("no project: give --project ID, or set DT_PROJECT_ID"));
     }
-    let from_file = |text: Option<String>| text.map(|text| duration(&text)).transpose().map_err(Failure::usage);
-    let ping = args.ping_interval.or(from_file(file.ping_interval)?).unwrap_or(Duration::from_secs(10));
-    let roll_every = args.roll_every.or(from_file(file.roll_every)?).unwrap_or(Timing::default().roll_every);
+    let ping = args.ping_interval.or(time_of(file.ping_interval.as_deref())?).unwrap_or(Duration::from_secs(10));
+    let roll_every = args.roll_every.or(time_of(file.roll_every.as_deref())?).unwrap_or(Timing::default().roll_every);
     if ping < Duration::from_secs(1) || roll_every < Duration::from_millis(100) {
         return Err(Failure::usage("--ping-interval is at least 1s, --roll-every at least 100ms"));
     }
     let rotate_after = args.rotate_after.max(Duration::from_millis(100));
-    let index_delay = from_file(file.index_delay)?.unwrap_or(INDEX_DELAY);
-    let reconcile = from_file(file.reconcile)?;
-    let filling = (!args.no_backfill && args.max_retries != Some(0)).then_some(Filling { index_delay, reconcile });
-    let credentials = Credentials::find(args.credentials.as_deref(), |name| std::env::var(name).ok())?;
-    let api_url = args.api_url.clone().or(file.api_url).unwrap_or_else(|| API_URL.to_owned());
-    let token_url = args.token_url.clone().or(file.token_url);
-    let event_types = if args.event_type.is_empty() { file.event_type.unwrap_or_default() } else { args.event_type.clone() };
+    let filling = Filling { index_delay: index_delay(&file)?, reconcile: time_of(file.reconcile.as_deref())? };
+    let filling = Some(filling).filter(|_| !args.no_backfill && args.max_retries != Some(0));
+    let cloud = args.connection.cloud(&file)?;
+    let event_types =
+        if args.event_type.is_empty() { file.event_type.clone().unwrap_or_default() } else { args.event_type.clone() };
     let filters = Filters {
         event_types,
         devices: args.device.clone(),
@@ -120,12 +107,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     let mut plans = Vec::new();
     for project in projects {
-        let cloud = Arc::new(Cloud::new(&api_url, token_url.as_deref(), credentials.clone())?);
-        if cloud.is_in_the_clear() {
-            eprintln!("overnight: warning: {} is not HTTPS; the credentials go over the network in the clear", cloud.host());
-        }
         let plan = Plan { project, filters: filters.clone(), accept, ping, retries_max: args.max_retries, rotate_after };
-        plans.push((plan, cloud));
+        plans.push((plan, Arc::clone(&cloud)));
     }
     let end = end(args)?;
     let begun = time::now();

@@ -1,0 +1,51 @@
+//! Flags and settings that lead to a cloud, shared by the verbs that talk to one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::settings::{Credentials, File};
+use crate::sources::cloud::{API_URL, Cloud};
+
+use super::{Failure, duration};
+
+/// What the cloud's documentation says at most, and some.
+const INDEX_DELAY: Duration = Duration::from_secs(12);
+
+/// Which cloud, and who asks.
+#[derive(Debug, clap::Args)]
+pub(super) struct Connection {
+    /// The cloud's API [default: the cloud's own]
+    #[arg(long, value_name = "URL", env = "DT_API_URL")]
+    api_url: Option<String>,
+    /// The cloud's token endpoint [default: the cloud's own; /oauth2/token at another --api-url]
+    #[arg(long, value_name = "URL", env = "DT_TOKEN_URL")]
+    token_url: Option<String>,
+    /// Credentials file (JSON, as DT_CREDENTIALS_FILE)
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+}
+
+impl Connection {
+    /// The cloud that flags, environment and settings name, in this order. Nothing is sent yet.
+    pub(super) fn cloud(&self, file: &File) -> Result<Arc<Cloud>, Failure> {
+        let credentials = Credentials::find(self.credentials.as_deref(), |name| std::env::var(name).ok())?;
+        let api_url = self.api_url.as_deref().or(file.api_url.as_deref()).unwrap_or(API_URL);
+        let token_url = self.token_url.as_deref().or(file.token_url.as_deref());
+        let cloud = Cloud::new(api_url, token_url, credentials)?;
+        if cloud.is_in_the_clear() {
+            eprintln!("overnight: warning: {} is not HTTPS; the credentials go over the network in the clear", cloud.host());
+        }
+        Ok(Arc::new(cloud))
+    }
+}
+
+/// How long the cloud takes at most to index an event.
+pub(super) fn index_delay(file: &File) -> Result<Duration, Failure> {
+    Ok(time_of(file.index_delay.as_deref())?.unwrap_or(INDEX_DELAY))
+}
+
+/// A time in the settings.
+pub(super) fn time_of(text: Option<&str>) -> Result<Option<Duration>, Failure> {
+    text.map(duration).transpose().map_err(Failure::usage)
+}
