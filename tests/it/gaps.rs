@@ -74,8 +74,7 @@ fn a_recorder_that_was_killed_fills_the_time_that_it_was_dead() {
     let cloud = Cloud::start(&["--rate", "200", "--devices", "13"]);
     let place = Place::with_quick_history();
     let mut recorder = record(&place, &cloud, &[]);
-    let kept = || if place.dir().join("state/buffer.db").exists() { place.status()["events"].as_u64().unwrap_or(0) } else { 0 };
-    until("events are kept", || kept() > 200);
+    until("events are kept", || place.so_far("events").as_u64().is_some_and(|events| events > 200));
     recorder.child.kill().unwrap();
     recorder.wait();
     let published = cloud.truth().len();

@@ -75,9 +75,7 @@ fn status_beside_a_running_recorder_tells_what_goes_on_and_sigterm_ends_it_withi
     let mut command = overnight();
     command.args(["record", "--project", "demo", "--roll-every", "1h", "--api-url", &cloud.url]).arg("--dir").arg(place.dir());
     let recorder = Running::start(&mut command);
-    until("3000 events are kept", || {
-        place.dir().join("state/buffer.db").exists() && place.run(&["status"]).code == 0 && place.status()["events"] == 3000
-    });
+    until("3000 events are kept", || place.so_far("events") == 3000);
     let status = place.status();
     assert_eq!(status["connected"], true);
     assert_eq!(status["buffered"], 3000);
@@ -103,9 +101,7 @@ fn what_was_kept_before_a_kill_is_there_after_it() {
     let mut command = overnight();
     command.args(["record", "--project", "demo", "--api-url", &cloud.url]).arg("--dir").arg(place.dir());
     let mut recorder = Running::start(&mut command);
-    until("500 events are kept", || {
-        place.dir().join("state/buffer.db").exists() && place.run(&["status"]).code == 0 && place.status()["events"] == 500
-    });
+    until("500 events are kept", || place.so_far("events") == 500);
     recorder.child.kill().unwrap();
     recorder.wait();
     assert_eq!(by_key(&place.events()).len(), 500);
@@ -122,9 +118,7 @@ fn a_second_writer_is_told_who_writes() {
     let mut command = overnight();
     command.args(["record", "--project", "demo", "--api-url", &cloud.url]).arg("--dir").arg(place.dir());
     let recorder = Running::start(&mut command);
-    until("the recorder records", || {
-        place.dir().join("state/buffer.db").exists() && place.run(&["status"]).code == 0 && place.status()["recording"] == true
-    });
+    until("the recorder records", || place.so_far("recording") == true);
     let ran = place.import(touch("a", 1, 1));
     assert_eq!(ran.code, 1);
     assert!(

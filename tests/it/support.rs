@@ -79,6 +79,12 @@ impl Place {
         serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("no status: {}", ran.stderr))
     }
 
+    /// A field of the status; null while there is none yet.
+    pub fn so_far(&self, field: &str) -> Value {
+        let ran = self.run(&["status", "--json"]);
+        serde_json::from_str::<Value>(&ran.stdout).map_or(Value::Null, |status| status[field].clone())
+    }
+
     /// Every event of the recording, in the order of the export.
     pub fn events(&self) -> Vec<Value> {
         let ran = self.run(&["export", "--format", "ndjson"]);
