@@ -40,6 +40,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the end of a recording waits for gaps that are being filled.
 const FILL_GRACE: Duration = Duration::from_mins(1);
+/// When it takes longer than this, people are told what is waited for.
+const FILL_TELL: Duration = Duration::from_secs(1);
 /// How often a batch that found no room on the disk is tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
@@ -252,7 +254,7 @@ pub async fn streams(
     };
     let (mut timer, mut asked) = (std::pin::pin!(timer), std::pin::pin!(asked));
     let mut results = Vec::new();
-    while !runs.is_empty() || !fillers.is_empty() {
+    while !runs.is_empty() {
         tokio::select! {
             Some(ended) = runs.join_next() => {
                 // With several projects, one that fails must not end the others; its error comes out in the end.
@@ -261,24 +263,38 @@ pub async fn streams(
                     // Said at once: the other projects may go on for hours.
                     recorder.meter.note(time::now(), error.to_string());
                 }
-                if runs.is_empty() {
-                    finishing.send_replace(true);
-                    left.send_replace(true);
-                    // Where the stream is refused for good, the history is as well.
-                    stopping.send_modify(|stop| *stop |= ended.is_err());
-                }
                 results.push(ended);
             }
-            Some(_) = fillers.join_next() => {}
             () = &mut timer, if !*finish.borrow() => drop(finishing.send_replace(true)),
             () = &mut asked, if !*stopped.borrow() => {
                 finishing.send_replace(true);
                 stopping.send_replace(true);
             }
-            () = tokio::time::sleep(FILL_GRACE), if *finish.borrow() && !*stopped.borrow() => drop(stopping.send_replace(true)),
             // Nothing can be kept any more: leave; closing the recorder tells why.
             _ = failed.wait_for(|failed| *failed) => return Ok(()),
         }
+    }
+    // Where a stream is refused for good, the history is as well.
+    left.send_replace(true);
+    stopping.send_modify(|stop| *stop |= results.iter().all(Result::is_err));
+    let mut filled = std::pin::pin!(async { while fillers.join_next().await.is_some() {} });
+    let told = async {
+        tokio::time::sleep(FILL_TELL).await;
+        recorder.meter.note(
+            time::now(),
+            format!("gaps are being filled, for {} s at most (Ctrl-C leaves them for the next time)", FILL_GRACE.as_secs()),
+        );
+        tokio::time::sleep(FILL_GRACE).await;
+    };
+    let all_filled = tokio::select! {
+        () = &mut filled => true,
+        () = told => false,
+        () = asked, if !*stopped.borrow() => false,
+        _ = failed.wait_for(|failed| *failed) => return Ok(()),
+    };
+    if !all_filled {
+        stopping.send_replace(true);
+        filled.await;
     }
     results.into_iter().collect::<Result<Vec<()>, _>>()?;
     Ok(())
