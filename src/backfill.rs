@@ -12,9 +12,9 @@ use futures_util::StreamExt;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::backoff::Backoff;
-use crate::buffer::{BufferError, DeviceRow, Gap, GapState, View};
+use crate::buffer::{BufferError, Gap, GapState, View};
 use crate::collect::Collector;
-use crate::event::{Source, printable};
+use crate::event::{DeviceRow, Source, printable};
 use crate::keep::{Order, Outlet};
 use crate::layout::Layout;
 use crate::settings::Filters;

@@ -117,7 +117,7 @@ impl Collector {
         parts.sort_by(|a, b| a.0.cmp(&b.0));
         self.events = 0;
         self.bytes = 0;
-        Ok(Batch { parts, faults: std::mem::take(&mut self.faults) })
+        Ok(Batch { parts, faults: std::mem::take(&mut self.faults), devices: Vec::new() })
     }
 
     fn line(&mut self, line: &[u8], received_at: Micros) -> Result<Found, String> {

@@ -8,8 +8,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use crate::archive::ArchiveError;
-use crate::buffer::DeviceRow;
 use crate::disk;
+use crate::event::DeviceRow;
 use crate::layout::Layout;
 
 /// Publishes the list: `id`, `type`, `product_number`, `name`, `labels` (JSON), `project_id`, all strings.

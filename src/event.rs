@@ -48,6 +48,21 @@ impl fmt::Display for Partition {
     }
 }
 
+/// A device: what turns its id into something that people know.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceRow {
+    /// Its project.
+    pub project: String,
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    pub kind: String,
+    /// Its product number.
+    pub product_number: String,
+    /// Its labels, as JSON.
+    pub labels: String,
+}
+
 /// Something that came instead of an event. Kept raw, counted, never dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -70,6 +85,8 @@ pub struct Batch {
     pub parts: Vec<(Partition, RecordBatch)>,
     /// What was no event.
     pub faults: Vec<Fault>,
+    /// Devices as pushes described them; labels may be a part of those that there are.
+    pub devices: Vec<DeviceRow>,
 }
 
 impl Batch {
@@ -80,7 +97,7 @@ impl Batch {
 
     /// True when there is nothing to keep.
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.faults.is_empty()
+        self.parts.is_empty() && self.faults.is_empty() && self.devices.is_empty()
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::backoff::Backoff;
 use crate::collect::{Collector, Found};
 use crate::event::{Batch, CloudError, Source};
-use crate::keep::{Order, Outlet};
+use crate::keep::{Order, Outlet, told};
 use crate::meter::Meter;
 use crate::settings::Filters;
 use crate::sources::cloud::{Accept, Cloud, CloudFailure, Stream};
@@ -474,12 +474,6 @@ async fn maybe<T>(future: Option<&mut Pin<Box<dyn Future<Output = T> + Send>>>) 
     }
 }
 
-/// Resolves when it is time to stop.
-async fn told(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone will tell nothing more: stop as well.
-    drop(stop.wait_for(|stop| *stop).await);
-}
-
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -499,7 +493,7 @@ async fn run_session(
     let meter = &outlet.meter;
     let mut collector = Collector::new(Arc::clone(&outlet.registry), Source::Stream);
     let filters = serde_json::to_string(&plan.filters).unwrap_or_default();
-    outlet.send(Order::Opened { session, project: plan.project.clone(), filters }).await;
+    outlet.send(Order::Opened { session, source: Source::Stream, project: plan.project.clone(), filters }).await;
 
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::Sender;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::buffer::{Buffer, BufferError, DeviceRow, GapState};
-use crate::event::{Batch, Partition};
+use crate::buffer::{Buffer, BufferError, GapState};
+use crate::event::{Batch, DeviceRow, Partition, Source};
 use crate::meter::Meter;
 use crate::schema::Registry;
 use crate::time::Micros;
@@ -17,12 +18,16 @@ use crate::time::Micros;
 pub enum Order {
     /// Commit a batch.
     Keep(Batch),
+    /// Commit a batch if its senders still wait for that, and tell them.
+    Push(Push),
     /// A day file holds the partition's rows up to this seq: delete them.
     Forget(Partition, i64),
     /// A session opened; the number is the caller's.
     Opened {
         /// Number of the session.
         session: u64,
+        /// The kind of connection.
+        source: Source,
         /// Its project.
         project: String,
         /// What was asked for, as JSON.
@@ -104,6 +109,47 @@ pub enum Order {
     Reached(oneshot::Sender<()>),
 }
 
+/// A batch whose senders are told whether it is kept.
+#[derive(Debug)]
+pub struct Push {
+    /// The events.
+    pub batch: Batch,
+    /// What becomes of it.
+    pub verdict: Arc<Verdict>,
+    /// Says that the verdict is there, by being dropped.
+    pub reached: oneshot::Sender<()>,
+}
+
+/// What becomes of a push: kept or refused, never both. Whoever is first decides: the keeper begins, or the receiver, which
+/// has to answer in time, withdraws.
+#[derive(Debug, Default)]
+pub struct Verdict(AtomicU8);
+
+impl Verdict {
+    const WAITING: u8 = 0;
+    const WITHDRAWN: u8 = 1;
+    const BEGUN: u8 = 2;
+    const KEPT: u8 = 3;
+
+    /// The receiver waits no longer; false when the keeper has begun, and the verdict has to be waited for.
+    pub fn withdraw(&self) -> bool {
+        self.0.compare_exchange(Self::WAITING, Self::WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// True when all of the push is kept.
+    pub fn is_kept(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::KEPT
+    }
+
+    fn begin(&self) -> bool {
+        self.0.compare_exchange(Self::WAITING, Self::BEGUN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn kept(&self) {
+        self.0.store(Self::KEPT, Ordering::Release);
+    }
+}
+
 /// Where sources send what they have.
 #[derive(Debug, Clone)]
 pub struct Outlet {
@@ -126,6 +172,12 @@ impl Outlet {
         Meter::add(&self.meter.waits, 1);
         drop(self.keep.send(order).await);
     }
+}
+
+/// Resolves when it is time to stop.
+pub async fn told(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone will tell nothing more: stop as well.
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 /// What a step did.
@@ -166,12 +218,21 @@ impl Keeper {
                 self.buffer.keep(batch, now)?;
                 kept = Kept { events: batch.events(), faults: batch.faults.len() };
             }
+            Order::Push(push) => {
+                if push.verdict.begin() {
+                    self.buffer.keep(&push.batch, now)?;
+                    push.verdict.kept();
+                    kept = Kept { events: push.batch.events(), faults: push.batch.faults.len() };
+                }
+            }
             Order::Forget(partition, seq) => drop(self.buffer.forget(partition, *seq)?),
             Order::Tidy => self.buffer.tidy()?,
             // Whoever waits is told when the order is dropped.
             Order::Reach(_) | Order::Reached(_) => {}
-            Order::Opened { session, project, filters } => {
-                let row = self.buffer.session_opened(project, filters, now)?;
+            // Ordered again when it is not sure that the first order came through.
+            Order::Opened { session, .. } if self.sessions.contains_key(session) => {}
+            Order::Opened { session, source, project, filters } => {
+                let row = self.buffer.session_opened(*source, project, filters, now)?;
                 self.sessions.insert(*session, row);
             }
             Order::Spoke { session, at } => {

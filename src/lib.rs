@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod json;
 pub mod keep;
 pub mod layout;
+pub mod listen;
 pub mod meter;
 pub mod record;
 pub mod roll;

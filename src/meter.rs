@@ -1,7 +1,7 @@
 //! What a running recorder can tell of itself: counts, times, notes. Written by its threads, read by whoever shows it.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::time::Micros;
@@ -26,6 +26,12 @@ pub struct Meter {
     pub sessions: AtomicU64,
     /// Pings received.
     pub pings: AtomicU64,
+    /// Pushes acknowledged.
+    pub pushes: AtomicU64,
+    /// Pushes refused.
+    pub refused: AtomicU64,
+    /// The disk is full: nothing is kept until there is room.
+    pub full: AtomicBool,
     /// Times that the source had to wait because the queue to the buffer was full.
     pub waits: AtomicU64,
     /// When the last roll ended, 0 before the first.
@@ -44,6 +50,8 @@ pub struct Parts {
     pub last_event: Option<Micros>,
     /// Since when each project is connected; none while it is not.
     pub connected: BTreeMap<String, Option<Micros>>,
+    /// Where pushes are received; none where they are not.
+    pub listening: Option<String>,
     /// Devices that the cloud has listed.
     pub devices: HashSet<String>,
     /// A device spoke that is not among them.

@@ -18,10 +18,10 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use crate::archive::{ArchiveError, DayFile, DayWriter, Effort, Footer, GROUP_ROWS, Keys, Merge, Run, day_files, sorted};
-use crate::buffer::{Buffer, BufferError, DeviceRow, Pending, View};
+use crate::buffer::{Buffer, BufferError, Pending, View};
 use crate::disk::{self, DiskError};
 use crate::error::Advice;
-use crate::event::Partition;
+use crate::event::{DeviceRow, Partition};
 use crate::layout::Layout;
 use crate::schema::{Registry, Schema, conform};
 use crate::time::Micros;

@@ -61,6 +61,33 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Reads a secret from a file of its own: its text without white space around it.
+///
+/// # Errors
+/// When the file does not read, is empty, or is open to everybody on this machine.
+pub fn read_secret(path: &Path) -> Result<Secret, SettingsError> {
+    let text = fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+    let fail = |what: &str| Err(SettingsError::File { path: path.to_owned(), what: what.to_owned() });
+    if text.trim().is_empty() {
+        return fail("the file of a secret is empty");
+    }
+    if is_open_to_all(path) {
+        return fail("everybody on this machine can read this secret; run chmod 600 on it");
+    }
+    Ok(Secret::new(text.trim()))
+}
+
+#[cfg(unix)]
+fn is_open_to_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o007 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_open_to_all(_path: &Path) -> bool {
+    false
+}
+
 /// A service account: with an e-mail it signs in by OAuth2, without one by Basic auth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {

@@ -4,12 +4,33 @@
 //! begun, `filling` while it runs (each device that is done is noted, so a killed backfill goes on where it was), and in
 //! the end `filled`, or `lost` with the reason.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 
-use crate::time::Micros;
+use crate::event::{DeviceRow, Source};
+use crate::time::{Micros, SECOND};
 
 use super::{Buffer, Result, View};
+
+/// How long the cloud keeps a push that nobody acknowledges, in microseconds.
+const PUSHES_LAST: Micros = 12 * 3600 * SECOND;
+/// Cause of the end of a session that nobody closed.
+const CRASH: &str = "the recorder stopped without a word";
+
+/// Notes what pushes say of devices: labels are added to those that are known already.
+pub(super) fn describe_devices(transaction: &Transaction<'_>, devices: &[DeviceRow]) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO device (project, id, type, product_number, labels) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (project, id) DO UPDATE SET
+            type = coalesce(nullif(excluded.type, ''), type),
+            product_number = coalesce(nullif(excluded.product_number, ''), product_number),
+            labels = json_patch(labels, excluded.labels)",
+    )?;
+    for DeviceRow { project, id, kind, product_number, labels } in devices {
+        insert.execute(params![project, id, kind, product_number, labels])?;
+    }
+    Ok(())
+}
 
 /// Where a gap stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -85,14 +106,25 @@ pub struct Session {
 }
 
 impl Buffer {
-    /// Notes that a session has opened; gives its number.
+    /// Notes that a session has opened; gives its number. A receiver that was away for longer than the cloud keeps pushes,
+    /// and not on purpose, has missed what the cloud had to drop: that is a gap.
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn session_opened(&mut self, project: &str, filters: &str, now: Micros) -> Result<i64> {
+    pub fn session_opened(&mut self, source: Source, project: &str, filters: &str, now: Micros) -> Result<i64> {
+        if source == Source::Push {
+            self.execute(
+                "INSERT INTO gap (project, begins, ends, cause, state)
+                 SELECT project, spoke_at, ?2 - ?3, 'the receiver was away for longer than the cloud keeps pushes', 'open'
+                 FROM (SELECT project, spoke_at, cause FROM session WHERE source = 'push' AND project = ?1
+                       ORDER BY spoke_at DESC LIMIT 1)
+                 WHERE cause = ?4 AND spoke_at < ?2 - ?3",
+                params![project, now, PUSHES_LAST, CRASH],
+            )?;
+        }
         self.execute(
-            "INSERT INTO session (project, filters, opened_at, spoke_at) VALUES (?, ?, ?, ?)",
-            params![project, filters, now, now],
+            "INSERT INTO session (source, project, filters, opened_at, spoke_at) VALUES (?, ?, ?, ?, ?)",
+            params![source.name(), project, filters, now, now],
         )?;
         Ok(self.db.last_insert_rowid())
     }
@@ -116,19 +148,19 @@ impl Buffer {
         )
     }
 
-    /// After a crash: sessions that were left open end at their last sign of life, and there a gap begins.
+    /// After a crash: sessions that were left open end at their last sign of life, and there a gap begins; not so for a
+    /// receiver, to which the cloud pushes again what it had no answer for.
     ///
     /// # Errors
     /// When SQLite refuses.
     pub fn close_left_open(&mut self) -> Result<()> {
-        const CAUSE: &str = "the recorder stopped without a word";
         self.execute(
             "INSERT INTO gap (project, begins, cause, state)
              SELECT project, max(spoke_at), ?1, 'open' FROM session
-             WHERE closed_at IS NULL AND project NOT IN (SELECT project FROM gap WHERE ends IS NULL) GROUP BY project",
-            [CAUSE],
+             WHERE closed_at IS NULL AND source <> 'push' AND project NOT IN (SELECT project FROM gap WHERE ends IS NULL) GROUP BY project",
+            [CRASH],
         )?;
-        self.execute("UPDATE session SET closed_at = spoke_at, cause = ? WHERE closed_at IS NULL", [CAUSE])
+        self.execute("UPDATE session SET closed_at = spoke_at, cause = ? WHERE closed_at IS NULL", [CRASH])
     }
 
     /// A gap begins; nothing happens when one lasts already.
@@ -207,21 +239,6 @@ impl View {
         let values = self.rows(sql, [project], |row| row.get::<_, String>(0))?;
         Ok(values.first().and_then(|value| value.parse().ok()))
     }
-}
-
-/// A device as the buffer holds it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DeviceRow {
-    /// Its project.
-    pub project: String,
-    /// Its id.
-    pub id: String,
-    /// Its type.
-    pub kind: String,
-    /// Its product number.
-    pub product_number: String,
-    /// Its labels, as JSON.
-    pub labels: String,
 }
 
 impl Buffer {

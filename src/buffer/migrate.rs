@@ -33,6 +33,7 @@ const STEPS: [&str; 1] = ["
     ) STRICT;
     CREATE TABLE session (
         id        INTEGER PRIMARY KEY AUTOINCREMENT,
+        source    TEXT    NOT NULL,                    -- stream, push
         project   TEXT    NOT NULL,
         filters   TEXT    NOT NULL,                    -- what was asked for, JSON
         opened_at INTEGER NOT NULL,

@@ -35,7 +35,7 @@ use crate::event::{Batch, Partition};
 use crate::layout::Layout;
 use crate::time::Micros;
 
-pub use ledger::{DeviceRow, Gap, GapState, Session};
+pub use ledger::{Gap, GapState, Session};
 pub use view::{FaultReason, Pending, View};
 
 /// The log is cut back to this after a checkpoint, in bytes.
@@ -201,6 +201,9 @@ impl Buffer {
                 for fault in &batch.faults {
                     let length = i64::try_from(fault.length).unwrap_or(i64::MAX);
                     insert.execute(params![fault.at, fault.source.name(), fault.reason, length, fault.raw])?;
+                }
+                if !batch.devices.is_empty() {
+                    ledger::describe_devices(&transaction, &batch.devices)?;
                 }
             }
             transaction.commit()?;

@@ -11,7 +11,7 @@ use crate::export::{self, Format, Output, Reader, Selection};
 use crate::ingest::Plan;
 use crate::layout::Layout;
 use crate::meter::Meter;
-use crate::record::{Recorder, Timing};
+use crate::record::{Recorder, Sources, Timing};
 use crate::settings::{Credentials, Filters, Secret};
 use crate::simulate::{Options, serve};
 use crate::sources::cloud::{Accept, Cloud};
@@ -20,7 +20,7 @@ use crate::time;
 
 use super::progress::Live;
 use super::record::{drive, load_lines};
-use super::{Failure, Outcome, Recording, advice, duration, show};
+use super::{Failure, Outcome, Recording, duration, show};
 
 /// Events a second: enough to see something, few enough to read along.
 const RATE: f64 = 300.0;
@@ -67,12 +67,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         rotate_after: Duration::from_mins(55),
     };
     let live = Live::start(Arc::clone(&meter));
-    let recorded = drive(recorder, vec![(plan, cloud)], None, Some(args.for_), &meter);
+    let sources = || Ok(Sources { plans: vec![(plan, cloud)], ..Sources::default() });
+    let recorded = drive(recorder, sources, Some(args.for_), &meter);
     drop(live);
     // The simulator may have ended by itself, with the error that its thread tells.
     stop.send(()).unwrap_or_default();
     cloud_thread.join().map_err(|_| Failure::failed("the simulator died".to_owned()))??;
-    recorded.map_err(|error| Failure::failed(format!("{error}. {}", advice(error.advice()))))?;
+    recorded?;
 
     let reader = Reader::open(&layout, registry)?;
     let selection = Selection { event_types: vec!["temperature".to_owned()], ..Selection::default() };

@@ -15,6 +15,7 @@ mod demo;
 mod export;
 mod gaps;
 mod import;
+mod listen;
 mod progress;
 mod record;
 mod roll;
@@ -56,6 +57,8 @@ enum Command {
     Demo(demo::Args),
     /// Record the streams of one or several projects
     Record(record::Args),
+    /// Receive what the cloud's Data Connectors push
+    Listen(listen::Args),
     /// Take the past of a project from the cloud's history
     Backfill(backfill::Args),
     /// When the recording was covered by a session, and what is missing
@@ -176,6 +179,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Listen(args) => listen::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Gaps(args) => gaps::run(&args),
         Command::Import(args) => import::run(&args),

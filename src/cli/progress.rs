@@ -130,6 +130,11 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
             format!("{of}connected since {}", show::local(*since))
         }
     };
+    let connection = match (parts.listening, parts.connected.is_empty()) {
+        (None, _) => connection,
+        (Some(url), true) => pushes(meter, &url),
+        (Some(url), false) => format!("{connection}; {}", pushes(meter, &url)),
+    };
     let kept = Meter::get(&meter.kept);
     let faults = Meter::get(&meter.faults);
     let faults = if faults > 0 { format!(", {}", show::counted(faults, "fault")) } else { String::new() };
@@ -147,6 +152,12 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
     let last = parts.last_event.map_or_else(|| "none yet".to_owned(), show::local);
     let filling = parts.backfill.map_or_else(String::new, |(done, all)| format!("; filling a gap, {done} of {all} devices"));
     [connection + &filling, events, by_type.join(", "), format!("{} buffered, {rolled}", show::count(buffered)), last]
+}
+
+fn pushes(meter: &Meter, url: &str) -> String {
+    let refused = Meter::get(&meter.refused);
+    let refused = if refused > 0 { format!(", {} refused", show::count(refused)) } else { String::new() };
+    format!("listening on {url}, {}{refused}", show::counted(Meter::get(&meter.pushes), "push"))
 }
 
 fn clock(time: Duration) -> String {

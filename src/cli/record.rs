@@ -1,6 +1,8 @@
 //! `overnight record`: the stream of one or several projects, until told to stop.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -11,12 +13,13 @@ use crate::coverage;
 use crate::ingest::Plan;
 use crate::layout::Layout;
 use crate::meter::Meter;
-use crate::record::{self, Filling, Recorder, Timing};
+use crate::record::{self, Filling, RecordError, Recorder, Sources, Timing};
 use crate::settings::{File, Filters};
-use crate::sources::cloud::{Accept, Cloud};
+use crate::sources::cloud::Accept;
 use crate::time::{self, Micros};
 
 use super::connection::{Connection, index_delay, time_of};
+use super::listen::Listening;
 use super::progress::Live;
 use super::{Failure, Outcome, Recording, advice, duration, program, show, tell_missing};
 
@@ -57,6 +60,26 @@ pub(super) struct Args {
     /// Give up after so many failures in a row; 0: stop when the first session ends [default: never]
     #[arg(long, value_name = "N")]
     max_retries: Option<u32>,
+    #[command(flatten)]
+    timing: HowLong,
+    /// Open the next session when one has run so long; the cloud ends each after an hour
+    #[arg(long, value_name = "TIME", default_value = "55m", value_parser = duration)]
+    rotate_after: Duration,
+    /// Leave gaps as they are, instead of filling them from the cloud's history
+    #[arg(long)]
+    no_backfill: bool,
+    #[command(flatten)]
+    connection: Connection,
+    /// Also receive what the cloud's Data Connectors push, at this address; see `overnight listen`
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+    #[command(flatten, next_help_heading = "With --listen")]
+    listening: Listening,
+}
+
+/// How long to record, and how often to roll.
+#[derive(Debug, clap::Args)]
+pub(super) struct HowLong {
     /// Stop after this time
     #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "until")]
     for_: Option<Duration>,
@@ -66,14 +89,6 @@ pub(super) struct Args {
     /// How often to look for something to roll into day files
     #[arg(long, value_name = "TIME", value_parser = duration)]
     roll_every: Option<Duration>,
-    /// Open the next session when one has run so long; the cloud ends each after an hour
-    #[arg(long, value_name = "TIME", default_value = "55m", value_parser = duration)]
-    rotate_after: Duration,
-    /// Leave gaps as they are, instead of filling them from the cloud's history
-    #[arg(long)]
-    no_backfill: bool,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -84,9 +99,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         return Err(Failure::usage("no project: give --project ID, or set DT_PROJECT_ID"));
     }
     let ping = args.ping_interval.or(time_of(file.ping_interval.as_deref())?).unwrap_or(Duration::from_secs(10));
-    let roll_every = args.roll_every.or(time_of(file.roll_every.as_deref())?).unwrap_or(Timing::default().roll_every);
-    if ping < Duration::from_secs(1) || roll_every < Duration::from_millis(100) {
-        return Err(Failure::usage("--ping-interval is at least 1s, --roll-every at least 100ms"));
+    if ping < Duration::from_secs(1) {
+        return Err(Failure::usage("--ping-interval is at least 1s"));
     }
     let rotate_after = args.rotate_after.max(Duration::from_millis(100));
     let filling = Filling { index_delay: index_delay(&file)?, reconcile: time_of(file.reconcile.as_deref())? };
@@ -110,63 +124,76 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         let plan = Plan { project, filters: filters.clone(), accept, ping, retries_max: args.max_retries, rotate_after };
         plans.push((plan, Arc::clone(&cloud)));
     }
-    let end = end(args)?;
-    let begun = time::now();
-    let timing = Timing { roll_every, ..Timing::default() };
-    let meter = Arc::new(Meter::default());
-    let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), timing)?;
-    args.recording.keep_schemas()?;
-    let live = Live::start(Arc::clone(&meter));
-    let recorded = drive(recorder, plans, filling, end, &meter);
-    drop(live);
-    if let Err(error) = &recorded {
-        eprintln!("overnight: {error}. {}", advice(error.advice()));
-    }
-    summary(&layout, &meter);
-    let missing = coverage::missing(&View::open(&layout)?, (begun, Micros::MAX))?;
-    let covered = tell_missing(missing.as_deref(), &layout);
-    Ok(match (recorded.is_ok(), Meter::get(&meter.faults) + Meter::get(&meter.roll_errors)) {
-        (false, _) => return Err(Failure::failed("the recording did not end as it should; see above")),
-        (true, 0) => covered,
-        (true, _) => Outcome::Incomplete,
+    let receiver = args.listen.map(|address| args.listening.receiver(address)).transpose()?;
+    record(&args.recording, &args.timing, &file, move || {
+        let receiver = receiver.map(|receiver| receiver()).transpose()?;
+        Ok(Sources { plans, filling, receiver })
     })
 }
 
-/// Records until a signal or the given end, then closes.
+/// Opens the recording, records from the sources, and tells how it went.
+pub(super) fn record(
+    recording: &Recording,
+    timing: &HowLong,
+    file: &File,
+    sources: impl FnOnce() -> Result<Sources, Failure>,
+) -> Result<Outcome, Failure> {
+    let layout = recording.layout();
+    let end = timing.end()?;
+    let begun = time::now();
+    let timing = Timing { roll_every: timing.roll_every(file)?, ..Timing::default() };
+    let meter = Arc::new(Meter::default());
+    let recorder = Recorder::open(&layout, recording.registry()?, Arc::clone(&meter), timing)?;
+    recording.keep_schemas()?;
+    let live = Live::start(Arc::clone(&meter));
+    let recorded = drive(recorder, sources, end, &meter);
+    drop(live);
+    summary(&layout, &meter);
+    let missing = coverage::missing(&View::open(&layout)?, (begun, Micros::MAX))?;
+    let covered = tell_missing(missing.as_deref(), &layout);
+    recorded?;
+    let faults = Meter::get(&meter.faults) + Meter::get(&meter.roll_errors);
+    Ok(if faults == 0 { covered } else { Outcome::Incomplete })
+}
+
+/// Records until a signal or the given end, then closes. `sources` are made within the event loop.
 pub(super) fn drive(
     recorder: Recorder,
-    plans: Vec<(Plan, Arc<Cloud>)>,
-    filling: Option<Filling>,
+    sources: impl FnOnce() -> Result<Sources, Failure>,
     end: Option<Duration>,
     meter: &Arc<Meter>,
-) -> Result<(), record::RecordError> {
+) -> Result<(), Failure> {
     let (asked, ask) = oneshot::channel();
     let noted = Arc::clone(meter);
     // A thread of its own, so that a signal is heard whatever the others are busy with. The second one leaves at once.
-    let listen = std::thread::Builder::new().name("signal".to_owned()).spawn(move || {
+    std::thread::Builder::new().name("signal".to_owned()).spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(signal());
         noted.note(time::now(), "stopping: keeping and rolling what came (a second signal leaves at once)");
         asked.send(()).unwrap_or_default();
         runtime.block_on(signal());
         std::process::exit(130);
-    });
-    listen.map_err(|error| record::RecordError::System("start a thread", error))?;
+    })?;
     let asked = async {
         // A listener that died can ask for nothing.
         if ask.await.is_err() {
             std::future::pending::<()>().await;
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| record::RecordError::System("start the network's event loop", error))?;
-    let streamed = runtime.block_on(record::streams(&recorder, plans, filling, end, asked));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let recorded = runtime.block_on(async {
+        let sources = sources()?;
+        record::run(&recorder, sources, end, asked).await.map_err(|error| told(&error))
+    });
     // Not waiting for a name server that does not answer.
     runtime.shutdown_background();
     // The recorder's own word comes first: a stream may have ended because nothing could be kept.
-    recorder.close().and(streamed)
+    recorder.close().map_err(|error| told(&error)).and(recorded)
+}
+
+/// An error of the recorder with what to do about it.
+fn told(error: &RecordError) -> Failure {
+    Failure::failed(format!("{error}. {}", advice(error.advice())))
 }
 
 #[cfg(unix)]
@@ -190,25 +217,35 @@ pub(super) async fn signal() {
     drop(tokio::signal::ctrl_c().await);
 }
 
-/// How long to record.
-fn end(args: &Args) -> Result<Option<Duration>, Failure> {
-    let Some(until) = &args.until else { return Ok(args.for_) };
-    let fail = || Failure::usage(format!("{until:?} is no time; write --until 07:00 or --until 2026-11-24T07:00:00+01:00"));
-    let now = jiff::Zoned::now();
-    let at = if let Ok(clock) = until.parse::<jiff::civil::Time>() {
-        let today = now.date().to_datetime(clock).to_zoned(now.time_zone().clone()).map_err(|_| fail())?;
-        if today > now {
-            today
-        } else {
-            let tomorrow = now.date().tomorrow().map_err(|_| fail())?;
-            tomorrow.to_datetime(clock).to_zoned(now.time_zone().clone()).map_err(|_| fail())?
+impl HowLong {
+    fn roll_every(&self, file: &File) -> Result<Duration, Failure> {
+        let every = self.roll_every.or(time_of(file.roll_every.as_deref())?).unwrap_or(Timing::default().roll_every);
+        if every < Duration::from_millis(100) {
+            return Err(Failure::usage("--roll-every is at least 100ms"));
         }
-    } else {
-        let stamp: jiff::Timestamp = until.parse().map_err(|_| fail())?;
-        stamp.to_zoned(now.time_zone().clone())
-    };
-    let left = Duration::try_from(at.timestamp().duration_since(now.timestamp()));
-    left.map(Some).map_err(|_| Failure::usage(format!("{until:?} lies in the past")))
+        Ok(every)
+    }
+
+    /// How long to record.
+    fn end(&self) -> Result<Option<Duration>, Failure> {
+        let Some(until) = &self.until else { return Ok(self.for_) };
+        let fail = || Failure::usage(format!("{until:?} is no time; write --until 07:00 or --until 2026-11-24T07:00:00+01:00"));
+        let now = jiff::Zoned::now();
+        let at = if let Ok(clock) = until.parse::<jiff::civil::Time>() {
+            let today = now.date().to_datetime(clock).to_zoned(now.time_zone().clone()).map_err(|_| fail())?;
+            if today > now {
+                today
+            } else {
+                let tomorrow = now.date().tomorrow().map_err(|_| fail())?;
+                tomorrow.to_datetime(clock).to_zoned(now.time_zone().clone()).map_err(|_| fail())?
+            }
+        } else {
+            let stamp: jiff::Timestamp = until.parse().map_err(|_| fail())?;
+            stamp.to_zoned(now.time_zone().clone())
+        };
+        let left = Duration::try_from(at.timestamp().duration_since(now.timestamp()));
+        left.map(Some).map_err(|_| Failure::usage(format!("{until:?} lies in the past")))
+    }
 }
 
 /// What was recorded, and how to load it.
@@ -218,8 +255,15 @@ fn summary(layout: &Layout, meter: &Meter) {
     let faults = Meter::get(&meter.faults);
     let doubles = Meter::get(&meter.doubles);
     let twice = if doubles > 0 { format!(", {} came twice and stand once", show::count(doubles)) } else { String::new() };
+    let pushes = match (meter.pushes.load(Ordering::Relaxed), meter.refused.load(Ordering::Relaxed)) {
+        (0, 0) => String::new(),
+        (pushes, 0) => format!(", {} acknowledged", show::counted(pushes, "push")),
+        (pushes, refused) => {
+            format!(", {} acknowledged and {} refused", show::counted(pushes, "push"), show::count(refused))
+        }
+    };
     let (events, sessions) = (show::counted(kept, "event"), show::counted(Meter::get(&meter.sessions), "session"));
-    eprintln!("recorded {events} in {sessions}{twice}, into {}", layout.root().display());
+    eprintln!("recorded {events} in {sessions}{pushes}{twice}, into {}", layout.root().display());
     if faults > 0 {
         let (lines, were) = if faults == 1 { ("line", "was") } else { ("lines", "were") };
         eprintln!(

@@ -19,7 +19,12 @@ pub(super) fn count(number: u64) -> String {
 
 /// `1 event`, `2 events`
 pub(super) fn counted(number: u64, thing: &str) -> String {
-    format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+    let ending = match (number, thing.ends_with("sh")) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {thing}{ending}", count(number))
 }
 
 /// `4.2 MB`

@@ -17,13 +17,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::backfill::Filler;
-use crate::buffer::{Buffer, BufferError, DeviceRow};
+use crate::buffer::{Buffer, BufferError};
 use crate::devices;
 use crate::error::Advice;
-use crate::event::Partition;
+use crate::event::{DeviceRow, Partition};
 use crate::ingest::{self, IngestError, Plan};
 use crate::keep::{Keeper, Kept, Order, Outlet};
 use crate::layout::Layout;
+use crate::listen;
 use crate::meter::Meter;
 use crate::roll::{self, Policy, RollError, Roller, Scope, Work};
 use crate::schema::Registry;
@@ -209,18 +210,29 @@ pub struct Filling {
     pub reconcile: Option<Duration>,
 }
 
-/// Records streams until `end` has passed or `asked` resolves, or every stream has ended for good. Gaps are filled
-/// meanwhile; at the end, unless somebody asked, what can still be filled within a minute is waited for.
+/// What to record.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Streams, one a project.
+    pub plans: Vec<(Plan, Arc<Cloud>)>,
+    /// How their gaps are filled; none: not at all.
+    pub filling: Option<Filling>,
+    /// Receives pushes.
+    pub receiver: Option<listen::Receiver>,
+}
+
+/// Records until `end` has passed or `asked` resolves, or every source has ended for good. Gaps are filled meanwhile; at the
+/// end, unless somebody asked, what can still be filled within a minute is waited for.
 ///
 /// # Errors
 /// When the recording cannot be used, or a stream ended for good against the user's wish. What was kept is rolled first.
-pub async fn streams(
+pub async fn run(
     recorder: &Recorder,
-    plans: Vec<(Plan, Arc<Cloud>)>,
-    filling: Option<Filling>,
+    sources: Sources,
     end: Option<Duration>,
     asked: impl Future<Output = ()>,
 ) -> Result<(), RecordError> {
+    let Sources { plans, filling, receiver } = sources;
     let (stopping, stopped) = watch::channel(false);
     let (finishing, finish) = watch::channel(false);
     // Streams leave first: the gap that lasts when they do ends then.
@@ -245,6 +257,13 @@ pub async fn streams(
             fillers.spawn(filler.run(Arc::clone(&gaps), streams_left.clone(), stopped.clone()));
         }
         runs.spawn(ingest::run(plan, cloud, recorder.outlet(), gaps, finish.clone()));
+    }
+    if let Some(receiver) = receiver {
+        let received = receiver.run(recorder.outlet(), finish.clone());
+        runs.spawn(async {
+            received.await;
+            Ok(())
+        });
     }
     let timer = async {
         match end {
@@ -313,8 +332,10 @@ fn keep_loop(
     while let Some(order) = orders.blocking_recv() {
         let kept = match keep_one(&mut keeper, &order, meter, stopping) {
             Ok(kept) => kept,
+            // Who pushed is told, and pushes again.
+            Err(error) if error.is_full() && matches!(order, Order::Push(_)) => continue,
             // Only what brings events must not fail: the rest is housekeeping, and done again before long.
-            Err(error) if !matches!(order, Order::Keep(_)) => {
+            Err(error) if !matches!(order, Order::Keep(_) | Order::Push(_)) => {
                 meter.note(time::now(), format!("buffer: {error}"));
                 continue;
             }
@@ -329,21 +350,22 @@ fn keep_loop(
 
 /// Carries out an order. On a full disk a batch waits, and the stream behind it, until there is room or the recorder stops.
 fn keep_one(keeper: &mut Keeper, order: &Order, meter: &Meter, stopping: &AtomicBool) -> Result<Kept, BufferError> {
-    let mut told = false;
     loop {
-        match keeper.step(order, time::now()) {
+        let result = keeper.step(order, time::now());
+        match &result {
+            Err(error) if error.is_full() && !meter.full.swap(true, Ordering::Relaxed) => {
+                meter.note(time::now(), format!("the disk is full, recording waits for room: {error}"));
+            }
+            Ok(kept) if kept.events > 0 && meter.full.swap(false, Ordering::Relaxed) => {
+                meter.note(time::now(), "there is room on the disk again, recording goes on");
+            }
+            _ => {}
+        }
+        match result {
             Err(error) if error.is_full() && matches!(order, Order::Keep(_)) && !stopping.load(Ordering::Relaxed) => {
-                if !std::mem::replace(&mut told, true) {
-                    meter.note(time::now(), format!("the disk is full, recording waits for room: {error}"));
-                }
                 thread::sleep(FULL_RETRY);
             }
-            result => {
-                if told && result.is_ok() {
-                    meter.note(time::now(), "there is room on the disk again, recording goes on");
-                }
-                return result;
-            }
+            result => return result,
         }
     }
 }

@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 8] = [
     &["collect", "layout", "sources"],
     &["buffer", "archive"],
     &["keep", "roll", "export", "status", "coverage", "devices"],
-    &["ingest", "backfill"],
+    &["ingest", "backfill", "listen"],
     &["record", "simulate"],
     &["cli"],
 ];

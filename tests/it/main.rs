@@ -13,6 +13,7 @@ mod bad_input;
 mod commands;
 mod floors;
 mod gaps;
+mod pushes;
 mod rolling;
 mod streams;
 mod support;

@@ -1,0 +1,88 @@
+//! `overnight listen`: receives what the cloud's Data Connectors push.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::listen::{Keys, Limits, Receiver};
+use crate::record::Sources;
+use crate::settings::{File, Secret};
+
+use super::record::{HowLong, record};
+use super::{Failure, Outcome, Recording};
+
+/// The variable that holds the signature secret.
+const SECRET: &str = "DT_SIGNATURE_SECRET";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Every push is answered 200 once it is kept; everything else makes the cloud push it again. GET /healthz says that the
+receiver is alive, GET /readyz that it can keep events. The README shows what to enter in the cloud's console.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    recording: Recording,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8801")]
+    addr: SocketAddr,
+    #[command(flatten)]
+    listening: Listening,
+    #[command(flatten)]
+    timing: HowLong,
+}
+
+/// How to receive pushes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Listening {
+    /// File with the signature secret of the Data Connector [default: the variable DT_SIGNATURE_SECRET]; may be given several
+    /// times while a secret is being changed
+    #[arg(long, value_name = "FILE")]
+    secret_file: Vec<PathBuf>,
+    /// Take pushes from everybody who reaches the address
+    #[arg(long, conflicts_with = "secret_file")]
+    allow_unsigned: bool,
+    /// Certificate chain (PEM) to speak TLS with; read anew at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+impl Listening {
+    /// What makes the receiver, within the event loop, and says where it listens.
+    pub(super) fn receiver(&self, address: SocketAddr) -> Result<impl FnOnce() -> Result<Receiver, Failure> + use<>, Failure> {
+        let secret = std::env::var(SECRET).ok().filter(|secret| !secret.is_empty() && !self.allow_unsigned).map(Secret::new);
+        match (self.allow_unsigned, secret.is_some() || !self.secret_file.is_empty()) {
+            (false, false) => {
+                return Err(Failure::usage(format!(
+                    "no signature secret: give --secret-file FILE or set {SECRET}, the same as in the cloud's Data Connector; without one anybody could push (--allow-unsigned, to try things at home)"
+                )));
+            }
+            (true, _) => {
+                eprintln!(
+                    "overnight: warning: --allow-unsigned keeps whatever anybody pushes to {address}; events can be forged"
+                );
+            }
+            (false, true) => {}
+        }
+        let tls = self.tls_cert.clone().zip(self.tls_key.clone());
+        if tls.is_none() && !address.ip().is_loopback() {
+            eprintln!(
+                "overnight: warning: {address} is open to the network and speaks plain HTTP; give --tls-cert and --tls-key, or put a proxy with TLS before it"
+            );
+        }
+        let keys = Keys { secret_files: self.secret_file.clone(), secret, tls };
+        Ok(move || {
+            let receiver = Receiver::bind(address, keys, Limits::default())?;
+            // Who started it may have read what it wanted to know and closed the pipe; the receiver goes on.
+            super::say(format_args!("listening on {}", receiver.url()))
+                .or_else(|failure| if matches!(failure, Failure::EndOfOutput) { Ok(()) } else { Err(failure) })?;
+            Ok(receiver)
+        })
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let file = File::read(&args.recording.layout().settings())?;
+    let receiver = args.listening.receiver(args.addr)?;
+    record(&args.recording, &args.timing, &file, move || Ok(Sources { receiver: Some(receiver()?), ..Sources::default() }))
+}

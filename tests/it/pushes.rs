@@ -1,0 +1,520 @@
+//! The receiver: whoever is not the cloud gets nothing in, and what is answered 200 is kept, come what may.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use overnight::buffer::{Buffer, View};
+use overnight::event::Source;
+use overnight::layout::Layout;
+use overnight::listen::{Keys, Limits, Receiver};
+use overnight::meter::Meter;
+use overnight::record::{self, Recorder, Sources, Timing};
+use overnight::schema::Registry;
+use overnight::settings::Secret;
+use overnight::time::SECOND;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::support::{Cloud, Place, Ran, Running, by_key, overnight, touch, until};
+
+const SECRET: &str = "hunter2-signs";
+const HOUR: i64 = 3600 * SECOND;
+
+/// A running receiver.
+struct Listening {
+    running: Running,
+    address: SocketAddr,
+}
+
+impl Listening {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut command = overnight();
+        command.args(["listen", "--addr", "127.0.0.1:0", "--dir"]).arg(place.dir()).args(arguments);
+        Self::run(command.env("DT_SIGNATURE_SECRET", SECRET))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut running = Running::start(command);
+        let mut line = String::new();
+        BufReader::new(running.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit('/').next().and_then(|address| address.parse().ok());
+        Self { address: address.unwrap_or_else(|| panic!("first line {line:?}, then {}", running.wait().stderr)), running }
+    }
+
+    fn post(&self, push: &Push) -> Answer {
+        Client::new(self.address).post(push).unwrap()
+    }
+
+    fn terminate(self) -> Ran {
+        self.running.terminate().0
+    }
+}
+
+/// A push, and how it is signed.
+#[derive(Clone)]
+struct Push {
+    body: Vec<u8>,
+    signature: Option<String>,
+    more: &'static str,
+}
+
+fn sign(header: &str, claims: &str, secret: &str) -> String {
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(&signed);
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+fn claims(body: &[u8], iat: i64) -> String {
+    let sum: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(r#"{{"checksum":"-","checksum_sha256":"{sum}","exp":{},"iat":{iat},"jti":"j"}}"#, iat + 3600)
+}
+
+const HS256: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+
+impl Push {
+    fn of(event: &str) -> Self {
+        Self::of_device(event, r#"{"name":"test"}"#)
+    }
+
+    fn of_device(event: &str, labels: &str) -> Self {
+        Self::raw(format!(
+            r#"{{"event":{event},"labels":{labels},"metadata":{{"deviceId":"d1","projectId":"p","deviceType":"touch","productNumber":"100"}}}}"#
+        ))
+    }
+
+    fn raw(body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        let signature = Some(sign(HS256, &claims(&body, now()), SECRET));
+        Self { body, signature, more: "" }
+    }
+
+    fn signed(self, signature: impl Into<Option<String>>) -> Self {
+        Self { signature: signature.into(), ..self }
+    }
+
+    fn head(&self) -> String {
+        let signature = self.signature.as_ref().map(|token| format!("X-DT-Signature: {token}\r\n")).unwrap_or_default();
+        format!("POST /any/path?x=1 HTTP/1.1\r\nHost: x\r\n{signature}{}Content-Length: {}\r\n\r\n", self.more, self.body.len())
+    }
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    text: String,
+}
+
+/// A kept-alive connection.
+struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn new(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    fn post(&mut self, push: &Push) -> std::io::Result<Answer> {
+        let mut request = push.head().into_bytes();
+        request.extend(&push.body);
+        self.send(&request)
+    }
+
+    fn send(&mut self, request: &[u8]) -> std::io::Result<Answer> {
+        self.stream.get_mut().write_all(request)?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> std::io::Result<Answer> {
+        let mut text = String::new();
+        loop {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            if line == "\r\n" {
+                break;
+            }
+            text += &line.to_lowercase();
+        }
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body)?;
+        let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+        Ok(Answer { status, text: text + &String::from_utf8(body).unwrap() })
+    }
+}
+
+#[test]
+fn a_push_that_the_cloud_did_not_sign_is_refused_and_nothing_of_it_is_kept() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let good = Push::of(&touch("kept", 5, 1));
+    assert_eq!(listening.post(&good).status, 200);
+    let event = |id: &str| Push::of(&touch(id, 5, 2));
+    let token = |push: &Push, header: &str, iat: i64, secret: &str| sign(header, &claims(&push.body, iat), secret);
+    let forged = event("forged");
+    let tampered = Push {
+        body: String::from_utf8(event("tampered").body).unwrap().replace("tampered", "tempered").into(),
+        ..event("tampered")
+    };
+    let stale = event("stale");
+    let early = event("early");
+    let none = event("none");
+    let other = event("other");
+    let refused = [
+        ("forged", forged.clone().signed(token(&forged, HS256, now(), "guess")), 401),
+        ("unsigned", event("unsigned").signed(None), 401),
+        ("no token", event("no-token").signed("Bearer x".to_owned()), 401),
+        ("stale", stale.clone().signed(token(&stale, HS256, now() - 2 * 3600, SECRET)), 401),
+        ("from the future", early.clone().signed(token(&early, HS256, now() + 3600, SECRET)), 401),
+        ("tampered", tampered, 401),
+        ("alg none", none.clone().signed(token(&none, r#"{"alg":"none"}"#, now(), "")), 401),
+        ("alg HS512", other.clone().signed(token(&other, r#"{"alg":"HS512"}"#, now(), SECRET)), 401),
+        ("oversized", Push::raw(vec![b' '; 1024 * 1024 + 1]), 413),
+        ("compressed", Push { more: "Content-Encoding: gzip\r\n", ..event("gzip") }, 415),
+    ];
+    for (what, push, status) in refused {
+        let answer = listening.post(&push);
+        assert_eq!(answer.status, status, "{what}");
+        assert!(!answer.text.contains("secret"), "{what} is told too much: {}", answer.text);
+    }
+    // Without a length, the limit holds as well.
+    let endless = Push::raw("");
+    let mut client = Client::new(listening.address);
+    let head = endless.head().replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    let mut request = head.into_bytes();
+    (0..18).for_each(|_| request.extend([b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat()));
+    assert_eq!(client.send(&request).unwrap().status, 413);
+
+    let get = Client::new(listening.address).send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(get.status, 405);
+    assert!(get.text.contains("allow: post"), "{}", get.text);
+    for path in ["healthz", "readyz"] {
+        let request = format!("GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(Client::new(listening.address).send(request.as_bytes()).unwrap().status, 200, "{path}");
+    }
+    let ran = listening.terminate();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("another secret") && ran.stderr.contains("not signed"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains(SECRET));
+    let events = place.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["eventId"], "kept");
+    assert_eq!(place.status()["faults"], 0);
+    assert!(place.run(&["export"]).stdout.lines().nth(1).unwrap().ends_with(",push,"), "the source is told");
+}
+
+/// A receiver in this process, with limits that a test can wait for.
+fn with_limits(limits: Limits, test: impl FnOnce(SocketAddr) + Send) {
+    let place = Place::new();
+    let layout = Layout::new(&place.dir());
+    let registry = Arc::new(Registry::built_in().unwrap());
+    let recorder = Recorder::open(&layout, registry, Arc::new(Meter::default()), Timing::default()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    std::thread::scope(|scope| {
+        runtime.block_on(async {
+            let keys = Keys { secret: Some(Secret::new(SECRET)), ..Keys::default() };
+            let receiver = Receiver::bind("127.0.0.1:0".parse().unwrap(), keys, limits).unwrap();
+            let address = receiver.url().strip_prefix("http://").unwrap().parse().unwrap();
+            let (done, asked) = tokio::sync::oneshot::channel();
+            scope.spawn(move || {
+                test(address);
+                done.send(()).unwrap();
+            });
+            let sources = Sources { receiver: Some(receiver), ..Sources::default() };
+            record::run(&recorder, sources, None, async { asked.await.unwrap_or_default() }).await.unwrap();
+        });
+    });
+    recorder.close().unwrap();
+    assert_eq!(place.events().len(), 1, "what was refused is not kept");
+}
+
+#[test]
+fn slow_senders_are_cut_and_too_many_are_sent_away() {
+    let limits = Limits {
+        header_time: Duration::from_millis(500),
+        body_time: Duration::from_millis(500),
+        connections: 2,
+        ..Limits::default()
+    };
+    with_limits(limits, |address| {
+        let push = Push::of(&touch("slow", 5, 1));
+        let mut slow = Client::new(address);
+        slow.stream.get_mut().write_all(push.head().as_bytes()).unwrap();
+        slow.stream.get_mut().write_all(&push.body[..10]).unwrap();
+        assert_eq!(slow.answer().unwrap().status, 408);
+        assert!(slow.post(&push).is_err(), "the connection is closed");
+        let mut slower = Client::new(address);
+        slower.stream.get_mut().write_all(b"POST / HTTP/1.1\r\nHos").unwrap();
+        // Cut, with or without a word.
+        assert!(slower.answer().map_or(true, |answer| answer.status == 408));
+
+        let (_first, _second) = (TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap());
+        let mut third = Client::new(address);
+        let answer = third.answer().unwrap();
+        assert_eq!(answer.status, 503);
+        assert!(answer.text.contains("retry-after"), "{}", answer.text);
+        // The idle ones are cut as well, and then there is room.
+        until("there is room again", || Client::new(address).post(&push).is_ok_and(|answer| answer.status == 200));
+    });
+}
+
+#[test]
+fn what_is_signed_and_no_event_is_kept_as_a_fault() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    for body in [r#"{"event":{"eventType":"touch"}}"#, "not JSON", r#"{"error":{"code":4,"message":"x"}}"#] {
+        assert_eq!(listening.post(&Push::raw(body)).status, 200, "{body}");
+    }
+    assert_eq!(listening.terminate().code, 3);
+    assert_eq!(place.status()["faults"], 3);
+}
+
+#[test]
+fn every_acknowledged_push_survives_kill_9_under_load_and_stands_once() {
+    let place = Place::new();
+    let acknowledged = Mutex::new(BTreeSet::new());
+    for round in 0..8 {
+        let listening = Listening::start(&place, &["--roll-every", "100ms"]);
+        let (address, killed) = (listening.address, AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            for sender in 0..12 {
+                let (acknowledged, killed) = (&acknowledged, &killed);
+                scope.spawn(move || {
+                    let mut client = Client::new(address);
+                    for number in 0.. {
+                        let id = format!("r{round}s{sender}n{number}");
+                        // Every third is sent twice, and half of the days are long over.
+                        for _ in 0..=u32::from(number % 3 == 0) {
+                            let push = Push::of(&touch(&id, 4 + number % 4, number));
+                            let Ok(answer) = client.post(&push) else {
+                                assert!(killed.load(Ordering::SeqCst), "a connection broke before the kill");
+                                return;
+                            };
+                            assert_eq!(answer.status, 200);
+                            acknowledged.lock().unwrap().insert(id.clone());
+                        }
+                    }
+                });
+            }
+            let before = acknowledged.lock().unwrap().len();
+            until("enough is acknowledged", || acknowledged.lock().unwrap().len() > before + 150 * (round + 1));
+            killed.store(true, Ordering::SeqCst);
+            // Dropping it kills it with SIGKILL.
+            drop(listening);
+        });
+    }
+    let events = place.events();
+    let recorded: BTreeSet<String> = by_key(&events).into_keys().map(|(_, id)| id).collect();
+    let acknowledged = acknowledged.into_inner().unwrap();
+    let lost: Vec<_> = acknowledged.difference(&recorded).collect();
+    assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
+}
+
+#[test]
+fn a_stopping_receiver_answers_everybody_and_keeps_what_it_acknowledged() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let address = listening.address;
+    let acknowledged = AtomicBool::new(false);
+    let kept: usize = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..6)
+            .map(|sender| {
+                let acknowledged = &acknowledged;
+                scope.spawn(move || {
+                    let mut client = Client::new(address);
+                    let mut kept = 0;
+                    for number in 0.. {
+                        match client.post(&Push::of(&touch(&format!("s{sender}n{number}"), 5, number))) {
+                            Ok(Answer { status: 200, .. }) => kept += 1,
+                            Ok(answer) => {
+                                assert_eq!(answer.status, 503);
+                                assert!(answer.text.contains("retry-after"));
+                                break;
+                            }
+                            // A kept-alive connection may be closed between two pushes.
+                            Err(_) => break,
+                        }
+                        acknowledged.store(true, Ordering::SeqCst);
+                    }
+                    kept
+                })
+            })
+            .collect();
+        until("something is acknowledged", || acknowledged.load(Ordering::SeqCst));
+        let ran = listening.terminate();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        senders.into_iter().map(|sender| sender.join().unwrap()).sum()
+    });
+    assert_eq!(place.events().len(), kept);
+}
+
+#[test]
+fn without_a_secret_nothing_is_received_unless_asked_for_and_a_secret_is_no_open_file() {
+    let place = Place::new();
+    let ran = place.run(&["listen"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("--secret-file") && ran.stderr.contains("--allow-unsigned"), "{}", ran.stderr);
+    let secret = place.path("secret");
+    crate::support::write(&secret, SECRET);
+    open_to(&secret, 0o644);
+    let ran = place.run(&["listen", "--addr", "127.0.0.1:0", "--secret-file", secret.to_str().unwrap()]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("chmod 600") && !ran.stderr.contains(SECRET), "{}", ran.stderr);
+    open_to(&secret, 0o600);
+    let mut command = overnight();
+    command.args(["listen", "--addr", "127.0.0.1:0", "--secret-file"]).arg(&secret).arg("--dir").arg(place.dir());
+    let listening = Listening::run(&mut command);
+    assert_eq!(listening.post(&Push::of(&touch("a", 5, 1))).status, 200);
+    assert_eq!(listening.terminate().code, 0);
+
+    let mut command = overnight();
+    command.args(["listen", "--addr", "127.0.0.1:0", "--allow-unsigned", "--dir"]).arg(place.dir());
+    let listening = Listening::run(&mut command);
+    assert_eq!(listening.post(&Push::of(&touch("b", 5, 2)).signed(None)).status, 200);
+    let ran = listening.terminate();
+    assert!(ran.stderr.contains("warning: --allow-unsigned"), "{}", ran.stderr);
+    assert_eq!(place.events().len(), 2);
+}
+
+fn open_to(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn labels_of_pushes_are_added_to_what_is_known_of_a_device() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    for (number, labels) in [r#"{"name":"Fridge","floor":"1"}"#, r#"{"name":"Freezer"}"#, "[]", "null"].iter().enumerate() {
+        let push = Push::of_device(&touch(&format!("a{number}"), 5, 1), labels);
+        assert_eq!(listening.post(&push).status, 200);
+    }
+    assert_eq!(listening.terminate().code, 0);
+    let view = View::open(&Layout::new(&place.dir())).unwrap();
+    let devices = view.devices().unwrap();
+    assert_eq!(devices.len(), 1);
+    assert_eq!((devices[0].project.as_str(), devices[0].id.as_str(), devices[0].kind.as_str()), ("p", "d1", "touch"));
+    let labels: Value = serde_json::from_str(&devices[0].labels).unwrap();
+    assert_eq!(labels, serde_json::json!({"name": "Freezer", "floor": "1"}));
+    assert!(place.dir().join("devices.parquet").is_file());
+    let sessions = view.sessions().unwrap();
+    assert_eq!((sessions.len(), sessions[0].project.as_str()), (1, "p"));
+}
+
+#[test]
+fn a_receiver_that_crashed_is_a_gap_only_where_the_cloud_had_to_drop_pushes() {
+    let place = Place::new();
+    let layout = Layout::new(&place.dir());
+    let crash_and_back = |away: i64, from: i64| {
+        let mut buffer = Buffer::open(&layout).unwrap();
+        buffer.session_opened(Source::Push, "p", "{}", from).unwrap();
+        drop(buffer);
+        let mut buffer = Buffer::open(&layout).unwrap();
+        buffer.close_left_open().unwrap();
+        buffer.session_opened(Source::Push, "p", "{}", from + away).unwrap();
+        buffer.close_left_open().unwrap();
+        drop(buffer);
+        let gaps = View::open(&layout).unwrap().gaps().unwrap();
+        gaps.into_iter().map(|gap| (gap.begins, gap.ends)).collect::<Vec<_>>()
+    };
+    assert_eq!(crash_and_back(11 * HOUR, 100 * HOUR), []);
+    assert_eq!(
+        crash_and_back(13 * HOUR, 200 * HOUR),
+        [
+            // From the crash before, and this one: what is older than twelve hours at the return is gone.
+            (111 * HOUR, Some(188 * HOUR)),
+            (200 * HOUR, Some(201 * HOUR)),
+        ]
+    );
+}
+
+#[test]
+fn streams_and_pushes_meet_in_one_recording() {
+    let place = Place::new();
+    let cloud = Cloud::start(&["--rate", "200", "--devices", "5"]);
+    let mut command = overnight();
+    command.args(["record", "--project", "demo", "--api-url", &cloud.url, "--listen", "127.0.0.1:0", "--no-backfill"]);
+    command.arg("--dir").arg(place.dir()).env("DT_SIGNATURE_SECRET", SECRET);
+    let listening = Listening::run(&mut command);
+    until("the stream has begun", || cloud.truth().len() > 20);
+    // The cloud sends the same events both ways.
+    let pushed: Vec<Value> = cloud.truth().into_iter().take(20).collect();
+    let mut client = Client::new(listening.address);
+    for event in &pushed {
+        assert_eq!(client.post(&Push::of(&event.to_string())).unwrap().status, 200);
+    }
+    assert_eq!(client.post(&Push::of(&touch("only-pushed", 5, 1))).unwrap().status, 200);
+    let stopped = listening.terminate();
+    assert_eq!(stopped.code, 0, "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("21 pushes acknowledged"), "{}", stopped.stderr);
+    let events = place.events();
+    let found = by_key(&events);
+    assert!(pushed.iter().all(|event| found.values().any(|found| *found == event)), "a pushed event is missing");
+    assert!(found.contains_key(&("touch".to_owned(), "only-pushed".to_owned())));
+}
+
+/// A certificate for 127.0.0.1, written as PEM; gives the certificate.
+fn certificate(place: &Place) -> Vec<u8> {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    crate::support::write(&place.path("cert.pem"), made.cert.pem());
+    crate::support::write(&place.path("key.pem"), made.signing_key.serialize_pem());
+    made.cert.der().to_vec()
+}
+
+/// Pushes over TLS to whoever shows this certificate; gives the status.
+fn post_tls(address: SocketAddr, certificate: &[u8], push: &Push) -> Result<u16, reqwest::Error> {
+    let provider = rustls::crypto::ring::default_provider();
+    // Another test may have been first.
+    provider.install_default().ok();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let root = reqwest::Certificate::from_der(certificate)?;
+        let client = reqwest::Client::builder().tls_certs_only([root]).no_proxy().build()?;
+        let request = client.post(format!("https://{address}/push")).body(push.body.clone());
+        Ok(request.header("x-dt-signature", push.signature.clone().unwrap()).send().await?.status().as_u16())
+    })
+}
+
+#[test]
+fn tls_certificates_are_read_anew_at_sighup_without_a_pause() {
+    let place = Place::new();
+    let first = certificate(&place);
+    let (cert, key) = (place.path("cert.pem"), place.path("key.pem"));
+    let listening = Listening::start(&place, &["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()]);
+    let hang_up = || {
+        let sent = Command::new("kill").args(["-HUP", &listening.running.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    let push = |id: &str| Push::of(&touch(id, 5, 1));
+    assert_eq!(post_tls(listening.address, &first, &push("a")).unwrap(), 200);
+    let second = certificate(&place);
+    assert!(post_tls(listening.address, &second, &push("b")).is_err(), "nobody said that there is a new certificate");
+    hang_up();
+    until("the new certificate is shown", || post_tls(listening.address, &second, &push("c")).is_ok());
+    // A certificate that does not read leaves the old one in place.
+    crate::support::write(&cert, "no certificate");
+    hang_up();
+    assert_eq!(post_tls(listening.address, &second, &push("d")).unwrap(), 200);
+    let ran = listening.terminate();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("read anew"), "{}", ran.stderr);
+    assert_eq!(place.events().len(), 3);
+}
