@@ -1,12 +1,12 @@
 //! `overnight simulate`: the cloud, at home.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::simulate::{Habits, Options, serve};
+use crate::simulate::{Habits, Options, Push, Pushes, Report, serve};
 
 use super::{Failure, Outcome, duration, program, show};
 
@@ -39,11 +39,51 @@ pub(super) struct Args {
     /// An access token is good for this time
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     token_life: Duration,
+    #[command(flatten, next_help_heading = "A Data Connector, beside the streams")]
+    connector: Connector,
     #[command(flatten, next_help_heading = "The cloud's bad habits, all off by default")]
     habits: BadHabits,
     /// History shows an event only this long after it happened
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     index_delay: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+struct Connector {
+    /// Push every event to this address as well, one a request
+    #[arg(long, value_name = "URL")]
+    push: Option<String>,
+    /// File with the secret that signs the pushes [default: the secret in DT_SIGNATURE_SECRET]
+    #[arg(long, value_name = "FILE", requires = "push")]
+    secret_file: Option<PathBuf>,
+    /// Pushes at a time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000), requires = "push")]
+    parallel: u16,
+    /// Certificates (PEM) to trust beside the system's
+    #[arg(long, value_name = "FILE", requires = "push")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Connector {
+    fn push(&self) -> Result<Option<Push>, Failure> {
+        let Some(url) = &self.push else { return Ok(None) };
+        let secret = match &self.secret_file {
+            Some(path) => Some(secret(path)?),
+            None => std::env::var("DT_SIGNATURE_SECRET").ok().filter(|secret| !secret.is_empty()),
+        };
+        let (parallel, certificates) = (usize::from(self.parallel), self.ca_file.clone());
+        Ok(Some(Push { parallel, certificates, ..Push::new(url, secret) }))
+    }
+}
+
+/// The secret in a file, without the line end that editors leave.
+fn secret(path: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::failed(format!("cannot read the secret in {}: {error}", path.display())))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(Failure::failed(format!("{} holds no secret", path.display()))),
+        secret => Ok(secret.to_owned()),
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -88,6 +128,9 @@ struct BadHabits {
     /// History answers 403
     #[arg(long)]
     no_history: bool,
+    /// Share of events beside which a forged push is sent, which must be refused
+    #[arg(long, value_name = "0..1", value_parser = share, requires = "push")]
+    forge: Option<f64>,
     /// The server is away from one time after the start to another, as in 10s-20s; may be given several times
     #[arg(long, value_name = "FROM-TO", value_parser = outage)]
     outage: Vec<(Duration, Duration)>,
@@ -110,6 +153,7 @@ impl BadHabits {
             requests_max: self.requests_max.map(|rate| (rate, rate.saturating_mul(5))),
             one_byte: self.one_byte,
             no_history: self.no_history,
+            forge: self.forge.unwrap_or_default(),
             outages: self.outage.clone(),
         }
     }
@@ -142,6 +186,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         session_life: args.session_life,
         token_life: args.token_life,
         index_delay: args.index_delay,
+        push: args.connector.push()?,
         habits: args.habits.habits(),
         ..Options::default()
     };
@@ -156,10 +201,46 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         credentials(&options, address)
             .or_else(|failure| if matches!(failure, Failure::EndOfOutput) { Ok(()) } else { Err(failure) })?;
         eprintln!("With these lines in another shell, `{} record` records. Ctrl-C ends.", program());
+        if let Some(push) = &options.push {
+            eprintln!(
+                "Every event is pushed as well, {}.",
+                if push.secret.is_some() { "signed" } else { "unsigned for want of a secret" }
+            );
+        }
         Ok::<_, Failure>(serve(listener, options, super::record::signal()).await?)
     })?;
+    tell(&report)
+}
+
+/// What was published, and what became of it.
+fn tell(report: &Report) -> Result<Outcome, Failure> {
     eprintln!("published {}", show::counted(report.published, "event"));
-    Ok(Outcome::Done)
+    let Some(pushes) = &report.pushes else { return Ok(Outcome::Done) };
+    let Pushes { pushed, acknowledged, doubles, retried, refused, dropped, unacknowledged, forged, believed, .. } = pushes;
+    let count = |number: &u64| show::count(*number);
+    eprintln!(
+        "pushed {} times: {} acknowledged, {} doubles, {} retried, {} refused, {} dropped, {} unacknowledged",
+        count(pushed),
+        count(acknowledged),
+        count(doubles),
+        count(retried),
+        count(refused),
+        count(dropped),
+        count(unacknowledged),
+    );
+    if let Some(failure) = &pushes.failure {
+        eprintln!("the last push that failed: {failure}");
+    }
+    if *forged > 0 {
+        eprintln!("forged: {}, {} of them refused", count(forged), count(&(forged - believed)));
+    }
+    match &pushes.belief {
+        Some(belief) => {
+            Err(Failure::failed(format!("{} of {} forged pushes not refused; {belief}", count(believed), count(forged))))
+        }
+        None if dropped + unacknowledged > 0 => Ok(Outcome::Incomplete),
+        None => Ok(Outcome::Done),
+    }
 }
 
 /// What a recorder needs to know, as lines to paste.

@@ -42,6 +42,11 @@ impl Frame {
         self.0.get(BEFORE.len()..self.0.len() - AFTER.len()).unwrap_or_default()
     }
 
+    /// The bare event, sharing the bytes.
+    pub(super) fn bare(&self) -> Bytes {
+        self.0.slice(BEFORE.len()..self.0.len() - AFTER.len())
+    }
+
     /// Part of the batch's bytes that lies inside this frame.
     pub(super) fn part(&self, part: Range<usize>) -> Bytes {
         self.0.slice(part)

@@ -1,6 +1,6 @@
-//! The state that all connections share, and publishing: into the truth, the history and every stream that wants it.
+//! The state that all connections share, and publishing: into the truth, the history, every stream that wants it, and to the
+//! receiver of pushes.
 
-use super::Options;
 use super::auth::Auth;
 use super::batch::{Batch, Frame, Item};
 use super::clock::{Clock, micros};
@@ -9,11 +9,13 @@ use super::filter::Filter;
 use super::habits::{Moods, kept_back};
 use super::ledger::Ledger;
 use super::net::Cut;
+use super::push::Connector;
 use super::world::World;
+use super::{Options, SimulateError};
 use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
@@ -29,6 +31,8 @@ pub(super) struct Cloud {
     /// Somebody has opened a stream.
     pub(super) arrived: Notify,
     pub(super) moods: Moods,
+    /// The Data Connector, if there is one.
+    pub(super) connector: Option<Arc<Connector>>,
     auth: Auth,
     state: Mutex<State>,
 }
@@ -39,6 +43,7 @@ pub(super) struct State {
     pub(super) world: World,
     pub(super) ledger: Ledger,
     subscribers: Vec<Subscriber>,
+    connector: Option<Arc<Connector>>,
     pub(super) sessions: u64,
     pub(super) dropped: u64,
     retention: i64,
@@ -66,8 +71,13 @@ struct Subscriber {
 }
 
 impl Cloud {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options) -> Result<Self, SimulateError> {
         let clock = Clock::new(options.speed);
+        let connector = match &options.push {
+            Some(push) => Some(Arc::new(Connector::new(push.clone(), &options, clock)?)),
+            None if options.habits.forge > 0.0 => return Err(SimulateError::Forge),
+            None => None,
+        };
         let retention = micros(options.retention);
         let past = micros(options.history).min(retention);
         // A replay brings its own devices.
@@ -77,6 +87,7 @@ impl Cloud {
             world: World::new(&options.project, options.seed, devices, start - past),
             ledger: Ledger::default(),
             subscribers: Vec::new(),
+            connector: connector.clone(),
             sessions: 0,
             dropped: 0,
             retention,
@@ -93,7 +104,8 @@ impl Cloud {
         state.world.liven(start);
         let auth = Auth::new(&options.key, &options.secret, &options.email, options.token_life);
         let moods = Moods::new(options.seed);
-        Self { options, clock, closing: Cut::new(), arrived: Notify::new(), moods, auth, state: Mutex::new(state) }
+        let (closing, arrived, state) = (Cut::new(), Notify::new(), Mutex::new(state));
+        Ok(Self { options, clock, closing, arrived, moods, connector, auth, state })
     }
 
     pub(super) fn auth(&self) -> &Auth {
@@ -152,12 +164,15 @@ impl State {
         }
     }
 
-    /// Into the truth, the history, and every stream that wants it.
+    /// Into the truth, the history, every stream that wants it, and to the receiver of pushes.
     fn announce(&mut self, item: &Item, frame: &Frame, visible: Duration, oldest: i64) {
         self.ledger.publish(item, frame, visible, oldest);
         let device = item.device.and_then(|d| self.world.devices.get(d));
         let dropped = &mut self.dropped;
         self.subscribers.retain(|s| s.offer(item, device, frame, dropped));
+        if let Some(connector) = &self.connector {
+            connector.offer(item, device, frame);
+        }
     }
 
     /// Backfilled readings sent since start.

@@ -30,9 +30,10 @@ pub struct Habits {
     /// One in ten stream opens with a good access token is answered 401: no stream opens with that token any more, and
     /// the next open with another one is not answered so. Other calls still take the token.
     pub refuse_auth_once: bool,
-    /// Share of streamed events that are sent twice, with up to 20 new events between.
+    /// Share of streamed and of pushed events that are sent twice, with up to 20 new events between.
     pub doubles: f64,
-    /// Half of a stream's events are delayed by up to so many places, none of them beyond a second of silence.
+    /// Half of a stream's events, and of those pushed, are delayed by up to so many places, none of them beyond a second of
+    /// silence.
     pub reorder: usize,
     /// How many events out of all are followed by a junk line. In Server-Sent Events, as many are written in unusual
     /// shapes that mean the same.
@@ -49,6 +50,9 @@ pub struct Habits {
     pub one_byte: bool,
     /// The history answers 403.
     pub no_history: bool,
+    /// Share of events beside which a forged push goes to the receiver: wrongly signed, unsigned, stale or tampered with,
+    /// under an event id that is nobody's. The receiver must refuse each.
+    pub forge: f64,
     /// From when to when, since the start, the server is away: connections end at once, and new ones as soon as they are
     /// made. Sensors go on, and the history fills.
     pub outages: Vec<(Duration, Duration)>,

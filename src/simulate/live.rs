@@ -45,7 +45,7 @@ async fn generate(cloud: &Cloud, rate: Option<f64>) -> Result<Infallible, Simula
     }
 }
 
-/// A replay like a live cloud: it starts with the first stream, and then goes on whoever listens.
+/// A replay like a live cloud: it starts with the first stream, or at once if it is pushed, and then goes on whoever listens.
 async fn paced(cloud: &Cloud, mut replay: Replay, rate: f64) -> Result<Infallible, SimulateError> {
     listeners(cloud).await;
     let mut ticks = ticks();
@@ -62,7 +62,7 @@ async fn paced(cloud: &Cloud, mut replay: Replay, rate: f64) -> Result<Infallibl
     }
 }
 
-/// A replay as fast as the slowest stream reads; while nobody listens, it waits.
+/// A replay as fast as the slowest stream reads, and as pushes are acknowledged; while nobody listens, it waits.
 async fn unpaced(cloud: &Cloud, mut replay: Replay) -> Result<Infallible, SimulateError> {
     loop {
         listeners(cloud).await;
@@ -75,14 +75,17 @@ async fn unpaced(cloud: &Cloud, mut replay: Replay) -> Result<Infallible, Simula
             // A stream that ends meanwhile is nobody to wait for; the permits are given back at once.
             drop(queue.reserve_many(BLOCK).await);
         }
+        if let Some(connector) = &cloud.connector {
+            connector.room(BLOCK).await;
+        }
         cloud.state().publish(batch);
         tokio::task::yield_now().await;
     }
 }
 
-/// Waits until there is at least one stream.
+/// Waits until there is at least one stream, or somebody to push to.
 async fn listeners(cloud: &Cloud) {
-    while cloud.state().subscribers() == 0 {
+    while cloud.connector.is_none() && cloud.state().subscribers() == 0 {
         cloud.arrived.notified().await;
     }
 }

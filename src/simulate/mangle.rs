@@ -1,13 +1,11 @@
 //! What one stream does to its events: sends some twice, others late, and junk between them.
 
 use super::batch::Frame;
+use super::disorder::Disorder;
 use super::habits::Habits;
 use axum::body::Bytes;
 use fastrand::Rng;
-use std::collections::{BTreeMap, VecDeque};
-
-/// New events between an event and its double, at most.
-const APART: u64 = 20;
+use std::collections::VecDeque;
 
 /// What was done, to be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,75 +17,42 @@ pub(super) struct Done {
 /// The events of one stream on their way out.
 #[derive(Debug)]
 pub(super) struct Mangle {
-    doubles: f64,
-    reorder: u64,
+    disorder: Disorder<Frame>,
     junk: f64,
     sse: bool,
     rng: Rng,
-    /// Events that came in.
-    seen: u64,
-    /// By the number of the event after which they go out, and then in their order; `true`: for the second time.
-    held: BTreeMap<(u64, u64), (Frame, bool)>,
-    order: u64,
     ready: VecDeque<Bytes>,
     done: Done,
 }
 
 impl Mangle {
-    pub(super) fn new(habits: &Habits, sse: bool, rng: Rng) -> Self {
-        Self {
-            doubles: habits.doubles,
-            reorder: u64::try_from(habits.reorder).unwrap_or(u64::MAX).min(1_000_000),
-            junk: habits.junk,
-            sse,
-            rng,
-            seen: 0,
-            held: BTreeMap::new(),
-            order: 0,
-            ready: VecDeque::new(),
-            done: Done::default(),
-        }
+    pub(super) fn new(habits: &Habits, sse: bool, mut rng: Rng) -> Self {
+        let disorder = Disorder::new(habits, rng.fork());
+        Self { disorder, junk: habits.junk, sse, rng, ready: VecDeque::new(), done: Done::default() }
     }
 
     /// Takes an event; it comes out when its turn is.
     pub(super) fn push(&mut self, frame: Frame) {
-        self.seen += 1;
-        let delayed = self.reorder > 0 && self.rng.bool();
-        let turn = self.seen + if delayed { self.rng.u64(1..=self.reorder) } else { 0 };
-        if self.doubles > 0.0 && self.rng.f64() < self.doubles {
-            self.hold(turn, frame.clone(), false);
-            let apart = self.rng.u64(0..=APART);
-            self.hold(turn + apart, frame, true);
-        } else if turn > self.seen || !self.held.is_empty() {
-            self.hold(turn, frame, false);
-        } else {
-            self.write(&frame); // the usual way
-        }
-        while let Some(first) = self.held.first_entry()
-            && first.key().0 <= self.seen
-        {
-            let (frame, again) = first.remove();
+        self.disorder.push(frame);
+        self.write_ready();
+    }
+
+    fn write_ready(&mut self) {
+        while let Some((frame, again)) = self.disorder.next() {
             self.done.doubles += u64::from(again);
             self.write(&frame);
         }
-    }
-
-    fn hold(&mut self, turn: u64, frame: Frame, again: bool) {
-        self.order += 1;
-        self.held.insert((turn, self.order), (frame, again));
     }
 
     /// Whether events wait for later ones.
     pub(super) fn holds(&self) -> bool {
-        !self.held.is_empty()
+        self.disorder.holds()
     }
 
     /// No later ones come: all go out.
     pub(super) fn flush(&mut self) {
-        while let Some((_, (frame, again))) = self.held.pop_first() {
-            self.done.doubles += u64::from(again);
-            self.write(&frame);
-        }
+        self.disorder.flush();
+        self.write_ready();
     }
 
     /// Anything that is not one of the events.

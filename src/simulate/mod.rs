@@ -3,7 +3,9 @@
 //! It speaks the cloud's API (`/v2`, `/oauth2/token`, `/emulator/v2`), and for tests `/simulator/truth` and
 //! `/simulator/stats`. A bad habit (doubles, cuts, stalls, refusals) is a field of [`Habits`], and one look at it:
 //! in `call.rs` for refusals, in `stream.rs` and `net.rs` for what happens to a connection, in `mangle.rs` for what
-//! happens to an event on one stream, in `cloud.rs` for what happens to it everywhere.
+//! happens to an event on one stream, in `cloud.rs` for what happens to it everywhere, in `push.rs` for forged pushes.
+//!
+//! As a Data Connector it also pushes every published event to a receiver: `push.rs` talks, `parcels.rs` holds what waits.
 
 mod acts;
 mod auth;
@@ -12,6 +14,7 @@ mod call;
 mod clock;
 mod cloud;
 mod device;
+mod disorder;
 mod emulator;
 mod event;
 mod filter;
@@ -21,10 +24,15 @@ mod ledger;
 mod live;
 mod mangle;
 mod net;
+mod parcels;
+mod push;
+#[cfg(test)]
+mod push_tests;
 mod query;
 mod replay;
 mod rest;
 mod sensors;
+mod sign;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -34,6 +42,8 @@ mod world;
 mod xid;
 
 pub use habits::Habits;
+pub use parcels::Pushes;
+pub use push::Push;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -79,6 +89,8 @@ pub struct Options {
     pub index_delay: Duration,
     /// Simulated time for which the history keeps an event.
     pub retention: Duration,
+    /// Pushes every published event as well.
+    pub push: Option<Push>,
     /// What it does wrong.
     pub habits: Habits,
 }
@@ -101,6 +113,7 @@ impl Default for Options {
             token_life: Duration::from_hours(1),
             index_delay: Duration::from_secs(1),
             retention: DAY * 31,
+            push: None,
             habits: Habits::default(),
         }
     }
@@ -123,6 +136,7 @@ impl fmt::Debug for Options {
             .field("token_life", &self.token_life)
             .field("index_delay", &self.index_delay)
             .field("retention", &self.retention)
+            .field("push", &self.push)
             .field("habits", &self.habits)
             .finish()
     }
@@ -133,6 +147,8 @@ impl fmt::Debug for Options {
 pub struct Report {
     /// Events published since start, pings not counted.
     pub published: u64,
+    /// What became of them as a Data Connector.
+    pub pushes: Option<Pushes>,
 }
 
 /// Why the simulator could not go on.
@@ -161,6 +177,23 @@ pub enum SimulateError {
     /// The rate is no rate.
     #[error("a rate of {0} events per second is not possible")]
     Rate(f64),
+    /// The receiver's address is none. It is not repeated: it may hold a password.
+    #[error("cannot push there: want an address like https://example.com/events")]
+    PushAddress,
+    /// No client for pushes.
+    #[error("cannot push: {0}")]
+    PushClient(String),
+    /// The certificates to trust cannot be read.
+    #[error("cannot read the certificates in {}: {why}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nothing to forge.
+    #[error("forged pushes need a receiver and a secret: without one, nothing tells them from others")]
+    Forge,
     /// The listener failed.
     #[error("the listener failed")]
     Listener(#[source] io::Error),
@@ -169,7 +202,8 @@ pub enum SimulateError {
 /// How long connections may take to notice that they have been cut.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Serves until `shutdown` resolves; then ends every connection at once and returns.
+/// Serves until `shutdown` resolves; then ends every connection at once and returns, as soon as the last pushes are settled or
+/// their grace is over.
 pub async fn serve(
     listener: TcpListener,
     options: Options,
@@ -183,7 +217,8 @@ pub async fn serve(
         return Err(SimulateError::Rate(rate));
     }
     let replay = options.replay.as_deref().map(replay::Replay::open).transpose()?;
-    let cloud = Arc::new(cloud::Cloud::new(options));
+    let cloud = Arc::new(cloud::Cloud::new(options)?);
+    let pushing = cloud.connector.as_ref().map(push::Connector::start);
     let outages = net::Outages { habits: cloud.options.habits.clone(), clock: cloud.clock };
     let gates = net::Gates { listener, closing: cloud.closing.clone(), outages };
     let app = router(Arc::clone(&cloud)).into_make_service_with_connect_info::<net::Cut>();
@@ -195,13 +230,21 @@ pub async fn serve(
         stopped = &mut server => return stopped.map_err(SimulateError::Listener).map(|()| report(&cloud)),
     };
     cloud.closing.now();
-    tokio::time::timeout(FAREWELL, server).await.ok();
+    let drained = async {
+        if let Some(connector) = &cloud.connector {
+            connector.drain().await;
+        }
+    };
+    let (farewell, ()) = tokio::join!(tokio::time::timeout(FAREWELL, server), drained);
+    farewell.ok();
+    drop(pushing);
     ended.map(|()| report(&cloud))
 }
 
 fn report(cloud: &cloud::Cloud) -> Report {
     let published = cloud.state().ledger.published();
-    Report { published: u64::try_from(published).unwrap_or(u64::MAX) }
+    let pushes = cloud.connector.as_ref().map(|connector| connector.pushes());
+    Report { published: u64::try_from(published).unwrap_or(u64::MAX), pushes }
 }
 
 fn router(cloud: Arc<cloud::Cloud>) -> Router {

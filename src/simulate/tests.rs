@@ -17,13 +17,13 @@ use tokio::task::JoinHandle;
 
 type Outcome = Result<Report, SimulateError>;
 
-struct Running {
+pub(super) struct Running {
     at: SocketAddr,
     stop: oneshot::Sender<()>,
-    done: JoinHandle<Outcome>,
+    pub(super) done: JoinHandle<Outcome>,
 }
 
-async fn start(options: Options) -> Running {
+pub(super) async fn start(options: Options) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let at = listener.local_addr().expect("an address");
     let (stop, stopped) = oneshot::channel();
@@ -48,7 +48,7 @@ impl Running {
     }
 
     /// The whole answer's body, out of its chunks if need be.
-    async fn get(&self, path: &str) -> String {
+    pub(super) async fn get(&self, path: &str) -> String {
         let mut socket = self.open(path, "*/*").await;
         let mut text = String::new();
         socket.read_to_string(&mut text).await.expect("an answer");
@@ -56,7 +56,7 @@ impl Running {
         if head.contains("chunked") { chunks(body).0.concat() } else { body.to_owned() }
     }
 
-    async fn end(self) -> Outcome {
+    pub(super) async fn end(self) -> Outcome {
         drop(self.stop);
         self.done.await.expect("no panic")
     }
@@ -194,7 +194,7 @@ async fn the_history_shows_nothing_before_it_is_indexed() {
     assert!(server.end().await.expect("a report").published > 0);
 }
 
-fn file(text: &str) -> TempPath {
+pub(super) fn file(text: &str) -> TempPath {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(text.as_bytes()).expect("written");
     file.into_temp_path()
@@ -212,7 +212,7 @@ async fn a_replay_is_streamed_word_for_word() {
     assert_eq!(lines, [wrap(odd), wrap(known)].concat());
     assert_eq!(server.get("/simulator/truth").await, format!("{odd}\n{known}\n"));
     assert!(server.get("/v2/projects/demo/devices/d").await.contains(r#""type":"co2""#));
-    assert_eq!(server.end().await.expect("a report"), Report { published: 2 });
+    assert_eq!(server.end().await.expect("a report"), Report { published: 2, pushes: None });
 }
 
 #[tokio::test]
@@ -265,7 +265,7 @@ fn habits(habits: Habits) -> Options {
 }
 
 /// Bounded waiting for something that must come.
-async fn soon<F: Future<Output = Option<T>>, T>(mut check: impl FnMut() -> F) -> T {
+pub(super) async fn soon<F: Future<Output = Option<T>>, T>(mut check: impl FnMut() -> F) -> T {
     for _ in 0..500 {
         if let Some(found) = check().await {
             return found;
@@ -339,12 +339,12 @@ impl Running {
         format!("Bearer {}", answer["access_token"].as_str().expect("a token"))
     }
 
-    async fn stats(&self) -> Value {
+    pub(super) async fn stats(&self) -> Value {
         serde_json::from_str(&self.get("/simulator/stats").await).expect("stats")
     }
 
     /// Waits until the stats are so.
-    async fn reaches(&self, key: &str, least: u64) {
+    pub(super) async fn reaches(&self, key: &str, least: u64) {
         soon(async || self.stats().await[key].as_u64().filter(|n| *n >= least)).await;
     }
 

@@ -4,6 +4,7 @@ use super::call::json;
 use super::cloud::Cloud;
 use super::event::{At, Quoted};
 use super::habits::Counts;
+use super::parcels::Pushes;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
@@ -36,15 +37,16 @@ pub(super) async fn truth(State(cloud): State<Arc<Cloud>>) -> Response {
 }
 
 /// `GET /simulator/stats`. `opens` and `historyRequests` count all, `sessions` those streams that opened; `streams` are
-/// those that get events, `mostStreams` includes the silent.
+/// those that get events, `mostStreams` includes the silent. `pushes` only where there are any.
 pub(super) async fn stats(State(cloud): State<Arc<Cloud>>) -> Response {
     let mut state = cloud.state();
     let habits = habits(&cloud.moods.state().counts, state.late());
+    let pushes = cloud.connector.as_ref().map(|connector| pushes(&connector.pushes())).unwrap_or_default();
     let streams = state.subscribers();
     let devices = state.devices().count();
     let kinds: Vec<String> = state.ledger.counts().map(|(kind, n)| format!("{}:{n}", Quoted(kind))).collect();
     json(format!(
-        r#"{{"published":{},"forgotten":{},"devices":{devices},"streams":{streams},"sessions":{},"dropped":{},{habits},"now":"{}","byType":{{{}}}}}"#,
+        r#"{{"published":{},"forgotten":{},"devices":{devices},"streams":{streams},"sessions":{},"dropped":{},{habits},{pushes}"now":"{}","byType":{{{}}}}}"#,
         state.ledger.published(),
         state.ledger.forgotten(),
         state.sessions,
@@ -52,6 +54,21 @@ pub(super) async fn stats(State(cloud): State<Arc<Cloud>>) -> Response {
         At(cloud.clock.now()),
         kinds.join(","),
     ))
+}
+
+fn pushes(done: &Pushes) -> String {
+    format!(
+        r#""pushes":{{"pushed":{},"acknowledged":{},"doubles":{},"retried":{},"refused":{},"dropped":{},"unacknowledged":{},"forged":{},"believed":{}}},"#,
+        done.pushed,
+        done.acknowledged,
+        done.doubles,
+        done.retried,
+        done.refused,
+        done.dropped,
+        done.unacknowledged,
+        done.forged,
+        done.believed,
+    )
 }
 
 fn habits(counts: &Counts, late: u64) -> String {

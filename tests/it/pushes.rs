@@ -518,3 +518,34 @@ fn tls_certificates_are_read_anew_at_sighup_without_a_pause() {
     assert!(ran.stderr.contains("read anew"), "{}", ran.stderr);
     assert_eq!(place.events().len(), 3);
 }
+
+#[test]
+fn what_the_connector_pushes_stands_once_though_the_receiver_was_killed_and_no_forgery_gets_in() {
+    let place = Place::new();
+    let secret = place.path("secret");
+    crate::support::write(&secret, SECRET);
+    open_to(&secret, 0o600);
+    let listening = Listening::start(&place, &["--roll-every", "100ms"]);
+    let address = listening.address.to_string();
+    let arguments = ["--rate", "300", "--doubles", "0.2", "--reorder", "15", "--forge", "0.1", "--push"];
+    let url = format!("http://{address}");
+    let cloud = Cloud::start(&[&arguments[..], &[&url, "--secret-file", secret.to_str().unwrap()]].concat());
+    until("some are published", || cloud.truth().len() > 200);
+    drop(listening);
+    let mut command = overnight();
+    command.args(["listen", "--addr", &address, "--dir"]).arg(place.dir()).env("DT_SIGNATURE_SECRET", SECRET);
+    let listening = Listening::run(&mut command);
+    let published = cloud.truth();
+    until("all that was published before is there", || {
+        let events = place.events();
+        let found = by_key(&events);
+        by_key(&published).keys().all(|key| found.contains_key(key))
+    });
+    let ran = listening.terminate();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let (events, truth) = (place.events(), cloud.truth());
+    let sent = by_key(&truth);
+    for (key, event) in by_key(&events) {
+        assert_eq!(Some(&event), sent.get(&key), "{key:?} is not what was sent");
+    }
+}
