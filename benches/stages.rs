@@ -79,8 +79,8 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(&folder.path().join("recording"));
     let registry = Arc::new(Registry::built_in().unwrap());
-    let mut buffer = Buffer::open(&layout).unwrap();
-    let unsealed = recover(&mut buffer, &layout).unwrap().unsealed;
+    let mut buffer = Buffer::open(&layout, overnight::time::now()).unwrap();
+    let unsealed = recover(&mut buffer, &layout, overnight::time::now()).unwrap().unsealed;
 
     let events = memchr::memchr_iter(b'\n', &text).count();
     println!("{events} events of {:.0} bytes", text.len() as f64 / events as f64);

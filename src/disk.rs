@@ -3,9 +3,12 @@
 //! A file is durable when its bytes are synced and the directory that names it is synced; a new directory also needs its
 //! parent synced. Nothing else in the program renames, creates or removes files below a recording.
 
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 /// A step that failed: what, where, why.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +89,17 @@ pub fn publish(staged: &Path, path: &Path) -> Result<()> {
     sync_dir(parent(path))
 }
 
+/// Moves a file to a place where nothing looks for it, durably. One of this name that stands there already stays.
+#[expect(clippy::disallowed_methods, reason = "this is the place that renames files")]
+pub fn set_aside(path: &Path, aside: &Path) -> Result<()> {
+    if aside.exists() {
+        return Err(DiskError::new("move to", aside, io::ErrorKind::AlreadyExists.into()));
+    }
+    fs::rename(path, aside).map_err(|error| DiskError::new("move to", aside, error))?;
+    sync_dir(parent(aside))?;
+    sync_dir(parent(path))
+}
+
 /// Writes a small file whole: staged beside, synced, published.
 pub fn write(staging: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let staged = staging.join(path.file_name().unwrap_or_default());
@@ -102,6 +116,87 @@ pub fn remove(path: &Path) -> Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DiskError::new("remove", path, error)),
         _ => Ok(()),
     }
+}
+
+/// SHA-256 of a file in hex, and its size.
+pub fn sha256(path: &Path) -> Result<(String, u64)> {
+    let fail = |error| DiskError::new("read", path, error);
+    let mut file = File::open(path).map_err(fail)?;
+    let mut sum = Sha256::new();
+    let bytes = io::copy(&mut file, &mut sum).map_err(fail)?;
+    let hex = sum.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap_or_default();
+        hex
+    });
+    Ok((hex, bytes))
+}
+
+/// Room on the disk of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Bytes that the disk has in all.
+    pub total: u64,
+}
+
+impl Room {
+    /// Below this, nothing is kept or rolled any more: what is left is for clean-up, and for others.
+    const LOW: u64 = 64 * 1024 * 1024;
+    /// As much is set aside in a file, against others that fill the disk.
+    const RESERVE: u64 = 8 * 1024 * 1024;
+
+    /// The room on the disk of a directory; none where the system does not tell.
+    #[cfg(unix)]
+    pub fn of(path: &Path) -> Option<Self> {
+        let about = rustix::fs::statvfs(path).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+        Some(Self { free: bytes(about.f_bavail), total: bytes(about.f_blocks) })
+    }
+
+    /// The room on the disk of a directory; none where the system does not tell.
+    #[cfg(not(unix))]
+    pub fn of(_path: &Path) -> Option<Self> {
+        None
+    }
+
+    /// The low-water mark in bytes: 64 MiB, less on a small disk.
+    pub fn mark(self) -> u64 {
+        Self::LOW.min(self.total / 20)
+    }
+
+    /// The size of the reserve in bytes: 8 MiB, less on a small disk.
+    pub fn reserve(self) -> u64 {
+        Self::RESERVE.min(self.total / 50)
+    }
+}
+
+/// Sets room aside in a file, if it is not there yet. Where the file system cannot, there is no reserve.
+#[cfg(unix)]
+pub fn reserve(path: &Path, bytes: u64) -> Result<()> {
+    if bytes == 0 || path.exists() {
+        return Ok(());
+    }
+    let file = create(path)?;
+    let set_aside = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
+    if set_aside.is_err() {
+        remove(path)?;
+    }
+    Ok(())
+}
+
+/// Sets room aside in a file; not on this system.
+#[cfg(not(unix))]
+pub fn reserve(_path: &Path, _bytes: u64) -> Result<()> {
+    Ok(())
+}
+
+/// Gives a file a second name, so that it stays when the first is given to another. Where that cannot be, it is moved.
+pub fn keep_as(path: &Path, other: &Path) -> Result<()> {
+    if fs::hard_link(path, other).is_err() {
+        return set_aside(path, other);
+    }
+    sync_dir(parent(other))
 }
 
 /// Names in a directory, sorted; none when there is no such directory.

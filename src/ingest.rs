@@ -115,6 +115,9 @@ pub enum End {
     Over(String),
     /// No sign of life for too long.
     Silent,
+    /// This process did not run, or waited for the disk, for longer than a server waits for a reader: whatever the server
+    /// dropped meanwhile is missing, though the connection may still stand.
+    StoodStill,
     /// The connection broke, or the stream could not be opened.
     Failed(CloudFailure),
     /// The cloud ended the stream with an error.
@@ -185,7 +188,7 @@ impl Retry {
             Some(400) => return Next::Stop(Some(IngestError::Request(text))),
             _ => {}
         }
-        let normal = matches!(end, End::Over(_));
+        let normal = matches!(end, End::Over(_) | End::StoodStill);
         if self.retries_max == Some(0) && normal {
             return Next::Stop(None);
         }
@@ -227,6 +230,7 @@ fn describe(end: &End) -> String {
     match end {
         End::Over(why) => why.clone(),
         End::Silent => "no ping came in time".to_owned(),
+        End::StoodStill => "the recorder stood still: it was suspended, or the disk had no room".to_owned(),
         End::Failed(failure) => failure.to_string(),
         End::Error(error) => error.to_string(),
         End::Stopped => "the recorder stopped".to_owned(),
@@ -500,8 +504,11 @@ async fn run_session(
     let begun = time::instant();
     let (mut heard, mut noted, mut flushed) = (begun, begun, begun);
     let mut heard_at = None;
+    // Bytes that lay in the socket while nobody read say nothing of how long the cloud went on sending.
+    let mut drained_at = None;
     let mut spoke = false;
     let mut chunks = 0_u32;
+    let (still, mut looked_at) = (time::micros(plan.ping + PING_JITTER), time::now());
     let end = loop {
         // The stream first: while it has bytes, nothing else is polled, only looked at now and then.
         tokio::select! {
@@ -517,17 +524,22 @@ async fn run_session(
                     Err(failure) => break End::Failed(failure),
                 };
                 let received_at = time::now();
+                let stood_still = received_at - std::mem::replace(&mut looked_at, received_at) > still;
                 if let Some(error) = take(&mut stream, &bytes, &mut collector, meter, received_at, &mut spoke) {
                     break match error.code {
                         1 | 4 | 408 | 504 => End::Over(format!("the session's time is up: {error}")),
                         _ => End::Error(error),
                     };
                 }
+                if stood_still {
+                    break End::StoodStill;
+                }
                 if spoke {
                     if heard_at.is_none() && news.send(News::Spoke(session, received_at)).is_err() {
                         break End::Stopped;
                     }
                     heard_at = Some(received_at);
+                    drained_at = drained_at.or(heard_at);
                 }
                 if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES {
                     flushed = time::instant();
@@ -538,7 +550,14 @@ async fn run_session(
                     continue;
                 }
             }
-            _ = tick.tick() => {}
+            _ = tick.tick() => {
+                // The stream had nothing: all that the cloud sent up to here is read.
+                drained_at = heard_at;
+                let now = time::now();
+                if now - std::mem::replace(&mut looked_at, now) > still {
+                    break End::StoodStill;
+                }
+            }
         }
         if *stop.borrow() {
             break End::Stopped;
@@ -551,7 +570,7 @@ async fn run_session(
             flushed = now;
             flush(&mut collector, &outlet).await;
         }
-        if let Some(at) = heard_at.filter(|_| now - noted >= NOTE_EVERY && heard > noted) {
+        if let Some(at) = drained_at.filter(|_| now - noted >= NOTE_EVERY && heard > noted) {
             noted = now;
             outlet.send(Order::Spoke { session, at }).await;
         }
@@ -560,9 +579,9 @@ async fn run_session(
         }
     };
     flush(&mut collector, &outlet).await;
-    let spoke_at = heard_at.unwrap_or_default();
+    let spoke_at = drained_at.unwrap_or_default();
     outlet.send(Order::Closed { session, cause: describe(&end), spoke_at }).await;
-    Ended { session, end, lived: begun.elapsed(), heard_at }
+    Ended { session, end, lived: begun.elapsed(), heard_at: drained_at }
 }
 
 /// Reads the frames of some bytes into the collector; gives the error with which the cloud ends the stream, if it does.

@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::buffer::{Buffer, BufferError, GapState};
+use crate::buffer::{Buffer, BufferError, GapState, Sum};
 use crate::event::{Batch, DeviceRow, Partition, Source};
 use crate::meter::Meter;
 use crate::schema::Registry;
@@ -69,6 +69,8 @@ pub enum Order {
     GapWanted {
         /// The project.
         project: String,
+        /// Why it is missing.
+        cause: String,
         /// Its beginning.
         begins: Micros,
         /// Its end.
@@ -101,8 +103,16 @@ pub enum Order {
     },
     /// The devices of a project, as the cloud lists them.
     Devices(String, Vec<DeviceRow>),
+    /// A day file was sealed, and has this checksum.
+    Sealed(Partition, Sum),
+    /// A sealed day file is going to change: its checksum is good no longer.
+    Unsealed(Partition),
+    /// A block does not read, for this reason: set it aside.
+    Condemn(i64, String),
     /// Give freed space back to the disk.
     Tidy,
+    /// Nothing: there are chores to look after.
+    Look,
     /// Say that everything ordered before is done, by dropping this.
     Reach(Sender<()>),
     /// The same for those who wait without a thread.
@@ -228,7 +238,10 @@ impl Keeper {
             Order::Forget(partition, seq) => drop(self.buffer.forget(partition, *seq)?),
             Order::Tidy => self.buffer.tidy()?,
             // Whoever waits is told when the order is dropped.
-            Order::Reach(_) | Order::Reached(_) => {}
+            Order::Reach(_) | Order::Reached(_) | Order::Look => {}
+            Order::Condemn(seq, why) => self.buffer.condemn(*seq, why)?,
+            Order::Sealed(partition, sum) => self.buffer.sealed(partition, sum)?,
+            Order::Unsealed(partition) => self.buffer.unsealed(partition)?,
             // Ordered again when it is not sure that the first order came through.
             Order::Opened { session, .. } if self.sessions.contains_key(session) => {}
             Order::Opened { session, source, project, filters } => {
@@ -247,7 +260,9 @@ impl Keeper {
             }
             Order::GapBegins { project, at, cause } => self.buffer.gap_begins(project, *at, cause)?,
             Order::GapEnds { project, at } => self.buffer.gap_ends(project, *at)?,
-            Order::GapWanted { project, begins, ends } => self.buffer.gap_wanted(project, *begins, *ends).map(drop)?,
+            Order::GapWanted { project, cause, begins, ends } => {
+                self.buffer.gap_wanted(project, cause, *begins, *ends).map(drop)?;
+            }
             Order::GapStands { gap, state, why } => self.buffer.gap_stands(*gap, *state, why.as_deref())?,
             Order::GapDeviceDone { gap, device, events } => self.buffer.gap_device_done(*gap, device, *events)?,
             Order::Reconciled { project, at } => self.buffer.reconciled(project, *at)?,

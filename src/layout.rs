@@ -45,6 +45,21 @@ impl Layout {
         self.state().join("staging")
     }
 
+    /// Files that did not read and were set aside; never deleted.
+    pub fn damaged(&self) -> PathBuf {
+        self.state().join("damaged")
+    }
+
+    /// Room on the disk that clean-up may use when there is no other.
+    pub fn reserve(&self) -> PathBuf {
+        self.state().join("reserve")
+    }
+
+    /// Checksums of the sealed day files, as `sha256sum --check` reads them.
+    pub fn manifest(&self) -> PathBuf {
+        self.root.join("MANIFEST")
+    }
+
     /// Held by the one writer.
     pub fn lock(&self) -> PathBuf {
         self.state().join("lock")

@@ -26,4 +26,5 @@ pub mod simulate;
 pub mod sources;
 pub mod status;
 pub mod time;
+pub mod verify;
 pub mod wire;

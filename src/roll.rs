@@ -10,7 +10,9 @@
 //! a reader that takes the footer of one file and the pages of the next still reads what it meant to (DuckDB and Polars
 //! open a file twice). Only when there are many small row groups, and at the seal, they are encoded anew as one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,13 +20,13 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use crate::archive::{ArchiveError, DayFile, DayWriter, Effort, Footer, GROUP_ROWS, Keys, Merge, Run, day_files, sorted};
-use crate::buffer::{Buffer, BufferError, Pending, View};
+use crate::buffer::{Buffer, BufferError, Pending, Sum, View};
 use crate::disk::{self, DiskError};
 use crate::error::Advice;
 use crate::event::{DeviceRow, Partition};
 use crate::layout::Layout;
 use crate::schema::{Registry, Schema, conform};
-use crate::time::Micros;
+use crate::time::{Micros, rfc3339};
 
 /// Rows taken from the buffer at a time; what lies beyond is the next roll's. Bounds the memory of a roll.
 const ROLL_ROWS: usize = 128 * 1024;
@@ -76,6 +78,15 @@ impl RollError {
             Self::Buffer(error) => error.is_full(),
             Self::Disk(error) | Self::Archive(ArchiveError::Disk(error)) => error.is_full(),
             Self::Archive(ArchiveError::Parquet { source, .. }) => source.to_string().contains("No space left"),
+            _ => false,
+        }
+    }
+
+    /// True when the partition's day file itself is at fault, and will be at the next try.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Archive(error) => error.is_damage(),
+            Self::Panicked(_) => true,
             _ => false,
         }
     }
@@ -142,10 +153,50 @@ pub struct Recovered {
     pub blocks: usize,
     /// Unfinished files removed from staging.
     pub staged: usize,
-    /// Day files that do not read, and why.
-    pub damaged: Vec<String>,
+    /// Day files that did not read and were set aside.
+    pub damaged: Vec<Damage>,
+    /// Day files that do not read for another reason, and that reason.
+    pub unreadable: Vec<String>,
     /// Day files that still have to be sealed.
     pub unsealed: BTreeSet<Partition>,
+    /// Sealed day files without a checksum: the process that sealed them ended before it noted that.
+    pub unlisted: BTreeSet<Partition>,
+}
+
+/// What became of a day file that did not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Where it stood.
+    pub path: PathBuf,
+    /// Where it stands now.
+    pub aside: PathBuf,
+    /// What was wrong with it.
+    pub why: String,
+    /// Rows that could be read, and stand in the day file that took its place.
+    pub rescued: u64,
+    /// Event time of what could not be read.
+    pub span: (Micros, Micros),
+}
+
+impl Damage {
+    /// Cause of the gaps that it leaves.
+    pub fn cause(&self) -> String {
+        format!("a day file was damaged: {}", self.path.file_name().unwrap_or_default().to_string_lossy())
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, aside, (from, to)) = (self.path.display(), self.aside.display(), self.span);
+        write!(
+            out,
+            "{path} does not read ({}); it stands in {aside} now, {} of its rows could be read, and {} to {} is a gap",
+            self.why,
+            self.rescued,
+            rfc3339(from),
+            rfc3339(to)
+        )
+    }
 }
 
 /// How far to look for something to roll.
@@ -162,22 +213,34 @@ pub enum Scope {
 /// Makes a recording whole after any stop: the files are the truth. Afterwards the buffer has a new id, so that only
 /// files written from now on can cover its rows.
 ///
-/// A day file that does not read is named in [`Recovered::damaged`] and left alone: its rows stay in the buffer.
+/// A damaged day file is set aside, and the day it was of is a gap then. One that does not read for another reason, such as a
+/// newer format, is left alone: the rows of its partition stay in the buffer.
 ///
 /// # Errors
 /// When the buffer or the disk refuses.
-pub fn recover(buffer: &mut Buffer, layout: &Layout) -> Result<Recovered, RollError> {
+pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Recovered, RollError> {
     let mut recovered = Recovered::default();
+    let listed = View::open(layout)?.sealed()?;
     for path in disk::list(&layout.staging())? {
         disk::remove(&path)?;
         recovered.staged += 1;
     }
-    for (path, _) in day_files(layout)? {
+    for (path, day) in day_files(layout)? {
         let file = match DayFile::open(&path) {
             Ok(Some(file)) => file,
             Ok(None) => continue,
+            Err(error) if error.is_damage() => {
+                let aside = aside(layout, &path, now)?;
+                disk::set_aside(&path, &aside)?;
+                let damage = Damage { path, aside, why: error.to_string(), rescued: 0, span: (day.start(), day.end()) };
+                for project in buffer.projects()? {
+                    buffer.gap_wanted(&project, &damage.cause(), damage.span.0, damage.span.1)?;
+                }
+                recovered.damaged.push(damage);
+                continue;
+            }
             Err(error) => {
-                recovered.damaged.push(error.to_string());
+                recovered.unreadable.push(error.to_string());
                 continue;
             }
         };
@@ -194,10 +257,21 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout) -> Result<Recovered, RollEr
         }
         if !footer.sealed {
             recovered.unsealed.insert(footer.partition.clone());
+        } else if !listed.contains_key(&footer.partition) {
+            recovered.unlisted.insert(footer.partition.clone());
         }
     }
     buffer.renew_id()?;
     Ok(recovered)
+}
+
+/// A free name for a day file that is set aside.
+fn aside(layout: &Layout, path: &Path, now: Micros) -> Result<PathBuf, DiskError> {
+    let folder = layout.damaged();
+    disk::create_dir(&folder)?;
+    let name = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let (event_type, day) = (name(path.parent().and_then(Path::file_name)), name(path.file_stem()));
+    Ok(folder.join(format!("{event_type}.{day}.{now}.parquet")))
 }
 
 /// Syncs the directories that name a partition's day file.
@@ -215,6 +289,8 @@ pub struct Roller {
     unsealed: BTreeSet<Partition>,
     /// Folders below `data/` whose names this process has made durable.
     folders: BTreeSet<PathBuf>,
+    /// Checksums of files that were sealed, for whoever notes them.
+    sums: Vec<(Partition, Sum)>,
     /// Up to which seq a partition's rows were found to be doubles, all of them: no footer says so.
     passed: HashMap<Partition, i64>,
 }
@@ -231,6 +307,7 @@ impl Roller {
             view: View::open(layout)?,
             unsealed,
             folders: BTreeSet::new(),
+            sums: Vec::new(),
             passed: HashMap::new(),
         })
     }
@@ -268,6 +345,46 @@ impl Roller {
         pending.events * policy.share >= file.map_or(0, |file| file.footer().rows)
     }
 
+    /// Checksums of all sealed day files, as noted.
+    ///
+    /// # Errors
+    /// When the buffer cannot be read.
+    pub fn sealed(&self) -> Result<BTreeMap<Partition, Sum>, RollError> {
+        Ok(self.view.sealed()?)
+    }
+
+    /// Checksums of the files that were sealed since this was called last.
+    pub fn take_sums(&mut self) -> Vec<(Partition, Sum)> {
+        std::mem::take(&mut self.sums)
+    }
+
+    /// Takes the checksum of a sealed day file that has none yet. Nothing happens when it is not sealed, or gone.
+    ///
+    /// # Errors
+    /// When the file does not read.
+    pub fn sum(&mut self, partition: &Partition) -> Result<(), RollError> {
+        if DayFile::of(&self.layout, partition)?.is_some_and(|file| file.footer().sealed) {
+            let (sha256, bytes) = disk::sha256(&self.layout.day_file(partition))?;
+            self.sums.push((partition.clone(), Sum { sha256, bytes }));
+        }
+        Ok(())
+    }
+
+    /// Writes the list of checksums, as `sha256sum --check MANIFEST` reads it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn publish_manifest(&self) -> Result<(), RollError> {
+        let mut lines = String::new();
+        for (partition, sum) in self.view.sealed()? {
+            let path = self.layout.day_file(&partition);
+            let path = path.strip_prefix(self.layout.root()).unwrap_or(&path);
+            // A folder name has letters, digits and a few signs: nothing that would need quoting.
+            writeln!(lines, "{}  {}", sum.sha256, path.display()).unwrap_or_default();
+        }
+        Ok(disk::write(&self.layout.staging(), &self.layout.manifest(), lines.as_bytes())?)
+    }
+
     /// The recording.
     pub fn layout(&self) -> &Layout {
         &self.layout
@@ -279,6 +396,14 @@ impl Roller {
     /// When the buffer cannot be read.
     pub fn devices(&self) -> Result<Vec<DeviceRow>, RollError> {
         Ok(self.view.devices()?)
+    }
+
+    /// Projects that the ledger speaks of.
+    ///
+    /// # Errors
+    /// When the buffer cannot be read.
+    pub fn projects(&self) -> Result<Vec<String>, RollError> {
+        Ok(self.view.projects()?)
     }
 
     /// How many events the buffer holds.
@@ -373,6 +498,82 @@ impl Roller {
         Ok(true)
     }
 
+    /// True when a partition's day file was written with an older schema.
+    ///
+    /// # Errors
+    /// When the file does not open.
+    pub fn is_old(&self, partition: &Partition) -> Result<bool, RollError> {
+        let schema = self.registry.get(&partition.event_type);
+        Ok(self.open(partition, &schema)?.is_some_and(|file| is_old(&file, &schema)))
+    }
+
+    /// Writes a day file of an older schema anew, from its columns and `raw`. False when it has today's columns, or is gone.
+    ///
+    /// # Errors
+    /// When anything refuses; the day file is as it was.
+    pub fn rebuild(&mut self, partition: &Partition) -> Result<bool, RollError> {
+        let schema = self.registry.get(&partition.event_type);
+        let Some(file) = self.open(partition, &schema)?.filter(|file| is_old(file, &schema)) else { return Ok(false) };
+        let footer = file.footer();
+        self.publish(Draft {
+            partition,
+            schema: &schema,
+            copied: None,
+            runs: file.reread(&schema)?,
+            buffer_id: footer.buffer_id.clone(),
+            seq_last: footer.seq_last,
+            sealed: footer.sealed,
+        })?;
+        Ok(true)
+    }
+
+    /// Sets a damaged day file aside and puts those of its row groups that read into a new one. None when there is no file.
+    ///
+    /// # Errors
+    /// When anything refuses; the damaged file is still there then, under its own name or the one of what is set aside.
+    pub fn rescue(&mut self, partition: &Partition, why: String, now: Micros) -> Result<Option<Damage>, RollError> {
+        let schema = self.registry.get(&partition.event_type);
+        let path = self.layout.day_file(partition);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let aside = aside(&self.layout, &path, now)?;
+        let mut damage =
+            Damage { path: path.clone(), aside, why, rescued: 0, span: (partition.day.start(), partition.day.end()) };
+        let file = DayFile::of(&self.layout, partition).ok().flatten();
+        let reads = |file: &DayFile, group: usize| -> bool {
+            let read = || file.rows(vec![group], &schema).is_ok_and(|mut rows| rows.all(|rows| rows.is_ok()));
+            catch_unwind(AssertUnwindSafe(read)).unwrap_or(false)
+        };
+        let groups = file.as_ref().map_or(0, DayFile::groups);
+        let (good, bad): (Vec<_>, Vec<_>) = (0..groups).partition(|group| file.as_ref().is_some_and(|file| reads(file, *group)));
+        if groups > 0 && bad.is_empty() {
+            // Every page reads: whatever went wrong, it was not the file.
+            return Ok(None);
+        }
+        let Some(file) = file.filter(|_| !good.is_empty()) else {
+            disk::set_aside(&path, &damage.aside)?;
+            self.unsealed.remove(partition);
+            return Ok(Some(damage));
+        };
+        disk::keep_as(&path, &damage.aside)?;
+        let times = bad.iter().map(|group| file.group_times(*group));
+        let span = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or(damage.span);
+        damage.span = (span.0.max(damage.span.0), span.1.saturating_add(1).min(damage.span.1));
+        damage.rescued = good.iter().map(|group| file.group_rows(*group) as u64).sum();
+        self.publish(Draft {
+            partition,
+            schema: &schema,
+            copied: None,
+            runs: file.runs(&good, &schema)?,
+            // Rows that are still in the buffer may be among those that did not read: nothing is covered.
+            buffer_id: String::new(),
+            seq_last: 0,
+            sealed: false,
+        })?;
+        Ok(Some(damage))
+    }
+
     fn open(&self, partition: &Partition, schema: &Schema) -> Result<Option<DayFile>, RollError> {
         let file = DayFile::of(&self.layout, partition)?;
         let found = file.as_ref().map_or(0, |file| file.footer().schema_version);
@@ -386,7 +587,12 @@ impl Roller {
     fn publish(&mut self, draft: Draft<'_>) -> Result<(), RollError> {
         let (partition, sealed) = (draft.partition, draft.sealed);
         let staged = self.layout.staged(partition);
+        let mut sum = None;
         let written = stage(&staged, draft).and_then(|()| {
+            if sealed {
+                let (sha256, bytes) = disk::sha256(&staged)?;
+                sum = Some(Sum { sha256, bytes });
+            }
             let folder = self.layout.folder(&partition.event_type);
             if self.folders.insert(folder.clone()) {
                 // Also when it exists: the process that made it may have died before its name was durable.
@@ -402,11 +608,16 @@ impl Roller {
         }
         if sealed {
             self.unsealed.remove(partition);
+            self.sums.extend(sum.map(|sum| (partition.clone(), sum)));
         } else {
             self.unsealed.insert(partition.clone());
         }
         Ok(())
     }
+}
+
+fn is_old(file: &DayFile, schema: &Schema) -> bool {
+    file.footer().schema_version < schema.version || !file.has_columns_of(schema)
 }
 
 /// A day file to be written.

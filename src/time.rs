@@ -18,6 +18,11 @@ pub fn now() -> Micros {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// A time of the file system.
+pub fn from_system(time: SystemTime) -> Micros {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
+}
+
 /// The monotonic clock, for timers that a jump of the wall clock must not touch.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the monotonic clock")]
 pub fn instant() -> Instant {

@@ -67,9 +67,7 @@ impl Footer {
             |key: &str| get(key)?.parse::<i64>().map_err(|_| fail(format!("its footer has no number for {PREFIX}{key}")));
         let version = number("format_version")?;
         if version > i64::from(FORMAT_VERSION) {
-            return Err(fail(format!(
-                "it has format version {version}, this program knows up to {FORMAT_VERSION}; use a newer overnight"
-            )));
+            return Err(ArchiveError::Newer { path: path.to_owned(), found: version, known: FORMAT_VERSION });
         }
         let day = Day::parse(get("day")?).ok_or_else(|| fail(format!("its footer has no day for {PREFIX}day")))?;
         Ok(Self {

@@ -44,6 +44,16 @@ pub enum ArchiveError {
         /// What is wrong with it.
         what: String,
     },
+    /// A newer program wrote the file.
+    #[error("{}: it has format version {found}, this program knows up to {known}; use a newer overnight", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest known one.
+        known: u32,
+    },
     /// The rows do not fit their schema.
     #[error("{}: {source}", path.display())]
     Conform {
@@ -71,13 +81,31 @@ impl ArchiveError {
         move |source| Self::Parquet { path: path.to_owned(), source }
     }
 
+    /// True when the file itself is at fault, and will be at the next try: not the disk, not a schema that is missing.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Parquet { source, .. } => !is_system(source),
+            Self::Arrow { source: ArrowError::ExternalError(source), .. } => {
+                !source.downcast_ref::<ParquetError>().is_some_and(is_system)
+            }
+            Self::Footer { .. } | Self::Arrow { .. } => true,
+            Self::Disk(_) | Self::Newer { .. } | Self::Conform { .. } => false,
+        }
+    }
+
     /// What to do about it.
     pub fn advice(&self) -> Advice {
         match self {
-            Self::Disk(_) | Self::Conform { .. } => Advice::Fix,
+            Self::Disk(_) | Self::Conform { .. } | Self::Newer { .. } => Advice::Fix,
             Self::Parquet { .. } | Self::Footer { .. } | Self::Arrow { .. } => Advice::Inspect,
         }
     }
+}
+
+/// The system refused to read, which says nothing about the bytes.
+fn is_system(error: &ParquetError) -> bool {
+    matches!(error, ParquetError::External(source)
+        if source.downcast_ref::<std::io::Error>().is_some_and(|error| error.raw_os_error().is_some()))
 }
 
 /// Results of the archive.

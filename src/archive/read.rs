@@ -18,7 +18,7 @@ use parquet::file::statistics::Statistics;
 use crate::disk::{self, DiskError};
 use crate::event::Partition;
 use crate::layout::{self, Layout};
-use crate::schema::{Schema, conform};
+use crate::schema::{Schema, conform, reread};
 use crate::time::{Day, Micros};
 
 use super::{ArchiveError, Footer, Result, Run};
@@ -190,6 +190,22 @@ impl DayFile {
             }
             conform(&batch, &schema).map_err(|source| ArchiveError::Conform { path: path.clone(), source })
         })))
+    }
+
+    /// All rows as the schema of today reads them, as runs that are each in order; see [`reread`].
+    ///
+    /// # Errors
+    /// As for [`DayFile::rows`].
+    pub fn reread(&self, schema: &Arc<Schema>) -> Result<Vec<Run>> {
+        let group = |group: usize| -> Result<Run> {
+            let reader = self.reader(vec![group], ProjectionMask::all())?;
+            let (schema, path) = (Arc::clone(schema), self.path.clone());
+            Ok(Box::new(reader.map(move |batch| {
+                let batch = batch.map_err(ArchiveError::arrow(&path))?;
+                reread(&batch, &schema).map_err(|source| ArchiveError::Conform { path: path.clone(), source })
+            })))
+        };
+        (0..self.groups()).map(group).collect()
     }
 
     /// The row groups as runs that are each in order: groups that follow each other in time share a run.

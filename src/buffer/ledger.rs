@@ -188,10 +188,10 @@ impl Buffer {
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn gap_wanted(&mut self, project: &str, begins: Micros, ends: Micros) -> Result<i64> {
+    pub fn gap_wanted(&mut self, project: &str, cause: &str, begins: Micros, ends: Micros) -> Result<i64> {
         self.execute(
-            "INSERT INTO gap (project, begins, ends, cause, state) VALUES (?, ?, ?, 'asked for', 'open')",
-            params![project, begins, ends],
+            "INSERT INTO gap (project, begins, ends, cause, state) VALUES (?, ?, ?, ?, 'open')",
+            params![project, begins, ends, cause],
         )?;
         Ok(self.db.last_insert_rowid())
     }

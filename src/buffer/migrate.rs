@@ -31,6 +31,13 @@ const STEPS: [&str; 1] = ["
         length INTEGER NOT NULL,
         raw    BLOB    NOT NULL
     ) STRICT;
+    CREATE TABLE sealed (                              -- checksums of sealed day files
+        event_type TEXT    NOT NULL,
+        day        INTEGER NOT NULL,
+        sha256     TEXT    NOT NULL,
+        bytes      INTEGER NOT NULL,
+        PRIMARY KEY (event_type, day)
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE session (
         id        INTEGER PRIMARY KEY AUTOINCREMENT,
         source    TEXT    NOT NULL,                    -- stream, push

@@ -21,6 +21,8 @@ mod block;
 mod ledger;
 mod lock;
 mod migrate;
+mod rescue;
+mod sealed;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +38,8 @@ use crate::layout::Layout;
 use crate::time::Micros;
 
 pub use ledger::{Gap, GapState, Session};
+pub use rescue::Rescued;
+pub use sealed::Sum;
 pub use view::{FaultReason, Pending, View};
 
 /// The log is cut back to this after a checkpoint, in bytes.
@@ -146,20 +150,26 @@ pub struct Buffer {
     path: PathBuf,
     id: String,
     compression: block::Compression,
+    rescued: Option<Rescued>,
     _lock: lock::Lock,
 }
 
 impl Buffer {
-    /// Opens the buffer for writing, makes it when there is none, takes the writer's lock.
+    /// Opens the buffer for writing, makes it when there is none, takes the writer's lock. A damaged one is set aside, and
+    /// what can be read of it is taken over; see [`Buffer::rescued`].
     ///
     /// # Errors
     /// When another process writes, when the file is foreign or newer, when the disk refuses.
-    pub fn open(layout: &Layout) -> Result<Self> {
+    pub fn open(layout: &Layout, now: Micros) -> Result<Self> {
         disk::create_dir(layout.root())?;
         disk::create_dir(&layout.state())?;
         disk::create_dir(&layout.staging())?;
         disk::create_dir(&layout.data())?;
         let lock = lock::Lock::take(layout)?;
+        Self::rescue(layout, now, || Self::open_locked(layout, lock))
+    }
+
+    fn open_locked(layout: &Layout, lock: lock::Lock) -> Result<Self> {
         let path = layout.buffer();
         let fresh = !path.exists();
         let mut db = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
@@ -167,7 +177,12 @@ impl Buffer {
         if fresh {
             disk::sync_dir(&layout.state())?;
         }
-        Ok(Self { db, path, id, compression: block::Compression::new()?, _lock: lock })
+        Ok(Self { db, path, id, compression: block::Compression::new()?, rescued: None, _lock: lock })
+    }
+
+    /// What became of a damaged buffer that stood here when this one was opened.
+    pub fn rescued(&self) -> Option<&Rescued> {
+        self.rescued.as_ref()
     }
 
     /// The random id of this buffer, which the day files name that were rolled from it.

@@ -152,6 +152,36 @@ impl View {
         Ok((blocks, false))
     }
 
+    /// What SQLite's own check of every page finds wrong; nothing as a rule.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn integrity(&self) -> Result<Vec<String>> {
+        let found = self.rows("PRAGMA integrity_check(20)", [], |row| row.get::<_, String>(0))?;
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    /// Blocks that do not read, with the reason. One at a time, so that no long transaction holds the log.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn unreadable_blocks(&self) -> Result<Vec<(i64, String)>> {
+        let mut wrong = Vec::new();
+        for seq in self.rows("SELECT seq FROM block", [], |row| row.get::<_, i64>(0))? {
+            let read = |row: &Row<'_>| Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?));
+            // None: rolled meanwhile.
+            let Some((events, body)) = self.rows("SELECT events, body FROM block WHERE seq = ?", [seq], read)?.pop() else {
+                continue;
+            };
+            match block::decode(&body) {
+                Ok(rows) if rows.num_rows() as u64 == events => {}
+                Ok(rows) => wrong.push((seq, format!("{} rows instead of {events}", rows.num_rows()))),
+                Err(error) => wrong.push((seq, error.to_string())),
+            }
+        }
+        Ok(wrong)
+    }
+
     /// How many faults there are.
     ///
     /// # Errors

@@ -107,7 +107,7 @@ async fn want(filler: &Filler, begins: Micros, ends: Micros) -> Result<(), Failu
     let begins = unfinished.and_then(|gap| gap.ends).map_or(begins, |done| done.max(begins));
     if begins < ends {
         let (project, outlet) = (filler.project.clone(), &filler.outlet);
-        outlet.send(Order::GapWanted { project, begins, ends }).await;
+        outlet.send(Order::GapWanted { project, cause: "asked for".to_owned(), begins, ends }).await;
         let (done, reached) = tokio::sync::oneshot::channel();
         outlet.send(Order::Reached(done)).await;
         // The sender is dropped when the order has been carried out.

@@ -62,5 +62,6 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         );
         return Ok(Outcome::Incomplete);
     }
-    Ok(Outcome::Done)
+    // What had to be set aside was told above.
+    Ok(if Meter::get(&meter.roll_errors) > 0 { Outcome::Incomplete } else { Outcome::Done })
 }

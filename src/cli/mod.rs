@@ -17,12 +17,14 @@ mod gaps;
 mod import;
 mod listen;
 mod progress;
+mod rebuild;
 mod record;
 mod roll;
 mod schema;
 mod show;
 mod simulate;
 mod status;
+mod verify;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -71,6 +73,10 @@ enum Command {
     Export(export::Args),
     /// What a recording holds and how its recorder is doing
     Status(status::Args),
+    /// Check everything in a recording, and say what to do about what is wrong
+    Verify(verify::Args),
+    /// Bring day files of an older schema up to today's columns
+    Rebuild(rebuild::Args),
     /// A local server that speaks the cloud's API, with sensors that behave like sensors
     Simulate(simulate::Args),
     /// What is known of each event type
@@ -186,6 +192,8 @@ pub fn main() -> ExitCode {
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Rebuild(args) => rebuild::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Schema(args) => schema::run(&args),
     };

@@ -29,5 +29,6 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         show::counted(Meter::get(&meter.rolled), "event"),
         show::count(Meter::get(&meter.doubles))
     );
-    Ok(Outcome::Done)
+    // What had to be set aside was told above.
+    Ok(if Meter::get(&meter.roll_errors) > 0 { Outcome::Incomplete } else { Outcome::Done })
 }

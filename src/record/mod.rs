@@ -4,12 +4,14 @@
 //! makes day files. Each is a shell of a few lines around a `step` or a call that tests make directly.
 
 mod import;
+mod keeping;
+mod rebuild;
+mod rolling;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,33 +20,31 @@ use tokio::task::JoinSet;
 
 use crate::backfill::Filler;
 use crate::buffer::{Buffer, BufferError};
-use crate::devices;
 use crate::error::Advice;
-use crate::event::{DeviceRow, Partition};
 use crate::ingest::{self, IngestError, Plan};
-use crate::keep::{Keeper, Kept, Order, Outlet};
+use crate::keep::{Keeper, Order, Outlet};
 use crate::layout::Layout;
 use crate::listen;
 use crate::meter::Meter;
-use crate::roll::{self, Policy, RollError, Roller, Scope, Work};
+use crate::roll::{self, Policy, RollError, Roller};
 use crate::schema::Registry;
 use crate::sources::cloud::{Cloud, CloudFailure};
 use crate::sources::history::Pace;
 use crate::time;
 
+use keeping::Chores;
+use keeping::Keeping;
+use rolling::Rolling;
+
 pub use import::{Imported, import};
+pub use rebuild::{Rebuilt, rebuild};
 
 /// Batches between the network and the keeper: a second's worth at full speed, and at most some 50 MB of columns.
 const QUEUE_BATCHES: usize = 16;
-/// How often thread "roll" looks whether a partition has grown too large to wait for the timer.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// How long the end of a recording waits for gaps that are being filled.
 const FILL_GRACE: Duration = Duration::from_mins(1);
 /// When it takes longer than this, people are told what is waited for.
 const FILL_TELL: Duration = Duration::from_secs(1);
-/// How often a batch that found no room on the disk is tried again.
-const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// Why a recorder did not record, or stopped recording.
 #[derive(Debug, thiserror::Error)]
@@ -127,9 +127,13 @@ impl Recorder {
     /// # Errors
     /// When the buffer or a day file does not open.
     pub fn open(layout: &Layout, registry: Arc<Registry>, meter: Arc<Meter>, timing: Timing) -> Result<Self, RecordError> {
-        let mut buffer = Buffer::open(layout)?;
+        let mut buffer = Buffer::open(layout, time::now())?;
         buffer.close_left_open()?;
-        let recovered = roll::recover(&mut buffer, layout)?;
+        if let Some(rescued) = buffer.rescued() {
+            Meter::add(&meter.roll_errors, 1);
+            meter.note(time::now(), rescued.to_string());
+        }
+        let recovered = roll::recover(&mut buffer, layout, time::now())?;
         if recovered.blocks + recovered.staged > 0 {
             let text = format!(
                 "recovered: {} unfinished files swept, {} blocks that day files held already removed",
@@ -137,19 +141,26 @@ impl Recorder {
             );
             meter.note(time::now(), text);
         }
-        for damaged in recovered.damaged {
+        for damage in &recovered.damaged {
             Meter::add(&meter.roll_errors, 1);
-            meter.note(time::now(), format!("a day file does not read, and is left alone: {damaged}"));
+            meter.note(time::now(), damage.to_string());
         }
+        for unreadable in &recovered.unreadable {
+            Meter::add(&meter.roll_errors, 1);
+            meter.note(time::now(), format!("a day file does not read, and is left alone: {unreadable}"));
+        }
+        let unlisted = recovered.unlisted.into_iter().collect();
         let roller = Roller::new(layout, Arc::clone(&registry), recovered.unsealed)?;
         meter.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
         let (keep, orders) = mpsc::channel(QUEUE_BATCHES);
         let (failing, failed) = watch::channel(false);
         let stopping = Arc::new(AtomicBool::new(false));
+        let (chores, todo) = Chores::new(keep.clone());
         let keeper = {
-            let (meter, stopping) = (Arc::clone(&meter), Arc::clone(&stopping));
+            let (layout, meter, stopping) = (layout.clone(), Arc::clone(&meter), Arc::clone(&stopping));
             spawn("keep", move || {
-                let result = keep_loop(Keeper::new(buffer), orders, &meter, &stopping);
+                let (keeper, layout, meter, stopping) = (Keeper::new(buffer), &layout, &*meter, &*stopping);
+                let result = Keeping { keeper, layout, meter, stopping, chores: todo }.run(orders);
                 if result.is_err() {
                     failing.send_replace(true);
                 }
@@ -158,8 +169,8 @@ impl Recorder {
         };
         let (roll, stop) = channel();
         let roller = {
-            let (keep, meter) = (keep.clone(), Arc::clone(&meter));
-            spawn("roll", move || roll_loop(roller, &keep, &meter, &timing, &stop))?
+            let meter = Arc::clone(&meter);
+            spawn("roll", move || Rolling { roller, chores, meter: &meter, timing: &timing, unlisted }.run(&stop))?
         };
         Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, stopping, failed })
     }
@@ -321,150 +332,4 @@ pub async fn run(
 
 fn spawn<T: Send + 'static>(name: &'static str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RecordError> {
     thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| RecordError::System("start a thread", error))
-}
-
-fn keep_loop(
-    mut keeper: Keeper,
-    mut orders: mpsc::Receiver<Order>,
-    meter: &Meter,
-    stopping: &AtomicBool,
-) -> Result<(), BufferError> {
-    while let Some(order) = orders.blocking_recv() {
-        let kept = match keep_one(&mut keeper, &order, meter, stopping) {
-            Ok(kept) => kept,
-            // Who pushed is told, and pushes again.
-            Err(error) if error.is_full() && matches!(order, Order::Push(_)) => continue,
-            // Only what brings events must not fail: the rest is housekeeping, and done again before long.
-            Err(error) if !matches!(order, Order::Keep(_) | Order::Push(_)) => {
-                meter.note(time::now(), format!("buffer: {error}"));
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        Meter::add(&meter.kept, kept.events as u64);
-        Meter::add(&meter.faults, kept.faults as u64);
-        meter.buffered.fetch_add(i64::try_from(kept.events).unwrap_or(i64::MAX), Ordering::Relaxed);
-    }
-    Ok(())
-}
-
-/// Carries out an order. On a full disk a batch waits, and the stream behind it, until there is room or the recorder stops.
-fn keep_one(keeper: &mut Keeper, order: &Order, meter: &Meter, stopping: &AtomicBool) -> Result<Kept, BufferError> {
-    loop {
-        let result = keeper.step(order, time::now());
-        match &result {
-            Err(error) if error.is_full() && !meter.full.swap(true, Ordering::Relaxed) => {
-                meter.note(time::now(), format!("the disk is full, recording waits for room: {error}"));
-            }
-            Ok(kept) if kept.events > 0 && meter.full.swap(false, Ordering::Relaxed) => {
-                meter.note(time::now(), "there is room on the disk again, recording goes on");
-            }
-            _ => {}
-        }
-        match result {
-            Err(error) if error.is_full() && matches!(order, Order::Keep(_)) && !stopping.load(Ordering::Relaxed) => {
-                thread::sleep(FULL_RETRY);
-            }
-            result => return result,
-        }
-    }
-}
-
-fn roll_loop(
-    mut roller: Roller,
-    keep: &mpsc::Sender<Order>,
-    meter: &Meter,
-    timing: &Timing,
-    stop: &Receiver<()>,
-) -> Result<(), RollError> {
-    let (mut last, mut failing, mut devices) = (time::instant(), false, Vec::new());
-    loop {
-        let stopping = match stop.recv_timeout(LOOK_EVERY.min(timing.roll_every)) {
-            Err(RecvTimeoutError::Timeout) => false,
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
-        };
-        let crowded = meter.buffered.load(Ordering::Relaxed) >= i64::try_from(timing.policy.rows_max).unwrap_or(i64::MAX);
-        let scope = match (stopping, last.elapsed() >= timing.roll_every) {
-            (true, _) => Scope::All,
-            (false, true) => Scope::Due,
-            // What failed is not tried again before the timer.
-            (false, false) if crowded && !failing => Scope::Large,
-            (false, false) => continue,
-        };
-        if scope == Scope::Due {
-            last = time::instant();
-        }
-        let listed = if scope == Scope::Large { Ok(()) } else { list_devices(&roller, &mut devices) };
-        let result = roll_once(&mut roller, keep, meter, &timing.policy, scope).and(listed);
-        failing = result.is_err();
-        if let Err(error) = result {
-            Meter::add(&meter.roll_errors, 1);
-            if stopping {
-                return Err(error);
-            }
-            meter.note(time::now(), format!("roll: {error}"));
-        }
-        if stopping {
-            return Ok(());
-        }
-    }
-}
-
-/// Publishes the device list when it has changed.
-fn list_devices(roller: &Roller, last: &mut Vec<DeviceRow>) -> Result<(), RollError> {
-    let devices = roller.devices()?;
-    if devices != *last {
-        devices::publish(roller.layout(), &devices)?;
-        *last = devices;
-    }
-    Ok(())
-}
-
-/// Rolls and seals what is due. A partition that fails does not keep the others from being rolled.
-fn roll_once(
-    roller: &mut Roller,
-    keep: &mpsc::Sender<Order>,
-    meter: &Meter,
-    policy: &Policy,
-    scope: Scope,
-) -> Result<(), RollError> {
-    let mut failure = None;
-    let mut worked = false;
-    for work in roller.due(policy, time::now(), scope)? {
-        worked = true;
-        let (Work::Roll(partition) | Work::Seal(partition)) = &work;
-        let result = catch_unwind(AssertUnwindSafe(|| match &work {
-            Work::Roll(partition) => roll_partition(roller, keep, meter, partition, policy),
-            Work::Seal(partition) => roller.seal(partition).map(drop),
-        }));
-        if let Err(error) = result.unwrap_or_else(|_| Err(RollError::Panicked(partition.clone()))) {
-            failure = Some(error);
-        }
-    }
-    if worked {
-        meter.last_roll.store(time::now(), Ordering::Relaxed);
-        // A closed queue means that the keeper has failed, which closing the recorder tells.
-        drop(keep.blocking_send(Order::Tidy));
-    }
-    failure.map_or(Ok(()), Err)
-}
-
-fn roll_partition(
-    roller: &mut Roller,
-    keep: &mpsc::Sender<Order>,
-    meter: &Meter,
-    partition: &Partition,
-    policy: &Policy,
-) -> Result<(), RollError> {
-    while let Some(rolled) = roller.roll(partition, policy, time::now())? {
-        Meter::add(&meter.rolled, rolled.events);
-        Meter::add(&meter.doubles, rolled.doubles);
-        let gone = i64::try_from(rolled.events + rolled.doubles).unwrap_or(i64::MAX);
-        meter.buffered.fetch_sub(gone, Ordering::Relaxed);
-        drop(keep.blocking_send(Order::Forget(rolled.partition, rolled.seq)));
-        if !rolled.more {
-            break;
-        }
-    }
-    Ok(())
 }

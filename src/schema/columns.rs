@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListArray, NullBufferBuilder, RecordBatch, StringBuilder,
-    StructArray, TimestampMicrosecondBuilder, new_null_array,
+    Array, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, ListArray, NullBufferBuilder, RecordBatch,
+    StringBuilder, StructArray, TimestampMicrosecondBuilder, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
 use crate::time::Micros;
@@ -117,7 +118,7 @@ pub fn conform(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, Conf
                 let (column, event_type) = column();
                 return Err(ConformError::Unknown { column, event_type });
             }
-            Ok(known) if known.data_type() != field.data_type() => {
+            Ok(known) if !grows_into(field.data_type(), known.data_type()) => {
                 let (column, event_type) = column();
                 let (found, expected) = (field.data_type().to_string(), known.data_type().to_string());
                 return Err(ConformError::Type { column, event_type, found, expected });
@@ -126,10 +127,71 @@ pub fn conform(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, Conf
         }
     }
     let arrays = to.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-        Some(array) => Arc::clone(array),
-        None => new_null_array(field.data_type(), batch.num_rows()),
+        Some(array) if array.data_type() == field.data_type() => Ok(Arc::clone(array)),
+        Some(array) => grown(array, field.data_type()),
+        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
     });
-    Ok(RecordBatch::try_new(Arc::clone(to), arrays.collect())?)
+    Ok(RecordBatch::try_new(Arc::clone(to), arrays.collect::<Result<_, _>>()?)?)
+}
+
+/// True when values of one type are values of the other: the same, or a list whose items have become more.
+fn grows_into(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::List(from), DataType::List(to)) => match (from.data_type(), to.data_type()) {
+            (DataType::Struct(from), DataType::Struct(to)) => from
+                .iter()
+                .all(|item| to.iter().any(|known| known.name() == item.name() && known.data_type() == item.data_type())),
+            (from, to) => from == to,
+        },
+        (from, to) => from == to,
+    }
+}
+
+/// A list whose items get those that have come since; they are null.
+fn grown(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    let (Some(list), DataType::List(element)) = (array.as_list_opt::<i32>(), to) else {
+        return Err(ArrowError::SchemaError(format!("{} is no {to}", array.data_type())));
+    };
+    let (Some(items), DataType::Struct(fields)) = (list.values().as_struct_opt(), element.data_type()) else {
+        return Err(ArrowError::SchemaError(format!("{} is no {to}", array.data_type())));
+    };
+    let values = fields.iter().map(|field| match items.column_by_name(field.name()) {
+        Some(array) => Arc::clone(array),
+        None => new_null_array(field.data_type(), items.len()),
+    });
+    let items = StructArray::try_new_with_length(fields.clone(), values.collect(), items.nulls().cloned(), items.len())?;
+    let list = ListArray::try_new(Arc::clone(element), list.offsets().clone(), Arc::new(items), list.nulls().cloned())?;
+    Ok(Arc::new(list))
+}
+
+/// Rows as the schema of today reads them: columns that have come since are filled from `raw`, where that holds the event.
+/// Time and id of a row stay what they are.
+///
+/// # Errors
+/// When the rows have a column that the schema lacks or types otherwise.
+pub fn reread(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ConformError> {
+    let old = conform(batch, schema)?;
+    let texts = |name: &str| old.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).cloned();
+    let times =
+        |name: &str| old.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()).cloned();
+    let (Some(raw), Some(ids), Some(sources)) = (texts("raw"), texts("event_id"), texts("source")) else { return Ok(old) };
+    let (Some(time), Some(received_at)) = (times("time"), times("received_at")) else { return Ok(old) };
+    let (mut row, mut columns, mut picked) = (Row::default(), Columns::new(schema), Vec::with_capacity(old.num_rows()));
+    for at in 0..old.num_rows() {
+        let text = if raw.is_null(at) { None } else { Some(raw.value(at)) };
+        let same = |row: &Row, text: &str| row.time == time.value(at) && row.text(row.id, text) == Some(ids.value(at));
+        match text {
+            Some(text) if row.read(schema, text).is_ok() && same(&row, text) => {
+                picked.push((1, columns.rows()));
+                columns.push(&row, text, received_at.value(at), sources.value(at));
+            }
+            _ => picked.push((0, at)),
+        }
+    }
+    if columns.rows() == 0 {
+        return Ok(old);
+    }
+    Ok(interleave_record_batch(&[&old, &columns.finish()?], &picked)?)
 }
 
 fn field(column: &Column) -> Field {

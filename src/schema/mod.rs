@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-pub use columns::{Columns, ConformError, FIXED_HEAD, FIXED_TAIL, conform, time_type};
+pub use columns::{Columns, ConformError, FIXED_HEAD, FIXED_TAIL, conform, reread, time_type};
 pub use file::SchemaError;
 pub use rebuild::{Rebuild, RebuildError};
 pub use row::{Row, RowError};

@@ -106,7 +106,7 @@ fn a_directory_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn a_file_in_data_that_is_no_day_file_is_named_and_nothing_is_overwritten() {
+fn a_file_in_data_that_is_no_day_file_is_named_set_aside_and_never_deleted() {
     let place = Place::new();
     assert_eq!(place.import(touch("a", 1, 1)).code, 0);
     let file = place.dir().join("data/touch/2026-10-01.parquet");
@@ -114,17 +114,13 @@ fn a_file_in_data_that_is_no_day_file_is_named_and_nothing_is_overwritten() {
     let status = place.status();
     assert!(status["unreadable"][0].as_str().unwrap().contains("2026-10-01.parquet"), "{status}");
     let ran = place.import(touch("b", 1, 2));
-    assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("2026-10-01.parquet"), "{}", ran.stderr);
-    assert_eq!(fs::read_to_string(&file).unwrap(), "garbage");
-    // Other days go on as if nothing were wrong, and once the file is gone the kept event comes out.
-    let ran = place.import(touch("c", 2, 2));
-    assert!(ran.code == 1 && place.dir().join("data/touch/2026-10-02.parquet").exists(), "{}", ran.stderr);
-    let ran = place.run(&["export", "--format", "ndjson", "--start", "2026-10-02"]);
-    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 1), "{}", ran.stderr);
-    fs::remove_file(&file).unwrap();
-    assert_eq!(place.run(&["roll"]).code, 0);
-    assert_eq!(place.events().len(), 2);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("2026-10-01.parquet") && ran.stderr.contains("is a gap"), "{}", ran.stderr);
+    // Set aside, never deleted, and the day goes on.
+    let aside = overnight::disk::list(&place.dir().join("state/damaged")).unwrap();
+    assert_eq!(fs::read_to_string(&aside[0]).unwrap(), "garbage");
+    assert_eq!(place.events().len(), 1);
+    assert_eq!(place.import(touch("c", 2, 2)).code, 0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ const FLOORS: [&[&str]; 8] = [
     &["event", "schema", "settings", "wire", "backoff", "meter"],
     &["collect", "layout", "sources"],
     &["buffer", "archive"],
-    &["keep", "roll", "export", "status", "coverage", "devices"],
+    &["keep", "roll", "export", "status", "coverage", "devices", "verify"],
     &["ingest", "backfill", "listen"],
     &["record", "simulate"],
     &["cli"],

@@ -14,6 +14,7 @@ mod commands;
 mod floors;
 mod gaps;
 mod pushes;
+mod recovery;
 mod rolling;
 mod streams;
 mod support;

@@ -424,10 +424,10 @@ fn a_receiver_that_crashed_is_a_gap_only_where_the_cloud_had_to_drop_pushes() {
     let place = Place::new();
     let layout = Layout::new(&place.dir());
     let crash_and_back = |away: i64, from: i64| {
-        let mut buffer = Buffer::open(&layout).unwrap();
+        let mut buffer = Buffer::open(&layout, overnight::time::now()).unwrap();
         buffer.session_opened(Source::Push, "p", "{}", from).unwrap();
         drop(buffer);
-        let mut buffer = Buffer::open(&layout).unwrap();
+        let mut buffer = Buffer::open(&layout, overnight::time::now()).unwrap();
         buffer.close_left_open().unwrap();
         buffer.session_opened(Source::Push, "p", "{}", from + away).unwrap();
         buffer.close_left_open().unwrap();

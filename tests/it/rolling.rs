@@ -19,19 +19,19 @@ use crate::support::{Place, by_key, touch};
 /// Long after all events of these tests.
 const NOW: i64 = 1_800_000_000_000_000;
 
-struct Recording {
-    layout: Layout,
+pub(crate) struct Recording {
+    pub layout: Layout,
     registry: Arc<Registry>,
-    keeper: Keeper,
-    roller: Roller,
+    pub keeper: Keeper,
+    pub roller: Roller,
 }
 
 impl Recording {
-    fn open(dir: &Path) -> Self {
+    pub fn open(dir: &Path) -> Self {
         let layout = Layout::new(dir);
         let registry = Arc::new(Registry::built_in().unwrap());
-        let mut buffer = Buffer::open(&layout).unwrap();
-        let recovered = roll::recover(&mut buffer, &layout).unwrap();
+        let mut buffer = Buffer::open(&layout, overnight::time::now()).unwrap();
+        let recovered = roll::recover(&mut buffer, &layout, overnight::time::now()).unwrap();
         let roller = Roller::new(&layout, Arc::clone(&registry), recovered.unsealed).unwrap();
         Self { layout, registry, keeper: Keeper::new(buffer), roller }
     }
@@ -44,13 +44,13 @@ impl Recording {
         collector.take().unwrap()
     }
 
-    fn keep(&mut self, lines: &[String]) {
+    pub fn keep(&mut self, lines: &[String]) {
         let batch = self.batch(lines);
         self.keeper.step(&Order::Keep(batch), NOW).unwrap();
     }
 
     /// Rolls and seals what is due; with `forget`, deletes the buffer's rows as well. Gives new rows and doubles.
-    fn roll(&mut self, now: i64, forget: bool) -> (u64, u64) {
+    pub fn roll(&mut self, now: i64, forget: bool) -> (u64, u64) {
         let (policy, mut sums) = (Policy::default(), (0, 0));
         for work in self.roller.due(&policy, now, Scope::All).unwrap() {
             match work {
@@ -68,7 +68,7 @@ impl Recording {
     }
 
     /// Every day file is in the order of its keys, in each row group, and a sealed one as a whole; its footer is right.
-    fn check(&self) {
+    pub fn check(&self) {
         for (path, day) in day_files(&self.layout).unwrap() {
             let file = DayFile::open(&path).unwrap().unwrap();
             let schema = self.registry.get(&file.footer().partition.event_type);

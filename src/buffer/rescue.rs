@@ -1,0 +1,274 @@
+//! A damaged buffer is set aside, never deleted, and what can be read of it is taken into a new one.
+//!
+//! Rows are read from both ends of each table until one does not read. Which blocks are missing, and of what time, the
+//! index tells where it reads: it has everything but the bodies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params, params_from_iter};
+
+use crate::disk;
+use crate::layout::Layout;
+use crate::time::{Micros, SECOND, rfc3339};
+
+use super::{Buffer, Result, View, block, connect};
+
+/// What a damaged buffer may have held is at most so old: rows are rolled after an hour, and looked at every 15 minutes.
+const HELD: Micros = 2 * 3600 * SECOND;
+/// Cause of the gaps that a damaged buffer leaves.
+const CAUSE: &str = "the buffer was damaged";
+
+/// What became of a damaged buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescued {
+    /// Where the damaged file stands now.
+    pub aside: PathBuf,
+    /// What was wrong with it.
+    pub why: String,
+    /// Events taken over.
+    pub events: u64,
+    /// Events that did not read; none where nobody knows how many there were.
+    pub lost: Option<u64>,
+    /// Event time of what did not read; none when nothing was lost.
+    pub span: Option<(Micros, Micros)>,
+}
+
+/// What is wrong with a buffer, if anything is. Looks into every page when the last writer did not end well, or when that is
+/// quick.
+pub(super) fn damage(layout: &Layout) -> Option<String> {
+    const QUICK: u64 = 16 * 1024 * 1024;
+    let path = layout.buffer();
+    let size = |path: &Path| path.metadata().map_or(0, |about| about.len());
+    if size(&path) == 0 {
+        return None;
+    }
+    let is_damage = |error: &rusqlite::Error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt) => true,
+        // Where nothing was recorded, it is somebody else's file.
+        Some(rusqlite::ErrorCode::NotADatabase) => disk::list(&layout.data()).is_ok_and(|folders| !folders.is_empty()),
+        _ => false,
+    };
+    let check = || -> rusqlite::Result<Option<String>> {
+        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+        // A log that is left over: the last writer was killed, or could not finish.
+        if size(&layout.state().join("buffer.db-wal")) == 0 && size(&path) > QUICK {
+            return Ok(None);
+        }
+        let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok((found != "ok").then_some(found))
+    };
+    match check() {
+        Ok(found) => found,
+        // Anything else, such as a missing permission, is told when the buffer is opened.
+        Err(error) => is_damage(&error).then(|| error.to_string()),
+    }
+}
+
+/// Moves the buffer with its log out of the way.
+pub(super) fn set_aside(layout: &Layout, now: Micros) -> Result<PathBuf> {
+    let folder = layout.damaged();
+    disk::create_dir(&folder)?;
+    let aside = folder.join(format!("buffer-{now}.db"));
+    for ending in ["-wal", "-shm", ""] {
+        let from = layout.state().join(format!("buffer.db{ending}"));
+        if from.exists() {
+            disk::set_aside(&from, &folder.join(format!("buffer-{now}.db{ending}")))?;
+        }
+    }
+    Ok(aside)
+}
+
+impl Buffer {
+    /// Takes over what can be read of a damaged buffer that was set aside, and notes the span of what cannot as gaps.
+    pub(super) fn take_over(&mut self, aside: &Path, why: String, now: Micros) -> Result<Rescued> {
+        let mut rescued = Rescued { aside: aside.to_owned(), why, events: 0, lost: None, span: None };
+        let touched = aside.metadata().and_then(|about| about.modified()).ok();
+        let touched = touched.map_or(now, crate::time::from_system);
+        let from = connect(aside, OpenFlags::SQLITE_OPEN_READ_WRITE);
+        let known = from.as_ref().ok().and_then(|from| index(from).ok());
+        if let Ok(from) = &from {
+            for table in ["meta", "session", "gap", "gap_device", "device", "sealed", "fault"] {
+                self.copy(from, table).map_err(|source| self.error(source))?;
+            }
+            let taken = self.copy_blocks(from, known.as_deref()).map_err(|source| self.error(source))?;
+            rescued.events = taken.values().sum();
+            if let Some(known) = known {
+                let missing: Vec<_> = known.iter().filter(|row| !taken.contains_key(&row.seq)).collect();
+                rescued.lost = Some(missing.iter().map(|row| row.events).sum());
+                rescued.span = missing.iter().map(|row| row.time_first).min().zip(missing.iter().map(|row| row.time_last).max());
+            } else {
+                rescued.span = Some((touched - HELD, now));
+            }
+        } else {
+            rescued.span = Some((touched - HELD, now));
+        }
+        if let Some((begins, ends)) = rescued.span {
+            for project in self.projects()? {
+                self.gap_wanted(&project, CAUSE, begins, ends)?;
+            }
+        }
+        Ok(rescued)
+    }
+
+    /// Copies the rows of a table that read.
+    fn copy(&self, from: &Connection, table: &str) -> rusqlite::Result<()> {
+        for row in rows(from, table, "*") {
+            let marks = vec!["?"; row.len()].join(", ");
+            // The new buffer has its own id, and its own first rows.
+            let sql = format!("INSERT OR IGNORE INTO {table} VALUES ({marks})");
+            match self.db.prepare_cached(&sql)?.execute(params_from_iter(row)) {
+                // A row that is garbage does not fit the table.
+                Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::ConstraintViolation => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the blocks whose bodies read, one at a time; gives their seqs before and their events.
+    fn copy_blocks(&self, from: &Connection, known: Option<&[Known]>) -> rusqlite::Result<BTreeMap<i64, u64>> {
+        let mut taken = BTreeMap::new();
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO block (event_type, day, events, time_first, time_last, kept_at, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )?;
+        let mut seqs: BTreeSet<i64> = rows(from, "block", "seq").iter().map(|row| key(&row[0]).0).collect();
+        seqs.extend(known.unwrap_or_default().iter().map(|row| row.seq));
+        let sql = "SELECT event_type, day, events, time_first, time_last, kept_at, body FROM block WHERE seq = ?";
+        for seq in seqs {
+            let read = from.prepare_cached(sql).and_then(|mut select| {
+                select.query_row([seq], |row| (0..7).map(|column| row.get(column)).collect::<rusqlite::Result<Vec<Value>>>())
+            });
+            let Ok(row) = read else { continue };
+            let (Value::Integer(events), Value::Blob(body)) = (&row[2], &row[6]) else { continue };
+            let events = u64::try_from(*events).unwrap_or_default();
+            if block::decode(body).is_ok_and(|rows| rows.num_rows() as u64 == events) {
+                insert.execute(params_from_iter(row))?;
+                taken.insert(seq, events);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Moves a block that does not read to the faults, where its bytes stay, and notes its span as gaps.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn condemn(&mut self, seq: i64, why: &str) -> Result<()> {
+        let span = self.db.query_row("SELECT time_first, time_last FROM block WHERE seq = ?", [seq], |row| {
+            Ok((row.get::<_, Micros>(0)?, row.get::<_, Micros>(1)?))
+        });
+        let Some((begins, ends)) = span.optional().map_err(|source| self.error(source))? else { return Ok(()) };
+        let reason = format!("a block of the buffer does not read: {why}");
+        self.execute(
+            "INSERT INTO fault (at, source, reason, length, raw) SELECT kept_at, 'buffer', ?, length(body), body FROM block WHERE seq = ?",
+            params![reason, seq],
+        )?;
+        for project in self.projects()? {
+            self.gap_wanted(&project, CAUSE, begins, ends)?;
+        }
+        self.execute("DELETE FROM block WHERE seq = ?", [seq])
+    }
+
+    /// Projects that the ledger speaks of.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn projects(&self) -> Result<Vec<String>> {
+        projects(&self.db).map_err(|source| self.error(source))
+    }
+
+    /// Opens what stands where the buffer should, with what was rescued if that was damaged.
+    pub(super) fn rescue(layout: &Layout, now: Micros, open: impl FnOnce() -> Result<Self>) -> Result<Self> {
+        let Some(why) = damage(layout) else { return open() };
+        let aside = set_aside(layout, now)?;
+        let mut buffer = open()?;
+        let rescued = buffer.take_over(&aside, why, now)?;
+        buffer.rescued = Some(rescued);
+        Ok(buffer)
+    }
+}
+
+impl View {
+    /// Projects that the ledger speaks of.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn projects(&self) -> Result<Vec<String>> {
+        projects(&self.db).map_err(|source| self.error(source))
+    }
+}
+
+fn projects(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT project FROM session UNION SELECT project FROM gap UNION SELECT project FROM device";
+    db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
+impl fmt::Display for Rescued {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (aside, events) = (self.aside.display(), self.events);
+        write!(out, "the buffer was damaged ({}); it stands in {aside} now, {events} events of it could be read", self.why)?;
+        match (self.lost, self.span) {
+            (_, None) => out.write_str(", and none is missing"),
+            (Some(lost), Some((from, to))) => write!(out, ", {lost} are lost: {} to {} is a gap", rfc3339(from), rfc3339(to)),
+            (None, Some((from, to))) => write!(out, "; {} to {} is a gap", rfc3339(from), rfc3339(to)),
+        }
+    }
+}
+
+/// A block as the index knows it.
+struct Known {
+    seq: i64,
+    events: u64,
+    time_first: Micros,
+    time_last: Micros,
+}
+
+/// All blocks, read from the index alone.
+fn index(from: &Connection) -> rusqlite::Result<Vec<Known>> {
+    let sql = "SELECT seq, events, time_first, time_last FROM block INDEXED BY block_by_partition";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Known { seq: row.get(0)?, events: row.get(1)?, time_first: row.get(2)?, time_last: row.get(3)? })
+    };
+    from.prepare(sql)?.query_map([], read)?.collect()
+}
+
+/// Rows of a table: from its beginning until one does not read, and then from its end until one does not.
+fn rows(from: &Connection, table: &str, columns: &str) -> Vec<Vec<Value>> {
+    let mut found: Vec<Vec<Value>> = Vec::new();
+    let mut pass = |sql: String| -> rusqlite::Result<()> {
+        let mut statement = from.prepare(&sql)?;
+        let width = statement.column_count();
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let row = (0..width).map(|column| row.get(column)).collect::<rusqlite::Result<Vec<Value>>>()?;
+            if found.len() >= ROWS_MAX {
+                break;
+            }
+            found.push(row);
+        }
+        Ok(())
+    };
+    let order = if matches!(table, "meta" | "gap_device" | "device" | "sealed") { "1" } else { "rowid" };
+    if pass(format!("SELECT {columns} FROM {table} NOT INDEXED")).is_err() {
+        // The error is the damage itself, which is told already.
+        pass(format!("SELECT {columns} FROM {table} NOT INDEXED ORDER BY {order} DESC")).unwrap_or_default();
+        found.sort_by_key(|row| row.first().map(key));
+        found.dedup();
+    }
+    found
+}
+
+/// Most rows taken from a table; far more than a buffer has.
+const ROWS_MAX: usize = 1_000_000;
+
+fn key(value: &Value) -> (i64, String) {
+    match value {
+        Value::Integer(number) => (*number, String::new()),
+        Value::Text(text) => (0, text.clone()),
+        _ => (0, String::new()),
+    }
+}

@@ -1,0 +1,61 @@
+//! `overnight verify`: is everything in the recording as it was written?
+
+use crate::event::printable;
+use crate::verify::{Report, Severity, size, verify};
+
+use super::{Failure, Outcome, Recording, progress, show};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 all is well, 3 something is missing and the recording says so itself (gaps), 1 something is damaged.
+Sealed day files can also be checked without this program: sha256sum --check MANIFEST")]
+pub(super) struct Args {
+    #[command(flatten)]
+    recording: Recording,
+    /// As JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let layout = args.recording.layout();
+    let bar = progress::bar(Some(size(&layout)?), true);
+    let report = verify(&layout, &*args.recording.registry()?, |bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print(&report)?;
+    }
+    match report.worst() {
+        None | Some(Severity::Note) => Ok(Outcome::Done),
+        Some(Severity::Missing) => Ok(Outcome::Incomplete),
+        Some(Severity::Damage) => Err(Failure::failed("the recording is damaged; see above")),
+    }
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    for finding in &report.findings {
+        let kind = match finding.severity {
+            Severity::Note => "note",
+            Severity::Missing => "missing",
+            Severity::Damage => "DAMAGE",
+        };
+        say!("{kind:<8} {}", printable(&finding.path, 400));
+        say!("         expected: {}", printable(&finding.expected, 400));
+        say!("         found:    {}", printable(&finding.found, 400));
+        say!("         to do:    {}", finding.advice);
+    }
+    say!(
+        "{} read whole ({}, {}), {} held against their checksums; {} in the buffer",
+        show::counted(report.files, "day file"),
+        show::counted(report.rows, "row"),
+        show::bytes(report.bytes),
+        show::count(report.sums),
+        show::counted(report.buffered, "event")
+    );
+    if report.findings.is_empty() {
+        say!("all is well: every event once, in order, in its day, as it was written");
+    }
+    Ok(())
+}

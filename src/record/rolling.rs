@@ -1,0 +1,183 @@
+//! Thread "roll": makes day files of what is kept, seals them, publishes the device list and the checksums.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::buffer::BufferError;
+use crate::devices;
+use crate::event::{DeviceRow, Partition};
+use crate::keep::Order;
+use crate::meter::Meter;
+use crate::roll::{RollError, Roller, Scope, Work};
+use crate::time;
+
+use super::Timing;
+use super::keeping::Chores;
+
+/// How often thread "roll" looks whether a partition has grown too large to wait for the timer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Everything that thread "roll" works with.
+pub(super) struct Rolling<'a> {
+    pub(super) roller: Roller,
+    pub(super) chores: Chores,
+    pub(super) meter: &'a Meter,
+    pub(super) timing: &'a Timing,
+    /// Sealed day files without a checksum.
+    pub(super) unlisted: Vec<Partition>,
+}
+
+impl Rolling<'_> {
+    /// Rolls on the timer, and everything once when it is told to stop.
+    pub(super) fn run(mut self, stop: &Receiver<()>) -> Result<(), RollError> {
+        let (mut last, mut failing, mut devices) = (time::instant(), false, Vec::new());
+        loop {
+            let stopping = match stop.recv_timeout(LOOK_EVERY.min(self.timing.roll_every)) {
+                Err(RecvTimeoutError::Timeout) => false,
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
+            };
+            let most = i64::try_from(self.timing.policy.rows_max).unwrap_or(i64::MAX);
+            let crowded = self.meter.buffered.load(Ordering::Relaxed) >= most;
+            let full = self.meter.full.load(Ordering::Relaxed);
+            let scope = match (stopping, last.elapsed() >= self.timing.roll_every) {
+                (true, _) => Scope::All,
+                // A roll writes before it frees.
+                _ if full => continue,
+                (false, true) => Scope::Due,
+                // What failed is not tried again before the timer.
+                (false, false) if crowded && !failing => Scope::Large,
+                (false, false) => continue,
+            };
+            if scope == Scope::Due {
+                last = time::instant();
+            }
+            let listed = if scope == Scope::Large { Ok(()) } else { self.list_devices(&mut devices) };
+            let result = self.roll(scope).and(listed);
+            failing = result.is_err();
+            if let Err(error) = result {
+                Meter::add(&self.meter.roll_errors, 1);
+                if stopping {
+                    return Err(error);
+                }
+                self.meter.note(time::now(), format!("roll: {error}"));
+            }
+            if stopping {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Publishes the device list when it has changed.
+    fn list_devices(&self, last: &mut Vec<DeviceRow>) -> Result<(), RollError> {
+        let devices = self.roller.devices()?;
+        if devices != *last {
+            devices::publish(self.roller.layout(), &devices)?;
+            *last = devices;
+        }
+        Ok(())
+    }
+
+    /// Rolls and seals what is due. A partition that fails does not keep the others from being rolled.
+    fn roll(&mut self, scope: Scope) -> Result<(), RollError> {
+        let mut failure = None;
+        let work = self.roller.due(&self.timing.policy, time::now(), scope)?;
+        self.reopen(&work)?;
+        for work in &work {
+            let (Work::Roll(partition) | Work::Seal(partition)) = work;
+            let mut result = self.guarded(work);
+            if let Err(error) = &result {
+                match self.mend(partition, error) {
+                    Ok(true) => result = self.guarded(work),
+                    Ok(false) => {}
+                    Err(error) => result = Err(error),
+                }
+            }
+            if let Err(error) = result {
+                failure = Some(error);
+            }
+        }
+        for partition in std::mem::take(&mut self.unlisted) {
+            self.roller.sum(&partition)?;
+        }
+        let sums = self.roller.take_sums();
+        if !sums.is_empty() {
+            for (partition, sum) in sums {
+                self.chores.send(Order::Sealed(partition, sum));
+            }
+            self.chores.reach();
+            self.roller.publish_manifest()?;
+        }
+        if !work.is_empty() {
+            self.meter.last_roll.store(time::now(), Ordering::Relaxed);
+            self.chores.send(Order::Tidy);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// A sealed day file that is going to change has no checksum any more, before it changes.
+    fn reopen(&self, work: &[Work]) -> Result<(), RollError> {
+        let sealed = self.roller.sealed()?;
+        let mut reopened = false;
+        for work in work {
+            if let Work::Roll(partition) = work
+                && sealed.contains_key(partition)
+            {
+                self.chores.send(Order::Unsealed(partition.clone()));
+                reopened = true;
+            }
+        }
+        if reopened {
+            self.chores.reach();
+            self.roller.publish_manifest()?;
+        }
+        Ok(())
+    }
+
+    fn guarded(&mut self, work: &Work) -> Result<(), RollError> {
+        let (Work::Roll(partition) | Work::Seal(partition)) = work;
+        let result = catch_unwind(AssertUnwindSafe(|| match work {
+            Work::Roll(partition) => self.roll_partition(partition),
+            Work::Seal(partition) => self.roller.seal(partition).map(drop),
+        }));
+        result.unwrap_or_else(|_| Err(RollError::Panicked(partition.clone())))
+    }
+
+    fn roll_partition(&mut self, partition: &Partition) -> Result<(), RollError> {
+        while let Some(rolled) = self.roller.roll(partition, &self.timing.policy, time::now())? {
+            Meter::add(&self.meter.rolled, rolled.events);
+            Meter::add(&self.meter.doubles, rolled.doubles);
+            let gone = i64::try_from(rolled.events + rolled.doubles).unwrap_or(i64::MAX);
+            self.meter.buffered.fetch_sub(gone, Ordering::Relaxed);
+            self.chores.send(Order::Forget(rolled.partition, rolled.seq));
+            if !rolled.more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets aside what is damaged, so that the partition can be rolled after all; true when that is so.
+    fn mend(&mut self, partition: &Partition, error: &RollError) -> Result<bool, RollError> {
+        let now = time::now();
+        if let RollError::Buffer(BufferError::Block { seq, what, .. }) = error {
+            self.meter.note(now, format!("{error}; it stands among the faults now, and its time is a gap"));
+            Meter::add(&self.meter.roll_errors, 1);
+            self.chores.send(Order::Condemn(*seq, what.clone()));
+            self.chores.reach();
+            return Ok(true);
+        }
+        if !error.is_damage() {
+            return Ok(false);
+        }
+        let Some(damage) = self.roller.rescue(partition, error.to_string(), now)? else { return Ok(false) };
+        Meter::add(&self.meter.roll_errors, 1);
+        self.meter.note(now, damage.to_string());
+        for project in self.roller.projects()? {
+            let (begins, ends) = damage.span;
+            self.chores.send(Order::GapWanted { project, cause: damage.cause(), begins, ends });
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,386 @@
+//! Verify: every check that can be made of a recording, and what to do about each finding. Changes nothing.
+//!
+//! Works beside a running recorder: what it does meanwhile is not taken for damage.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::archive::{ArchiveError, DayFile, Keys, Merge};
+use crate::buffer::{BufferError, GapState, Sum, View};
+use crate::disk::{self, DiskError};
+use crate::event::Partition;
+use crate::layout::{self, Layout};
+use crate::schema::Registry;
+use crate::time::rfc3339;
+
+/// Why a recording could not be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The buffer does not open.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
+    /// A folder does not list.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing is wrong.
+    Note,
+    /// Something is missing, and the recording says so itself.
+    Missing,
+    /// Something is not as it was written.
+    Damage,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file or folder.
+    pub path: String,
+    /// What should be.
+    pub expected: String,
+    /// What is.
+    pub found: String,
+    /// What to do.
+    pub advice: String,
+}
+
+/// What a check of a whole recording brought. Fields are only ever added to.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Day files read.
+    pub files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Sealed ones, held against their checksums.
+    pub sums: u64,
+    /// Events in the buffer that no day file holds yet.
+    pub buffered: u64,
+    /// What is not as it should be, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// The worst that was found; none when all is well.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+
+    fn add(&mut self, severity: Severity, path: &Path, expected: &str, found: impl Into<String>, advice: &str) {
+        self.findings.push(Finding {
+            severity,
+            path: path.display().to_string(),
+            expected: expected.to_owned(),
+            found: found.into(),
+            advice: advice.to_owned(),
+        });
+    }
+}
+
+/// What to do about a damaged day file.
+const SET_ASIDE: &str = "put back a copy of this file, or run `overnight roll`: it sets the file aside, takes what reads, and notes the rest as a gap";
+
+/// Bytes of day files that a check is going to read; for a progress bar.
+///
+/// # Errors
+/// When a folder does not list.
+pub fn size(layout: &Layout) -> Result<u64, VerifyError> {
+    let (files, _) = files(layout)?;
+    Ok(files.iter().filter_map(|path| path.metadata().ok()).map(|about| about.len()).sum())
+}
+
+/// Checks a recording. `progress` gets the bytes of each day file once it is checked.
+///
+/// # Errors
+/// When there is no recording, or not even its folders list. Everything else is a finding.
+pub fn verify(layout: &Layout, registry: &Registry, mut progress: impl FnMut(u64)) -> Result<Report, VerifyError> {
+    let mut report = Report::default();
+    let view = open(layout, &mut report)?;
+    let (files, strangers) = files(layout)?;
+    for path in strangers {
+        let advice = "move it out of the recording; readers of the folder may trip over it";
+        report.add(Severity::Damage, &path, "nothing but day files below data/", "something else", advice);
+    }
+    let mut seen = BTreeSet::new();
+    for path in &files {
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            let mut one = Report::default();
+            let partition = day_file(layout, view.as_ref(), registry, path, &mut one);
+            (one, partition)
+        }));
+        match checked {
+            Ok((one, partition)) => {
+                seen.extend(partition);
+                report.files += one.files;
+                report.rows += one.rows;
+                report.bytes += one.bytes;
+                report.sums += one.sums;
+                report.findings.extend(one.findings);
+            }
+            Err(_) => report.add(Severity::Damage, path, "a day file", "a file that brings its reader down", SET_ASIDE),
+        }
+        progress(path.metadata().map_or(0, |about| about.len()));
+    }
+    if let Some(view) = &view {
+        gone(layout, view, &seen, &mut report)?;
+        ledger(layout, view, &mut report)?;
+    }
+    leftovers(layout, view.as_ref(), &mut report)?;
+    report.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.path.cmp(&b.path)));
+    Ok(report)
+}
+
+/// Day files, and what else stands below `data/`.
+fn files(layout: &Layout) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DiskError> {
+    let (mut files, mut strangers) = (Vec::new(), Vec::new());
+    for folder in disk::list(&layout.data())? {
+        if !folder.is_dir() {
+            strangers.push(folder);
+            continue;
+        }
+        for path in disk::list(&folder)? {
+            if layout::day_of(&path).is_some() { files.push(path) } else { strangers.push(path) }
+        }
+    }
+    Ok((files, strangers))
+}
+
+/// Opens the buffer and checks it.
+fn open(layout: &Layout, report: &mut Report) -> Result<Option<View>, VerifyError> {
+    let path = layout.buffer();
+    let advice =
+        "start a recorder, or run `overnight roll`: it sets the buffer aside, takes what reads, and notes the rest as a gap";
+    let view = match View::open(layout) {
+        Ok(view) => view,
+        Err(error @ (BufferError::Missing(_) | BufferError::Newer { .. })) => return Err(error.into()),
+        Err(error) => {
+            report.add(Severity::Damage, &path, "a buffer of overnight", error.to_string(), advice);
+            return Ok(None);
+        }
+    };
+    match view.integrity() {
+        Ok(wrong) => {
+            for wrong in wrong {
+                report.add(Severity::Damage, &path, "integrity_check: ok", wrong, advice);
+            }
+        }
+        Err(error) => {
+            report.add(Severity::Damage, &path, "integrity_check: ok", error.to_string(), advice);
+            return Ok(None);
+        }
+    }
+    match view.pending() {
+        Ok(pending) => report.buffered = pending.iter().map(|pending| pending.events).sum(),
+        Err(error) => report.add(Severity::Damage, &path, "a table of blocks", error.to_string(), advice),
+    }
+    match view.unreadable_blocks() {
+        Ok(blocks) => {
+            for (seq, what) in blocks {
+                let advice = "run `overnight roll`: it moves the block to the faults and notes its time as a gap";
+                report.add(Severity::Damage, &path, "a block that reads", format!("block {seq}: {what}"), advice);
+            }
+        }
+        Err(error) => report.add(Severity::Damage, &path, "blocks that read", error.to_string(), advice),
+    }
+    Ok(Some(view))
+}
+
+/// Reads a day file whole and holds it against its footer, its name, its schema and its checksum.
+fn day_file(layout: &Layout, view: Option<&View>, registry: &Registry, path: &Path, report: &mut Report) -> Option<Partition> {
+    let file = match DayFile::open(path) {
+        Ok(Some(file)) => file,
+        // Sealed or rolled away by a recorder just now, or removed.
+        Ok(None) => return None,
+        Err(error @ ArchiveError::Newer { .. }) => {
+            report.add(Severity::Damage, path, "a format that this program knows", error.to_string(), "use a newer overnight");
+            return None;
+        }
+        Err(error) => {
+            report.add(Severity::Damage, path, "a day file", error.to_string(), SET_ASIDE);
+            return None;
+        }
+    };
+    let partition = file.footer().partition.clone();
+    report.files += 1;
+    report.bytes += file.bytes();
+    if layout.day_file(&partition) != path {
+        let expected = format!("the day file of {}", layout.day_file(&partition).display());
+        let advice = "move it out of the recording: it is a copy, or was renamed, and every reader takes it for more events";
+        report.add(Severity::Damage, path, &expected, format!("a file that says it is of {partition}"), advice);
+        return None;
+    }
+    check_sum(layout, view, &file, report);
+    check_rows(registry, &file, report);
+    Some(partition)
+}
+
+/// A file with a checksum has exactly these bytes. A recorder may be about to change it: then the checksum goes first.
+fn check_sum(layout: &Layout, view: Option<&View>, file: &DayFile, report: &mut Report) {
+    let noted = |partition: &Partition| view.and_then(|view| view.sealed().ok()).and_then(|mut sums| sums.remove(partition));
+    let partition = &file.footer().partition;
+    let path = layout.day_file(partition);
+    let Some(sum) = noted(partition) else {
+        if file.footer().sealed && view.is_some_and(|view| !view.has_writer()) {
+            let advice = "run `overnight roll`, which notes one; until then a flipped bit in this file may go unseen";
+            report.add(Severity::Note, &path, "a checksum, since it is sealed", "none", advice);
+        }
+        return;
+    };
+    report.sums += 1;
+    match disk::sha256(&path) {
+        Ok((sha256, bytes)) if (&sha256, bytes) == (&sum.sha256, sum.bytes) => {}
+        // Changed between the two looks: then its checksum has changed as well, or is gone.
+        Ok(_) if noted(partition).as_ref() != Some(&sum) => {}
+        Ok((sha256, bytes)) => {
+            let Sum { sha256: expected, bytes: size } = &sum;
+            let found = format!("SHA-256 {sha256}, {bytes} bytes");
+            report.add(Severity::Damage, &path, &format!("SHA-256 {expected}, {size} bytes"), found, SET_ASIDE);
+        }
+        Err(error) => report.add(Severity::Damage, &path, "a file that reads", error.to_string(), SET_ASIDE),
+    }
+}
+
+/// Every row group decodes; rows are in order, each once, within the day and the times of the footer.
+fn check_rows(registry: &Registry, file: &DayFile, report: &mut Report) {
+    let (footer, path) = (file.footer(), file.path().to_owned());
+    let schema = registry.get(&footer.partition.event_type);
+    if footer.schema_version > schema.version {
+        let found = format!("schema version {}", footer.schema_version);
+        let advice = "use a newer overnight, or give the schema's folder with --schemas";
+        report.add(Severity::Damage, &path, &format!("schema version {} at most", schema.version), found, advice);
+        return;
+    }
+    if !file.has_columns_of(&schema) {
+        let found = format!("those of version {}", footer.schema_version);
+        let expected = format!("the columns of schema version {}", schema.version);
+        report.add(Severity::Note, &path, &expected, found, "run `overnight rebuild`; until then they are null or in `raw`");
+    }
+    let mut wrong = |expected: &str, found: String| report.add(Severity::Damage, &path, expected, found, SET_ASIDE);
+    let (mut rows, mut first, mut last) = (0_u64, i64::MAX, i64::MIN);
+    let mut type_differs = 0_u64;
+    for group in 0..file.groups() {
+        let read = match file.rows(vec![group], &schema) {
+            Ok(read) => read,
+            Err(error) => return wrong("row groups that read", format!("row group {group}: {error}")),
+        };
+        let mut before: Option<(i64, String)> = None;
+        for batch in read {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => return wrong("row groups that read", format!("row group {group}: {error}")),
+            };
+            let Some(keys) = Keys::of(&batch) else { return wrong("columns time and event_id", "none".to_owned()) };
+            type_differs += differing(&batch, &footer.partition.event_type);
+            for row in 0..keys.len() {
+                let key = keys.get(row);
+                if before.as_ref().is_some_and(|(time, id)| (*time, id.as_str()) >= key) {
+                    return wrong("rows in the order of time and event id, each once", format!("row {row} of row group {group}"));
+                }
+                (first, last) = (first.min(key.0), last.max(key.0));
+                if row + 1 == keys.len() {
+                    before = Some((key.0, key.1.to_owned()));
+                } else {
+                    before = None;
+                    if keys.get(row + 1) <= key {
+                        let found = format!("row {} of row group {group}", row + 1);
+                        return wrong("rows in the order of time and event id, each once", found);
+                    }
+                }
+            }
+            rows += keys.len() as u64;
+        }
+    }
+    report.rows += rows;
+    let mut wrong = |expected: &str, found: String| report.add(Severity::Damage, &path, expected, found, SET_ASIDE);
+    if rows != footer.rows {
+        wrong(&format!("{} rows, as its footer says", footer.rows), format!("{rows} rows"));
+    }
+    if type_differs > 0 {
+        wrong(&format!("events of type {}", footer.partition.event_type), format!("{type_differs} of another type"));
+    }
+    if rows > 0 && (first, last) != (footer.time_first, footer.time_last) {
+        let span = |first, last| format!("{} to {}", rfc3339(first), rfc3339(last));
+        wrong(&format!("times from {}, as its footer says", span(footer.time_first, footer.time_last)), span(first, last));
+    }
+    let day = footer.partition.day;
+    if rows > 0 && (first < day.start() || last >= day.end()) {
+        wrong(&format!("times within {day}"), format!("{} to {}", rfc3339(first), rfc3339(last)));
+    }
+    if file.groups() > 1 {
+        match once(file, &schema) {
+            Ok(distinct) if distinct == rows => {}
+            Ok(distinct) => wrong("each event once", format!("{} events twice", rows - distinct)),
+            Err(error) => wrong("row groups that read", error.to_string()),
+        }
+    }
+}
+
+/// How many different events there are, over all row groups.
+fn once(file: &DayFile, schema: &std::sync::Arc<crate::schema::Schema>) -> Result<u64, ArchiveError> {
+    let groups: Vec<usize> = (0..file.groups()).collect();
+    let mut rows = 0;
+    for batch in Merge::new(file.runs(&groups, schema)?) {
+        rows += batch?.num_rows() as u64;
+    }
+    Ok(rows)
+}
+
+fn differing(batch: &arrow::array::RecordBatch, event_type: &str) -> u64 {
+    use arrow::array::AsArray;
+    let types = batch.column_by_name("event_type").and_then(|column| column.as_string_opt::<i32>());
+    types.map_or(0, |types| types.iter().filter(|found| *found != Some(event_type)).count() as u64)
+}
+
+/// Sealed day files that are noted and not there.
+fn gone(layout: &Layout, view: &View, seen: &BTreeSet<Partition>, report: &mut Report) -> Result<(), VerifyError> {
+    for partition in view.sealed()?.into_keys().filter(|partition| !seen.contains(partition)) {
+        let path = layout.day_file(&partition);
+        // One that does not read has its finding already.
+        if !path.exists() {
+            let advice = "put back a copy; if it was removed on purpose, `overnight rebuild` takes it off the list";
+            report.add(Severity::Damage, &path, "a sealed day file", "none", advice);
+        }
+    }
+    Ok(())
+}
+
+/// What the recording itself says is missing.
+fn ledger(layout: &Layout, view: &View, report: &mut Report) -> Result<(), VerifyError> {
+    for gap in view.gaps()?.into_iter().filter(|gap| gap.state != GapState::Filled) {
+        let until = gap.ends.map_or_else(|| "now".to_owned(), rfc3339);
+        let found =
+            format!("{}: a gap from {} to {until} is {} ({})", gap.project, rfc3339(gap.begins), gap.state.name(), gap.cause);
+        let advice = match gap.state {
+            GapState::Lost => "the cloud does not have it any more",
+            _ => "`overnight record` fills it, and so does `overnight backfill`",
+        };
+        report.add(Severity::Missing, &layout.buffer(), "a recording without holes", found, advice);
+    }
+    Ok(())
+}
+
+/// What a recorder that was killed has left behind, and what one set aside.
+fn leftovers(layout: &Layout, view: Option<&View>, report: &mut Report) -> Result<(), VerifyError> {
+    if !view.is_some_and(View::has_writer) {
+        for path in disk::list(&layout.staging())? {
+            let advice = "nothing to do: the next recorder sweeps it";
+            report.add(Severity::Note, &path, "an empty staging folder", "an unfinished file", advice);
+        }
+    }
+    for path in disk::list(&layout.damaged())? {
+        let advice = "nothing has to be done; remove it when you need nothing of it any more";
+        report.add(Severity::Note, &path, "nothing set aside", "a damaged file that was set aside", advice);
+    }
+    Ok(())
+}

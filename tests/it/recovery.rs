@@ -1,0 +1,338 @@
+//! Checking and mending: what `verify` finds, what a recorder sets aside, what `rebuild` brings up to date.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use overnight::archive::DayFile;
+use overnight::buffer::{Buffer, GapState, View};
+use overnight::disk;
+use overnight::event::Source;
+use overnight::layout::Layout;
+use overnight::schema::Registry;
+use overnight::time::Day;
+use overnight::verify::{Report, Severity, verify};
+use serde_json::Value;
+
+use crate::rolling::Recording;
+use crate::support::{Place, Ran, by_key, lines, touch, write};
+
+/// Imports a day of events that is long over, so that its day file is sealed, in a recording whose ledger has a project.
+fn sealed(place: &Place) -> PathBuf {
+    let layout = Layout::new(&place.dir());
+    let mut buffer = Buffer::open(&layout, 1).unwrap();
+    let session = buffer.session_opened(Source::Stream, "p", "{}", 1).unwrap();
+    buffer.session_closed(session, "enough", 2, 2).unwrap();
+    drop(buffer);
+    let text: String = (0..300).map(|at| touch(&format!("id{at:04}"), 1, at) + "\n").collect();
+    assert_eq!(place.import(text).code, 0);
+    place.dir().join("data/touch/2026-10-01.parquet")
+}
+
+fn check(place: &Place) -> Report {
+    verify(&Layout::new(&place.dir()), &Registry::built_in().unwrap(), |_| {}).unwrap()
+}
+
+fn damage(report: &Report) -> Vec<&str> {
+    report.findings.iter().filter(|finding| finding.severity == Severity::Damage).map(|finding| finding.path.as_str()).collect()
+}
+
+fn aside(place: &Place) -> Vec<PathBuf> {
+    disk::list(&place.dir().join("state/damaged")).unwrap()
+}
+
+fn verified(place: &Place, code: i32) -> Ran {
+    let ran = place.run(&["verify"]);
+    assert_eq!(ran.code, code, "{}{}", ran.stdout, ran.stderr);
+    ran
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_sealed_file_is_found() {
+    let place = Place::new();
+    let path = sealed(&place);
+    assert!(verified(&place, 0).stdout.contains("all is well"));
+    let good = fs::read(&path).unwrap();
+    for at in (0..good.len()).step_by(11).chain(good.len() - 16..good.len()) {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        write(&path, &bad);
+        let report = check(&place);
+        assert_eq!(damage(&report).first(), Some(&path.to_str().unwrap()), "byte {at}: {:?}", report.findings);
+    }
+    write(&path, &good[..good.len() - 1]);
+    assert!(!damage(&check(&place)).is_empty(), "a byte is missing");
+    write(&path, &good);
+    assert_eq!(check(&place).worst(), None);
+}
+
+#[test]
+fn plain_tools_check_the_manifest() {
+    let place = Place::new();
+    let path = sealed(&place);
+    let manifest = fs::read_to_string(place.dir().join("MANIFEST")).unwrap();
+    let expected = format!("{}  data/touch/2026-10-01.parquet\n", disk::sha256(&path).unwrap().0);
+    assert_eq!(manifest, expected);
+    let ran = Command::new("sha256sum").args(["--check", "MANIFEST"]).current_dir(place.dir()).output();
+    // Not on every system.
+    if let Ok(ran) = ran {
+        assert!(ran.status.success(), "{ran:?}");
+    }
+    // A late event: the file has no checksum until it is sealed again.
+    assert_eq!(place.import(touch("late", 1, 9000)).code, 0);
+    assert_eq!(fs::read_to_string(place.dir().join("MANIFEST")).unwrap(), "");
+    assert_eq!(check(&place).worst(), None);
+    assert_eq!(place.run(&["roll"]).code, 0);
+    let later = fs::read_to_string(place.dir().join("MANIFEST")).unwrap();
+    assert!(later != manifest && later.starts_with(&disk::sha256(&path).unwrap().0), "{later}");
+    assert_eq!(check(&place).worst(), None);
+}
+
+#[test]
+fn verify_says_what_where_and_what_to_do() {
+    let place = Place::new();
+    let path = sealed(&place);
+    let folder = path.parent().unwrap();
+    let copy = folder.join("2026-10-09.parquet");
+    fs::copy(&path, &copy).unwrap();
+    write(&folder.join("notes.txt"), "mine");
+    write(&place.dir().join("state/staging/left.parquet"), "half");
+    let ran = verified(&place, 1);
+    for words in ["2026-10-09.parquet", "it is a copy", "notes.txt", "left.parquet", "the next recorder sweeps it"] {
+        assert!(ran.stdout.contains(words), "no {words:?} in {}", ran.stdout);
+    }
+    let report: Value = serde_json::from_str(&place.run(&["verify", "--json"]).stdout).unwrap();
+    assert_eq!(report["findings"][0]["severity"], "damage");
+    for field in ["path", "expected", "found", "advice"] {
+        assert!(report["findings"][0][field].as_str().is_some_and(|text| !text.is_empty()), "{field}");
+    }
+    fs::remove_file(&copy).unwrap();
+    fs::remove_file(folder.join("notes.txt")).unwrap();
+    let moved = place.path("moved");
+    fs::rename(&path, &moved).unwrap();
+    assert!(verified(&place, 1).stdout.contains("overnight rebuild"));
+    assert_eq!(place.run(&["rebuild"]).code, 0);
+    verified(&place, 0);
+    assert_eq!(fs::read_to_string(place.dir().join("MANIFEST")).unwrap(), "");
+}
+
+#[test]
+fn gaps_that_the_recording_knows_of_are_no_damage() {
+    let place = Place::new();
+    sealed(&place);
+    let mut buffer = Buffer::open(&Layout::new(&place.dir()), 1).unwrap();
+    buffer.gap_wanted("p", "asked for", 1_000_000, 2_000_000).unwrap();
+    drop(buffer);
+    assert!(verified(&place, 3).stdout.contains("a gap from 1970-01-01T00:00:01"));
+}
+
+#[test]
+fn a_damaged_day_file_is_set_aside_and_its_day_is_a_gap() {
+    let place = Place::new();
+    let path = sealed(&place);
+    let bytes = fs::read(&path).unwrap();
+    write(&path, &bytes[..bytes.len() / 2]);
+    verified(&place, 1);
+    let ran = place.import(touch("new", 1, 1));
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("state/damaged") && ran.stderr.contains("2026-10-01T00:00:00"), "{}", ran.stderr);
+    assert_eq!(fs::read(&aside(&place)[0]).unwrap(), bytes[..bytes.len() / 2]);
+    assert_eq!(place.events().len(), 1);
+    let gaps = View::open(&Layout::new(&place.dir())).unwrap().gaps().unwrap();
+    let day = Day::parse("2026-10-01").unwrap();
+    assert_eq!((gaps.len(), gaps[0].begins, gaps[0].ends, gaps[0].state), (1, day.start(), Some(day.end()), GapState::Open));
+    // Nothing is damaged any more; what is missing is known.
+    verified(&place, 3);
+    assert_eq!(place.import(touch("newer", 1, 2)).code, 0);
+}
+
+#[test]
+fn row_groups_that_read_are_taken_out_of_a_damaged_day_file() {
+    let place = Place::new();
+    let today = jiff::Timestamp::now();
+    // Three row groups, in a file that is not sealed yet, because its day is not over.
+    let event = |id: &str, second: i64| {
+        let day = today.strftime("%Y-%m-%d").to_string();
+        touch(id, 1, 0).replace("2026-10-01T00:00:00", &format!("{day}T00:{:02}:{:02}", second / 60, second % 60))
+    };
+    for group in 0..3 {
+        let text: String = (0..40).map(|at| event(&format!("g{group}e{at:02}"), group * 60 + at) + "\n").collect();
+        assert_eq!(place.import(text).code, 0);
+    }
+    let path = place.dir().join(format!("data/touch/{}.parquet", today.strftime("%Y-%m-%d")));
+    let file = DayFile::open(&path).unwrap().unwrap();
+    assert_eq!(file.groups(), 3);
+    drop(file);
+    let mut bytes = fs::read(&path).unwrap();
+    // The first row group begins behind the magic number.
+    bytes[4..60].fill(0xff);
+    write(&path, &bytes);
+    let ran = place.import(event("again", 5));
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("80 of its rows could be read"), "{}", ran.stderr);
+    assert_eq!(place.events().len(), 81);
+    assert_eq!(fs::read(&aside(&place)[0]).unwrap(), bytes);
+    assert!(damage(&check(&place)).is_empty());
+}
+
+/// Many blocks in a buffer, none of them rolled.
+fn buffered(place: &Place) -> usize {
+    let mut recording = Recording::open(&place.dir());
+    recording.keeper.buffer().session_opened(Source::Stream, "p", "{}", 1).unwrap();
+    for block in 0..120 {
+        let lines: Vec<String> = (0..20).map(|at| touch(&format!("b{block:03}e{at:02}"), 1, block * 20 + at)).collect();
+        recording.keep(&lines);
+    }
+    recording.keeper.step(&overnight::keep::Order::Tidy, 1).unwrap();
+    120 * 20
+}
+
+#[test]
+fn a_damaged_buffer_is_set_aside_and_what_reads_is_taken_over() {
+    let place = Place::new();
+    let all = buffered(&place);
+    let path = place.dir().join("state/buffer.db");
+    let mut bytes = fs::read(&path).unwrap();
+    // Pages in the middle, where the blocks are.
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 3 * 4096].fill(0xa5);
+    write(&path, &bytes);
+    verified(&place, 1);
+    let ran = place.run(&["roll"]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the buffer was damaged") && ran.stderr.contains("state/damaged"), "{}", ran.stderr);
+    let found = place.events();
+    by_key(&found);
+    assert!(found.len() > all / 2 && found.len() < all, "{} of {all} events", found.len());
+    let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(aside(&place).iter().any(|path| name(path).starts_with("buffer-") && fs::read(path).unwrap() == bytes));
+    let gaps = View::open(&Layout::new(&place.dir())).unwrap().gaps().unwrap();
+    assert!(gaps.iter().any(|gap| gap.cause == "the buffer was damaged" && gap.state == GapState::Open), "{gaps:?}");
+    verified(&place, 3);
+}
+
+#[test]
+fn a_buffer_that_is_garbage_does_not_keep_a_recorder_from_recording() {
+    let place = Place::new();
+    sealed(&place);
+    write(&place.dir().join("state/buffer.db"), "garbage, where a database was");
+    assert_eq!(place.import(touch("new", 2, 1)).code, 3);
+    assert_eq!(place.events().len(), 301);
+    assert_eq!(fs::read_to_string(&aside(&place)[0]).unwrap(), "garbage, where a database was");
+}
+
+#[test]
+fn a_block_that_does_not_read_becomes_a_fault_and_the_others_are_rolled() {
+    let place = Place::new();
+    let all = buffered(&place);
+    let db = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
+    db.execute("UPDATE block SET body = x'00112233' WHERE seq = 7", []).unwrap();
+    drop(db);
+    assert!(verified(&place, 1).stdout.contains("block 7"));
+    assert_eq!(place.run(&["roll"]).code, 3);
+    assert_eq!(place.events().len(), all - 20);
+    let status = place.status();
+    assert_eq!((&status["faults"], &status["buffered"]), (&Value::from(1), &Value::from(0)));
+    verified(&place, 3);
+}
+
+/// A schema file for an event type of our own, with so many of its fields as columns.
+fn schema(place: &Place, version: u32, fields: &[(&str, &str)]) -> PathBuf {
+    let folder = place.path(&format!("schemas-{version}"));
+    fs::create_dir_all(&folder).unwrap();
+    let mut text = format!(
+        "format_version = 1\n[event]\nname = \"noise\"\nversion = {version}\ndescription = \"Loudness.\"\nid = \"/eventId\"\ndevice = \"/targetName\"\ntime = \"/timestamp\"\n"
+    );
+    for (name, kind) in fields {
+        let unit = if *kind == "float64" { "unit = \"1\"\n" } else { "" };
+        text += &format!(
+            "\n[[column]]\nname = \"{name}\"\npointer = \"/data/noise/{name}\"\ntype = \"{kind}\"\n{unit}description = \"{name}.\"\n"
+        );
+    }
+    write(&folder.join("noise.toml"), text);
+    folder
+}
+
+fn noise(at: u32) -> String {
+    touch(&format!("n{at:03}"), 1, at)
+        .replace("touch", "noise")
+        .replace("\"updateTime\"", &format!("\"level\":{},\"peak\":{},\"updateTime\"", at % 50, at))
+}
+
+fn with_schemas(place: &Place, verb: &str, folder: &Path) -> Ran {
+    place.run(&[verb, "--schemas", folder.to_str().unwrap()])
+}
+
+#[test]
+fn rebuild_fills_columns_that_have_come_since_from_raw_and_nothing_else_changes() {
+    let place = Place::new();
+    let text: String = (0..100).map(|at| noise(at) + "\n").collect();
+    assert_eq!(place.import(&text).code, 0);
+    let before = place.events();
+    let first = schema(&place, 1, &[("level", "float64")]);
+    let ran = with_schemas(&place, "rebuild", &first);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let second = schema(&place, 2, &[("level", "float64"), ("peak", "float64"), ("updateTime", "timestamp")]);
+    let ran = with_schemas(&place, "rebuild", &second);
+    assert!(ran.stderr.contains("1 day file rebuilt"), "{}", ran.stderr);
+    assert!(with_schemas(&place, "rebuild", &second).stderr.contains("0 day files rebuilt, 1 had"));
+    assert_eq!(place.events(), before);
+    assert_eq!(before, lines(&text));
+    let csv = place.run(&["export", "--format", "csv"]).stdout;
+    let mut rows = csv.lines();
+    assert!(rows.next().unwrap().contains("level,peak,"), "{csv}");
+    assert!(rows.all(|row| row.ends_with(',')), "raw is needed no more: {csv}");
+    verified(&place, 0);
+}
+
+#[test]
+fn recordings_of_every_released_format_open() {
+    for fixture in disk::list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")).unwrap() {
+        let place = Place::new();
+        copy(&fixture.join("recording"), &place.dir());
+        let expected = lines(&fs::read_to_string(fixture.join("events.ndjson")).unwrap());
+        let exported = place.events();
+        let (found, wanted) = (by_key(&exported), by_key(&expected));
+        assert_eq!(found, wanted, "{}", fixture.display());
+        // Written to, it is still whole.
+        let ran = place.import(touch("new", 3, 1));
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(place.events().len(), expected.len() + 1);
+        assert!(damage(&check(&place)).is_empty(), "{}", fixture.display());
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for path in disk::list(from).unwrap() {
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+    }
+}
+
+#[test]
+fn a_schema_whose_list_items_have_become_more_is_read_and_rebuilt() {
+    // The built-in type with a list, as it would be one version on.
+    let registry = Registry::built_in().unwrap();
+    let old = registry.get("temperature");
+    let place = Place::new();
+    let text = r#"{"eventId":"a","targetName":"projects/p/devices/d","eventType":"temperature","data":{"temperature":{"value":1.5,"updateTime":"2026-10-01T00:00:00.000000Z","samples":[{"value":1.5,"sampleTime":"2026-10-01T00:00:00.000000Z","noise":3}],"isBackfilled":false}},"timestamp":"2026-10-01T00:00:00.000000Z"}"#;
+    assert_eq!(place.import(text).code, 0);
+    let before = place.events();
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/temperature.toml")).unwrap();
+    let item =
+        "[[column.item]]\nname = \"noise\"\npointer = \"/noise\"\ntype = \"float64\"\nunit = \"1\"\ndescription = \"Noise.\"\n\n";
+    let last = "[[column]]\nname = \"is_backfilled\"";
+    let grown = source
+        .replacen(&format!("\nversion = {}", old.version), &format!("\nversion = {}", old.version + 1), 1)
+        .replacen(last, &format!("{item}{last}"), 1);
+    let folder = place.path("grown");
+    fs::create_dir(&folder).unwrap();
+    write(&folder.join("temperature.toml"), grown);
+    let ran = with_schemas(&place, "rebuild", &folder);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 day file rebuilt"), "{}", ran.stderr);
+    assert_eq!(place.events(), before);
+    let csv = place.run(&["export", "--format", "csv"]).stdout;
+    assert!(csv.lines().nth(1).unwrap().ends_with(','), "raw is needed no more: {csv}");
+}
