@@ -1,5 +1,6 @@
 //! Checking and mending: what `verify` finds, what a recorder sets aside, what `rebuild` brings up to date.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -245,9 +246,11 @@ fn schema(place: &Place, version: u32, fields: &[(&str, &str)]) -> PathBuf {
     );
     for (name, kind) in fields {
         let unit = if *kind == "float64" { "unit = \"1\"\n" } else { "" };
-        text += &format!(
+        write!(
+            text,
             "\n[[column]]\nname = \"{name}\"\npointer = \"/data/noise/{name}\"\ntype = \"{kind}\"\n{unit}description = \"{name}.\"\n"
-        );
+        )
+        .unwrap();
     }
     write(&folder.join("noise.toml"), text);
     folder
@@ -306,7 +309,11 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for path in disk::list(from).unwrap() {
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
     }
 }
 
