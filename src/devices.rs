@@ -1,5 +1,6 @@
 //! Devices: the list that the cloud gave last, as `devices.parquet` beside the data.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -41,6 +42,60 @@ pub fn publish(layout: &Layout, devices: &[DeviceRow]) -> Result<(), ArchiveErro
 
 /// What people call a device: its label `name`.
 fn name(device: &DeviceRow) -> Option<String> {
-    let labels: serde_json::Value = serde_json::from_str(&device.labels).ok()?;
-    labels.get("name")?.as_str().map(str::to_owned)
+    labels(device).remove("name")
+}
+
+/// The labels of a device.
+fn labels(device: &DeviceRow) -> BTreeMap<String, String> {
+    serde_json::from_str::<BTreeMap<String, serde_json::Value>>(&device.labels)
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|(key, value)| value.as_str().map(|value| (key, value.to_owned())))
+        .collect()
+}
+
+/// A device as people know it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// What people call it; its id where it has no name.
+    pub name: String,
+    /// Its type; empty where nobody knows.
+    pub kind: String,
+    /// Its product number; empty where nobody knows.
+    pub product_number: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Devices by their ids. One that is not known is called by its id.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    by_id: BTreeMap<String, Known>,
+}
+
+impl Directory {
+    /// Of the devices that a recording knows of.
+    pub fn new(devices: &[DeviceRow]) -> Self {
+        let known = |device: &DeviceRow| {
+            let labels = labels(device);
+            let name = labels.get("name").filter(|name| !name.is_empty()).unwrap_or(&device.id).clone();
+            (device.id.clone(), Known { name, kind: device.kind.clone(), product_number: device.product_number.clone(), labels })
+        };
+        Self { by_id: devices.iter().map(known).collect() }
+    }
+
+    /// A device; none that nobody knows of.
+    pub fn get(&self, id: &str) -> Option<&Known> {
+        self.by_id.get(id)
+    }
+
+    /// What people call a device.
+    pub fn name<'a>(&'a self, id: &'a str) -> &'a str {
+        self.by_id.get(id).map_or(id, |known| &known.name)
+    }
+
+    /// All of them, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Known)> {
+        self.by_id.iter().map(|(id, known)| (id.as_str(), known))
+    }
 }

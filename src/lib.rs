@@ -18,6 +18,7 @@ pub mod keep;
 pub mod layout;
 pub mod listen;
 pub mod meter;
+pub mod reader;
 pub mod record;
 pub mod roll;
 pub mod schema;

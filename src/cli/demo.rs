@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::export::{self, Format, Output, Reader, Selection};
+use crate::export::{self, Format, Output};
 use crate::ingest::Plan;
 use crate::layout::Layout;
 use crate::meter::Meter;
+use crate::reader::{Reader, Selection};
 use crate::record::{Recorder, Sources, Timing};
 use crate::settings::{Credentials, Filters, Secret};
 use crate::simulate::{Options, serve};

@@ -8,7 +8,8 @@ use clap::ValueEnum;
 
 use crate::coverage;
 use crate::event::printable;
-use crate::export::{self, Format, Output, Reader, Selection};
+use crate::export::{self, Format, Output};
+use crate::reader::{Reader, Selection};
 use crate::time::{self, Day, Micros};
 
 use super::{Failure, Outcome, Recording, duration, progress, show, tell_missing};

@@ -1,41 +1,30 @@
-//! Export: day files and buffer as one, in time order, each event once, in constant memory; one format a file.
-//!
-//! A partition is read like this: first its blocks, in one SQLite read transaction, then its day file. Blocks that the
-//! file's footer covers are in the file already. So recording may go on meanwhile, and no long transaction holds its log.
+//! Export: a selection of a recording for others, in constant memory; one format a file.
 
 mod csv;
 mod ndjson;
 mod parquet;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
-use arrow::error::ArrowError;
 
-use crate::archive::{ArchiveError, DayFile, Merge, Run, day_files, sorted};
-use crate::buffer::{BufferError, View};
 use crate::disk::DiskError;
-use crate::event::Partition;
-use crate::layout::Layout;
-use crate::schema::{RebuildError, Registry, Schema, conform};
-use crate::time::{Day, Micros};
+use crate::reader::{ReadError, Reader, Rows, Selection, TypePlan};
+use crate::schema::{RebuildError, Schema};
+use crate::time::Micros;
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The buffer cannot be read.
+    /// The recording cannot be read.
     #[error(transparent)]
-    Buffer(#[from] BufferError),
-    /// A day file cannot be read.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    Read(#[from] ReadError),
     /// An event cannot be turned back into JSON.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
@@ -55,28 +44,12 @@ pub enum ExportError {
         "{0} event types do not fit one Parquet file, since their columns differ; give a directory (-o DIR/), or one --event-type"
     )]
     OneType(usize),
-    /// An event type that the recording does not have.
-    #[error("the recording has no events of type {wanted:?}; it has {known}")]
-    NoType {
-        /// What was asked for.
-        wanted: String,
-        /// What there is.
-        known: String,
-    },
     /// Arrow or the Parquet writer refused.
     #[error("cannot write {to}: {what}")]
     Format {
         /// The output.
         to: String,
         /// What was said.
-        what: String,
-    },
-    /// Rows of the buffer do not fit their schema.
-    #[error("{partition} in the buffer: {what}")]
-    Block {
-        /// The partition.
-        partition: Partition,
-        /// What does not fit.
         what: String,
     },
 }
@@ -112,29 +85,6 @@ impl Format {
     }
 }
 
-/// Which events.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    /// Event types; none given: all.
-    pub event_types: Vec<String>,
-    /// Devices; none given: all.
-    pub devices: HashSet<String>,
-    /// From this time on.
-    pub start: Option<Micros>,
-    /// Up to this time, exclusive.
-    pub end: Option<Micros>,
-}
-
-impl Selection {
-    fn has_day(&self, day: Day) -> bool {
-        self.start.is_none_or(|start| day.end() > start) && self.end.is_none_or(|end| day.start() < end)
-    }
-
-    fn overlaps(&self, (first, last): (Micros, Micros)) -> bool {
-        self.start.is_none_or(|start| last >= start) && self.end.is_none_or(|end| first < end)
-    }
-}
-
 /// Where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
@@ -153,188 +103,6 @@ pub struct Exported {
     pub rows: BTreeMap<String, u64>,
     /// Files written.
     pub files: Vec<PathBuf>,
-}
-
-/// A recording, open for reading.
-#[derive(Debug)]
-pub struct Reader {
-    layout: Layout,
-    registry: Arc<Registry>,
-    view: Option<View>,
-}
-
-/// The partitions of an event type, and about how many events they hold.
-#[derive(Debug)]
-pub struct TypePlan {
-    schema: Arc<Schema>,
-    partitions: Vec<Partition>,
-    /// Events, for a progress bar: doubles in the buffer count, and what a filter leaves out.
-    pub events: u64,
-}
-
-impl Reader {
-    /// Opens a recording. Day files alone, without a buffer, are a recording too.
-    ///
-    /// # Errors
-    /// When there is neither.
-    pub fn open(layout: &Layout, registry: Arc<Registry>) -> Result<Self> {
-        let view = match View::open(layout) {
-            Ok(view) => Some(view),
-            Err(BufferError::Missing(_)) if layout.data().is_dir() => None,
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Self { layout: layout.clone(), registry, view })
-    }
-
-    /// The buffer, if there is one.
-    pub fn view(&self) -> Option<&View> {
-        self.view.as_ref()
-    }
-
-    /// What a selection covers, by event type.
-    ///
-    /// # Errors
-    /// When the buffer or a footer does not read, or a type was asked for that the recording lacks.
-    pub fn plan(&self, selection: &Selection) -> Result<Vec<TypePlan>> {
-        let mut days: BTreeMap<Arc<str>, (BTreeSet<Day>, u64)> = BTreeMap::new();
-        let mut known = BTreeSet::new();
-        let mut add = |partition: Partition, events: u64| {
-            known.insert(partition.event_type.to_string());
-            let wanted =
-                selection.event_types.is_empty() || selection.event_types.iter().any(|wanted| **wanted == *partition.event_type);
-            if wanted && selection.has_day(partition.day) {
-                let (days, sum) = days.entry(partition.event_type).or_default();
-                days.insert(partition.day);
-                *sum += events;
-            }
-        };
-        if let Some(view) = &self.view {
-            view.pending()?.into_iter().for_each(|pending| add(pending.partition, pending.events));
-        }
-        let folders: Vec<PathBuf> = selection.event_types.iter().map(|wanted| self.layout.folder(wanted)).collect();
-        for (path, day) in day_files(&self.layout)? {
-            // A file that nobody asked for need not be readable.
-            let wanted = folders.is_empty() || folders.iter().any(|folder| path.starts_with(folder));
-            if wanted
-                && selection.has_day(day)
-                && let Some(file) = DayFile::open(&path)?
-            {
-                add(file.footer().partition.clone(), file.footer().rows);
-            }
-        }
-        for (wanted, folder) in selection.event_types.iter().zip(&folders) {
-            if !known.contains(wanted) && !folder.is_dir() {
-                known.extend(self.folder_names()?);
-                let known = if known.is_empty() { "none at all".to_owned() } else { Vec::from_iter(known).join(", ") };
-                return Err(ExportError::NoType { wanted: wanted.clone(), known });
-            }
-        }
-        let plans = days.into_iter().map(|(event_type, (days, events))| TypePlan {
-            schema: self.registry.get(&event_type),
-            partitions: days.into_iter().map(|day| Partition { event_type: Arc::clone(&event_type), day }).collect(),
-            events,
-        });
-        Ok(plans.collect())
-    }
-
-    /// Names of the folders of day files: event types as file names.
-    fn folder_names(&self) -> Result<Vec<String>> {
-        let folders = crate::disk::list(&self.layout.data()).map_err(ArchiveError::from)?;
-        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
-        Ok(folders.iter().filter_map(name).collect())
-    }
-
-    /// The selected rows of a type, in time order.
-    fn rows<'a>(&'a self, plan: &'a TypePlan, selection: &'a Selection) -> Rows<'a> {
-        Rows { reader: self, plan, selection, next: 0, run: None }
-    }
-
-    /// All blocks of a partition, as of one moment: a recorder rolls long before they crowd the memory.
-    fn blocks(&self, partition: &Partition) -> Result<Vec<(i64, RecordBatch)>> {
-        let Some(view) = &self.view else { return Ok(Vec::new()) };
-        view.at_one_moment(|| {
-            let (mut all, mut more) = view.blocks(partition, 0, usize::MAX)?;
-            while more {
-                let above = all.last().map_or(0, |(seq, _)| *seq);
-                let (next, rest) = view.blocks(partition, above, usize::MAX)?;
-                all.extend(next);
-                more = rest;
-            }
-            Ok(all)
-        })
-    }
-
-    fn partition(&self, partition: &Partition, schema: &Arc<Schema>, selection: &Selection) -> Result<Merge> {
-        let blocks = self.blocks(partition)?;
-        let file = DayFile::of(&self.layout, partition)?;
-        let covered = match (&file, &self.view) {
-            (Some(file), Some(view)) => file.footer().covers(view.id()),
-            _ => 0,
-        };
-        let fail = |what: String| ExportError::Block { partition: partition.clone(), what };
-        let pending: Vec<RecordBatch> = blocks
-            .iter()
-            .filter(|(seq, _)| *seq > covered)
-            .map(|(_, rows)| conform(rows, schema).map_err(|error| fail(error.to_string())))
-            .collect::<Result<_>>()?;
-        let mut runs = match &file {
-            Some(file) => {
-                let groups: Vec<_> = (0..file.groups()).filter(|group| selection.overlaps(file.group_times(*group))).collect();
-                file.runs(&groups, schema)?
-            }
-            None => Vec::new(),
-        };
-        if let Some(rows) = sorted(&pending).map_err(|error| fail(error.to_string()))? {
-            runs.push(Box::new([Ok(rows)].into_iter()) as Run);
-        }
-        Ok(Merge::new(runs))
-    }
-}
-
-/// Rows of one event type, partition by partition.
-struct Rows<'a> {
-    reader: &'a Reader,
-    plan: &'a TypePlan,
-    selection: &'a Selection,
-    next: usize,
-    run: Option<Merge>,
-}
-
-impl Rows<'_> {
-    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        loop {
-            if let Some(run) = &mut self.run
-                && let Some(batch) = run.next()
-            {
-                let batch = select(&batch?, self.selection).map_err(ArchiveError::arrow(Path::new("rows")))?;
-                if batch.num_rows() > 0 {
-                    return Ok(Some(batch));
-                }
-                continue;
-            }
-            let Some(partition) = self.plan.partitions.get(self.next) else { return Ok(None) };
-            self.next += 1;
-            self.run = Some(self.reader.partition(partition, &self.plan.schema, self.selection)?);
-        }
-    }
-}
-
-fn select(batch: &RecordBatch, selection: &Selection) -> std::result::Result<RecordBatch, ArrowError> {
-    let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
-    let mut batch = batch.clone();
-    if selection.start.is_some() || selection.end.is_some() {
-        // Rows are in time order, so a range of time is a range of rows.
-        let from = selection.start.map_or(0, |start| times.partition_point(|time| *time < start));
-        let to = selection.end.map_or(times.len(), |end| times.partition_point(|time| *time < end));
-        batch = batch.slice(from, to.saturating_sub(from));
-    }
-    if !selection.devices.is_empty() {
-        let devices = batch.column(1).as_string::<i32>();
-        let wanted: BooleanArray =
-            (0..devices.len()).map(|row| Some(devices.is_valid(row) && selection.devices.contains(devices.value(row)))).collect();
-        batch = filter_record_batch(&batch, &wanted)?;
-    }
-    Ok(batch)
 }
 
 /// What a format does with rows. `of` numbers the event types of the output; `fresh` says that the batch is another one
@@ -371,7 +139,7 @@ pub fn export(
                 .map_err(|source| ExportError::Output { to: directory.display().to_string(), source })?;
             for plan in plans {
                 // The folder of a type is a safe name already.
-                let folder = reader.layout.folder(&plan.schema.name);
+                let folder = reader.layout().folder(&plan.schema.name);
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let path = directory.join(format!("{name}.{}", format.extension()));
                 let plan = std::slice::from_ref(plan);

@@ -8,8 +8,8 @@ const FLOORS: [&[&str]; 8] = [
     &["event", "schema", "settings", "wire", "backoff", "meter"],
     &["collect", "layout", "sources"],
     &["buffer", "archive"],
-    &["keep", "roll", "export", "status", "coverage", "devices", "verify"],
-    &["ingest", "backfill", "listen"],
+    &["keep", "roll", "reader", "status", "coverage", "devices", "verify"],
+    &["ingest", "backfill", "listen", "export"],
     &["record", "simulate"],
     &["cli"],
 ];
