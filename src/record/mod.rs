@@ -4,6 +4,8 @@
 //! makes day files. Each is a shell of a few lines around a `step` or a call that tests make directly.
 
 mod import;
+#[cfg(test)]
+mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -30,7 +32,7 @@ use crate::roll::{self, Policy, RollError, Roller, Scope, Work};
 use crate::schema::Registry;
 use crate::sources::cloud::{Cloud, CloudFailure};
 use crate::sources::history::Pace;
-use crate::time;
+use crate::time::{self, Micros};
 
 pub use import::{Imported, import};
 
@@ -127,29 +129,14 @@ impl Recorder {
     /// # Errors
     /// When the buffer or a day file does not open.
     pub fn open(layout: &Layout, registry: Arc<Registry>, meter: Arc<Meter>, timing: Timing) -> Result<Self, RecordError> {
-        let mut buffer = Buffer::open(layout)?;
-        buffer.close_left_open()?;
-        let recovered = roll::recover(&mut buffer, layout)?;
-        if recovered.blocks + recovered.staged > 0 {
-            let text = format!(
-                "recovered: {} unfinished files swept, {} blocks that day files held already removed",
-                recovered.staged, recovered.blocks
-            );
-            meter.note(time::now(), text);
-        }
-        for damaged in recovered.damaged {
-            Meter::add(&meter.roll_errors, 1);
-            meter.note(time::now(), format!("a day file does not read, and is left alone: {damaged}"));
-        }
-        let roller = Roller::new(layout, Arc::clone(&registry), recovered.unsealed)?;
-        meter.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
+        let (keeper, roller) = open_whole(layout, &registry, &meter, time::now())?;
         let (keep, orders) = mpsc::channel(QUEUE_BATCHES);
         let (failing, failed) = watch::channel(false);
         let stopping = Arc::new(AtomicBool::new(false));
         let keeper = {
             let (meter, stopping) = (Arc::clone(&meter), Arc::clone(&stopping));
             spawn("keep", move || {
-                let result = keep_loop(Keeper::new(buffer), orders, &meter, &stopping);
+                let result = keep_loop(keeper, orders, &meter, &stopping);
                 if result.is_err() {
                     failing.send_replace(true);
                 }
@@ -319,6 +306,27 @@ pub async fn run(
     Ok(())
 }
 
+/// Opens a recording and makes it whole, before its threads start.
+fn open_whole(layout: &Layout, registry: &Arc<Registry>, meter: &Meter, now: Micros) -> Result<(Keeper, Roller), RecordError> {
+    let mut buffer = Buffer::open(layout)?;
+    buffer.close_left_open()?;
+    let recovered = roll::recover(&mut buffer, layout)?;
+    if recovered.blocks + recovered.staged > 0 {
+        let text = format!(
+            "recovered: {} unfinished files swept, {} blocks that day files held already removed",
+            recovered.staged, recovered.blocks
+        );
+        meter.note(now, text);
+    }
+    for damaged in recovered.damaged {
+        Meter::add(&meter.roll_errors, 1);
+        meter.note(now, format!("a day file does not read, and is left alone: {damaged}"));
+    }
+    let roller = Roller::new(layout, Arc::clone(registry), recovered.unsealed)?;
+    meter.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
+    Ok((Keeper::new(buffer), roller))
+}
+
 fn spawn<T: Send + 'static>(name: &'static str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RecordError> {
     thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| RecordError::System("start a thread", error))
 }
@@ -330,41 +338,59 @@ fn keep_loop(
     stopping: &AtomicBool,
 ) -> Result<(), BufferError> {
     while let Some(order) = orders.blocking_recv() {
-        let kept = match keep_one(&mut keeper, &order, meter, stopping) {
-            Ok(kept) => kept,
-            // Who pushed is told, and pushes again.
-            Err(error) if error.is_full() && matches!(order, Order::Push(_)) => continue,
-            // Only what brings events must not fail: the rest is housekeeping, and done again before long.
-            Err(error) if !matches!(order, Order::Keep(_) | Order::Push(_)) => {
-                meter.note(time::now(), format!("buffer: {error}"));
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        Meter::add(&meter.kept, kept.events as u64);
-        Meter::add(&meter.faults, kept.faults as u64);
-        meter.buffered.fetch_add(i64::try_from(kept.events).unwrap_or(i64::MAX), Ordering::Relaxed);
+        carry_out(&mut keeper, &order, meter, stopping, time::now, || thread::sleep(FULL_RETRY))?;
     }
     Ok(())
 }
 
+/// Carries out an order as thread "keep" does; an error is its end.
+fn carry_out(
+    keeper: &mut Keeper,
+    order: &Order,
+    meter: &Meter,
+    stopping: &AtomicBool,
+    now: impl Fn() -> Micros,
+    wait: impl Fn(),
+) -> Result<(), BufferError> {
+    let kept = match keep_one(keeper, order, meter, stopping, &now, wait) {
+        Ok(kept) => kept,
+        // Who pushed is told, and pushes again.
+        Err(error) if error.is_full() && matches!(order, Order::Push(_)) => return Ok(()),
+        // Only what brings events must not fail: the rest is housekeeping, and done again before long.
+        Err(error) if !matches!(order, Order::Keep(_) | Order::Push(_)) => {
+            meter.note(now(), format!("buffer: {error}"));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    Meter::add(&meter.kept, kept.events as u64);
+    Meter::add(&meter.faults, kept.faults as u64);
+    meter.buffered.fetch_add(i64::try_from(kept.events).unwrap_or(i64::MAX), Ordering::Relaxed);
+    Ok(())
+}
+
 /// Carries out an order. On a full disk a batch waits, and the stream behind it, until there is room or the recorder stops.
-fn keep_one(keeper: &mut Keeper, order: &Order, meter: &Meter, stopping: &AtomicBool) -> Result<Kept, BufferError> {
+fn keep_one(
+    keeper: &mut Keeper,
+    order: &Order,
+    meter: &Meter,
+    stopping: &AtomicBool,
+    now: impl Fn() -> Micros,
+    wait: impl Fn(),
+) -> Result<Kept, BufferError> {
     loop {
-        let result = keeper.step(order, time::now());
+        let result = keeper.step(order, now());
         match &result {
             Err(error) if error.is_full() && !meter.full.swap(true, Ordering::Relaxed) => {
-                meter.note(time::now(), format!("the disk is full, recording waits for room: {error}"));
+                meter.note(now(), format!("the disk is full, recording waits for room: {error}"));
             }
             Ok(kept) if kept.events > 0 && meter.full.swap(false, Ordering::Relaxed) => {
-                meter.note(time::now(), "there is room on the disk again, recording goes on");
+                meter.note(now(), "there is room on the disk again, recording goes on");
             }
             _ => {}
         }
         match result {
-            Err(error) if error.is_full() && matches!(order, Order::Keep(_)) && !stopping.load(Ordering::Relaxed) => {
-                thread::sleep(FULL_RETRY);
-            }
+            Err(error) if error.is_full() && matches!(order, Order::Keep(_)) && !stopping.load(Ordering::Relaxed) => wait(),
             result => return result,
         }
     }
@@ -395,7 +421,7 @@ fn roll_loop(
             last = time::instant();
         }
         let listed = if scope == Scope::Large { Ok(()) } else { list_devices(&roller, &mut devices) };
-        let result = roll_once(&mut roller, keep, meter, &timing.policy, scope).and(listed);
+        let result = roll_once(&mut roller, keep, meter, &timing.policy, scope, time::now).and(listed);
         failing = result.is_err();
         if let Err(error) = result {
             Meter::add(&meter.roll_errors, 1);
@@ -427,14 +453,15 @@ fn roll_once(
     meter: &Meter,
     policy: &Policy,
     scope: Scope,
+    now: impl Fn() -> Micros,
 ) -> Result<(), RollError> {
     let mut failure = None;
     let mut worked = false;
-    for work in roller.due(policy, time::now(), scope)? {
+    for work in roller.due(policy, now(), scope)? {
         worked = true;
         let (Work::Roll(partition) | Work::Seal(partition)) = &work;
         let result = catch_unwind(AssertUnwindSafe(|| match &work {
-            Work::Roll(partition) => roll_partition(roller, keep, meter, partition, policy),
+            Work::Roll(partition) => roll_partition(roller, keep, meter, partition, policy, &now),
             Work::Seal(partition) => roller.seal(partition).map(drop),
         }));
         if let Err(error) = result.unwrap_or_else(|_| Err(RollError::Panicked(partition.clone()))) {
@@ -442,7 +469,7 @@ fn roll_once(
         }
     }
     if worked {
-        meter.last_roll.store(time::now(), Ordering::Relaxed);
+        meter.last_roll.store(now(), Ordering::Relaxed);
         // A closed queue means that the keeper has failed, which closing the recorder tells.
         drop(keep.blocking_send(Order::Tidy));
     }
@@ -455,8 +482,9 @@ fn roll_partition(
     meter: &Meter,
     partition: &Partition,
     policy: &Policy,
+    now: impl Fn() -> Micros,
 ) -> Result<(), RollError> {
-    while let Some(rolled) = roller.roll(partition, policy, time::now())? {
+    while let Some(rolled) = roller.roll(partition, policy, now())? {
         Meter::add(&meter.rolled, rolled.events);
         Meter::add(&meter.doubles, rolled.doubles);
         let gone = i64::try_from(rolled.events + rolled.doubles).unwrap_or(i64::MAX);
