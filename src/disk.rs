@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+pub(crate) mod fault;
+
+use fault::Step;
+
 /// A step that failed: what, where, why.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {step} {}: {source}", path.display())]
@@ -39,19 +43,22 @@ pub type Result<T> = std::result::Result<T, DiskError>;
 
 /// Makes a directory with its parents, each synced into the one above, readable by its owner only.
 pub fn create_dir(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let parent = parent(path);
+    if path.is_dir() {
+        let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        // Whoever made it may have died before its name was durable; somebody else's may stand where we cannot look.
+        return match if is_empty { sync_dir(parent) } else { Ok(()) } {
+            Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        };
+    }
     if !parent.as_os_str().is_empty() {
         create_dir(parent)?;
     }
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(DiskError::new("create directory", path, error));
-        }
-        _ => {}
-    }
+    step("create directory", path, Step::MakeDir(path), || match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    })?;
     restrict(path, 0o700)?;
     sync_dir(parent)
 }
@@ -59,7 +66,7 @@ pub fn create_dir(path: &Path) -> Result<()> {
 /// Creates or empties a file that only its owner can read, open for writing.
 #[expect(clippy::disallowed_methods, reason = "this is the place that creates files")]
 pub fn create(path: &Path) -> Result<File> {
-    let file = File::create(path).map_err(|error| DiskError::new("create", path, error))?;
+    let file = step("create", path, Step::Create(path), || File::create(path))?;
     restrict(path, 0o600)?;
     Ok(file)
 }
@@ -67,25 +74,25 @@ pub fn create(path: &Path) -> Result<File> {
 /// Creates or empties a file outside a recording, with the rights that the user's files usually have.
 #[expect(clippy::disallowed_methods, reason = "this is the place that creates files")]
 pub fn create_for_others(path: &Path) -> Result<File> {
-    File::create(path).map_err(|error| DiskError::new("create", path, error))
+    step("create", path, Step::Create(path), || File::create(path))
 }
 
 /// Makes written bytes durable.
 pub fn sync(file: &File, path: &Path) -> Result<()> {
-    file.sync_all().map_err(|error| DiskError::new("sync", path, error))
+    step("sync", path, Step::Sync(path), || file.sync_all())
 }
 
 /// Makes the names in a directory durable.
 pub fn sync_dir(path: &Path) -> Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let directory = File::open(path).map_err(|error| DiskError::new("open", path, error))?;
-    sync(&directory, path)
+    step("sync", path, Step::SyncDir(path), || directory.sync_all())
 }
 
 /// Gives a synced file its final name, atomically and durably. The commit point of a roll.
 #[expect(clippy::disallowed_methods, reason = "this is the place that renames files")]
 pub fn publish(staged: &Path, path: &Path) -> Result<()> {
-    fs::rename(staged, path).map_err(|error| DiskError::new("rename to", path, error))?;
+    step("rename to", path, Step::Rename(staged, path), || fs::rename(staged, path))?;
     sync_dir(parent(path))
 }
 
@@ -104,7 +111,7 @@ pub fn set_aside(path: &Path, aside: &Path) -> Result<()> {
 pub fn write(staging: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let staged = staging.join(path.file_name().unwrap_or_default());
     let mut file = create(&staged)?;
-    io::Write::write_all(&mut file, bytes).map_err(|error| DiskError::new("write", &staged, error))?;
+    step("write", &staged, Step::Write(&staged), || io::Write::write_all(&mut file, bytes))?;
     sync(&file, &staged)?;
     publish(&staged, path)
 }
@@ -112,10 +119,10 @@ pub fn write(staging: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
 /// Removes a file; one that is gone already is fine.
 #[expect(clippy::disallowed_methods, reason = "this is the place that removes files")]
 pub fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DiskError::new("remove", path, error)),
+    step("remove", path, Step::Remove(path), || match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    }
+    })
 }
 
 /// SHA-256 of a file in hex, and its size.
@@ -212,6 +219,11 @@ pub fn list(path: &Path) -> Result<Vec<PathBuf>> {
         .map_err(|error| DiskError::new("list", path, error))?;
     paths.sort();
     Ok(paths)
+}
+
+/// A step, by the verb that an error tells.
+fn step<T>(verb: &'static str, path: &Path, step: Step<'_>, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
+    fault::around(step, |error| error, act).map_err(|error| DiskError::new(verb, path, error))
 }
 
 fn parent(path: &Path) -> &Path {

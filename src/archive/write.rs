@@ -19,8 +19,9 @@ use crate::schema::Schema;
 
 use super::{ArchiveError, DayFile, Footer, Result};
 
-/// Most rows in a row group: what a reader has to hold at once, and what the writer does.
-pub const GROUP_ROWS: usize = 256 * 1024;
+/// Most rows in a row group: what a reader has to hold at once, and what the writer does. Few in unit tests, so that small
+/// worlds have full ones.
+pub const GROUP_ROWS: usize = if cfg!(test) { 16 } else { 256 * 1024 };
 
 /// How much work goes into a file's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

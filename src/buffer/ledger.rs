@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::event::{DeviceRow, Source};
 use crate::time::{Micros, SECOND};
 
-use super::{Buffer, Result, View};
+use super::{Buffer, Result, View, commit};
 
 /// How long the cloud keeps a push that nobody acknowledges, in microseconds.
 const PUSHES_LAST: Micros = 12 * 3600 * SECOND;
@@ -256,7 +256,7 @@ impl Buffer {
                     insert.execute(params![project, device.id, device.kind, device.product_number, device.labels])?;
                 }
             }
-            transaction.commit()
+            commit(&self.path, || transaction.commit())
         };
         write().map_err(|source| self.error(source))
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{BufferError, JOURNAL_MAX, Result, failure};
+use super::{BufferError, JOURNAL_MAX, Result, commit, failure};
 
 /// "ovnt", so that a foreign database is told from ours.
 const APPLICATION_ID: i64 = 0x6f76_6e74;
@@ -99,7 +99,7 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
         }
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fail)?;
         transaction.pragma_update(None, "user_version", known).map_err(fail)?;
-        transaction.commit().map_err(fail)?;
+        commit(path, || transaction.commit()).map_err(fail)?;
     }
     id(db).map_err(fail)
 }

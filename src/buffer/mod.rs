@@ -31,6 +31,7 @@ use std::time::Duration;
 use arrow::error::ArrowError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
+use crate::disk::fault::{self, Step};
 use crate::disk::{self, DiskError};
 use crate::error::Advice;
 use crate::event::{Batch, Partition};
@@ -221,7 +222,7 @@ impl Buffer {
                     ledger::describe_devices(&transaction, &batch.devices)?;
                 }
             }
-            transaction.commit()?;
+            commit(&self.path, || transaction.commit())?;
             Ok(seq)
         };
         write().map_err(fail)
@@ -234,7 +235,7 @@ impl Buffer {
     pub fn forget(&mut self, partition: &Partition, seq: i64) -> Result<usize> {
         self.db
             .prepare_cached("DELETE FROM block WHERE event_type = ? AND day = ? AND seq <= ?")
-            .and_then(|mut delete| delete.execute(params![&*partition.event_type, partition.day.0, seq]))
+            .and_then(|mut delete| commit(&self.path, || delete.execute(params![&*partition.event_type, partition.day.0, seq])))
             .map_err(|source| self.error(source))
     }
 
@@ -245,6 +246,9 @@ impl Buffer {
     /// # Errors
     /// When SQLite refuses.
     pub fn renew_id(&mut self) -> Result<()> {
+        if fault::leaves_out("new id") {
+            return Ok(());
+        }
         let id = migrate::random_id();
         self.execute("UPDATE meta SET value = ? WHERE key = 'buffer_id'", [&id])?;
         self.id = id;
@@ -280,13 +284,13 @@ impl Buffer {
                 cut => cut,
             }
         };
-        tidy().map_err(|source| self.error(source))
+        commit(&self.path, tidy).map_err(|source| self.error(source))
     }
 
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<()> {
         self.db
             .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(values))
+            .and_then(|mut statement| commit(&self.path, || statement.execute(values)))
             .map(drop)
             .map_err(|source| self.error(source))
     }
@@ -294,6 +298,16 @@ impl Buffer {
     fn error(&self, source: rusqlite::Error) -> BufferError {
         BufferError::Sqlite { path: self.path.clone(), source }
     }
+}
+
+/// Does what commits, with what tests put before and after it.
+fn commit<T>(path: &Path, act: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let refuse = |error: std::io::Error| {
+        let full = error.kind() == std::io::ErrorKind::StorageFull;
+        let code = if full { rusqlite::ffi::SQLITE_FULL } else { rusqlite::ffi::SQLITE_IOERR };
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.to_string()))
+    };
+    fault::around(Step::Commit(path), refuse, act)
 }
 
 /// A connection with the settings that every one has.

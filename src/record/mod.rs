@@ -7,6 +7,8 @@ mod import;
 mod keeping;
 mod rebuild;
 mod rolling;
+#[cfg(test)]
+mod world;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::backfill::Filler;
 use crate::buffer::{Buffer, BufferError};
 use crate::error::Advice;
+use crate::event::Partition;
 use crate::ingest::{self, IngestError, Plan};
 use crate::keep::{Keeper, Order, Outlet};
 use crate::layout::Layout;
@@ -30,7 +33,7 @@ use crate::roll::{self, Policy, RollError, Roller};
 use crate::schema::Registry;
 use crate::sources::cloud::{Cloud, CloudFailure};
 use crate::sources::history::Pace;
-use crate::time;
+use crate::time::{self, Micros};
 
 use keeping::Chores;
 use keeping::Keeping;
@@ -127,31 +130,7 @@ impl Recorder {
     /// # Errors
     /// When the buffer or a day file does not open.
     pub fn open(layout: &Layout, registry: Arc<Registry>, meter: Arc<Meter>, timing: Timing) -> Result<Self, RecordError> {
-        let mut buffer = Buffer::open(layout, time::now())?;
-        buffer.close_left_open()?;
-        if let Some(rescued) = buffer.rescued() {
-            Meter::add(&meter.roll_errors, 1);
-            meter.note(time::now(), rescued.to_string());
-        }
-        let recovered = roll::recover(&mut buffer, layout, time::now())?;
-        if recovered.blocks + recovered.staged > 0 {
-            let text = format!(
-                "recovered: {} unfinished files swept, {} blocks that day files held already removed",
-                recovered.staged, recovered.blocks
-            );
-            meter.note(time::now(), text);
-        }
-        for damage in &recovered.damaged {
-            Meter::add(&meter.roll_errors, 1);
-            meter.note(time::now(), damage.to_string());
-        }
-        for unreadable in &recovered.unreadable {
-            Meter::add(&meter.roll_errors, 1);
-            meter.note(time::now(), format!("a day file does not read, and is left alone: {unreadable}"));
-        }
-        let unlisted = recovered.unlisted.into_iter().collect();
-        let roller = Roller::new(layout, Arc::clone(&registry), recovered.unsealed)?;
-        meter.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
+        let (keeper, roller, unlisted) = open_whole(layout, &registry, &meter, time::now())?;
         let (keep, orders) = mpsc::channel(QUEUE_BATCHES);
         let (failing, failed) = watch::channel(false);
         let stopping = Arc::new(AtomicBool::new(false));
@@ -159,7 +138,7 @@ impl Recorder {
         let keeper = {
             let (layout, meter, stopping) = (layout.clone(), Arc::clone(&meter), Arc::clone(&stopping));
             spawn("keep", move || {
-                let (keeper, layout, meter, stopping) = (Keeper::new(buffer), &layout, &*meter, &*stopping);
+                let (layout, meter, stopping) = (&layout, &*meter, &*stopping);
                 let result = Keeping { keeper, layout, meter, stopping, chores: todo }.run(orders);
                 if result.is_err() {
                     failing.send_replace(true);
@@ -328,6 +307,41 @@ pub async fn run(
     }
     results.into_iter().collect::<Result<Vec<()>, _>>()?;
     Ok(())
+}
+
+/// Opens a recording and makes it whole, before its threads start. Also gives the sealed day files without a checksum.
+fn open_whole(
+    layout: &Layout,
+    registry: &Arc<Registry>,
+    meter: &Meter,
+    now: Micros,
+) -> Result<(Keeper, Roller, Vec<Partition>), RecordError> {
+    let mut buffer = Buffer::open(layout, now)?;
+    buffer.close_left_open()?;
+    if let Some(rescued) = buffer.rescued() {
+        Meter::add(&meter.roll_errors, 1);
+        meter.note(now, rescued.to_string());
+    }
+    let recovered = roll::recover(&mut buffer, layout, now)?;
+    if recovered.blocks + recovered.staged > 0 {
+        let text = format!(
+            "recovered: {} unfinished files swept, {} blocks that day files held already removed",
+            recovered.staged, recovered.blocks
+        );
+        meter.note(now, text);
+    }
+    for damage in &recovered.damaged {
+        Meter::add(&meter.roll_errors, 1);
+        meter.note(now, damage.to_string());
+    }
+    for unreadable in &recovered.unreadable {
+        Meter::add(&meter.roll_errors, 1);
+        meter.note(now, format!("a day file does not read, and is left alone: {unreadable}"));
+    }
+    let unlisted = recovered.unlisted.into_iter().collect();
+    let roller = Roller::new(layout, Arc::clone(registry), recovered.unsealed)?;
+    meter.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
+    Ok((Keeper::new(buffer), roller, unlisted))
 }
 
 fn spawn<T: Send + 'static>(name: &'static str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RecordError> {
