@@ -151,6 +151,10 @@ impl Recorder {
         }
         let unlisted = recovered.unlisted.into_iter().collect();
         let roller = Roller::new(layout, Arc::clone(&registry), recovered.unsealed)?;
+        let now = time::now();
+        for partition in recovered.partitions.into_iter().chain(roller.pending()?) {
+            registry.meet(&partition.event_type, partition.day, now);
+        }
         meter.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
         let (keep, orders) = mpsc::channel(QUEUE_BATCHES);
         let (failing, failed) = watch::channel(false);
