@@ -37,6 +37,10 @@ const LIST_EVERY: Duration = Duration::from_hours(24);
 const LIST_AGAIN: Duration = Duration::from_mins(1);
 /// Events in one commit.
 const COMMIT_EVENTS: usize = 5000;
+/// Bytes of events in one commit.
+const COMMIT_BYTES: usize = 4 * 1024 * 1024;
+/// Devices of one project: more is a list that does not end.
+const DEVICES_MAX: usize = 100_000;
 /// The one event type that the history does not hold.
 const NOT_IN_HISTORY: &str = "labelsChanged";
 
@@ -73,6 +77,14 @@ pub struct Filler {
     pub index_delay: Duration,
     /// How often to read all of the history anew.
     pub reconcile: Option<Duration>,
+}
+
+/// The page behind a page: a cloud that gives the same one again would be asked for ever.
+fn following(page: Option<String>, next: String) -> Result<String, BackfillError> {
+    if page.is_some_and(|page| page == next) {
+        return Err(BackfillError::Refused("the cloud's pages go in a circle".to_owned()));
+    }
+    Ok(next)
 }
 
 impl Filler {
@@ -246,8 +258,11 @@ impl Filler {
             let (devices, next) =
                 self.patiently(|| history::devices(&self.cloud, &self.project, &self.filters, page.as_deref())).await?;
             all.extend(devices);
+            if all.len() > DEVICES_MAX {
+                return Err(BackfillError::Refused(format!("the cloud lists more than {DEVICES_MAX} devices")));
+            }
             let Some(next) = next else { break };
-            page = Some(next);
+            page = Some(following(page, next)?);
         }
         self.outlet.meter.update(|parts| parts.devices.extend(all.iter().map(|device| device.id.clone())));
         let row = |device: &Device| DeviceRow {
@@ -272,14 +287,15 @@ impl Filler {
             let received_at = time::now();
             for event in &got.events {
                 collector.add(&Frame::Line(event.as_bytes()), received_at);
+                if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES {
+                    self.keep(&mut collector).await;
+                }
             }
             events += got.events.len() as u64;
-            if collector.len() >= COMMIT_EVENTS || got.next.is_none() {
-                self.keep(&mut collector).await;
-            }
             let Some(next) = got.next else { break };
-            page = Some(next);
+            page = Some(following(page, next)?);
         }
+        self.keep(&mut collector).await;
         // Behind its events in the queue: noted only when they are kept.
         if let Some(gap) = gap {
             self.outlet.send(Order::GapDeviceDone { gap, device: device.id, events }).await;

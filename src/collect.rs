@@ -8,9 +8,15 @@ use std::sync::Arc;
 use arrow::error::ArrowError;
 
 use crate::event::{Batch, CloudError, Fault, Line, Partition, Source};
+use crate::json::Cursor;
 use crate::schema::{Columns, Registry, Row, Schema};
 use crate::time::{Day, Micros};
-use crate::wire::Frame;
+use crate::wire::{Frame, LINE_MAX};
+
+/// About what the columns of a partition take before they hold anything.
+const PARTITION_BYTES: usize = 8 * 1024;
+/// Why a whole event can be no event.
+const AFTER: &str = "not JSON: unexpected text after the event";
 
 /// What a frame turned out to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,7 +77,7 @@ impl Collector {
         self.len() == 0
     }
 
-    /// Bytes of JSON collected so far.
+    /// About how many bytes of memory what was collected so far takes: its JSON, and what a partition costs.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -85,7 +91,8 @@ impl Collector {
     pub fn add(&mut self, frame: &Frame<'_>, received_at: Micros) -> Found {
         match frame {
             Frame::TooLong(head, length) => {
-                let reason = format!("a line of {length} bytes is too long; its beginning is kept");
+                self.bytes += head.len();
+                let reason = format!("a line of more than {LINE_MAX} bytes is too long; its beginning is kept");
                 self.fault(reason, head, *length, received_at)
             }
             Frame::Line(line) => {
@@ -110,10 +117,6 @@ impl Collector {
                 parts.push((partition, columns.finish()?));
             }
         }
-        // Types without end must not fill the memory.
-        if self.types.len() > 1000 {
-            self.types.clear();
-        }
         parts.sort_by(|a, b| a.0.cmp(&b.0));
         self.events = 0;
         self.bytes = 0;
@@ -135,25 +138,32 @@ impl Collector {
     fn event(&mut self, text: &str, closing: usize, received_at: Micros) -> Result<Found, String> {
         let event_type = Row::event_type(text).map_err(|error| error.to_string())?;
         if event_type == "ping" {
-            return Ok(Found::Ping);
+            // Nothing of it is kept, so it must be a ping to its end.
+            let mut cursor = Cursor::new(text);
+            let end = cursor.skip().map(|_| cursor.position()).map_err(|error| format!("not JSON: {error}"))?;
+            return if end == text.len() - closing { Ok(Found::Ping) } else { Err(AFTER.to_owned()) };
         }
         let open = if let Some(open) = self.types.get_mut(event_type.as_ref()) {
             open
         } else {
-            let (schema, name) = (self.registry.get(&event_type), event_type.as_ref().into());
-            let open = Open { schema, event_type: name, days: Vec::new() };
+            let schema = self.registry.admit(&event_type).map_err(|surplus| surplus.to_string())?;
+            let open = Open { schema, event_type: event_type.as_ref().into(), days: Vec::new() };
             self.types.entry(event_type.clone().into_owned()).or_insert(open)
         };
         let end = self.row.read(&open.schema, text).map_err(|error| error.to_string())?;
         if end != text.len() - closing {
-            return Err("not JSON: unexpected text after the event".to_owned());
+            return Err(AFTER.to_owned());
         }
         let event = &text[..end];
         let day = Day::of(self.row.time);
-        let at = open.days.iter().position(|(open, _)| *open == day).unwrap_or_else(|| {
+        let at = if let Some(at) = open.days.iter().position(|(open, _)| *open == day) {
+            at
+        } else {
+            self.registry.admit_day(&open.event_type, day, received_at).map_err(|surplus| surplus.to_string())?;
+            self.bytes += PARTITION_BYTES;
             open.days.push((day, Columns::new(&open.schema)));
             open.days.len() - 1
-        });
+        };
         open.days[at].1.push(&self.row, event.trim_end(), received_at, self.source.name());
         self.events += 1;
         self.last_time = Some(self.row.time);

@@ -141,10 +141,10 @@ impl<'a> Line<'a> {
         let (mut result, mut event, mut error, mut bare) = (None, None, false, false);
         let mut more = cursor.object()?;
         while more {
-            let key = cursor.key()?.span.of(line);
+            let key = cursor.key()?.of(line).unwrap_or_default();
             let is_object = cursor.peek()? == Next::Object;
             let value = cursor.skip()?.of(line);
-            match key {
+            match &*key {
                 "result" if is_object => result = Some(value),
                 "event" if is_object => event = Some(value),
                 "error" => error = true,

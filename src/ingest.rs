@@ -27,6 +27,8 @@ use crate::time::{self, Micros};
 const COMMIT_EVENTS: usize = 5000;
 /// A batch goes to the buffer when its events had so many bytes.
 const COMMIT_BYTES: usize = 4 * 1024 * 1024;
+/// What bytes cost in memory is looked at behind so many of them.
+const PIECE: usize = 64 * 1024;
 /// A batch goes to the buffer when its first event has waited so long.
 const COMMIT_EVERY: Duration = Duration::from_millis(250);
 /// How often to look at clocks.
@@ -525,7 +527,18 @@ async fn run_session(
                 };
                 let received_at = time::now();
                 let stood_still = received_at - std::mem::replace(&mut looked_at, received_at) > still;
-                if let Some(error) = take(&mut stream, &bytes, &mut collector, meter, received_at, &mut spoke) {
+                let mut error = None;
+                for piece in bytes.chunks(PIECE) {
+                    error = take(&mut stream, piece, &mut collector, meter, received_at, &mut spoke);
+                    if error.is_some() {
+                        break;
+                    }
+                    if is_full(&collector) {
+                        flushed = time::instant();
+                        flush(&mut collector, &outlet).await;
+                    }
+                }
+                if let Some(error) = error {
                     break match error.code {
                         1 | 4 | 408 | 504 => End::Over(format!("the session's time is up: {error}")),
                         _ => End::Error(error),
@@ -540,10 +553,6 @@ async fn run_session(
                     }
                     heard_at = Some(received_at);
                     drained_at = drained_at.or(heard_at);
-                }
-                if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES {
-                    flushed = time::instant();
-                    flush(&mut collector, &outlet).await;
                 }
                 chunks = chunks.wrapping_add(1);
                 if !chunks.is_multiple_of(LOOK_CHUNKS) {
@@ -603,6 +612,10 @@ fn take(
         }
     });
     error
+}
+
+fn is_full(collector: &Collector) -> bool {
+    collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES
 }
 
 /// Hands what was collected to the keeper; waits while its queue is full.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::event::Partition;
+use crate::schema::is_plain;
 use crate::time::Day;
 
 /// The directory that holds a recording.
@@ -102,9 +103,13 @@ pub fn day_of(path: &Path) -> Option<Day> {
 }
 
 /// An event type as a file name. An event type is never a path: letters, digits, `-` and `_` stand for themselves, every
-/// other byte is percent-encoded; a long name is cut and ends in its hash. The footer of a day file has the true name.
+/// other byte is percent-encoded. Where that alone could meet another type's name (it is cut because it is long; it differs
+/// only in case, which some file systems do not tell apart) or means something to a system, it ends in its hash. The footer
+/// of a day file has the true name.
 fn folder_name(event_type: &str) -> String {
     const LONGEST: usize = 120;
+    /// Devices of Windows, whatever the case and the ending.
+    const RESERVED: [&str; 4] = ["con", "prn", "aux", "nul"];
     let mut name = String::new();
     for byte in event_type.bytes() {
         // Readers skip a folder that begins with `_`, and shells take one that begins with `-` for a flag.
@@ -114,7 +119,12 @@ fn folder_name(event_type: &str) -> String {
             write!(name, "%{byte:02X}").unwrap_or_default();
         }
     }
-    if name.len() > LONGEST {
+    let reserved = RESERVED.contains(&event_type)
+        || matches!(event_type.as_bytes(), [b'c', b'o', b'm', b'0'..=b'9'] | [b'l', b'p', b't', b'0'..=b'9']);
+    let has_case = event_type.bytes().any(|byte| byte.is_ascii_uppercase());
+    let is_word = event_type.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let may_meet = !is_plain(event_type) && (has_case || is_word);
+    if name.len() > LONGEST || reserved || may_meet {
         let hash = Sha256::digest(event_type.as_bytes());
         name.truncate(LONGEST - 17);
         name.push('~');
@@ -135,6 +145,19 @@ mod tests {
         assert_eq!(folder_name("_a_b"), "%5Fa_b");
         let (long, longer) = (folder_name(&"x/".repeat(5000)), folder_name(&"x/".repeat(5001)));
         assert!(long.len() <= 120 && long != longer);
+    }
+
+    #[test]
+    fn usual_names_are_plain_and_spellings_of_them_are_told_apart_without_case() {
+        let plain = ["networkStatus", "co2", "objectPresentCount", "wind", "airQuality", "heat_index-2"];
+        assert_eq!(plain.map(folder_name), plain);
+        for (name, begins) in [("NetworkStatus", "NetworkStatus~"), ("networkstatus", "networkstatus~"), ("TOUCH", "TOUCH~")] {
+            assert!(folder_name(name).starts_with(begins), "{}", folder_name(name));
+        }
+        assert_ne!(folder_name("a/b").to_lowercase(), folder_name("A/B").to_lowercase());
+        for reserved in ["CON", "con", "aux", "lpt1"] {
+            assert!(folder_name(reserved).starts_with(&format!("{reserved}~")));
+        }
     }
 
     #[test]

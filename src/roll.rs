@@ -162,6 +162,8 @@ pub struct Recovered {
     pub unsealed: BTreeSet<Partition>,
     /// Sealed day files without a checksum: the process that sealed them ended before it noted that.
     pub unlisted: BTreeSet<Partition>,
+    /// Partitions that have a day file.
+    pub partitions: Vec<Partition>,
 }
 
 /// What became of a day file that did not read.
@@ -261,6 +263,7 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
         } else if !listed.contains_key(&footer.partition) {
             recovered.unlisted.insert(footer.partition.clone());
         }
+        recovered.partitions.push(footer.partition.clone());
     }
     buffer.renew_id()?;
     Ok(recovered)
@@ -413,6 +416,14 @@ impl Roller {
     /// When the buffer cannot be read.
     pub fn buffered(&self) -> Result<u64, RollError> {
         Ok(self.view.pending()?.iter().map(|pending| pending.events).sum())
+    }
+
+    /// Partitions of which the buffer holds events.
+    ///
+    /// # Errors
+    /// When the buffer cannot be read.
+    pub fn pending(&self) -> Result<impl Iterator<Item = Partition> + use<>, RollError> {
+        Ok(self.view.pending()?.into_iter().map(|pending| pending.partition))
     }
 
     /// Rolls a partition, up to a bounded number of rows. None when the buffer has nothing for it.

@@ -35,7 +35,7 @@ pub enum SettingsError {
     #[error("{0} is set, but not {1}; both belong together")]
     Half(&'static str, &'static str),
     /// Text that is no duration.
-    #[error("{0:?} is no duration; write it as 15s, 10m, 8h, 31d or 1h30m")]
+    #[error("{0:?} is no duration; write it as 15s, 10m, 8h, 31d or 1h30m, at most a hundred years")]
     Duration(String),
 }
 
@@ -203,6 +203,9 @@ pub struct Filters {
     pub product_numbers: Vec<String>,
 }
 
+/// Longer than anybody waits, and short enough to be added to any time.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+
 /// Reads `15s`, `10m`, `8h`, `31d`, `500ms`, `1h30m`.
 ///
 /// # Errors
@@ -227,7 +230,8 @@ pub fn duration(text: &str) -> Result<Duration, SettingsError> {
             "w" => 604_800.0,
             _ => return Err(fail()),
         };
-        sum += Duration::try_from_secs_f64(number * seconds).map_err(|_| fail())?;
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| fail())?;
+        sum = sum.checked_add(part).filter(|sum| *sum <= LONGEST).ok_or_else(fail)?;
         rest = &rest[digits + unit.len()..];
     }
     Ok(sum)
@@ -242,7 +246,7 @@ mod tests {
         let milliseconds = |text| duration(text).unwrap().as_millis();
         let texts = ["15s", "10m", "1h30m", "31d", "500ms"];
         assert_eq!(texts.map(milliseconds), [15_000, 600_000, 5_400_000, 2_678_400_000, 500]);
-        for text in ["", "15", "h", "5 parsecs", "-1s", "1.2.3s"] {
+        for text in ["", "15", "h", "5 parsecs", "-1s", "1.2.3s", "101w5218w", "18446744073709551615s1s"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -1,9 +1,13 @@
 //! Bytes of a stream into frames, without I/O: JSON lines and Server-Sent Events, whatever way the bytes are split.
 
-/// Longest line that is taken for an event, in bytes.
-pub const LINE_MAX: usize = 16 * 1024 * 1024;
+/// Longest line that is taken for an event, in bytes: a thousand times what events have.
+pub const LINE_MAX: usize = 1024 * 1024;
 /// How much of a longer line is kept with its fault, in bytes.
 const HEAD_MAX: usize = 64 * 1024;
+/// A byte order mark: nothing, at the very beginning.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+/// What may stand before the data in a line of an event.
+const FIELD: &[u8] = b"data: ";
 
 /// A piece of a stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +38,23 @@ impl Frames {
         Self::Events(Events::default())
     }
 
+    /// The same with another length for [`LINE_MAX`].
+    #[must_use]
+    pub fn up_to(self, most: usize) -> Self {
+        match self {
+            Self::Lines(lines) => Self::Lines(Lines { most, ..lines }),
+            Self::Events(events) => Self::Events(Events { most, ..events }),
+        }
+    }
+
+    /// Bytes that wait for the rest of their line or event. Bounded, whatever comes.
+    pub fn held(&self) -> usize {
+        match self {
+            Self::Lines(lines) => lines.carry.len(),
+            Self::Events(events) => events.line.len() + events.data.len(),
+        }
+    }
+
     /// Takes the next bytes and hands on every frame that they complete.
     pub fn feed(&mut self, bytes: &[u8], take: &mut impl FnMut(Frame<'_>)) {
         match self {
@@ -56,13 +77,20 @@ impl Frames {
 }
 
 /// JSON lines: split at `\n`; `\r` before it, blank lines and a byte order mark at the very beginning do not count.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
     /// The beginning of a line whose end has not come yet.
     carry: Vec<u8>,
     /// Bytes of a line that is too long already, beyond what `carry` holds.
     over: u64,
     begun: bool,
+    most: usize,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self { carry: Vec::new(), over: 0, begun: false, most: LINE_MAX }
+    }
 }
 
 impl Lines {
@@ -73,7 +101,7 @@ impl Lines {
             let (line, after) = (&rest[..at], &rest[at + 1..]);
             rest = after;
             if self.carry.is_empty() {
-                Self::line(line, &mut self.begun, take);
+                self.begun = line_of(line, 0, self.begun, self.most, take);
             } else {
                 self.extend(line);
                 self.end(take);
@@ -90,48 +118,64 @@ impl Lines {
     }
 
     fn extend(&mut self, bytes: &[u8]) {
-        let room = LINE_MAX.saturating_sub(self.carry.len()).min(bytes.len());
+        // The mark may stand before the longest line.
+        let room = (self.most + MARK.len()).saturating_sub(self.carry.len()).min(bytes.len());
         self.carry.extend_from_slice(&bytes[..room]);
         self.over += (bytes.len() - room) as u64;
     }
 
     fn end(&mut self, take: &mut impl FnMut(Frame<'_>)) {
-        if self.over > 0 {
-            let head = &self.carry[..self.carry.len().min(HEAD_MAX)];
-            take(Frame::TooLong(head, self.carry.len() as u64 + self.over));
-        } else {
-            Self::line(&self.carry, &mut self.begun, take);
-        }
+        self.begun = line_of(&self.carry, self.over, self.begun, self.most, take);
         self.over = 0;
         // A rare giant must not hold its memory for the rest of the night.
         self.carry.clear();
         self.carry.shrink_to(HEAD_MAX);
     }
+}
 
-    fn line(mut line: &[u8], begun: &mut bool, take: &mut impl FnMut(Frame<'_>)) {
-        if !*begun {
-            *begun = true;
-            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-        }
-        if line.len() > LINE_MAX {
-            take(Frame::TooLong(&line[..HEAD_MAX], line.len() as u64));
-        } else if !line.trim_ascii().is_empty() {
-            take(Frame::Line(line.strip_suffix(b"\r").unwrap_or(line)));
-        }
+/// Hands on a line of which so many bytes more have come; the same for a line that came whole and one that came in pieces.
+fn line_of(mut line: &[u8], over: u64, begun: bool, most: usize, take: &mut impl FnMut(Frame<'_>)) -> bool {
+    if !begun {
+        line = line.strip_prefix(MARK).unwrap_or(line);
     }
+    let length = line.len() as u64 + over;
+    if length > most as u64 {
+        take(Frame::TooLong(&line[..line.len().min(most).min(HEAD_MAX)], length));
+    } else if !line.trim_ascii().is_empty() {
+        take(Frame::Line(line.strip_suffix(b"\r").unwrap_or(line)));
+    }
+    true
 }
 
 /// Server-Sent Events, as the HTML standard has them: lines end in CR, LF or CRLF; `data` lines of one event are joined;
 /// comments and the fields `event`, `id` and `retry` are read over, since the stream cannot resume.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Events {
     line: Vec<u8>,
+    /// Bytes beyond what `line` may hold.
+    line_over: u64,
     data: Vec<u8>,
-    /// Bytes beyond what `data` and `line` may hold.
+    /// Bytes beyond what `data` may hold.
     over: u64,
     has_data: bool,
     begun: bool,
     after_cr: bool,
+    most: usize,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            line: Vec::new(),
+            line_over: 0,
+            data: Vec::new(),
+            over: 0,
+            has_data: false,
+            begun: false,
+            after_cr: false,
+            most: LINE_MAX,
+        }
+    }
 }
 
 impl Events {
@@ -155,33 +199,36 @@ impl Events {
     }
 
     fn extend(&mut self, bytes: &[u8]) {
-        let room = (LINE_MAX + 6).saturating_sub(self.line.len()).min(bytes.len());
+        let room = (self.most + MARK.len() + FIELD.len()).saturating_sub(self.line.len()).min(bytes.len());
         self.line.extend_from_slice(&bytes[..room]);
-        self.over += (bytes.len() - room) as u64;
+        self.line_over += (bytes.len() - room) as u64;
     }
 
     fn end_line(&mut self, take: &mut impl FnMut(Frame<'_>)) {
         let mut line = std::mem::take(&mut self.line);
-        if !self.begun {
-            self.begun = true;
-            if line.starts_with(b"\xef\xbb\xbf") {
-                line.drain(..3);
-            }
+        let line_over = std::mem::take(&mut self.line_over);
+        if !std::mem::replace(&mut self.begun, true) && line.starts_with(MARK) {
+            line.drain(..MARK.len());
         }
         if line.is_empty() {
             self.dispatch(take);
         } else if let Some(value) = field(&line, b"data") {
-            if self.has_data {
-                self.data.push(b'\n');
+            if std::mem::replace(&mut self.has_data, true) {
+                self.add(b"\n");
             }
-            self.has_data = true;
-            let room = LINE_MAX.saturating_sub(self.data.len()).min(value.len());
-            self.data.extend_from_slice(&value[..room]);
-            self.over += (value.len() - room) as u64;
+            self.add(value);
+            // A comment may be as long as it likes.
+            self.over += line_over;
         }
         line.clear();
         line.shrink_to(HEAD_MAX);
         self.line = line;
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let room = self.most.saturating_sub(self.data.len()).min(bytes.len());
+        self.data.extend_from_slice(&bytes[..room]);
+        self.over += (bytes.len() - room) as u64;
     }
 
     fn dispatch(&mut self, take: &mut impl FnMut(Frame<'_>)) {

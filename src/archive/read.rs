@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,8 +86,9 @@ impl DayFile {
         };
         let bytes = file.metadata().map_err(|error| DiskError::new("read", path, error))?.len();
         let file = Arc::new(file);
-        let fail = ArchiveError::parquet(path);
-        let metadata = ArrowReaderMetadata::load(file.as_ref(), ArrowReaderOptions::new()).map_err(fail)?;
+        let metadata = guarded(path, || {
+            ArrowReaderMetadata::load(file.as_ref(), ArrowReaderOptions::new()).map_err(ArchiveError::parquet(path))
+        })?;
         let footer = Footer::read(path, metadata.metadata().file_metadata().key_value_metadata())?;
         let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or_default();
         if rows != footer.rows {
@@ -159,7 +161,7 @@ impl DayFile {
 
     /// First and last event time in a row group, from its statistics; everything when there are none.
     pub fn group_times(&self, group: usize) -> (Micros, Micros) {
-        match self.metadata().row_group(group).column(0).statistics() {
+        match self.metadata().row_group(group).columns().first().and_then(|column| column.statistics()) {
             Some(Statistics::Int64(times)) => {
                 (times.min_opt().copied().unwrap_or(Micros::MIN), times.max_opt().copied().unwrap_or(Micros::MAX))
             }
@@ -178,11 +180,15 @@ impl DayFile {
     /// # Errors
     /// When the reader refuses; while iterating, when a page is damaged or the columns do not fit.
     pub fn rows(&self, groups: Vec<usize>, schema: &Arc<Schema>) -> Result<Run> {
-        let reader = self.reader(groups, ProjectionMask::all())?;
+        let mut reader = self.reader(groups, ProjectionMask::all())?;
         let (schema, path) = (Arc::clone(schema), self.path.clone());
         let fits = self.has_columns_of(&schema);
-        Ok(Box::new(reader.map(move |batch| {
-            let batch = batch.map_err(ArchiveError::arrow(&path))?;
+        let batches = std::iter::from_fn(move || {
+            guarded(&path, || reader.next().transpose().map_err(ArchiveError::arrow(&path))).transpose()
+        });
+        let path = self.path.clone();
+        Ok(Box::new(batches.map(move |batch| {
+            let batch = batch?;
             if fits {
                 // The same columns, without the file's metadata on them.
                 return RecordBatch::try_new(Arc::clone(schema.arrow()), batch.columns().to_vec())
@@ -233,10 +239,9 @@ impl DayFile {
     /// # Errors
     /// When a page is damaged.
     pub fn keys(&self, group: usize, mut take: impl FnMut(&[Micros], &arrow::array::StringArray)) -> Result<()> {
-        let fail = ArchiveError::arrow(&self.path);
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), ["time", "event_id"]);
-        for batch in self.reader(vec![group], mask)? {
-            let batch = batch.map_err(&fail)?;
+        let mut reader = self.reader(vec![group], mask)?;
+        while let Some(batch) = guarded(&self.path, || reader.next().transpose().map_err(ArchiveError::arrow(&self.path)))? {
             let time = batch.column(0).as_primitive_opt::<TimestampMicrosecondType>();
             if let (Some(time), Some(ids)) = (time, batch.column(1).as_string_opt()) {
                 take(time.values(), ids);
@@ -246,13 +251,25 @@ impl DayFile {
     }
 
     fn reader(&self, groups: Vec<usize>, mask: ProjectionMask) -> Result<parquet::arrow::arrow_reader::ParquetRecordBatchReader> {
-        ParquetRecordBatchReaderBuilder::new_with_metadata(self.input()?, self.metadata.clone())
-            .with_row_groups(groups)
-            .with_projection(mask)
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(ArchiveError::parquet(&self.path))
+        let input = self.input()?;
+        guarded(&self.path, || {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(input, self.metadata.clone())
+                .with_row_groups(groups)
+                .with_projection(mask)
+                .with_batch_size(BATCH_ROWS)
+                .build()
+                .map_err(ArchiveError::parquet(&self.path))
+        })
     }
+}
+
+/// Reads; bytes so damaged that they bring the Parquet reader down are an error like any other, so that one file does not
+/// keep a recorder from starting, or the other files from being exported.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        let what = "it is damaged and brings its reader down; move it out of the recording".to_owned();
+        Err(ArchiveError::Footer { path: path.to_owned(), what })
+    })
 }
 
 /// Every day file of a recording: path and day, sorted by folder and day. Other files are left out.

@@ -13,8 +13,8 @@ use crate::wire::{Frame, Lines};
 
 use super::{RecordError, Recorder};
 
-/// Bytes read at a time.
-const READ: usize = 1024 * 1024;
+/// Bytes read at a time: few, since what they cost in memory is looked at only behind them.
+const READ: usize = 64 * 1024;
 /// Bytes of events in one commit.
 const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 /// Events in one commit.

@@ -340,6 +340,9 @@ fn open_whole(
     }
     let unlisted = recovered.unlisted.into_iter().collect();
     let roller = Roller::new(layout, Arc::clone(registry), recovered.unsealed)?;
+    for partition in recovered.partitions.into_iter().chain(roller.pending()?) {
+        registry.meet(&partition.event_type, partition.day, now);
+    }
     meter.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
     Ok((Keeper::new(buffer), roller, unlisted))
 }

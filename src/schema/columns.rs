@@ -22,6 +22,10 @@ pub const FIXED_HEAD: [&str; 3] = ["time", "device_id", "project_id"];
 /// Columns behind the typed ones.
 pub const FIXED_TAIL: [&str; 5] = ["event_id", "event_type", "received_at", "source", "raw"];
 
+/// Room for so many rows, and so many bytes of text, to begin with: a batch may have many partitions of few rows.
+const ROWS: usize = 64;
+const TEXT_BYTES: usize = 512;
+
 /// The Arrow type of every time: microseconds in UTC.
 pub fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
@@ -243,13 +247,13 @@ impl Columns {
             typed: schema.columns.iter().map(Builder::new).collect(),
             schema: Arc::clone(schema),
             time: time_builder(),
-            device_id: StringBuilder::new(),
-            project_id: StringBuilder::new(),
-            event_id: StringBuilder::new(),
-            event_type: StringBuilder::new(),
+            device_id: text_builder(),
+            project_id: text_builder(),
+            event_id: text_builder(),
+            event_type: text_builder(),
             received_at: time_builder(),
-            source: StringBuilder::new(),
-            raw: StringBuilder::new(),
+            source: text_builder(),
+            raw: text_builder(),
             rows: 0,
         }
     }
@@ -295,7 +299,11 @@ impl Columns {
 }
 
 fn time_builder() -> TimestampMicrosecondBuilder {
-    TimestampMicrosecondBuilder::new().with_timezone("UTC")
+    TimestampMicrosecondBuilder::with_capacity(ROWS).with_timezone("UTC")
+}
+
+fn text_builder() -> StringBuilder {
+    StringBuilder::with_capacity(ROWS, TEXT_BYTES)
 }
 
 #[derive(Debug)]
@@ -311,10 +319,10 @@ enum Builder {
 impl Builder {
     fn new(column: &Column) -> Self {
         match column.kind {
-            Kind::String | Kind::Json => Self::Text(StringBuilder::new()),
-            Kind::Bool => Self::Bool(BooleanBuilder::new()),
-            Kind::Int64 => Self::Int(Int64Builder::new()),
-            Kind::Float64 => Self::Float(Float64Builder::new()),
+            Kind::String | Kind::Json => Self::Text(text_builder()),
+            Kind::Bool => Self::Bool(BooleanBuilder::with_capacity(ROWS)),
+            Kind::Int64 => Self::Int(Int64Builder::with_capacity(ROWS)),
+            Kind::Float64 => Self::Float(Float64Builder::with_capacity(ROWS)),
             Kind::Timestamp => Self::Time(time_builder()),
             Kind::List => Self::List {
                 ends: vec![0],

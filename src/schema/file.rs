@@ -24,6 +24,8 @@ type Result<T> = std::result::Result<T, String>;
 
 const EVENT_KEYS: [&str; 7] = ["name", "version", "description", "id", "device", "time", "implied"];
 const COLUMN_KEYS: [&str; 6] = ["name", "pointer", "type", "unit", "description", "item"];
+/// Keys of a pointer: far more than events are nested, and far fewer than JSON may be.
+const POINTER_KEYS: usize = 64;
 const KINDS: [Kind; 7] = [Kind::String, Kind::Bool, Kind::Int64, Kind::Float64, Kind::Timestamp, Kind::Json, Kind::List];
 
 /// Reads one schema.
@@ -155,6 +157,9 @@ fn pointer(table: &Table, key: &str, of: &str) -> Result<String> {
 }
 
 fn check_pointer(text: &str, of: &str) -> Result<String> {
+    if text.split('/').count() > POINTER_KEYS {
+        return Err(format!("{of}: a JSON pointer of more than {POINTER_KEYS} keys; JSON is not read that deep"));
+    }
     if text.len() > 1 && text.starts_with('/') {
         Ok(text.to_owned())
     } else {

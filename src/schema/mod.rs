@@ -4,6 +4,7 @@
 //! the JSON in one pass, a list of columns that [`Columns`] fills, and the way back in [`Rebuild`]. An event type without a
 //! file gets [`Schema::unknown`] and is recorded through `raw`.
 
+mod admit;
 mod columns;
 mod file;
 mod rebuild;
@@ -16,11 +17,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use admit::Admission;
+pub use admit::{Surplus, is_plain};
 pub use columns::{Columns, ConformError, FIXED_HEAD, FIXED_TAIL, conform, reread, time_type};
 pub use file::SchemaError;
 pub use rebuild::{Rebuild, RebuildError};
 pub use row::{Row, RowError};
 use shape::Shape;
+
+use crate::time::{Day, Micros};
 
 /// The schema files that come with the program, by event type.
 const BUILT_IN: [(&str, &str); 19] = [
@@ -144,10 +149,11 @@ impl Schema {
     }
 }
 
-/// All schemas that are known, by event type.
+/// All schemas that are known, by event type; and what else a recording takes in.
 #[derive(Debug, Clone)]
 pub struct Registry {
     schemas: BTreeMap<String, Arc<Schema>>,
+    admission: Arc<Admission>,
 }
 
 impl Registry {
@@ -156,12 +162,21 @@ impl Registry {
     /// # Errors
     /// When a built-in file does not read, which a test excludes.
     pub fn built_in() -> Result<Self, SchemaError> {
-        let mut schemas = BTreeMap::new();
+        let mut registry = Self { schemas: BTreeMap::new(), admission: Arc::default() };
         for (name, text) in BUILT_IN {
-            let schema = file::read(text, Path::new(&format!("schemas/{name}.toml")))?;
-            schemas.insert(schema.name.clone(), Arc::new(schema));
+            registry.add(text, Path::new(&format!("schemas/{name}.toml")))?;
         }
-        Ok(Self { schemas })
+        Ok(registry)
+    }
+
+    /// Adds the schema that a file's text describes; one for a type that is known already replaces it.
+    ///
+    /// # Errors
+    /// When the text breaks the format.
+    pub fn add(&mut self, text: &str, path: &Path) -> Result<Arc<Schema>, SchemaError> {
+        let schema = Arc::new(file::read(text, path)?);
+        self.schemas.insert(schema.name.clone(), Arc::clone(&schema));
+        Ok(schema)
     }
 
     /// Adds every `*.toml` file of a folder; a file for a type that is known already replaces it.
@@ -188,6 +203,33 @@ impl Registry {
     /// The schema of a type; [`Schema::unknown`] when no file describes it.
     pub fn get(&self, event_type: &str) -> Arc<Schema> {
         self.schemas.get(event_type).cloned().unwrap_or_else(|| Arc::new(Schema::unknown(event_type)))
+    }
+
+    /// The schema of the type of an event that has come.
+    ///
+    /// # Errors
+    /// When no file describes the type, and the recording takes in no more such types.
+    pub fn admit(&self, event_type: &str) -> Result<Arc<Schema>, Surplus> {
+        match self.schemas.get(event_type) {
+            Some(schema) => Ok(Arc::clone(schema)),
+            None => self.admission.event_type(event_type, self.schemas.keys().map(String::as_str), false),
+        }
+    }
+
+    /// Lets an event's day in, or not; the event came at `now`.
+    ///
+    /// # Errors
+    /// When the recording takes in no more such days.
+    pub fn admit_day(&self, event_type: &Arc<str>, day: Day, now: Micros) -> Result<(), Surplus> {
+        self.admission.day(event_type, day, now, false)
+    }
+
+    /// Lets in what the recording has already.
+    pub fn meet(&self, event_type: &Arc<str>, day: Day, now: Micros) {
+        if !self.schemas.contains_key(&**event_type) {
+            drop(self.admission.event_type(event_type, std::iter::empty(), true));
+        }
+        self.admission.day(event_type, day, now, true).unwrap_or_default();
     }
 }
 

@@ -5,7 +5,7 @@
 //! itself is kept in `raw`.
 
 use crate::json::{self, Cursor, JsonError, Next, Span, Text};
-use crate::time::{self, Micros};
+use crate::time::{self, Micros, Parsed};
 
 use super::shape::{Field, Items, Object, Role};
 use super::{Kind, Schema};
@@ -57,7 +57,7 @@ pub struct Row {
     pub(super) slots: Vec<Slot>,
     pub(super) items: Vec<Slot>,
     unescaped: Vec<String>,
-    time_text: Option<Span>,
+    time_text: Option<Text>,
     implied: Vec<Span>,
 }
 
@@ -73,8 +73,7 @@ pub(super) fn event_type(event: &str) -> Result<Text, RowError> {
         if cursor.key_is(QUOTED) {
             break;
         }
-        let key = cursor.key()?;
-        if key.span.of(event) == "eventType" {
+        if cursor.key()?.of(event).is_some_and(|key| key == "eventType") {
             break;
         }
         cursor.skip()?;
@@ -93,9 +92,7 @@ impl Row {
     /// # Errors
     /// As for a text that is no event at all.
     pub fn event_type(event: &str) -> Result<std::borrow::Cow<'_, str>, RowError> {
-        let text = event_type(event)?;
-        let span = text.span.of(event);
-        if text.escaped { json::unescape(span).map(Into::into).ok_or(RowError::NoType) } else { Ok(span.into()) }
+        event_type(event)?.of(event).ok_or(RowError::NoType)
     }
 
     /// Reads the event that begins the text. Gives the number of bytes that it takes; what follows is not looked at.
@@ -121,9 +118,10 @@ impl Row {
             return Err(RowError::NoId);
         }
         let text = self.time_text.ok_or(RowError::NoTime)?;
-        let parsed = time::parse_rfc3339(text.of(event).as_bytes()).ok_or(RowError::NoTime)?;
+        let parsed = parse_time(text, event).ok_or(RowError::NoTime)?;
         self.time = parsed.time;
-        let copies = self.implied.len() == shape.implied && self.implied.iter().all(|copy| copy.of(event) == text.of(event));
+        let is_copy = |copy: &Span| copy.of(event) == text.span.of(event);
+        let copies = self.implied.len() == shape.implied && self.implied.iter().all(is_copy);
         // An event type without a schema keeps its text: there is nothing else to give it back from.
         self.whole &= parsed.canonical && copies && schema.version > 0;
         Ok(end)
@@ -140,13 +138,14 @@ impl Row {
 
     /// Reads an object along the tree; true when anything in it will bring it back in the rebuilt event.
     fn object(&mut self, object: &Object, cursor: &mut Cursor<'_>) -> Result<bool, RowError> {
-        let (mut seen, mut expected, mut kept) = (0_u64, 0, false);
+        let (mut seen, mut expected, mut kept) = (0_u128, 0, false);
         let mut more = cursor.object()?;
         while more {
             if let Some(index) = find(object, cursor, expected)? {
                 expected = index + 1;
-                let bit = 1_u64.checked_shl(u32::try_from(index).unwrap_or(64)).unwrap_or(0);
-                if bit == 0 || seen & bit != 0 {
+                // An object has at most as many known keys as there are bits.
+                let bit = 1_u128.checked_shl(u32::try_from(index).unwrap_or(u32::MAX)).unwrap_or(0);
+                if seen & bit != 0 {
                     // The key stands twice: no column can tell.
                     self.whole = false;
                     cursor.skip()?;
@@ -183,7 +182,7 @@ impl Row {
                 self.id = Slot::Text(cursor.number()?);
             }
             (Role::Device, Next::String) => self.device(cursor)?,
-            (Role::Time, Next::String) => self.time_text = Some(cursor.string()?.span),
+            (Role::Time, Next::String) => self.time_text = Some(cursor.string()?),
             (Role::Implied, Next::String) => self.implied.push(cursor.string()?.span),
             (Role::Type, Next::String) => {
                 cursor.string()?;
@@ -213,8 +212,7 @@ impl Row {
                 text.parse().ok().map(Slot::Int)
             }
             (Kind::Timestamp, Next::String) => {
-                let text = cursor.string()?.span.of(cursor.text());
-                let parsed = time::parse_rfc3339(text.as_bytes());
+                let parsed = parse_time(cursor.string()?, cursor.text());
                 self.whole &= parsed.is_some_and(|parsed| parsed.canonical);
                 parsed.map(|parsed| Slot::Time(parsed.time))
             }
@@ -252,11 +250,11 @@ impl Row {
 
     /// Reads one element of a list into the item slots from `at`.
     fn item(&mut self, object: &Object, at: usize, cursor: &mut Cursor<'_>) -> Result<(), RowError> {
-        let (mut seen, mut expected) = (0_u64, 0);
+        let (mut seen, mut expected) = (0_u128, 0);
         let mut more = cursor.object()?;
         while more {
             // A key that stands twice counts as unknown the second time.
-            let found = find(object, cursor, expected)?.filter(|index| *index < 64 && seen >> index & 1 == 0);
+            let found = find(object, cursor, expected)?.filter(|index| seen >> index & 1 == 0);
             seen |= found.map_or(0, |index| 1 << index);
             expected = found.map_or(expected, |index| index + 1);
             let next = cursor.peek()?;
@@ -313,6 +311,12 @@ impl Row {
         }
         Ok(())
     }
+}
+
+/// A time; one with escapes (some programs write `+` as `\u002B`) never stands as this program would write it.
+fn parse_time(text: Text, event: &str) -> Option<Parsed> {
+    let parsed = time::parse_rfc3339(text.of(event)?.as_bytes())?;
+    Some(Parsed { canonical: parsed.canonical && !text.escaped, ..parsed })
 }
 
 /// Reads a key and finds its field: the expected one first, then any other.

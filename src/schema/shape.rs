@@ -34,6 +34,9 @@ pub(super) struct Shape {
     pub(super) slots: usize,
 }
 
+/// Known keys in one object: the reader notes in so many bits which ones it has met.
+const FIELDS: usize = 128;
+
 /// The known keys of an object, in the order of the schema file.
 #[derive(Debug, Default)]
 pub(super) struct Object {
@@ -114,6 +117,7 @@ impl Items {
 
 impl Object {
     fn insert(&mut self, pointer: &str, role: Role) -> Result<(), String> {
+        let many = || format!("{pointer:?} is one of more than {FIELDS} keys in one object");
         let clash = || format!("two things stand at {pointer:?}, or one inside the other");
         let mut keys = pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~")).peekable();
         let mut object = self;
@@ -124,10 +128,12 @@ impl Object {
                 if at.is_some() {
                     return Err(clash());
                 }
-                object.push(key, role);
-                return Ok(());
+                return object.push(key, role).map(drop).ok_or_else(many);
             }
-            let at = at.unwrap_or_else(|| object.push(key, Role::Object(Self::default())));
+            let at = match at {
+                Some(at) => at,
+                None => object.push(key, Role::Object(Self::default())).ok_or_else(many)?,
+            };
             match &mut object.fields[at].role {
                 Role::Object(inner) => object = inner,
                 _ => return Err(clash()),
@@ -136,9 +142,12 @@ impl Object {
         Err(clash())
     }
 
-    fn push(&mut self, key: String, role: Role) -> usize {
+    fn push(&mut self, key: String, role: Role) -> Option<usize> {
+        if self.fields.len() == FIELDS {
+            return None;
+        }
         let quoted = format!("{}:", serde_json::Value::from(key.as_str()));
         self.fields.push(Field { key, quoted, role });
-        self.fields.len() - 1
+        Some(self.fields.len() - 1)
     }
 }

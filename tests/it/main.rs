@@ -11,10 +11,15 @@
 
 mod bad_input;
 mod commands;
+#[path = "../fuzz/corpus.rs"]
+mod corpus;
 mod floors;
+mod fuzz;
 mod gaps;
 mod pushes;
 mod recovery;
 mod rolling;
 mod streams;
 mod support;
+#[path = "../fuzz/targets.rs"]
+mod targets;
