@@ -187,9 +187,9 @@ pub fn reserve(path: &Path, bytes: u64) -> Result<()> {
     let file = create(path)?;
     let set_aside = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
     if set_aside.is_err() {
-        remove(path)?;
+        return remove(path);
     }
-    Ok(())
+    sync_dir(parent(path))
 }
 
 /// Sets room aside in a file; not on this system.

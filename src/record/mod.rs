@@ -42,8 +42,8 @@ use rolling::Rolling;
 pub use import::{Imported, import};
 pub use rebuild::{Rebuilt, rebuild};
 
-/// Batches between the network and the keeper: a second's worth at full speed, and at most some 50 MB of columns.
-const QUEUE_BATCHES: usize = 16;
+/// Batches between the network and the keeper: a burst of a quarter of a second, and at most some 16 MB of columns.
+const QUEUE_BATCHES: usize = 4;
 /// How long the end of a recording waits for gaps that are being filled.
 const FILL_GRACE: Duration = Duration::from_mins(1);
 /// When it takes longer than this, people are told what is waited for.
