@@ -1,0 +1,205 @@
+"""Programs that are broken on purpose. A battery that does not catch its own proves nothing.
+
+Each is a list of replacements (file, exact old text, new text) on a copy of the source, built in the target directory of
+the real checkout, so that only this crate is built anew. An old text that is not found is an error: then the source has
+moved on, and this list has to follow.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from place import Caught, Late, Place, Skipped, Tally, bounded
+
+import kills
+import order
+import power
+import syscalls
+
+ROOT = Path(__file__).resolve().parents[2]
+# What a build needs of the checkout.
+SOURCES = ["Cargo.toml", "Cargo.lock", "src", "schemas", "benches", "tests/it", "README.md"]
+# Longest build, and longest battery that hunts.
+BUILD, HUNT = 1200, 180
+
+EXT4 = ("power-ext4", power.battery("ext4", 36))
+XFS = ("power-xfs", power.battery("xfs", 36))
+ORDER = ("order", order.battery)
+SYSCALL = ("kill-syscall", syscalls.kill(1))
+KILL_RECORD = ("kill-record", kills.battery("record", 1, 20))
+KILL_LISTEN = ("kill-listen", kills.battery("listen", 1, 30))
+
+
+@dataclass
+class Broken:
+    """A program that is broken on purpose."""
+
+    name: str
+    # File, old text, new text.
+    changes: list
+    # Batteries in groups: of each group one must catch it.
+    groups: list
+
+
+DELETE_FIRST = """if let Ok(db) = rusqlite::Connection::open(self.layout.buffer()) {
+                drop(db.busy_timeout(std::time::Duration::from_secs(10)));
+                drop(db.execute(
+                    "DELETE FROM block WHERE event_type = ? AND day = ? AND seq <= ?",
+                    rusqlite::params![&*partition.event_type, partition.day.0, seq],
+                ));
+            }
+            Ok(disk::publish(&staged, &self.layout.day_file(partition))?)"""
+
+BUILDS = [
+    Broken(
+        "a commit does not sync the log",
+        [
+            ("src/buffer/migrate.rs", '"synchronous", "FULL"', '"synchronous", "NORMAL"'),
+            ("src/buffer/migrate.rs", "if synchronous != 2 {", "if synchronous != 1 {"),
+        ],
+        [[ORDER], [EXT4, XFS]],
+    ),
+    Broken(
+        "a day file is not synced",
+        [("src/archive/write.rs", "Ok(disk::sync(&file, &self.path)?)", "drop(file);\n        Ok(())")],
+        [[ORDER], [XFS, EXT4]],
+    ),
+    Broken(
+        "the directory is not synced behind a rename",
+        [
+            (
+                "src/disk.rs",
+                'DiskError::new("rename to", path, error))?;\n    sync_dir(parent(path))',
+                'DiskError::new("rename to", path, error))',
+            )
+        ],
+        [[ORDER]],
+    ),
+    Broken(
+        "the buffer's rows are deleted before the rename",
+        [
+            (
+                "src/roll.rs",
+                "let (partition, sealed) = (draft.partition, draft.sealed);",
+                "let (partition, sealed, seq) = (draft.partition, draft.sealed, draft.seq_last);",
+            ),
+            ("src/roll.rs", "Ok(disk::publish(&staged, &self.layout.day_file(partition))?)", DELETE_FIRST),
+        ],
+        [[SYSCALL]],
+    ),
+    Broken(
+        "a push is answered 200 before it is kept",
+        [
+            ("src/listen.rs", "drop(done.await);", "drop(done);"),
+            ("src/listen.rs", "() = &mut carried => return verdict.is_kept(),", "() = &mut carried => return true,"),
+        ],
+        [[ORDER], [KILL_LISTEN]],
+    ),
+    Broken(
+        "an event that comes twice stands twice",
+        [("src/roll.rs", "rows = without_doubles(file, &(0..file.groups()).collect::<Vec<_>>(), rows)?;", "let _ = file;")],
+        [[KILL_RECORD]],
+    ),
+]
+
+
+def target_directory():
+    done = subprocess.run(
+        ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return Path(json.loads(done.stdout)["target_directory"])
+
+
+def source(target, broken):
+    """A copy of the source with the replacements; always at the same place, so that the builds share what they can."""
+    copy = target / "torture/source"
+    shutil.rmtree(copy, ignore_errors=True)
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name)
+        elif (ROOT / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    for file, old, new in broken.changes:
+        text = (copy / file).read_text()
+        if text.count(old) != 1:
+            raise SystemExit(f"run.py: {broken.name}: {file} has {text.count(old)} times, not once: {old}")
+        (copy / file).write_text(text.replace(old, new))
+    # Under another name: the real program stays where it is. And no part of a workspace.
+    manifest = (copy / "Cargo.toml").read_text().replace("[package]\n", "[package]\nautobins = false\n", 1)
+    manifest += '\n[[bin]]\nname = "overnight-broken"\npath = "src/main.rs"\n\n[workspace]\n'
+    (copy / "Cargo.toml").write_text(manifest)
+    return copy
+
+
+def build(broken):
+    """The broken program."""
+    target = target_directory()
+    copy = source(target, broken)
+    env = os.environ | {"CARGO_TARGET_DIR": str(target)}
+    done = subprocess.run(
+        ["cargo", "build", "--locked", "--quiet", "--bin", "overnight-broken"],
+        cwd=copy, env=env, capture_output=True, text=True, timeout=BUILD,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise SystemExit(f"run.py: {broken.name}: it does not build:\n{done.stderr[-3000:]}")
+    return target / "debug/overnight-broken"
+
+
+def hunt(binary, name, battery, seed):
+    """Runs a battery until it finds something; gives what, or None; raises `Skipped` where it cannot run."""
+    tally = Tally(name, hunting=True)
+    try:
+        with bounded(HUNT), Place(binary, tally, seed, False) as place:
+            battery(place)
+    except Caught as found:
+        return str(found)
+    except Late:
+        return None
+    return None
+
+
+def judge(broken, binary, seed):
+    """Every group of batteries must catch it; gives the verdicts in words, and whether all is well."""
+    words, well, ran = [], True, 0
+    for group in broken.groups:
+        caught, skipped = None, []
+        for name, battery in group:
+            try:
+                found = hunt(binary, name, battery, seed)
+                ran += 1
+                caught = caught or (found and f"{name}: {found[:160]}")
+            except Skipped as why:
+                skipped.append(f"{name} skipped: {why}")
+            if caught:
+                break
+        if caught:
+            words.append(caught)
+        elif len(skipped) == len(group):
+            words += skipped
+        else:
+            well = False
+            words.append(f"{' and '.join(name for name, _ in group)}: nothing found")
+    return words, well and ran > 0
+
+
+def run(seed, wanted=None):
+    """All broken programs, or those with a text in their name; gives how many were not caught."""
+    missed = 0
+    for broken in BUILDS:
+        if wanted and not any(text in broken.name for text in wanted):
+            continue
+        begun = time.monotonic()
+        binary = build(broken)
+        built = time.monotonic() - begun
+        words, well = judge(broken, binary, seed)
+        missed += not well
+        print(f"{'caught    ' if well else 'NOT CAUGHT'}  {broken.name} (build {built:.0f} s, {time.monotonic() - begun:.0f} s in all)")
+        for text in words:
+            print(f"            {text}", flush=True)
+    print(f"\nbroken programs: {'all caught' if not missed else f'{missed} NOT CAUGHT'}")
+    return missed

@@ -1,0 +1,159 @@
+"""Battery 11: memory ceilings, held by a control group: recording within 64 MiB, importing within 128 MiB (it comes as fast as
+it is read, so all queues are full), exporting within 256 MiB, however many events there are. What does not fit is killed by
+the kernel, and that is a fault.
+"""
+
+import re
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from events import Events
+from loads import LOADS
+from place import FINE, Skipped, need_root, said
+from verify import at_rest
+
+RECORDING, IMPORTING, EXPORTING = 64, 128, 256
+V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+# Events generated at a time.
+PIECE = 2_000
+
+
+def battery(count, seconds):
+    def run(place):
+        need_root()
+        with Group(place, RECORDING) as group:
+            for source in LOADS:
+                recorded(place, group, source, seconds)
+        with Group(place, IMPORTING) as group:
+            recording = place.folder / "recording"
+            imported(place, group, recording, count)
+        with Group(place, EXPORTING) as group:
+            for form in ["ndjson", "csv", "parquet"]:
+                exports(place, group, recording, form, count)
+        place.tally.events += count
+
+    return run
+
+
+class Group:
+    """A control group with a memory limit in MiB, of either version."""
+
+    def __init__(self, place, limit):
+        name = f"{place.folder.name}-{limit}"
+        old = (V1 / "memory.limit_in_bytes").exists()
+        self.path = (V1 if old else V2) / name
+        self.limit, self.file = limit, "memory.limit_in_bytes" if old else "memory.max"
+
+    def __enter__(self):
+        try:
+            self.path.mkdir()
+            (self.path / self.file).write_text(str(self.limit << 20))
+        except OSError as error:
+            self.__exit__()
+            raise Skipped(f"no control group for memory: {error}") from None
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self.path.rmdir()
+        except OSError:
+            pass
+
+
+def entering(group):
+    """The beginning of a command line that runs in a group."""
+    return ["sh", "-c", 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"', "sh", group.path]
+
+
+class Peak(threading.Thread):
+    """Watches the greatest resident size of a process, in MiB, as long as it lives."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.status, self.mib = Path(f"/proc/{pid}/status"), 0.0
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                text = self.status.read_text()
+            except OSError:
+                return
+            found, name = re.search(r"VmHWM:\s+(\d+)", text), re.search(r"Name:\s+(\S+)", text)
+            if found and name.group(1) != "sh":
+                self.mib = int(found.group(1)) / 1024
+            elif "State:\tZ" in text:
+                return
+            time.sleep(0.01)
+
+
+def inside(place, group, *args, feed=None):
+    """Runs a verb in a group; gives the process and its greatest resident size in MiB."""
+    process = place.start(*args, before=entering(group), stdin=subprocess.PIPE if feed else subprocess.DEVNULL)
+    peak = Peak(process.pid)
+    if feed:
+        try:
+            feed(process.stdin)
+            process.stdin.close()
+        except BrokenPipeError:
+            # It ended early; its exit code tells.
+            pass
+    process.wait()
+    return process, peak.mib
+
+
+def recorded(place, group, source, seconds):
+    """A recorder or a receiver under full load."""
+    events, recording = Events(days=10), place.recording(roll_every="5s")
+    more = {"rate": 30_000} if source == "record" else {}
+    load = LOADS[source](place, recording, events, before=entering(group), **more)
+    load.start()
+    peak = Peak(load.process.pid)
+    if not load.work(seconds):
+        return
+    code = load.stop()
+    place.tally.expect(code in FINE, f"{source} within {group.limit} MiB ended with {code}: {said(load.process)}")
+    at_rest(place, recording, events, load.acked(), load.sent(), f"{source} within {group.limit} MiB")
+    place.tally.note(f"{source} {peak.mib:.0f} of {group.limit} MiB with {load.count():,} events")
+    place.tally.runs += 1
+    place.tally.events += load.count()
+
+
+def imported(place, group, recording, count):
+    events = Events(days=10)
+
+    def feed(to):
+        for start in range(0, count, PIECE):
+            to.write(events.stream(start, min(count, start + PIECE)))
+
+    process, peak = inside(place, group, "import", "-", "--dir", recording, feed=feed)
+    place.tally.expect(process.returncode == 0, f"importing within {group.limit} MiB ended with {process.returncode}: {said(process)}")
+    place.tally.note(f"import {peak:.0f} of {group.limit} MiB")
+    place.tally.runs += 1
+
+
+def exports(place, group, recording, form, count):
+    """An export counted by its lines, or by its footers."""
+    to = place.folder / f"export.{form}"
+    target = f"{to}/" if form == "parquet" else to
+    process, peak = inside(place, group, "export", "--dir", recording, "--format", form, "-o", target)
+    good = process.returncode in FINE
+    place.tally.expect(good, f"{form} within {group.limit} MiB ended with {process.returncode}: {said(process)}")
+    if good:
+        rows = rows_of(to, form)
+        place.tally.expect(rows == count, f"the {form} export has {rows} events, not {count}")
+    place.tally.note(f"{form} {peak:.0f} of {group.limit} MiB")
+    place.tally.runs += 1
+    subprocess.run(["rm", "-r", "-f", to], check=False)
+
+
+def rows_of(path, form):
+    if form == "parquet":
+        return sum(pq.read_metadata(file).num_rows for file in path.glob("*.parquet"))
+    with open(path, "rb") as file:
+        lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+    return lines - (form == "csv")
