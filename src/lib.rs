@@ -26,6 +26,8 @@ pub mod settings;
 pub mod simulate;
 pub mod sources;
 pub mod status;
+pub mod tables;
 pub mod time;
 pub mod verify;
 pub mod wire;
+pub mod zone;

@@ -3,6 +3,7 @@
 //! A partition is read like this: first its blocks, in one SQLite read transaction, then its day file. Blocks that the
 //! file's footer covers are in the file already. So recording may go on meanwhile, and no long transaction holds its log.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
-use crate::archive::{ArchiveError, DayFile, Merge, Run, day_files, sorted};
+use crate::archive::{ArchiveError, DayFile, Merge, Run, Wanted, day_files, sorted};
 use crate::buffer::{BufferError, View};
 use crate::event::{DeviceRow, Partition};
 use crate::layout::Layout;
@@ -80,6 +81,7 @@ pub struct Reader {
     layout: Layout,
     registry: Arc<Registry>,
     view: Option<View>,
+    read: Cell<u64>,
 }
 
 /// The partitions of an event type, and about how many events they hold.
@@ -104,7 +106,7 @@ impl Reader {
             Err(BufferError::Missing(_)) if layout.data().is_dir() => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { layout: layout.clone(), registry, view })
+        Ok(Self { layout: layout.clone(), registry, view, read: Cell::new(0) })
     }
 
     /// The recording.
@@ -180,7 +182,21 @@ impl Reader {
 
     /// The selected rows of a type, in time order.
     pub fn rows<'a>(&'a self, plan: &'a TypePlan, selection: &'a Selection) -> Rows<'a> {
-        Rows { reader: self, plan, selection, next: 0, run: None }
+        Rows { reader: self, plan, selection, columns: None, counts: true, next: 0, run: None }
+    }
+
+    /// The same rows with some columns only, in the schema's order; `time` and `device_id` are always the first two. Columns
+    /// that are not asked for are not even decoded where rows come from a day file in one piece.
+    pub fn columns<'a>(&'a self, plan: &'a TypePlan, selection: &'a Selection, names: &[&str]) -> Rows<'a> {
+        let wanted = |name: &String| name == "time" || name == "device_id" || names.contains(&name.as_str());
+        let fields = plan.schema.arrow().fields().iter();
+        let columns = fields.enumerate().filter(|(_, field)| wanted(field.name())).map(|(index, _)| index).collect();
+        Rows { reader: self, plan, selection, columns: Some(columns), counts: true, next: 0, run: None }
+    }
+
+    /// How many rows were read so far, doubles and what a filter left out not counted, for a progress bar.
+    pub fn rows_read(&self) -> u64 {
+        self.read.get()
     }
 
     /// All blocks of a partition, as of one moment: a recorder rolls long before they crowd the memory.
@@ -198,7 +214,14 @@ impl Reader {
         })
     }
 
-    fn partition(&self, partition: &Partition, schema: &Arc<Schema>, selection: &Selection) -> Result<Merge> {
+    /// The rows of a partition. With `columns`, those alone; the run may be a single one then, and needs no keys to merge by.
+    fn partition(
+        &self,
+        partition: &Partition,
+        schema: &Arc<Schema>,
+        selection: &Selection,
+        columns: Option<&[usize]>,
+    ) -> Result<Run> {
         let blocks = self.blocks(partition)?;
         let file = DayFile::of(&self.layout, partition)?;
         let covered = match (&file, &self.view) {
@@ -211,9 +234,15 @@ impl Reader {
             .filter(|(seq, _)| *seq > covered)
             .map(|(_, rows)| conform(rows, schema).map_err(|error| fail(error.to_string())))
             .collect::<Result<_>>()?;
+        let wanted = Wanted { columns, devices: &selection.devices };
         let mut runs = match &file {
             Some(file) => {
                 let groups: Vec<_> = (0..file.groups()).filter(|group| selection.overlaps(file.group_times(*group))).collect();
+                if pending.is_empty()
+                    && let Some(chain) = file.one_run(&groups)
+                {
+                    return Ok(file.only(chain, schema, &wanted)?);
+                }
                 file.runs(&groups, schema)?
             }
             None => Vec::new(),
@@ -221,7 +250,9 @@ impl Reader {
         if let Some(rows) = sorted(&pending).map_err(|error| fail(error.to_string()))? {
             runs.push(Box::new([Ok(rows)].into_iter()) as Run);
         }
-        Ok(Merge::new(runs))
+        let merged = Merge::new(runs);
+        let Some(columns) = columns.map(<[usize]>::to_vec) else { return Ok(Box::new(merged)) };
+        Ok(Box::new(merged.map(move |rows| rows?.project(&columns).map_err(ArchiveError::arrow(Path::new("rows"))))))
     }
 }
 
@@ -231,11 +262,20 @@ pub struct Rows<'a> {
     reader: &'a Reader,
     plan: &'a TypePlan,
     selection: &'a Selection,
+    columns: Option<Vec<usize>>,
+    counts: bool,
     next: usize,
-    run: Option<Merge>,
+    run: Option<Run>,
 }
 
 impl Rows<'_> {
+    /// Leaves these rows out of [`Reader::rows_read`]: a look ahead.
+    #[must_use]
+    pub fn uncounted(mut self) -> Self {
+        self.counts = false;
+        self
+    }
+
     /// The next rows, with the columns of the type's schema; none at the end.
     ///
     /// # Errors
@@ -247,13 +287,15 @@ impl Rows<'_> {
             {
                 let batch = select(&batch?, self.selection).map_err(ArchiveError::arrow(Path::new("rows")))?;
                 if batch.num_rows() > 0 {
+                    let count = if self.counts { batch.num_rows() as u64 } else { 0 };
+                    self.reader.read.set(self.reader.read.get() + count);
                     return Ok(Some(batch));
                 }
                 continue;
             }
             let Some(partition) = self.plan.partitions.get(self.next) else { return Ok(None) };
             self.next += 1;
-            self.run = Some(self.reader.partition(partition, &self.plan.schema, self.selection)?);
+            self.run = Some(self.reader.partition(partition, &self.plan.schema, self.selection, self.columns.as_deref())?);
         }
     }
 }

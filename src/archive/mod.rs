@@ -19,7 +19,7 @@ use crate::schema::ConformError;
 
 pub use footer::{FORMAT_VERSION, Footer};
 pub use merge::{Keys, Merge, Run, sorted};
-pub use read::{DayFile, day_files};
+pub use read::{DayFile, Wanted, day_files};
 pub use write::{DayWriter, Effort, GROUP_ROWS, parquet_properties};
 
 /// Why a day file cannot be read or written.

@@ -1,16 +1,20 @@
 //! Reads day files: the footer, the rows of some row groups, and the list of all files.
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowFilter,
+};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
@@ -28,6 +32,15 @@ use super::{ArchiveError, Footer, Result, Run};
 const WHOLE_BELOW: u64 = 4 * 1024 * 1024;
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 8 * 1024;
+
+/// What is wanted of a day file.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Columns by their numbers in the schema, ascending; none given: all.
+    pub columns: Option<&'a [usize]>,
+    /// Devices; none given: all.
+    pub devices: &'a HashSet<String>,
+}
 
 /// A day file, open. It stays readable when a newer one takes its name.
 #[derive(Debug)]
@@ -198,6 +211,53 @@ impl DayFile {
         })))
     }
 
+    /// The rows of row groups that follow each other in time: some columns only, of some devices only (others may still be
+    /// among them). What is not wanted is not decoded.
+    ///
+    /// # Errors
+    /// As for [`DayFile::rows`].
+    pub fn only(&self, groups: Vec<usize>, schema: &Arc<Schema>, wanted: &Wanted<'_>) -> Result<Run> {
+        let all: Vec<usize> = (0..schema.arrow().fields().len()).collect();
+        let columns = wanted.columns.unwrap_or(&all).to_vec();
+        if !self.has_columns_of(schema) {
+            let (rows, path) = (self.rows(groups, schema)?, self.path.clone());
+            return Ok(Box::new(rows.map(move |batch| batch?.project(&columns).map_err(ArchiveError::arrow(&path)))));
+        }
+        let target = Arc::new(schema.arrow().project(&columns).map_err(ArchiveError::arrow(&self.path))?);
+        let of_file = self.metadata.parquet_schema();
+        let mask = ProjectionMask::roots(of_file, columns);
+        let mut builder = self.builder(groups, mask)?;
+        if !wanted.devices.is_empty() {
+            let devices = wanted.devices.clone();
+            let is_wanted = ArrowPredicateFn::new(ProjectionMask::columns(of_file, ["device_id"]), move |batch: RecordBatch| {
+                let Some(ids) = batch.column(0).as_string_opt::<i32>() else {
+                    return Ok(BooleanArray::from(vec![true; batch.num_rows()]));
+                };
+                Ok(ids.iter().map(|id| Some(id.is_some_and(|id| devices.contains(id)))).collect())
+            });
+            builder = builder.with_row_filter(RowFilter::new(vec![Box::new(is_wanted)]));
+        }
+        let mut reader = guarded(&self.path, || builder.build().map_err(ArchiveError::parquet(&self.path)))?;
+        let path = self.path.clone();
+        let batches = std::iter::from_fn(move || {
+            guarded(&path, || reader.next().transpose().map_err(ArchiveError::arrow(&path))).transpose()
+        });
+        let path = self.path.clone();
+        Ok(Box::new(batches.map(move |batch| {
+            // The same columns, without the file's metadata on them.
+            RecordBatch::try_new(Arc::clone(&target), batch?.columns().to_vec()).map_err(ArchiveError::arrow(&path))
+        })))
+    }
+
+    /// The groups in time order, if no two overlap: one run.
+    pub fn one_run(&self, groups: &[usize]) -> Option<Vec<usize>> {
+        let mut groups: Vec<_> = groups.iter().map(|group| (self.group_times(*group), *group)).collect();
+        groups.sort_unstable();
+        // A sealed file is in order as a whole; two of its groups may meet at one time.
+        let apart = self.footer.sealed || groups.windows(2).all(|pair| pair[0].0.1 < pair[1].0.0);
+        apart.then(|| groups.into_iter().map(|(_, group)| group).collect())
+    }
+
     /// All rows as the schema of today reads them, as runs that are each in order; see [`reread`].
     ///
     /// # Errors
@@ -250,16 +310,14 @@ impl DayFile {
         Ok(())
     }
 
-    fn reader(&self, groups: Vec<usize>, mask: ProjectionMask) -> Result<parquet::arrow::arrow_reader::ParquetRecordBatchReader> {
-        let input = self.input()?;
-        guarded(&self.path, || {
-            ParquetRecordBatchReaderBuilder::new_with_metadata(input, self.metadata.clone())
-                .with_row_groups(groups)
-                .with_projection(mask)
-                .with_batch_size(BATCH_ROWS)
-                .build()
-                .map_err(ArchiveError::parquet(&self.path))
-        })
+    fn reader(&self, groups: Vec<usize>, mask: ProjectionMask) -> Result<ParquetRecordBatchReader> {
+        let builder = self.builder(groups, mask)?;
+        guarded(&self.path, || builder.build().map_err(ArchiveError::parquet(&self.path)))
+    }
+
+    fn builder(&self, groups: Vec<usize>, mask: ProjectionMask) -> Result<ParquetRecordBatchReaderBuilder<Input>> {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.input()?, self.metadata.clone());
+        Ok(builder.with_row_groups(groups).with_projection(mask).with_batch_size(BATCH_ROWS))
     }
 }
 

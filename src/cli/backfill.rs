@@ -14,7 +14,7 @@ use crate::sources::history::Pace;
 use crate::time::{self, Micros};
 
 use super::connection::{Connection, index_delay};
-use super::export::point;
+use super::select::moment;
 use super::{Failure, Outcome, Recording, duration, progress, show};
 
 #[derive(Debug, clap::Args)]
@@ -28,10 +28,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", default_value = "31d", value_parser = duration, conflicts_with = "start")]
     since: Duration,
     /// From this time on
-    #[arg(long, value_name = "TIME", value_parser = point)]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     start: Option<Micros>,
     /// Up to this time [default: now]
-    #[arg(long, value_name = "TIME", value_parser = point)]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     end: Option<Micros>,
     /// Only events of this type; may be given several times
     #[arg(long, value_name = "T")]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::export::{self, Format, Output};
+use crate::devices::Directory;
+use crate::export::{self, Dialect, ExportError, Format, Output, Partition, Settings};
 use crate::ingest::Plan;
 use crate::layout::Layout;
 use crate::meter::Meter;
@@ -17,7 +18,9 @@ use crate::settings::{Credentials, Filters, Secret};
 use crate::simulate::{Options, serve};
 use crate::sources::cloud::{Accept, Cloud};
 use crate::status::status;
+use crate::tables::{Ask, tables};
 use crate::time;
+use crate::zone::Zone;
 
 use super::progress::Live;
 use super::record::{drive, load_lines};
@@ -80,7 +83,17 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let selection = Selection { event_types: vec!["temperature".to_owned()], ..Selection::default() };
     let csv = layout.root().join("temperature.csv");
     let plans = reader.plan(&selection)?;
-    let exported = export::export(&reader, &plans, &selection, Format::Csv, &Output::File(csv.clone()), true, |_| {})?;
+    let settings = Settings {
+        format: Format::Csv,
+        output: Output::File(csv.clone()),
+        partition: Partition::Type,
+        force: true,
+        dialect: Dialect::default(),
+        zone: Zone::utc(),
+    };
+    let directory = Directory::default();
+    let tables = tables(&reader, &plans, &selection, &directory, &Ask::default()).map_err(ExportError::from)?;
+    let exported = export::export(&reader, tables, &settings, |_| {})?;
     report(&layout)?;
     let rows: u64 = exported.rows.values().sum();
     eprintln!("\n{} stand in {} as well, for a spreadsheet. Paste to go on:", show::counted(rows, "temperature"), csv.display());

@@ -1,4 +1,4 @@
-//! `overnight export`: a selection of events as CSV, Parquet or NDJSON.
+//! `overnight export`: a selection of events, as they are or put together, as CSV, Parquet, Arrow, NDJSON or a workbook.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -7,78 +7,254 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::coverage;
+use crate::devices::Directory;
 use crate::event::printable;
-use crate::export::{self, Format, Output};
-use crate::reader::{Reader, Selection};
-use crate::time::{self, Day, Micros};
+use crate::export::{self, Dialect, Format, Output, Partition, Settings, TimeFormat};
+use crate::reader::Reader;
+use crate::tables::{Aggregate, Ask, Fill, Shape, tables};
+use crate::time::{self, Micros};
+use crate::zone::Every;
 
+use super::select::{Select, unknown, why_empty};
 use super::{Failure, Outcome, Recording, duration, progress, show, tell_missing};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatName {
     Csv,
     Parquet,
+    Arrow,
     Ndjson,
+    Xlsx,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PartitionName {
+    /// A file an event type: DIR/temperature.parquet
+    Type,
+    /// A file an event type and day: DIR/temperature/2026-11-23.parquet
+    Day,
+    /// The same as Hive keys: DIR/event_type=temperature/date=2026-11-23/part-0.parquet
+    Hive,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,
-    /// Where to: a file, a directory (one file an event type; write it with a `/` at the end), `-` for standard output
+    /// Where to: a file, a directory (write it with a `/` at the end), `-` for standard output
     #[arg(short, long, value_name = "FILE|DIR|-", default_value = "-")]
     output: PathBuf,
     /// Format [default: by the ending of the output, else csv]
     #[arg(long, value_enum)]
     format: Option<FormatName>,
-    /// Only events of this type; may be given several times
-    #[arg(long, value_name = "T")]
-    event_type: Vec<String>,
-    /// Only events of this device; may be given several times
-    #[arg(long, value_name = "ID")]
-    device: Vec<String>,
-    /// From this time on: 2026-11-23 (UTC) or 2026-11-23T18:00:00+01:00
-    #[arg(long, value_name = "TIME", value_parser = point, conflicts_with = "since")]
-    start: Option<Micros>,
-    /// Up to this time, exclusive
-    #[arg(long, value_name = "TIME", value_parser = point)]
-    end: Option<Micros>,
-    /// The last so long, such as 12h
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    since: Option<Duration>,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
+    /// What is a file of its own in a directory [default: type]
+    #[arg(long, value_enum)]
+    partition_by: Option<PartitionName>,
+    #[command(flatten, next_help_heading = "Which events")]
+    select: Select,
+    #[command(flatten, next_help_heading = "Shape")]
+    shape: ShapeArgs,
+    #[command(flatten, next_help_heading = "CSV")]
+    csv: CsvArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct ShapeArgs {
+    /// A row a time, a column a device, of these values: temperature, or several joined on time: temperature,humidity,co2;
+    /// or humidity.temperature
+    #[arg(long, value_name = "VALUE,…", value_delimiter = ',', conflicts_with_all = ["samples", "latest"])]
+    wide: Vec<String>,
+    /// A row a sample between two heartbeats
+    #[arg(long, conflicts_with_all = ["latest", "every"])]
+    samples: bool,
+    /// Only the latest event of each device
+    #[arg(long, conflicts_with = "every")]
+    latest: bool,
+    /// A row a bucket of the calendar in --tz: 15m, 1h, 1d, 1w, 1mo. States become the time in each, totals differences
+    #[arg(long, value_name = "LENGTH")]
+    every: Option<Every>,
+    /// What is told of a bucket: mean,min,max,sum,count,first,last [default: mean,min,max,count; with --wide: mean]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "every")]
+    agg: Vec<Aggregate>,
+    /// What stands in a bucket without an event: none, previous, linear
+    #[arg(long, value_name = "HOW", default_value = "none", requires = "every")]
+    fill: Fill,
+    /// Holes longer than this are not filled [default: four buckets]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "every")]
+    fill_limit: Option<Duration>,
+    /// A column with the names of devices; with --wide, columns are called so
+    #[arg(long)]
+    names: bool,
+    /// A column for each of these labels of the devices
+    #[arg(long, value_name = "LABEL,…", value_delimiter = ',', conflicts_with = "wide")]
+    with_labels: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct CsvArgs {
+    /// As Excel and LibreOffice take it where they are set to this country, such as de-DE or en-US [default: this computer's]
+    #[arg(long, value_name = "LOCALE", num_args = 0..=1, default_missing_value = "")]
+    for_excel: Option<String>,
+    /// Between cells: one character, or tab
+    #[arg(long, value_name = "C", value_parser = delimiter)]
+    delimiter: Option<u8>,
+    /// Before decimals: . or ,
+    #[arg(long, value_name = "C", value_parser = decimal)]
+    decimal: Option<u8>,
+    /// Begin with a byte order mark
+    #[arg(long)]
+    bom: bool,
+    /// End lines as on Windows
+    #[arg(long)]
+    crlf: bool,
+    /// Times as rfc3339, local, excel, unix, unix-ms, or a pattern such as "%d.%m.%Y %H:%M:%S" [default: rfc3339]
+    #[arg(long, value_name = "HOW")]
+    time_format: Option<TimeFormat>,
+    /// What stands for a null [default: nothing]
+    #[arg(long, value_name = "TEXT")]
+    null: Option<String>,
+    /// Leave text as it is that a spreadsheet would run as a formula (it gets a ' before it otherwise)
+    #[arg(long)]
+    no_defuse: bool,
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text {
+        "tab" | "\\t" | "\t" => Ok(b'\t'),
+        _ => match text.as_bytes() {
+            [byte] if byte.is_ascii_punctuation() && !b"\"'.-+".contains(byte) => Ok(*byte),
+            _ => Err("a delimiter is one of , ; | and the like, or tab".to_owned()),
+        },
+    }
+}
+
+fn decimal(text: &str) -> Result<u8, String> {
+    match text {
+        "." => Ok(b'.'),
+        "," => Ok(b','),
+        _ => Err("decimals come behind . or ,".to_owned()),
+    }
+}
+
+impl CsvArgs {
+    fn dialect(&self, select: &Select) -> Result<Dialect, Failure> {
+        let mut dialect = match self.for_excel.as_deref() {
+            None => Dialect::default(),
+            Some("") => Dialect::for_excel(&locale()).map_err(Failure::usage)?,
+            Some(locale) => Dialect::for_excel(locale).map_err(Failure::usage)?,
+        };
+        dialect.zone = select.zone().clone();
+        dialect.decimal = self.decimal.unwrap_or(dialect.decimal);
+        let usual = if dialect.decimal == b',' && dialect.delimiter == b',' { b';' } else { dialect.delimiter };
+        dialect.delimiter = self.delimiter.unwrap_or(usual);
+        if dialect.delimiter == dialect.decimal {
+            return Err(Failure::usage("cells and decimals cannot both be separated by a comma; give another --delimiter"));
+        }
+        dialect.bom |= self.bom;
+        dialect.crlf |= self.crlf;
+        dialect.defuse = !self.no_defuse;
+        if let Some(time) = &self.time_format {
+            dialect.time = time.clone();
+        }
+        if let Some(null) = &self.null {
+            dialect.null.clone_from(null);
+        }
+        Ok(dialect)
+    }
+}
+
+/// What this computer is set to.
+fn locale() -> String {
+    let said = ["LC_ALL", "LC_NUMERIC", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
+    said.into_iter().find(|locale| !locale.is_empty()).unwrap_or_else(|| "C".to_owned())
+}
+
+impl Args {
+    fn format(&self) -> Result<Format, Failure> {
+        let ending = self.output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        Ok(match (self.format, ending) {
+            (Some(FormatName::Parquet), _) | (None, "parquet") => Format::Parquet,
+            (Some(FormatName::Arrow), _) | (None, "arrow" | "feather") => Format::Arrow,
+            (Some(FormatName::Ndjson), _) | (None, "ndjson" | "jsonl") => Format::Ndjson,
+            (Some(FormatName::Xlsx), _) | (None, "xlsx") => Format::Xlsx,
+            (None, "json" | "xls" | "ods" | "gz" | "zip") => {
+                return Err(Failure::usage(format!(
+                    "no export to .{ending}; there are csv, parquet, arrow, ndjson and xlsx (give --format for another ending)"
+                )));
+            }
+            (Some(FormatName::Csv) | None, _) => Format::Csv,
+        })
+    }
+
+    fn output(&self) -> Output {
+        let text = self.output.to_string_lossy();
+        let is_folder = self.output.is_dir() || text.ends_with('/') || text.ends_with(std::path::MAIN_SEPARATOR);
+        if text == "-" {
+            Output::Stdout
+        } else if is_folder || self.partition_by.is_some() {
+            Output::Directory(self.output.clone())
+        } else {
+            Output::File(self.output.clone())
+        }
+    }
+
+    fn ask(&self, reader: &Reader) -> Result<Ask, Failure> {
+        let shape = &self.shape;
+        let (gaps, alive) = reader.view().map(unknown).transpose()?.unwrap_or_default();
+        Ok(Ask {
+            shape: match shape {
+                ShapeArgs { samples: true, .. } => Shape::Samples,
+                ShapeArgs { latest: true, .. } => Shape::Latest,
+                ShapeArgs { wide, .. } if !wide.is_empty() => Shape::Wide(wide.clone()),
+                _ => Shape::Long,
+            },
+            every: shape.every,
+            aggregates: shape.agg.clone(),
+            fill: shape.fill,
+            fill_limit: shape.fill_limit.map(time::micros),
+            names: shape.names,
+            labels: shape.with_labels.clone(),
+            zone: self.select.zone().clone(),
+            unknown: gaps,
+            known_until: alive.unwrap_or(Micros::MAX),
+        })
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let ending = args.output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    let format = match (args.format, ending) {
-        (Some(FormatName::Parquet), _) | (None, "parquet") => Format::Parquet,
-        (Some(FormatName::Ndjson), _) | (None, "ndjson" | "jsonl") => Format::Ndjson,
-        (None, "xlsx" | "arrow" | "json" | "feather") => {
-            return Err(Failure::usage(format!(
-                "no export to .{ending}; there are csv, parquet and ndjson (give --format for another ending)"
-            )));
-        }
-        (Some(FormatName::Csv) | None, _) => Format::Csv,
+    let settings = Settings {
+        format: args.format()?,
+        output: args.output(),
+        partition: match args.partition_by {
+            None | Some(PartitionName::Type) => Partition::Type,
+            Some(PartitionName::Day) => Partition::Day,
+            Some(PartitionName::Hive) => Partition::Hive,
+        },
+        force: args.force,
+        dialect: args.csv.dialect(&args.select)?,
+        zone: args.select.zone().clone(),
     };
-    let output = output(args);
-    if output == Output::Stdout && format == Format::Parquet && io::stdout().is_terminal() {
-        return Err(Failure::usage("Parquet is no text for a terminal; give -o FILE, or redirect"));
+    if settings.output == Output::Stdout {
+        if args.partition_by.is_some() {
+            return Err(Failure::usage("--partition-by makes several files; give -o DIR/"));
+        }
+        if matches!(settings.format, Format::Parquet | Format::Arrow | Format::Xlsx) && io::stdout().is_terminal() {
+            return Err(Failure::usage("this is no text for a terminal; give -o FILE, or redirect"));
+        }
     }
-    let start = args.since.map(|since| time::now().saturating_sub(time::micros(since))).or(args.start);
-    if let (Some(start), Some(end)) = (start, args.end)
-        && start >= end
-    {
-        return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
-    }
-    let selection =
-        Selection { event_types: args.event_type.clone(), devices: args.device.iter().cloned().collect(), start, end: args.end };
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
+    let directory = Directory::new(&reader.devices()?);
+    let selection = args.select.selection(&directory)?;
     let plans = reader.plan(&selection)?;
-    let bar = progress::bar(Some(plans.iter().map(|plan| plan.events).sum()), false);
-    let exported = export::export(&reader, &plans, &selection, format, &output, args.force, |rows| bar.inc(rows));
+    let ask = args.ask(&reader)?;
+    let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
+    let bar = progress::bar(Some(events), false);
+    let exported = tables(&reader, &plans, &selection, &directory, &ask)
+        .map_err(export::ExportError::from)
+        .and_then(|tables| export::export(&reader, tables, &settings, |rows| bar.inc(rows)));
     bar.finish_and_clear();
     let exported = match exported {
         Err(error) if error.is_broken_pipe() => return Err(Failure::EndOfOutput),
@@ -87,7 +263,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let rows: u64 = exported.rows.values().sum();
     if rows == 0 {
         eprintln!("no events: {}", why_empty(&reader)?);
-    } else if output != Output::Stdout {
+    } else if settings.output != Output::Stdout {
         let types: Vec<_> = exported.rows.iter().filter(|(_, rows)| **rows > 0).collect();
         let which = types
             .iter()
@@ -98,7 +274,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             [one] => one.display().to_string(),
             files => format!("{} files in {}", files.len(), args.output.display()),
         };
-        eprintln!("exported {} to {files}: {which}", show::counted(rows, "event"));
+        let what = match (&ask.shape, ask.every) {
+            (Shape::Samples, _) => "sample",
+            (Shape::Long | Shape::Latest, None) => "event",
+            _ => "row",
+        };
+        eprintln!("exported {} to {files}: {which}", show::counted(rows, what));
     }
     let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
     let missing = match reader.view() {
@@ -106,36 +287,4 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         None => None,
     };
     Ok(tell_missing(missing.as_deref(), &args.recording.layout()))
-}
-
-fn why_empty(reader: &Reader) -> Result<String, Failure> {
-    let all: u64 = reader.plan(&Selection::default())?.iter().map(|plan| plan.events).sum();
-    Ok(match all {
-        0 => "the recording is empty so far".to_owned(),
-        all => format!("the recording has {}, none of them in this selection", show::counted(all, "event")),
-    })
-}
-
-fn output(args: &Args) -> Output {
-    let text = args.output.to_string_lossy();
-    if text == "-" {
-        Output::Stdout
-    } else if args.output.is_dir() || text.ends_with('/') || text.ends_with(std::path::MAIN_SEPARATOR) {
-        Output::Directory(args.output.clone())
-    } else {
-        Output::File(args.output.clone())
-    }
-}
-
-/// A point in time: a day in UTC, or RFC 3339.
-pub(super) fn point(text: &str) -> Result<Micros, String> {
-    let fail = || format!("{text:?} is no time; write 2026-11-23 (midnight UTC) or 2026-11-23T18:00:00Z");
-    if let Some(day) = Day::parse(text) {
-        return Ok(day.start());
-    }
-    if let Some(parsed) = time::parse_rfc3339(text.as_bytes()) {
-        return Ok(parsed.time);
-    }
-    let stamp: jiff::Timestamp = text.parse().map_err(|_| fail())?;
-    Ok(stamp.as_microsecond())
 }

@@ -21,6 +21,7 @@ mod rebuild;
 mod record;
 mod roll;
 mod schema;
+mod select;
 mod show;
 mod simulate;
 mod status;

@@ -1,71 +1,110 @@
-//! CSV as RFC 4180 has it: a header, quotes where they must be, lines end in `\n`. Lists and JSON stand as JSON text.
+//! CSV as RFC 4180 has it: a header, quotes where they must be. Lists and JSON stand as JSON text.
 //!
-//! Several event types in one file share the columns of the same name; `event_type` tells them apart.
+//! Several event types in one file share the columns of the same name; `event_type` tells them apart. Separators, times and
+//! nulls are a [`Dialect`].
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
 
-use crate::json::{write_float, write_int, write_string};
-use crate::schema::{FIXED_HEAD, FIXED_TAIL, Schema};
-use crate::time::write_rfc3339;
+use crate::json::{write_float, write_int};
+use crate::zone::write_offset;
 
-use super::{Out, Result, Sink};
+use super::cells::Cells;
+use super::dialect::is_formula;
+use super::{Dialect, Out, Result, Sheet, Sink};
 
 /// Written out when so much has come together, in bytes.
 const CHUNK: usize = 256 * 1024;
 
-pub(super) struct Csv<'a> {
-    names: Vec<String>,
+pub(super) struct Csv {
+    /// Names of the columns, and whether one tells the offset of the column before it.
+    columns: Vec<(String, bool)>,
     open: Vec<Vec<Option<Cells>>>,
+    pen: Pen,
     buffer: Vec<u8>,
-    scratch: Vec<u8>,
-    out: Out<'a>,
+    out: Out,
 }
 
-impl<'a> Csv<'a> {
-    pub(super) fn new(schemas: &[Arc<Schema>], mut out: Out<'a>) -> Result<Self> {
-        let mut names: Vec<String> = FIXED_HEAD.map(str::to_owned).to_vec();
-        for column in schemas.iter().flat_map(|schema| &schema.columns) {
-            if !names.contains(&column.name) {
-                names.push(column.name.clone());
-            }
+impl Csv {
+    pub(super) fn new(sheets: &[Sheet], dialect: Dialect, mut out: Out) -> Result<Self> {
+        let with_offset = dialect.time.is_ambiguous() && dialect.zone.name() != "UTC";
+        let is_time = |name: &String| {
+            let of = |sheet: &Sheet| {
+                sheet.schema.field_with_name(name).is_ok_and(|field| matches!(field.data_type(), DataType::Timestamp(..)))
+            };
+            sheets.iter().any(of)
+        };
+        let mut columns = Vec::new();
+        for name in union(sheets) {
+            let offset = (with_offset && is_time(&name)).then(|| (format!("{name}_utc_offset"), true));
+            columns.push((name, false));
+            columns.extend(offset);
         }
-        names.extend(FIXED_TAIL.map(str::to_owned));
-        let mut header = Vec::new();
-        for (index, name) in names.iter().enumerate() {
+        let pen = Pen { dialect, scratch: Vec::new() };
+        let mut header = if pen.dialect.bom { "\u{feff}".as_bytes().to_vec() } else { Vec::new() };
+        for (index, (name, _)) in columns.iter().enumerate() {
             if index > 0 {
-                header.push(b',');
+                header.push(pen.dialect.delimiter);
             }
-            write_text(name, &mut header);
+            pen.write_text(name, &mut header);
         }
-        header.push(b'\n');
+        pen.end_line(&mut header);
         out.write(&header)?;
-        let open = schemas.iter().map(|_| Vec::new()).collect();
-        Ok(Self { names, open, buffer: Vec::with_capacity(CHUNK + 4096), scratch: Vec::new(), out })
+        let open = sheets.iter().map(|_| Vec::new()).collect();
+        Ok(Self { columns, open, pen, buffer: Vec::with_capacity(CHUNK + 4096), out })
     }
 }
 
-impl Sink for Csv<'_> {
+/// The columns of all sheets: first those that all begin with, last those that all end with, each once.
+fn union(sheets: &[Sheet]) -> Vec<String> {
+    let lists: Vec<Vec<&String>> =
+        sheets.iter().map(|sheet| sheet.schema.fields().iter().map(|field| field.name()).collect()).collect();
+    let Some(first) = lists.first() else { return Vec::new() };
+    let alike = |at: &dyn Fn(&[&String]) -> Option<String>| lists.iter().all(|list| at(list) == at(first)) && at(first).is_some();
+    let head = (0..).take_while(|index| alike(&|list: &[&String]| list.get(*index).map(ToString::to_string))).count();
+    let tail = (0..first.len() - head)
+        .take_while(|back| {
+            alike(&|list: &[&String]| list.len().checked_sub(back + 1).filter(|at| *at >= head).map(|at| list[at].clone()))
+        })
+        .count();
+    let mut names: Vec<String> = first[..head].iter().map(ToString::to_string).collect();
+    for name in lists.iter().flat_map(|list| &list[head..list.len() - tail]) {
+        if !names.contains(name) {
+            names.push(ToString::to_string(name));
+        }
+    }
+    names.extend(first[first.len() - tail..].iter().map(ToString::to_string));
+    names
+}
+
+impl Sink for Csv {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
         if fresh {
-            self.open[of] = self.names.iter().map(|name| batch.column_by_name(name).map(Cells::new)).collect();
+            let mut open: Vec<Option<Cells>> = Vec::with_capacity(self.columns.len());
+            for (name, is_offset) in &self.columns {
+                let of_last = |open: &[Option<Cells>]| match open.last() {
+                    Some(Some(Cells::Time(times))) => Some(Cells::Offset(times.clone())),
+                    _ => None,
+                };
+                let cells = if *is_offset { of_last(&open) } else { batch.column_by_name(name).map(Cells::new) };
+                open.push(cells);
+            }
+            self.open[of] = open;
         }
+        let delimiter = self.pen.dialect.delimiter;
         for row in rows {
-            for cells in &self.open[of] {
-                if let Some(cells) = cells {
-                    cells.write(row, &mut self.buffer, &mut self.scratch);
+            for (index, cells) in self.open[of].iter().enumerate() {
+                if index > 0 {
+                    self.buffer.push(delimiter);
                 }
-                self.buffer.push(b',');
+                match cells {
+                    Some(cells) => self.pen.write(cells, row, &mut self.buffer),
+                    None => self.pen.write_null(&mut self.buffer),
+                }
             }
-            if let Some(last) = self.buffer.last_mut() {
-                *last = b'\n';
-            }
+            self.pen.end_line(&mut self.buffer);
             if self.buffer.len() >= CHUNK {
                 self.out.write(&self.buffer)?;
                 self.buffer.clear();
@@ -80,126 +119,61 @@ impl Sink for Csv<'_> {
     }
 }
 
-/// A column of a batch, ready to be written.
-enum Cells {
-    Time(TimestampMicrosecondArray),
-    Text(StringArray),
-    Bool(BooleanArray),
-    Int(Int64Array),
-    Float(Float64Array),
-    List(ListArray, Vec<(String, Cells)>),
-    Empty,
+/// Writes cells in a dialect.
+struct Pen {
+    dialect: Dialect,
+    scratch: Vec<u8>,
 }
 
-impl Cells {
-    fn new(array: &ArrayRef) -> Self {
-        match array.data_type() {
-            DataType::Timestamp(..) => Self::Time(array.as_primitive::<TimestampMicrosecondType>().clone()),
-            DataType::Utf8 => Self::Text(array.as_string().clone()),
-            DataType::Boolean => Self::Bool(array.as_boolean().clone()),
-            DataType::Int64 => Self::Int(array.as_primitive::<Int64Type>().clone()),
-            DataType::Float64 => Self::Float(array.as_primitive::<Float64Type>().clone()),
-            DataType::List(_) => {
-                let list = array.as_list::<i32>().clone();
-                let items = match list.values().as_struct_opt() {
-                    Some(items) => items
-                        .fields()
-                        .iter()
-                        .zip(items.columns())
-                        .map(|(field, item)| (field.name().clone(), Self::new(item)))
-                        .collect(),
-                    None => vec![(String::new(), Self::new(list.values()))],
-                };
-                Self::List(list, items)
-            }
-            _ => Self::Empty,
-        }
+impl Pen {
+    fn end_line(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.dialect.crlf { b"\r\n" } else { b"\n" });
     }
 
-    fn is_null(&self, row: usize) -> bool {
-        match self {
-            Self::Time(values) => values.is_null(row),
-            Self::Text(values) => values.is_null(row),
-            Self::Bool(values) => values.is_null(row),
-            Self::Int(values) => values.is_null(row),
-            Self::Float(values) => values.is_null(row),
-            Self::List(values, _) => values.is_null(row),
-            Self::Empty => true,
-        }
+    fn write_null(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.dialect.null.as_bytes());
     }
 
-    /// Writes a cell; nothing for a null.
-    fn write(&self, row: usize, out: &mut Vec<u8>, scratch: &mut Vec<u8>) {
-        if self.is_null(row) {
-            return;
+    fn write(&mut self, cells: &Cells, row: usize, out: &mut Vec<u8>) {
+        if cells.is_null(row) {
+            return self.write_null(out);
         }
-        match self {
-            Self::Time(values) => write_rfc3339(values.value(row), out),
-            Self::Text(values) => write_text(values.value(row), out),
-            Self::Bool(values) => out.extend_from_slice(if values.value(row) { b"true" } else { b"false" }),
-            Self::Int(values) => write_int(values.value(row), out),
-            Self::Float(values) => write_float(values.value(row), out),
-            Self::List(..) => {
-                scratch.clear();
-                self.write_json(row, scratch);
-                write_quoted(scratch, out);
-            }
-            Self::Empty => {}
-        }
-    }
-
-    fn write_json(&self, row: usize, out: &mut Vec<u8>) {
-        if self.is_null(row) {
-            out.extend_from_slice(b"null");
-            return;
-        }
-        match self {
-            Self::Time(values) => {
-                out.push(b'"');
-                write_rfc3339(values.value(row), out);
-                out.push(b'"');
-            }
-            Self::Text(values) => write_string(values.value(row), out),
-            Self::List(list, items) => {
-                let offsets = list.value_offsets();
-                out.push(b'[');
-                for element in offsets[row]..offsets[row + 1] {
-                    if element > offsets[row] {
-                        out.push(b',');
-                    }
-                    let element = usize::try_from(element).unwrap_or_default();
-                    match items.as_slice() {
-                        [(name, item)] if name.is_empty() => item.write_json(element, out),
-                        items => write_members(items, element, out),
-                    }
+        match cells {
+            Cells::Time(values) => self.dialect.write_time(values.value(row), out),
+            Cells::Offset(values) => write_offset(self.dialect.zone.offset(values.value(row)), out),
+            Cells::Text(values) => self.write_text(values.value(row), out),
+            Cells::Bool(values) => out.extend_from_slice(if values.value(row) { b"true" } else { b"false" }),
+            Cells::Int(values) => write_int(values.value(row), out),
+            Cells::Float(values) => {
+                let from = out.len();
+                write_float(values.value(row), out);
+                if self.dialect.decimal != b'.'
+                    && let Some(point) = memchr::memchr(b'.', &out[from..])
+                {
+                    out[from + point] = self.dialect.decimal;
                 }
-                out.push(b']');
             }
-            Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Empty => self.write(row, out, &mut Vec::new()),
+            Cells::List(..) => {
+                self.scratch.clear();
+                cells.write_json(row, &mut self.scratch);
+                write_quoted(&self.scratch, out);
+            }
+            Cells::Empty => {}
         }
     }
-}
 
-fn write_members(items: &[(String, Cells)], element: usize, out: &mut Vec<u8>) {
-    out.push(b'{');
-    for (index, (name, item)) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
+    /// Text, in quotes only where it must be; an empty text too, so that it is told from a null.
+    fn write_text(&self, text: &str, out: &mut Vec<u8>) {
+        if self.dialect.defuse && is_formula(text) {
+            return write_quoted(format!("'{text}").as_bytes(), out);
         }
-        write_string(name, out);
-        out.push(b':');
-        item.write_json(element, out);
-    }
-    out.push(b'}');
-}
-
-/// Text, in quotes only where it must be; an empty text too, so that it is told from a null.
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    let plain = !text.is_empty() && !text.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'));
-    if plain {
-        out.extend_from_slice(text.as_bytes());
-    } else {
-        write_quoted(text.as_bytes(), out);
+        let delimiter = self.dialect.delimiter;
+        let special = |byte: u8| byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
+        if text == self.dialect.null || text.is_empty() || text.bytes().any(special) {
+            write_quoted(text.as_bytes(), out);
+        } else {
+            out.extend_from_slice(text.as_bytes());
+        }
     }
 }
 

@@ -1,8 +1,12 @@
-//! Export: a selection of a recording for others, in constant memory; one format a file.
+//! Export: tables of a recording for others, in constant memory; one format a file.
 
+mod arrow;
+mod cells;
 mod csv;
+mod dialect;
 mod ndjson;
 mod parquet;
+mod xlsx;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,20 +15,24 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::TimestampMicrosecondType;
+use ::arrow::array::{AsArray, RecordBatch};
+use ::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
 use crate::disk::DiskError;
-use crate::reader::{ReadError, Reader, Rows, Selection, TypePlan};
+use crate::reader::Reader;
 use crate::schema::{RebuildError, Schema};
-use crate::time::Micros;
+use crate::tables::{Table, TableError};
+use crate::time::{Day, Micros};
+use crate::zone::Zone;
+
+pub use dialect::{Dialect, TimeFormat};
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The recording cannot be read.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Table(#[from] TableError),
     /// An event cannot be turned back into JSON.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
@@ -39,12 +47,13 @@ pub enum ExportError {
     /// The output exists already.
     #[error("{} exists already; give another -o, or --force to replace it", .0.display())]
     Exists(PathBuf),
-    /// Parquet holds one event type a file.
-    #[error(
-        "{0} event types do not fit one Parquet file, since their columns differ; give a directory (-o DIR/), or one --event-type"
-    )]
+    /// Parquet and Arrow hold one event type a file.
+    #[error("{0} event types do not fit one file, since their columns differ; give a directory (-o DIR/), or one --event-type")]
     OneType(usize),
-    /// Arrow or the Parquet writer refused.
+    /// Rows that are not in the order of time are not told apart by day.
+    #[error("only rows in the order of time can be told apart by day; leave out --partition-by, or --samples and --latest")]
+    NoDays,
+    /// Arrow or the writer of a format refused.
     #[error("cannot write {to}: {what}")]
     Format {
         /// The output.
@@ -70,8 +79,12 @@ pub enum Format {
     Csv,
     /// Parquet, one event type a file.
     Parquet,
-    /// One event a line, as it was received.
+    /// Arrow IPC (Feather), one event type a file.
+    Arrow,
+    /// One event a line, as it was received; other tables as one object a row.
     Ndjson,
+    /// An Excel workbook, a sheet an event type.
+    Xlsx,
 }
 
 impl Format {
@@ -80,7 +93,9 @@ impl Format {
         match self {
             Self::Csv => "csv",
             Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
             Self::Ndjson => "ndjson",
+            Self::Xlsx => "xlsx",
         }
     }
 }
@@ -105,171 +120,282 @@ pub struct Exported {
     pub files: Vec<PathBuf>,
 }
 
-/// What a format does with rows. `of` numbers the event types of the output; `fresh` says that the batch is another one
-/// than the last one of this number.
+/// What is in a file of its own, where the output is a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Partition {
+    /// Each table: `temperature.csv`.
+    #[default]
+    Type,
+    /// Each table and day: `temperature/2026-11-23.parquet`.
+    Day,
+    /// The same as keys, as Hive has it: `event_type=temperature/date=2026-11-23/part-0.parquet`.
+    Hive,
+}
+
+/// How to export.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// As what.
+    pub format: Format,
+    /// Where to.
+    pub output: Output,
+    /// In which files.
+    pub partition: Partition,
+    /// Whether files that exist are replaced.
+    pub force: bool,
+    /// How CSV is written.
+    pub dialect: Dialect,
+    /// Whose days and, in a workbook, whose clock.
+    pub zone: Zone,
+}
+
+/// What the rows of one table look like.
+struct Sheet {
+    name: String,
+    schema: SchemaRef,
+    /// Where rows are whole events.
+    events: Option<Arc<Schema>>,
+}
+
+impl Sheet {
+    fn of(table: &dyn Table) -> Self {
+        Self { name: table.name().to_owned(), schema: Arc::clone(table.schema()), events: table.events().map(Arc::clone) }
+    }
+}
+
+/// What a format does with rows. `of` numbers the tables of the output; `fresh` says that the batch is another one than the
+/// last one of this number.
 trait Sink {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()>;
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
-/// Exports a selection. `progress` is called with the number of rows written since the last call.
+/// Exports tables, which read through `reader`. `progress` is called with the number of rows read since the last call.
 ///
 /// # Errors
 /// When the recording does not read or the output cannot be written. A file that was not finished is removed.
 pub fn export(
     reader: &Reader,
-    plans: &[TypePlan],
-    selection: &Selection,
-    format: Format,
-    output: &Output,
-    force: bool,
+    tables: Vec<Box<dyn Table + '_>>,
+    settings: &Settings,
     mut progress: impl FnMut(u64),
 ) -> Result<Exported> {
-    let mut exported = Exported::default();
-    match output {
+    let mut told = 0;
+    let mut tell = || {
+        let read = reader.rows_read();
+        progress(read - told);
+        told = read;
+    };
+    let mut work = Work { settings, exported: Exported::default(), tell: &mut tell };
+    match &settings.output {
         Output::Stdout => {
-            let sink = sink(format, plans, "standard output", Box::new(io::stdout()))?;
-            merge(reader, &plans.iter().collect::<Vec<_>>(), selection, sink, &mut exported, &mut progress)?;
+            let sheets: Vec<Sheet> = tables.iter().map(|table| Sheet::of(table.as_ref())).collect();
+            let sink = sink(settings, &sheets, "standard output", Box::new(io::stdout()))?;
+            work.all(tables, sink)?;
         }
         Output::File(path) => {
-            to_file(reader, plans, selection, format, path, force, &mut exported, &mut progress)?;
+            let sheets: Vec<Sheet> = tables.iter().map(|table| Sheet::of(table.as_ref())).collect();
+            work.to_file(path, &sheets, |work, sink| work.all(tables, sink))?;
         }
         Output::Directory(directory) => {
-            fs::create_dir_all(directory)
-                .map_err(|source| ExportError::Output { to: directory.display().to_string(), source })?;
-            for plan in plans {
+            for table in tables {
                 // The folder of a type is a safe name already.
-                let folder = reader.layout().folder(&plan.schema.name);
+                let folder = reader.layout().folder(table.name());
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let path = directory.join(format!("{name}.{}", format.extension()));
-                let plan = std::slice::from_ref(plan);
-                to_file(reader, plan, selection, format, &path, force, &mut exported, &mut progress)?;
+                match settings.partition {
+                    Partition::Type => {
+                        let path = directory.join(format!("{name}.{}", settings.format.extension()));
+                        let sheets = [Sheet::of(table.as_ref())];
+                        work.to_file(&path, &sheets, |work, sink| work.all(vec![table], sink))?;
+                    }
+                    Partition::Day | Partition::Hive => work.days(table, directory, &name)?,
+                }
             }
         }
     }
-    Ok(exported)
+    Ok(work.exported)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call, from two places")]
-fn to_file(
-    reader: &Reader,
-    plans: &[TypePlan],
-    selection: &Selection,
-    format: Format,
-    path: &Path,
-    force: bool,
-    exported: &mut Exported,
-    progress: &mut dyn FnMut(u64),
-) -> Result<()> {
-    if path.is_file() && !force {
-        return Err(ExportError::Exists(path.to_owned()));
-    }
-    let to = path.display().to_string();
-    if path.exists() && !path.is_file() {
-        // A device or a pipe is written to, never replaced.
-        let file =
-            fs::OpenOptions::new().write(true).open(path).map_err(|source| ExportError::Output { to: to.clone(), source })?;
-        let sink = sink(format, plans, &to, Box::new(file))?;
-        return merge(reader, &plans.iter().collect::<Vec<_>>(), selection, sink, exported, progress);
-    }
-    let fail = |error: DiskError| ExportError::Output { to: to.clone(), source: error.source };
-    // Whoever opens the name sees a whole file.
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let file = crate::disk::create_for_others(&part).map_err(fail)?;
-    let written = file
-        .try_clone()
-        .map_err(|source| ExportError::Output { to: to.clone(), source })
-        .and_then(|file| sink(format, plans, &to, Box::new(file)))
-        .and_then(|sink| merge(reader, &plans.iter().collect::<Vec<_>>(), selection, sink, exported, progress));
-    if let Err(error) = written {
-        crate::disk::remove(&part).map_err(fail)?;
-        return Err(error);
-    }
-    crate::disk::sync(&file, &part).and_then(|()| crate::disk::publish(&part, path)).map_err(fail)?;
-    exported.files.push(path.to_owned());
-    Ok(())
+/// An export on its way.
+struct Work<'w> {
+    settings: &'w Settings,
+    exported: Exported,
+    tell: &'w mut dyn FnMut(),
 }
 
-fn sink<'a>(format: Format, plans: &[TypePlan], to: &str, out: Box<dyn Write + Send + 'a>) -> Result<Box<dyn Sink + 'a>> {
-    let schemas: Vec<Arc<Schema>> = plans.iter().map(|plan| Arc::clone(&plan.schema)).collect();
-    let out = Out { to: to.to_owned(), out };
-    Ok(match format {
-        Format::Csv => Box::new(csv::Csv::new(&schemas, out)?),
-        Format::Ndjson => Box::new(ndjson::Ndjson::new(schemas, out)),
-        Format::Parquet => Box::new(parquet::Parquet::new(&schemas, out)?),
-    })
+impl Work<'_> {
+    /// Opens a file for some tables, and has it filled. Whoever opens its name sees a whole file.
+    fn to_file(
+        &mut self,
+        path: &Path,
+        sheets: &[Sheet],
+        fill: impl FnOnce(&mut Self, Box<dyn Sink>) -> Result<()>,
+    ) -> Result<()> {
+        let to = path.display().to_string();
+        if path.is_file() && !self.settings.force {
+            return Err(ExportError::Exists(path.to_owned()));
+        }
+        if path.exists() && !path.is_file() {
+            // A device or a pipe is written to, never replaced.
+            let file = fs::OpenOptions::new().write(true).open(path);
+            let file = file.map_err(|source| ExportError::Output { to: to.clone(), source })?;
+            return fill(self, sink(self.settings, sheets, &to, Box::new(file))?);
+        }
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(|source| ExportError::Output { to: folder.display().to_string(), source })?;
+        }
+        let fail = |error: DiskError| ExportError::Output { to: to.clone(), source: error.source };
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let file = crate::disk::create_for_others(&part).map_err(fail)?;
+        let written = file
+            .try_clone()
+            .map_err(|source| ExportError::Output { to: to.clone(), source })
+            .and_then(|file| sink(self.settings, sheets, &to, Box::new(file)))
+            .and_then(|sink| fill(self, sink));
+        if let Err(error) = written {
+            crate::disk::remove(&part).map_err(fail)?;
+            return Err(error);
+        }
+        crate::disk::sync(&file, &part).and_then(|()| crate::disk::publish(&part, path)).map_err(fail)?;
+        self.exported.files.push(path.to_owned());
+        Ok(())
+    }
+
+    /// A table as one file a day of the zone.
+    fn days(&mut self, mut table: Box<dyn Table + '_>, directory: &Path, name: &str) -> Result<()> {
+        if !table.is_in_time_order() {
+            return Err(ExportError::NoDays);
+        }
+        let is_hive = self.settings.partition == Partition::Hive;
+        let mut sheet = Sheet::of(table.as_ref());
+        // A key that is also a column is read as two types, or not at all.
+        let columns: Vec<usize> = (0..sheet.schema.fields().len())
+            .filter(|column| !is_hive || !["event_type", "date"].contains(&sheet.schema.field(*column).name().as_str()))
+            .collect();
+        sheet.schema = Arc::new(sheet.schema.project(&columns).map_err(TableError::from)?);
+        let mut zone = self.settings.zone.clone();
+        let extension = self.settings.format.extension();
+        let mut rest: Option<RecordBatch> = None;
+        loop {
+            let Some(first) = (match rest.take() {
+                Some(rest) => Some(rest),
+                None => table.next_batch()?,
+            }) else {
+                return Ok(());
+            };
+            let day = Day::of(zone.local(times(&first)[0]));
+            let path = if is_hive {
+                directory.join(format!("event_type={name}/date={day}/part-0.{extension}"))
+            } else {
+                directory.join(name).join(format!("{day}.{extension}"))
+            };
+            let mut left = None;
+            self.to_file(&path, std::slice::from_ref(&sheet), |work, mut sink| {
+                let mut next = Some(first);
+                while let Some(batch) = next {
+                    let within = times(&batch).partition_point(|time| Day::of(zone.local(*time)) <= day);
+                    if within > 0 {
+                        let rows = batch.project(&columns).map_err(TableError::from)?;
+                        sink.write(0, &rows, 0..within, true)?;
+                        *work.exported.rows.entry(table.name().to_owned()).or_default() += within as u64;
+                    }
+                    (work.tell)();
+                    if within < batch.num_rows() {
+                        left = Some(batch.slice(within, batch.num_rows() - within));
+                        break;
+                    }
+                    next = table.next_batch()?;
+                }
+                sink.finish()
+            })?;
+            rest = left;
+        }
+    }
+
+    /// All tables of an output: in time order, and rows of the same time by table; one after the other where they have no such
+    /// order.
+    fn all(&mut self, tables: Vec<Box<dyn Table + '_>>, mut sink: Box<dyn Sink>) -> Result<()> {
+        let are_in_order = tables.iter().all(|table| table.is_in_time_order());
+        let mut waiting = tables.into_iter().enumerate();
+        let mut heads: Vec<Head> = Vec::new();
+        loop {
+            if heads.is_empty() || are_in_order {
+                for (of, mut table) in waiting.by_ref() {
+                    self.exported.rows.entry(table.name().to_owned()).or_default();
+                    if let Some(batch) = table.next_batch()? {
+                        heads.push(Head { of, table, batch, row: 0, fresh: true });
+                        if !are_in_order {
+                            break;
+                        }
+                    }
+                }
+            }
+            let Some(least) = (0..heads.len()).min_by_key(|at| heads[*at].key()) else { break };
+            let bound = (0..heads.len()).filter(|at| *at != least).map(|at| heads[at].key()).min();
+            let head = &mut heads[least];
+            let to = match bound {
+                None => head.batch.num_rows(),
+                Some((time, of)) => {
+                    let rest = &times(&head.batch)[head.row..];
+                    head.row + rest.partition_point(|own| (*own, head.of) < (time, of))
+                }
+            };
+            sink.write(head.of, &head.batch, head.row..to, head.fresh)?;
+            *self.exported.rows.entry(head.table.name().to_owned()).or_default() += (to - head.row) as u64;
+            (head.row, head.fresh) = (to, false);
+            if to == head.batch.num_rows() {
+                (self.tell)();
+                match head.table.next_batch()? {
+                    Some(batch) => (head.batch, head.row, head.fresh) = (batch, 0, true),
+                    None => drop(heads.remove(least)),
+                }
+            }
+        }
+        (self.tell)();
+        sink.finish()
+    }
 }
 
-/// An event type on its way into a merge in time order.
+/// A table on its way into a merge in time order.
 struct Head<'a> {
     of: usize,
-    rows: Rows<'a>,
+    table: Box<dyn Table + 'a>,
     batch: RecordBatch,
     row: usize,
     fresh: bool,
 }
 
 impl Head<'_> {
-    fn times(&self) -> &[Micros] {
-        self.batch.column(0).as_primitive::<TimestampMicrosecondType>().values()
+    fn key(&self) -> (Micros, usize) {
+        (times(&self.batch)[self.row], self.of)
     }
 }
 
-/// All types of an output in time order; events of the same time by type.
-fn merge(
-    reader: &Reader,
-    plans: &[&TypePlan],
-    selection: &Selection,
-    mut sink: Box<dyn Sink + '_>,
-    exported: &mut Exported,
-    progress: &mut dyn FnMut(u64),
-) -> Result<()> {
-    let mut heads = Vec::new();
-    for (of, plan) in plans.iter().enumerate() {
-        exported.rows.entry(plan.schema.name.clone()).or_default();
-        let mut rows = reader.rows(plan, selection);
-        if let Some(batch) = rows.next_batch()? {
-            heads.push(Head { of, rows, batch, row: 0, fresh: true });
-        }
-    }
-    let mut counts = vec![0_u64; plans.len()];
-    let mut unreported = 0;
-    while let Some(least) = (0..heads.len()).min_by_key(|at| (heads[*at].times()[heads[*at].row], heads[*at].of)) {
-        let bound = (0..heads.len()).filter(|at| *at != least).map(|at| (heads[at].times()[heads[at].row], heads[at].of)).min();
-        let head = &mut heads[least];
-        let rest = &head.times()[head.row..];
-        let to = head.row + bound.map_or(rest.len(), |(time, of)| rest.partition_point(|own| (*own, head.of) < (time, of)));
-        sink.write(head.of, &head.batch, head.row..to, head.fresh)?;
-        let rows = (to - head.row) as u64;
-        counts[head.of] += rows;
-        unreported += rows;
-        if unreported >= 4096 {
-            progress(std::mem::take(&mut unreported));
-        }
-        (head.row, head.fresh) = (to, false);
-        if to == head.batch.num_rows() {
-            match head.rows.next_batch()? {
-                Some(batch) => (head.batch, head.row, head.fresh) = (batch, 0, true),
-                None => drop(heads.remove(least)),
-            }
-        }
-    }
-    progress(unreported);
-    for (plan, count) in plans.iter().zip(counts) {
-        *exported.rows.entry(plan.schema.name.clone()).or_default() += count;
-    }
-    sink.finish()
+/// The first column, which is `time`.
+fn times(batch: &RecordBatch) -> &[Micros] {
+    batch.column(0).as_primitive::<TimestampMicrosecondType>().values()
+}
+
+fn sink(settings: &Settings, sheets: &[Sheet], to: &str, out: Box<dyn Write + Send>) -> Result<Box<dyn Sink>> {
+    let out = Out { to: to.to_owned(), out };
+    Ok(match settings.format {
+        Format::Csv => Box::new(csv::Csv::new(sheets, settings.dialect.clone(), out)?),
+        Format::Ndjson => Box::new(ndjson::Ndjson::new(sheets, out)),
+        Format::Parquet => Box::new(parquet::Parquet::new(sheets, out)?),
+        Format::Arrow => Box::new(arrow::Arrow::new(sheets, settings.output == Output::Stdout, out)?),
+        Format::Xlsx => Box::new(xlsx::Xlsx::new(sheets, settings.zone.clone(), out)?),
+    })
 }
 
 /// The output with its name, for errors.
-struct Out<'a> {
+struct Out {
     to: String,
-    out: Box<dyn Write + Send + 'a>,
+    out: Box<dyn Write + Send>,
 }
 
-impl Out<'_> {
+impl Out {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.out.write_all(bytes).map_err(|source| ExportError::Output { to: self.to.clone(), source })
     }

@@ -1,40 +1,62 @@
-//! NDJSON: every event as it was received, one a line, without the stream's envelope.
+//! NDJSON: every event as it was received, one a line, without the stream's envelope. Rows of other tables are an object
+//! each, of the columns that are not null.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use crate::json::write_string;
 use crate::schema::{Rebuild, Schema};
 
-use super::{Out, Result, Sink};
+use super::cells::Cells;
+use super::{Out, Result, Sheet, Sink};
 
 /// Written out when so much has come together, in bytes.
 const CHUNK: usize = 256 * 1024;
 
-pub(super) struct Ndjson<'a> {
-    schemas: Vec<Arc<Schema>>,
-    open: Vec<Option<Rebuild>>,
+pub(super) struct Ndjson {
+    sheets: Vec<Option<Arc<Schema>>>,
+    open: Vec<Open>,
     buffer: Vec<u8>,
-    out: Out<'a>,
+    out: Out,
 }
 
-impl<'a> Ndjson<'a> {
-    pub(super) fn new(schemas: Vec<Arc<Schema>>, out: Out<'a>) -> Self {
-        Self { open: schemas.iter().map(|_| None).collect(), schemas, buffer: Vec::with_capacity(CHUNK + 4096), out }
+/// A batch, ready to be written.
+enum Open {
+    Nothing,
+    Events(Box<Rebuild>),
+    Rows(Vec<(String, Cells)>),
+}
+
+impl Ndjson {
+    pub(super) fn new(sheets: &[Sheet], out: Out) -> Self {
+        let open = sheets.iter().map(|_| Open::Nothing).collect();
+        let sheets = sheets.iter().map(|sheet| sheet.events.clone()).collect();
+        Self { sheets, open, buffer: Vec::with_capacity(CHUNK + 4096), out }
     }
 }
 
-impl Sink for Ndjson<'_> {
+impl Sink for Ndjson {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
         if fresh {
-            self.open[of] = Some(Rebuild::new(&self.schemas[of], batch)?);
+            self.open[of] = match &self.sheets[of] {
+                Some(schema) => Open::Events(Box::new(Rebuild::new(schema, batch)?)),
+                None => {
+                    let fields = batch.schema_ref().fields().iter();
+                    Open::Rows(
+                        fields.zip(batch.columns()).map(|(field, array)| (field.name().clone(), Cells::new(array))).collect(),
+                    )
+                }
+            };
         }
         for row in rows {
-            if let Some(rebuild) = &self.open[of] {
-                rebuild.write(row, &mut self.buffer);
-                self.buffer.push(b'\n');
+            match &self.open[of] {
+                Open::Nothing => {}
+                Open::Events(rebuild) => rebuild.write(row, &mut self.buffer),
+                Open::Rows(columns) => write_object(columns, row, &mut self.buffer),
             }
+            self.buffer.push(b'\n');
             if self.buffer.len() >= CHUNK {
                 self.out.write(&self.buffer)?;
                 self.buffer.clear();
@@ -47,4 +69,17 @@ impl Sink for Ndjson<'_> {
         self.out.write(&self.buffer)?;
         self.out.flush()
     }
+}
+
+fn write_object(columns: &[(String, Cells)], row: usize, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (name, cells) in columns.iter().filter(|(_, cells)| !cells.is_null(row)) {
+        if out.last() != Some(&b'{') {
+            out.push(b',');
+        }
+        write_string(name, out);
+        out.push(b':');
+        cells.write_json(row, out);
+    }
+    out.push(b'}');
 }

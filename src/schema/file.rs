@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::columns::{FIXED_HEAD, FIXED_TAIL, arrow_schema};
 use super::shape::{Envelope, Shape};
-use super::{Column, Kind, Schema};
+use super::{Behaviour, Column, Kind, Schema};
 
 /// What is wrong with a schema file.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub struct SchemaError {
 type Result<T> = std::result::Result<T, String>;
 
 const EVENT_KEYS: [&str; 7] = ["name", "version", "description", "id", "device", "time", "implied"];
-const COLUMN_KEYS: [&str; 6] = ["name", "pointer", "type", "unit", "description", "item"];
+const COLUMN_KEYS: [&str; 7] = ["name", "pointer", "type", "unit", "behaves", "description", "item"];
 /// Keys of a pointer: far more than events are nested, and far fewer than JSON may be.
 const POINTER_KEYS: usize = 64;
 const KINDS: [Kind; 7] = [Kind::String, Kind::Bool, Kind::Int64, Kind::Float64, Kind::Timestamp, Kind::Json, Kind::List];
@@ -142,7 +142,23 @@ fn column(table: &Table, of: &str, is_item: bool) -> Result<Column> {
     if let Some(twice) = items.iter().find(|item| !names.insert(&item.name)) {
         return Err(format!("{here}: item {:?} stands twice", twice.name));
     }
-    Ok(Column { description: string(table, "description", &here)?, name, pointer, kind, unit, items })
+    let behaves = behaviour(table, kind, &here)?;
+    Ok(Column { description: string(table, "description", &here)?, name, pointer, kind, unit, behaves, items })
+}
+
+fn behaviour(table: &Table, kind: Kind, of: &str) -> Result<Option<Behaviour>> {
+    let (usual, possible): (_, &[Behaviour]) = match kind {
+        Kind::Float64 | Kind::Int64 => (Some(Behaviour::Gauge), &[Behaviour::Gauge, Behaviour::Counter]),
+        Kind::String => (None, &[Behaviour::State]),
+        _ => (None, &[]),
+    };
+    let Some(written) = table.get("behaves") else { return Ok(usual) };
+    match possible.iter().find(|behaviour| Some(behaviour.name()) == written.as_str()) {
+        Some(behaviour) => Ok(Some(*behaviour)),
+        None => {
+            Err(format!("{of}: behaves is \"gauge\" or \"counter\" for a number, \"state\" for a string, and for nothing else"))
+        }
+    }
 }
 
 fn string(table: &Table, key: &str, of: &str) -> Result<String> {
@@ -218,6 +234,7 @@ mod tests {
         assert!(refused("\"float64\"", "\"float\"").contains("did you mean \"float64\""));
         assert!(refused("/data/wind/speed", "data.wind").contains("JSON pointer"));
         assert!(refused("name = \"speed\"", "name = \"raw\"").contains("stands twice"));
+        assert!(refused("unit = \"m/s\"", "unit = \"m/s\"\nbehaves = \"state\"").contains("gauge"));
         assert!(refused("format_version = 1", "format_version = 9").contains("update the program"));
         assert!(refused("/data/wind/speed", "/eventId").contains("/eventId"));
     }

@@ -84,6 +84,28 @@ impl Kind {
     }
 }
 
+/// How the values of a column follow each other in time, and so what may be made of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// A measure that goes up and down: means, extremes.
+    Gauge,
+    /// A lifetime total that only grows: differences.
+    Counter,
+    /// A state that lasts until the next one: the time in each.
+    State,
+}
+
+impl Behaviour {
+    /// The name in schema files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::State => "state",
+        }
+    }
+}
+
 /// One typed column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
@@ -95,6 +117,8 @@ pub struct Column {
     pub kind: Kind,
     /// UCUM unit; every number has one, `1` says none on purpose.
     pub unit: Option<String>,
+    /// How its values follow each other; none where nothing is made of them but a column.
+    pub behaves: Option<Behaviour>,
     /// One sentence for people.
     pub description: String,
     /// What the elements of a list hold; one item with an empty pointer for a list of plain values.

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 const FLOORS: [&[&str]; 8] = [
     &["time", "disk", "json", "error"],
-    &["event", "schema", "settings", "wire", "backoff", "meter"],
+    &["event", "schema", "settings", "wire", "backoff", "meter", "zone"],
     &["collect", "layout", "sources"],
     &["buffer", "archive"],
     &["keep", "roll", "reader", "status", "coverage", "devices", "verify"],
-    &["ingest", "backfill", "listen", "export"],
-    &["record", "simulate"],
+    &["ingest", "backfill", "listen", "tables"],
+    &["record", "simulate", "export"],
     &["cli"],
 ];
 

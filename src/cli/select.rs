@@ -1,0 +1,162 @@
+//! Which events: the flags that reading verbs share, and what they come to in a recording.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::civil::{Date, DateTime, Time};
+
+use crate::buffer::{GapState, View};
+use crate::devices::Directory;
+use crate::reader::{ReadError, Reader, Selection};
+use crate::time::{self, Micros};
+use crate::zone::Zone;
+
+use super::{Failure, duration, show};
+
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Select {
+    /// Only events of this type; may be given several times
+    #[arg(long, value_name = "T")]
+    event_type: Vec<String>,
+    /// Only events of this device, by its id or its name; may be given several times
+    #[arg(long, value_name = "ID|NAME")]
+    device: Vec<String>,
+    /// Only devices of this type, such as temperature or ccon; may be given several times
+    #[arg(long, value_name = "T")]
+    device_type: Vec<String>,
+    /// Only devices with this label, or with this value of it; may be given several times (all must hold)
+    #[arg(long, value_name = "K[=V]")]
+    label: Vec<String>,
+    /// From this time on: 2026-11-23, 2026-11-23T18:00 (in --tz) or 2026-11-23T18:00:00+01:00
+    #[arg(long, value_name = "TIME", value_parser = point, conflicts_with = "since")]
+    start: Option<Point>,
+    /// Up to this time, exclusive
+    #[arg(long, value_name = "TIME", value_parser = point)]
+    end: Option<Point>,
+    /// The last so long, such as 12h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    since: Option<Duration>,
+    /// Time zone by its IANA name, such as Europe/Oslo, or `system`: of times, days and buckets
+    #[arg(long, value_name = "ZONE", value_parser = Zone::named, default_value = "UTC")]
+    tz: Zone,
+}
+
+/// A time as it is written: of some clock, or a moment.
+#[derive(Debug, Clone, Copy)]
+enum Point {
+    Moment(Micros),
+    Clock(DateTime),
+}
+
+impl Point {
+    fn moment(self, zone: &Zone) -> Micros {
+        match self {
+            Self::Moment(time) => time,
+            Self::Clock(clock) => {
+                zone.rules().to_ambiguous_timestamp(clock).compatible().map_or(Micros::MAX, jiff::Timestamp::as_microsecond)
+            }
+        }
+    }
+}
+
+fn point(text: &str) -> Result<Point, String> {
+    if let Some(parsed) = time::parse_rfc3339(text.as_bytes()) {
+        return Ok(Point::Moment(parsed.time));
+    }
+    if let Ok(date) = text.parse::<Date>()
+        && text.len() == "2026-11-23".len()
+    {
+        return Ok(Point::Clock(date.to_datetime(Time::midnight())));
+    }
+    if let Ok(stamp) = text.parse::<jiff::Timestamp>() {
+        return Ok(Point::Moment(stamp.as_microsecond()));
+    }
+    let clock = text.parse::<DateTime>();
+    clock
+        .map(Point::Clock)
+        .map_err(|_| format!("{text:?} is no time; write 2026-11-23, 2026-11-23T18:00 or 2026-11-23T18:00:00Z"))
+}
+
+/// A time; of a clock that shows UTC where it does not say.
+pub(super) fn moment(text: &str) -> Result<Micros, String> {
+    point(text).map(|point| point.moment(&Zone::utc()))
+}
+
+impl Select {
+    /// The zone that times are meant in.
+    pub(super) fn zone(&self) -> &Zone {
+        &self.tz
+    }
+
+    /// What the flags come to in a recording.
+    ///
+    /// # Errors
+    /// When no device is like that, or nothing can lie between the times.
+    pub(super) fn selection(&self, directory: &Directory) -> Result<Selection, Failure> {
+        let since = self.since.map(|since| time::now().saturating_sub(time::micros(since)));
+        let start = since.or_else(|| self.start.map(|start| start.moment(&self.tz)));
+        let end = self.end.map(|end| end.moment(&self.tz));
+        if let (Some(start), Some(end)) = (start, end)
+            && start >= end
+        {
+            return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
+        }
+        Ok(Selection { event_types: self.event_type.clone(), devices: self.devices(directory)?, start, end })
+    }
+
+    /// Ids of the devices that were asked for; none: all.
+    fn devices(&self, directory: &Directory) -> Result<HashSet<String>, Failure> {
+        if self.device.is_empty() && self.device_type.is_empty() && self.label.is_empty() {
+            return Ok(HashSet::new());
+        }
+        // An id that the directory does not know may stand in the events all the same.
+        let mut ids: HashSet<String> = self.device.iter().filter(|wanted| directory.get(wanted).is_none()).cloned().collect();
+        if !self.device_type.is_empty() || !self.label.is_empty() {
+            ids.clear();
+        }
+        let labels: Vec<(&str, Option<&str>)> = self
+            .label
+            .iter()
+            .map(|label| label.split_once('=').map_or((label.as_str(), None), |(key, value)| (key, Some(value))))
+            .collect();
+        for (id, known) in directory.iter() {
+            let is_named = self.device.is_empty() || self.device.iter().any(|wanted| wanted == id || *wanted == known.name);
+            let is_of_type = self.device_type.is_empty() || self.device_type.contains(&known.kind);
+            let has = |(key, value): &(&str, Option<&str>)| {
+                known.labels.get(*key).is_some_and(|found| value.is_none_or(|value| value == found))
+            };
+            if is_named && is_of_type && labels.iter().all(has) {
+                ids.insert(id.to_owned());
+            }
+        }
+        if ids.is_empty() {
+            let mut like = Vec::new();
+            like.extend(self.device.iter().map(|device| format!("is {device:?}")));
+            like.extend(self.device_type.iter().map(|kind| format!("is of type {kind:?}")));
+            like.extend(self.label.iter().map(|label| format!("has the label {label:?}")));
+            return Err(ReadError::NoDevice(like.join(", or ")).into());
+        }
+        Ok(ids)
+    }
+}
+
+/// Why a selection has no events.
+pub(super) fn why_empty(reader: &Reader) -> Result<String, Failure> {
+    let all: u64 = reader.plan(&Selection::default())?.iter().map(|plan| plan.events).sum();
+    Ok(match all {
+        0 => "the recording is empty so far".to_owned(),
+        all => format!("the recording has {}, none of them in this selection", show::counted(all, "event")),
+    })
+}
+
+/// What the ledger says of what no event tells: gaps that were not filled, and the last sign of life.
+pub(super) fn unknown(view: &View) -> Result<(Vec<(Micros, Micros)>, Option<Micros>), Failure> {
+    let open = view.gaps()?.into_iter().filter(|gap| gap.state != GapState::Filled);
+    let gaps = open.map(|gap| (gap.begins, gap.ends.unwrap_or(Micros::MAX))).collect();
+    let recording = view.has_writer();
+    let spoke = view
+        .sessions()?
+        .into_iter()
+        .map(|session| if session.closed_at.is_none() && recording { time::now() } else { session.spoke_at });
+    Ok((gaps, spoke.max()))
+}

@@ -1,0 +1,206 @@
+//! How CSV is written, so that the reader's program takes it for what it is: separators, times, nulls, by hand or by country.
+
+use std::str::FromStr;
+
+use crate::time::{Micros, SECOND, write_civil};
+use crate::zone::{Zone, write_offset};
+
+/// How CSV is written.
+#[derive(Debug, Clone)]
+pub struct Dialect {
+    /// Between cells.
+    pub delimiter: u8,
+    /// Between a number's whole part and its decimals.
+    pub decimal: u8,
+    /// Whether the file begins with a byte order mark, without which Excel does not take it for UTF-8.
+    pub bom: bool,
+    /// Whether lines end as on Windows.
+    pub crlf: bool,
+    /// How times are written.
+    pub time: TimeFormat,
+    /// Whose clock times are of.
+    pub zone: Zone,
+    /// What stands for a null.
+    pub null: String,
+    /// Whether text that a spreadsheet would run as a formula gets a `'` before it.
+    pub defuse: bool,
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self {
+            delimiter: b',',
+            decimal: b'.',
+            bom: false,
+            crlf: false,
+            time: TimeFormat::Rfc3339,
+            zone: Zone::utc(),
+            null: String::new(),
+            defuse: true,
+        }
+    }
+}
+
+/// How times are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// `2026-11-23T10:34:03.970415Z`, or with the zone's offset.
+    Rfc3339,
+    /// `2026-11-23 10:34:03.970415`.
+    Local,
+    /// `2026-11-23 10:34:03`, which spreadsheets of all countries take for a time.
+    Excel,
+    /// Seconds since 1970, with six decimals.
+    Unix,
+    /// Milliseconds since 1970.
+    UnixMillis,
+    /// A pattern as of strftime.
+    Pattern(String),
+}
+
+impl FromStr for TimeFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "rfc3339" | "iso" => Self::Rfc3339,
+            "local" => Self::Local,
+            "excel" => Self::Excel,
+            "unix" => Self::Unix,
+            "unix-ms" => Self::UnixMillis,
+            pattern if pattern.contains('%') => {
+                let zoned = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
+                jiff::fmt::strtime::format(pattern, &zoned).map_err(|error| format!("{pattern:?} is no pattern: {error}"))?;
+                Self::Pattern(pattern.to_owned())
+            }
+            _ => return Err(format!("{text:?} is none of rfc3339, local, excel, unix, unix-ms, nor a pattern such as %d.%m.%Y")),
+        })
+    }
+}
+
+impl TimeFormat {
+    /// True when the text does not say by how much its clock is ahead of UTC, so that one hour a year comes twice.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Rfc3339 | Self::Unix | Self::UnixMillis => false,
+            Self::Local | Self::Excel => true,
+            Self::Pattern(pattern) => !["%z", "%:z", "%s", "%+"].iter().any(|part| pattern.contains(part)),
+        }
+    }
+}
+
+/// Languages that write decimals with a comma, and their countries that do not.
+const COMMA: [&str; 32] = [
+    "az", "be", "bg", "bs", "ca", "cs", "da", "de", "el", "es", "et", "fi", "fr", "gl", "hr", "hu", "id", "is", "it", "lt", "lv",
+    "mk", "nb", "nl", "nn", "no", "pl", "pt", "ro", "ru", "sk", "sl",
+];
+const COMMA_TOO: [&str; 7] = ["sq", "sr", "sv", "tr", "uk", "vi", "kk"];
+const POINT: [&str; 22] = [
+    "en", "he", "hi", "ja", "ko", "th", "zh", "ar", "fa", "ga", "cy", "mt", "ms", "ta", "te", "bn", "ur", "sw", "am", "km", "my",
+    "ne",
+];
+const POINT_IN: [&str; 12] =
+    ["es-MX", "es-PR", "es-GT", "es-HN", "es-NI", "es-PA", "es-PE", "es-SV", "es-DO", "es-US", "de-CH", "de-LI"];
+
+impl Dialect {
+    /// What Excel and LibreOffice take as it is, where they are set to a country's habits: `de`, `de-DE`, `en-US`, `nb_NO.UTF-8`.
+    ///
+    /// # Errors
+    /// When the language is not known.
+    pub fn for_excel(locale: &str) -> Result<Self, String> {
+        let plain = locale.split(['.', '@']).next().unwrap_or_default().replace('_', "-");
+        let language = plain.split('-').next().unwrap_or_default().to_lowercase();
+        let comma = if plain == "C" || plain == "POSIX" || POINT.contains(&language.as_str()) {
+            false
+        } else if COMMA.contains(&language.as_str()) || COMMA_TOO.contains(&language.as_str()) {
+            !POINT_IN.iter().any(|point| point.eq_ignore_ascii_case(&plain))
+        } else {
+            return Err(format!(
+                "{locale:?} is no country's habit that this program knows; write one such as de-DE or en-US, or say --delimiter and --decimal"
+            ));
+        };
+        // In Switzerland too, lists are separated by semicolons.
+        let semicolon = comma || plain.eq_ignore_ascii_case("de-CH") || plain.eq_ignore_ascii_case("de-LI");
+        Ok(Self {
+            delimiter: if semicolon { b';' } else { b',' },
+            decimal: if comma { b',' } else { b'.' },
+            bom: true,
+            crlf: true,
+            time: TimeFormat::Excel,
+            ..Self::default()
+        })
+    }
+
+    /// Appends a time.
+    pub(super) fn write_time(&mut self, time: Micros, out: &mut Vec<u8>) {
+        let offset = match self.time {
+            TimeFormat::Unix | TimeFormat::UnixMillis => 0,
+            _ => self.zone.offset(time),
+        };
+        match &self.time {
+            TimeFormat::Rfc3339 => {
+                write_civil(time + offset, b'T', out);
+                if offset == 0 && self.zone.name() == "UTC" {
+                    out.push(b'Z');
+                } else {
+                    write_offset(offset, out);
+                }
+            }
+            TimeFormat::Local => write_civil(time + offset, b' ', out),
+            TimeFormat::Excel => {
+                write_civil(time + offset, b' ', out);
+                out.truncate(out.len() - ".000000".len());
+            }
+            TimeFormat::Unix => {
+                let (seconds, rest) = (time.div_euclid(SECOND), time.rem_euclid(SECOND));
+                out.extend_from_slice(format!("{seconds}{}{rest:06}", char::from(self.decimal)).as_bytes());
+            }
+            TimeFormat::UnixMillis => out.extend_from_slice(time.div_euclid(1000).to_string().as_bytes()),
+            TimeFormat::Pattern(pattern) => {
+                let zoned = jiff::Timestamp::from_microsecond(time).unwrap_or_default().to_zoned(self.zone.rules().clone());
+                // Checked when it was read.
+                let text = jiff::fmt::strtime::format(pattern, &zoned).unwrap_or_default();
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+}
+
+/// True when a spreadsheet would run a text as a formula: it begins like one, and is no number.
+pub(super) fn is_formula(text: &str) -> bool {
+    matches!(text.bytes().next(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\n' | 0)) && text.parse::<f64>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_country_has_its_separators() {
+        for (locale, delimiter, decimal) in [
+            ("de-DE", b';', b','),
+            ("de", b';', b','),
+            ("nb_NO.UTF-8", b';', b','),
+            ("en-US", b',', b'.'),
+            ("en_GB.UTF-8", b',', b'.'),
+            ("de-CH", b';', b'.'),
+            ("es-MX", b',', b'.'),
+            ("fr_CA", b';', b','),
+            ("C.UTF-8", b',', b'.'),
+        ] {
+            let dialect = Dialect::for_excel(locale).unwrap();
+            assert_eq!((dialect.delimiter, dialect.decimal), (delimiter, decimal), "{locale}");
+        }
+        assert!(Dialect::for_excel("xx").unwrap_err().contains("--delimiter"));
+    }
+
+    #[test]
+    fn formulas_are_told_from_numbers() {
+        for text in ["=1+1", "+47 12", "-x", "@SUM(A1)", "\tx", "-1+1"] {
+            assert!(is_formula(text), "{text}");
+        }
+        for text in ["-5", "+5.25", "-1e3", "5", "a=b", "", "{\"a\":1}"] {
+            assert!(!is_formula(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! XLSX: a workbook with a sheet for each table, real dates and numbers, units in a header that stays in sight. Rows go to
+//! temporary files on the way, so a workbook needs no more memory when it is long.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
+
+use crate::time::{DAY, Micros};
+use crate::zone::Zone;
+
+use super::cells::Cells;
+use super::{ExportError, Out, Result, Sheet, Sink};
+
+/// Rows of a sheet, its header among them, as Excel has it.
+const SHEET_ROWS: u32 = 1_048_576;
+/// Characters of a cell, as Excel has it; a longer text is cut.
+const CELL_CHARACTERS: usize = 32_767;
+/// Characters of a sheet's name, as Excel has it.
+const NAME_CHARACTERS: usize = 31;
+/// 1970-01-01 as Excel counts days.
+const EPOCH: f64 = 25_569.0;
+/// Whole numbers up to here are exact in Excel's doubles.
+const EXACT: u64 = 1 << 53;
+
+pub(super) struct Xlsx {
+    workbook: Workbook,
+    names: HashSet<String>,
+    tables: Vec<Columns>,
+    zone: Zone,
+    header: Format,
+    date: Format,
+    scratch: Vec<u8>,
+    out: Out,
+}
+
+/// A table on its way into its sheet.
+struct Columns {
+    name: String,
+    titles: Vec<(String, f64)>,
+    open: Vec<Cells>,
+    /// The number of its sheet in the workbook, and the next row.
+    sheet: usize,
+    row: u32,
+    parts: u32,
+}
+
+impl Xlsx {
+    pub(super) fn new(sheets: &[Sheet], zone: Zone, out: Out) -> Result<Self> {
+        let title = |field: &arrow::datatypes::FieldRef| {
+            let is_time = matches!(field.data_type(), DataType::Timestamp(..));
+            let unit = field.metadata().get("unit").map(|unit| readable(unit)).filter(|unit| !unit.is_empty());
+            match unit {
+                _ if is_time => (format!("{} ({})", field.name(), zone.name()), 20.0),
+                Some(unit) => (format!("{} ({unit})", field.name()), 16.0),
+                None if *field.data_type() == DataType::Utf8 => (field.name().clone(), 24.0),
+                None => (field.name().clone(), 14.0),
+            }
+        };
+        let table = |sheet: &Sheet| Columns {
+            name: sheet.name.clone(),
+            titles: sheet.schema.fields().iter().map(title).collect(),
+            open: Vec::new(),
+            sheet: 0,
+            row: SHEET_ROWS,
+            parts: 0,
+        };
+        let tables = sheets.iter().map(table).collect();
+        let mut xlsx = Self {
+            workbook: Workbook::new(),
+            names: HashSet::new(),
+            tables,
+            header: Format::new().set_bold(),
+            date: Format::new().set_num_format("yyyy-mm-dd hh:mm:ss"),
+            zone,
+            scratch: Vec::new(),
+            out,
+        };
+        for of in 0..xlsx.tables.len() {
+            xlsx.next_sheet(of)?;
+        }
+        Ok(xlsx)
+    }
+
+    fn fail(&self, error: &XlsxError) -> ExportError {
+        ExportError::Format { to: self.out.to.clone(), what: error.to_string() }
+    }
+
+    /// Begins the next sheet of a table: with its header, which stays in sight.
+    fn next_sheet(&mut self, of: usize) -> Result<()> {
+        let table = &mut self.tables[of];
+        table.parts += 1;
+        let name = free_name(&table.name, table.parts, &mut self.names);
+        (table.sheet, table.row) = (self.workbook.worksheets().len(), 1);
+        let begin = |sheet: &mut Worksheet| -> std::result::Result<(), XlsxError> {
+            sheet.set_name(name)?.set_freeze_panes(1, 0)?;
+            for (column, (title, width)) in (0_u16..).zip(&table.titles) {
+                sheet.set_column_width(column, *width)?;
+                sheet.write_string_with_format(0, column, title, &self.header)?;
+            }
+            Ok(())
+        };
+        let begun = self.workbook.add_worksheet_with_constant_memory().and_then(begin);
+        begun.map_err(|error| self.fail(&error))
+    }
+}
+
+/// A name for a sheet that Excel takes and no other sheet has.
+fn free_name(wanted: &str, part: u32, taken: &mut HashSet<String>) -> String {
+    let plain: String =
+        wanted.chars().map(|c| if c.is_control() || "[]:*?/\\'".contains(c) { '_' } else { c }).take(NAME_CHARACTERS).collect();
+    let plain = if plain.is_empty() { "events".to_owned() } else { plain };
+    let numbered = |number: u32| {
+        if number == 1 {
+            return plain.clone();
+        }
+        let behind = format!(" ({number})");
+        format!("{}{behind}", plain.chars().take(NAME_CHARACTERS - behind.len()).collect::<String>())
+    };
+    // There is always a free one: each sheet takes one.
+    let name = (part..).map(numbered).find(|name| !taken.contains(&name.to_lowercase())).unwrap_or_default();
+    taken.insert(name.to_lowercase());
+    name
+}
+
+/// A UCUM unit as people write it.
+fn readable(unit: &str) -> String {
+    match unit {
+        "1" => String::new(),
+        "Cel" => "°C".to_owned(),
+        "dB[mW]" => "dBm".to_owned(),
+        other => other.trim_matches(['[', ']']).to_owned(),
+    }
+}
+
+/// A local time as Excel counts it.
+#[expect(clippy::cast_precision_loss, reason = "Excel's times are doubles")]
+fn serial(local: Micros) -> f64 {
+    local as f64 / DAY as f64 + EPOCH
+}
+
+impl Sink for Xlsx {
+    fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
+        if fresh {
+            self.tables[of].open = batch.columns().iter().map(Cells::new).collect();
+        }
+        for row in rows {
+            if self.tables[of].row == SHEET_ROWS {
+                self.next_sheet(of)?;
+            }
+            let table = &mut self.tables[of];
+            let to = table.row;
+            table.row += 1;
+            let written = self.workbook.worksheet_from_index(table.sheet).and_then(|sheet| {
+                for (column, cells) in (0_u16..).zip(&table.open) {
+                    write_cell(sheet, (to, column), cells, row, (&mut self.zone, &self.date), &mut self.scratch)?;
+                }
+                Ok(())
+            });
+            written.map_err(|error| self.fail(&error))?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        let saved = self.workbook.save_to_writer(&mut self.out.out);
+        saved.map_err(|error| self.fail(&error))?;
+        self.out.flush()
+    }
+}
+
+fn write_cell(
+    sheet: &mut Worksheet,
+    (row, column): (u32, u16),
+    cells: &Cells,
+    of: usize,
+    (zone, date): (&mut Zone, &Format),
+    scratch: &mut Vec<u8>,
+) -> std::result::Result<(), XlsxError> {
+    if cells.is_null(of) {
+        return Ok(());
+    }
+    match cells {
+        Cells::Time(values) => sheet.write_number_with_format(row, column, serial(zone.local(values.value(of))), date)?,
+        Cells::Text(values) => write_text(sheet, row, column, values.value(of))?,
+        Cells::Bool(values) => sheet.write_boolean(row, column, values.value(of))?,
+        #[expect(clippy::cast_precision_loss, reason = "checked to be exact")]
+        Cells::Int(values) if values.value(of).unsigned_abs() <= EXACT => {
+            sheet.write_number(row, column, values.value(of) as f64)?
+        }
+        Cells::Int(values) => write_text(sheet, row, column, &values.value(of).to_string())?,
+        Cells::Float(values) => sheet.write_number(row, column, values.value(of))?,
+        Cells::List(..) => {
+            scratch.clear();
+            cells.write_json(of, scratch);
+            write_text(sheet, row, column, &String::from_utf8_lossy(scratch))?
+        }
+        Cells::Offset(_) | Cells::Empty => return Ok(()),
+    };
+    Ok(())
+}
+
+fn write_text<'s>(
+    sheet: &'s mut Worksheet,
+    row: u32,
+    column: u16,
+    text: &str,
+) -> std::result::Result<&'s mut Worksheet, XlsxError> {
+    if text.len() <= CELL_CHARACTERS {
+        return sheet.write_string(row, column, text);
+    }
+    sheet.write_string(row, column, text.chars().take(CELL_CHARACTERS).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_sheets_are_those_that_excel_takes() {
+        let mut taken = HashSet::new();
+        assert_eq!(free_name("temperature", 1, &mut taken), "temperature");
+        assert_eq!(free_name("Temperature", 1, &mut taken), "Temperature (2)");
+        assert_eq!(free_name("a/b:c[d]", 1, &mut taken), "a_b_c_d_");
+        assert_eq!(free_name(&"x".repeat(80), 1, &mut taken).len(), 31);
+        assert_eq!(free_name(&"x".repeat(80), 2, &mut taken).len(), 31);
+        assert_eq!(free_name("", 1, &mut taken), "events");
+    }
+}

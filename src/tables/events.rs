@@ -1,0 +1,98 @@
+//! Events as they are recorded, and what people know of their devices beside them.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, FieldRef, Schema as ArrowSchema, SchemaRef};
+
+use crate::devices::Directory;
+use crate::reader::{Reader, Rows, Selection, TypePlan};
+use crate::schema::Schema;
+
+use super::{Result, Table, field};
+
+/// What is told of devices beside their ids: columns that stand behind `device_id`.
+#[derive(Debug, Clone)]
+pub(super) struct People<'a> {
+    pub(super) directory: &'a Directory,
+    /// A column `device_name`.
+    pub(super) names: bool,
+    /// A column for each of these labels, called like the label; `label_…` where there is such a column already.
+    pub(super) labels: Vec<String>,
+}
+
+impl People<'_> {
+    /// The columns, beside columns of these names.
+    pub(super) fn fields(&self, beside: &[FieldRef]) -> Vec<FieldRef> {
+        let name = self
+            .names
+            .then(|| field("device_name", DataType::Utf8, None, "What people call the device; its id where it has no name."));
+        let label = |label: &String| {
+            let taken = label == "device_name" || beside.iter().any(|field| field.name() == label);
+            let name = if taken { format!("label_{label}") } else { label.clone() };
+            field(&name, DataType::Utf8, None, &format!("Label {label} of the device, as it was last."))
+        };
+        name.into_iter().chain(self.labels.iter().map(label)).map(Arc::new).collect()
+    }
+
+    /// Their values for some devices.
+    pub(super) fn columns<'d>(&self, devices: impl Iterator<Item = Option<&'d str>> + Clone) -> Vec<ArrayRef> {
+        let text = |value: &dyn Fn(&'d str) -> Option<String>| -> ArrayRef {
+            Arc::new(devices.clone().map(|device| device.and_then(value)).collect::<StringArray>())
+        };
+        let label = |device: &str, label: &String| self.directory.get(device).and_then(|known| known.labels.get(label)).cloned();
+        let mut all: Vec<ArrayRef> = Vec::new();
+        if self.names {
+            all.push(text(&|device| Some(self.directory.name(device).to_owned())));
+        }
+        all.extend(self.labels.iter().map(|wanted| text(&|device| label(device, wanted))));
+        all
+    }
+}
+
+/// One row an event.
+pub(super) struct Events<'a> {
+    rows: Rows<'a>,
+    events: Arc<Schema>,
+    schema: SchemaRef,
+    people: People<'a>,
+    added: usize,
+}
+
+impl<'a> Events<'a> {
+    pub(super) fn new(reader: &'a Reader, plan: &'a TypePlan, selection: &'a Selection, people: People<'a>) -> Result<Self> {
+        let own = plan.schema.described();
+        let added = people.fields(own.fields());
+        let mut fields: Vec<FieldRef> = own.fields().iter().cloned().collect();
+        let count = added.len();
+        fields.splice(2..2, added);
+        let schema = Arc::new(ArrowSchema::new(fields));
+        Ok(Self { rows: reader.rows(plan, selection), events: Arc::clone(&plan.schema), schema, people, added: count })
+    }
+}
+
+impl Table for Events<'_> {
+    fn name(&self) -> &str {
+        &self.events.name
+    }
+
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn events(&self) -> Option<&Arc<Schema>> {
+        Some(&self.events)
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(batch) = self.rows.next_batch()? else { return Ok(None) };
+        let mut columns = batch.columns().to_vec();
+        if self.added > 0 {
+            let devices = batch.column(1).as_string::<i32>();
+            let rows = 0..devices.len();
+            let devices = rows.map(|row| devices.is_valid(row).then(|| devices.value(row)));
+            columns.splice(2..2, self.people.columns(devices));
+        }
+        Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
+    }
+}

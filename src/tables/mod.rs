@@ -1,0 +1,195 @@
+//! Tables: what people analyse. Events as they are, one row a sample, the latest of each device, one row a bucket of the
+//! calendar, or one column a device.
+//!
+//! A table reads through [`crate::reader`], in time order and constant memory, and hands on record batches of one schema
+//! with units in its metadata. What they are written as is another matter (`export`).
+
+mod aggregate;
+mod calendar;
+mod events;
+mod latest;
+mod long;
+mod samples;
+mod series;
+mod values;
+mod wide;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, SchemaRef};
+use arrow::error::ArrowError;
+
+use crate::devices::Directory;
+use crate::reader::{ReadError, Reader, Selection, TypePlan};
+use crate::schema::Schema;
+use crate::time::Micros;
+use crate::zone::{Every, Zone};
+
+pub use aggregate::Aggregate;
+pub use calendar::Fill;
+pub use values::{Value, main_value, values};
+
+/// Why there is no such table.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The recording cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Arrow refuses.
+    #[error("cannot put the table together: {0}")]
+    Arrow(#[from] ArrowError),
+    /// What was asked for cannot be had.
+    #[error("{0}")]
+    Ask(String),
+}
+
+type Result<T> = std::result::Result<T, TableError>;
+
+/// Record batches of one schema.
+pub trait Table {
+    /// Its name: an event type, or what was asked for.
+    fn name(&self) -> &str;
+    /// Its columns, with `unit` and `description` in their metadata.
+    fn schema(&self) -> &SchemaRef;
+    /// The schema of the events, where rows are events with all their columns.
+    fn events(&self) -> Option<&Arc<Schema>> {
+        None
+    }
+    /// True when the first column is `time` and ascends, so that several tables can be one in time order.
+    fn is_in_time_order(&self) -> bool {
+        true
+    }
+    /// The next rows, at least one; none at the end.
+    ///
+    /// # Errors
+    /// When the recording does not read.
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>>;
+}
+
+/// What kind of rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// One row an event (or a device and bucket, with [`Ask::every`]).
+    #[default]
+    Long,
+    /// One row a sample between two heartbeats.
+    Samples,
+    /// The latest event of each device.
+    Latest,
+    /// One row a time, a column a device: of these values, as `temperature` or `humidity.temperature`.
+    Wide(Vec<String>),
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// What kind of rows.
+    pub shape: Shape,
+    /// Buckets of the calendar, instead of single events.
+    pub every: Option<Every>,
+    /// What is told of each bucket; none given: what suits the values.
+    pub aggregates: Vec<Aggregate>,
+    /// What stands in buckets without an event.
+    pub fill: Fill,
+    /// Holes longer than this stay empty, in microseconds; none given: four buckets.
+    pub fill_limit: Option<Micros>,
+    /// A column with the name of the device; with [`Shape::Wide`], columns are called so.
+    pub names: bool,
+    /// Labels that get a column each.
+    pub labels: Vec<String>,
+    /// Whose calendar.
+    pub zone: Zone,
+    /// Times in which nothing is known: gaps that were not filled, ascending.
+    pub unknown: Vec<(Micros, Micros)>,
+    /// Until when the state of a door is known, though it has not moved since: the last sign of life. The greatest time of all
+    /// says that nobody knows; then it is until its last event.
+    pub known_until: Micros,
+}
+
+impl Ask {
+    /// Whether events of a type are read at all.
+    pub fn reads(&self, schema: &Schema) -> bool {
+        let asks = |wanted: &String| {
+            wanted.split('.').next() == Some(schema.name.as_str()) || values(schema).iter().any(|value| value.name() == wanted)
+        };
+        !matches!(&self.shape, Shape::Wide(wanted) if !wanted.iter().any(asks))
+    }
+}
+
+impl Default for Ask {
+    fn default() -> Self {
+        Self {
+            shape: Shape::Long,
+            every: None,
+            aggregates: Vec::new(),
+            fill: Fill::None,
+            fill_limit: None,
+            names: false,
+            labels: Vec::new(),
+            zone: Zone::utc(),
+            unknown: Vec::new(),
+            known_until: Micros::MAX,
+        }
+    }
+}
+
+/// The tables of a selection: one an event type, or a single one where several are joined ([`Shape::Wide`]).
+///
+/// # Errors
+/// When what is asked for does not go together, or an event type has no such value.
+pub fn tables<'a>(
+    reader: &'a Reader,
+    plans: &'a [TypePlan],
+    selection: &'a Selection,
+    directory: &'a Directory,
+    ask: &Ask,
+) -> Result<Vec<Box<dyn Table + 'a>>> {
+    let people = events::People { directory, names: ask.names, labels: ask.labels.clone() };
+    let mut all: Vec<Box<dyn Table + 'a>> = Vec::new();
+    match (&ask.shape, ask.every) {
+        (Shape::Long, None) => {
+            for plan in plans {
+                all.push(Box::new(events::Events::new(reader, plan, selection, people.clone())?));
+            }
+        }
+        (Shape::Latest, None) => {
+            for plan in plans {
+                let events = events::Events::new(reader, plan, selection, people.clone())?;
+                all.push(Box::new(latest::Latest::new(events)));
+            }
+        }
+        (Shape::Samples, None) => {
+            for plan in plans {
+                match samples::Samples::new(reader, plan, selection, &people)? {
+                    Some(table) => all.push(Box::new(table)),
+                    None if selection.event_types.is_empty() => {}
+                    None => {
+                        return Err(TableError::Ask(format!("events of type {} have no samples", plan.schema.name)));
+                    }
+                }
+            }
+        }
+        (Shape::Samples | Shape::Latest, Some(_)) => {
+            return Err(TableError::Ask("--every makes buckets of events; leave out --samples and --latest".to_owned()));
+        }
+        (Shape::Wide(wanted), None) => all.push(Box::new(wide::Wide::new(reader, plans, selection, directory, wanted, ask)?)),
+        (Shape::Wide(wanted), Some(every)) => {
+            all.push(Box::new(wide::Buckets::new(reader, plans, selection, directory, wanted, every, ask)?));
+        }
+        (Shape::Long, Some(every)) => {
+            for plan in plans {
+                all.push(Box::new(long::Long::new(reader, plan, selection, &people, every, ask)?));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// A column with its unit and what it means.
+fn field(name: &str, kind: arrow::datatypes::DataType, unit: Option<&str>, description: &str) -> Field {
+    let mut about = HashMap::from([("description".to_owned(), description.to_owned())]);
+    about.extend(unit.map(|unit| ("unit".to_owned(), unit.to_owned())));
+    Field::new(name, kind, true).with_metadata(about)
+}

@@ -1,0 +1,324 @@
+//! One row a time, a column a device: of single events, or of the buckets of a calendar.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Float64Type, Int64Type, Schema as ArrowSchema, SchemaRef, TimestampMicrosecondType,
+};
+
+use crate::devices::Directory;
+use crate::reader::{Reader, Rows, Selection, TypePlan};
+use crate::schema::time_type;
+use crate::time::Micros;
+use crate::zone::Every;
+
+use super::aggregate::Aggregate;
+use super::calendar::Calendar;
+use super::long::figures;
+use super::series::{Series, columns, found};
+use super::values::{Value, named};
+use super::{Ask, Result, Table, TableError, field};
+
+/// Cells that are handed on together, whatever the number of columns.
+const CELLS: usize = 256 * 1024;
+
+/// The values that were asked for, with the plans of their types, each type once.
+fn asked<'a>(plans: &'a [TypePlan], wanted: &[String]) -> Result<Vec<(&'a TypePlan, Vec<Value>)>> {
+    let schemas: Vec<_> = plans.iter().map(|plan| plan.schema.as_ref()).collect();
+    let mut by_type: Vec<(&TypePlan, Vec<Value>)> = Vec::new();
+    for wanted in wanted {
+        let value = named(wanted, &schemas)?;
+        let Some(plan) = plans.iter().find(|plan| plan.schema.name == value.event_type) else { continue };
+        match by_type.iter_mut().find(|(known, _)| known.schema.name == value.event_type) {
+            Some((_, values)) if values.contains(&value) => {}
+            Some((_, values)) => values.push(value),
+            None => by_type.push((plan, vec![value])),
+        }
+    }
+    Ok(by_type)
+}
+
+/// Names of columns: as short as they can be while no two are the same.
+struct Names<'a> {
+    directory: &'a Directory,
+    people: bool,
+    taken: HashMap<String, String>,
+}
+
+impl Names<'_> {
+    /// `of` is what the column tells of the device, empty where all columns tell the same.
+    fn column(&mut self, device: &str, of: &str, kind: DataType, unit: Option<&str>, description: &str) -> FieldRef {
+        let called = if self.people { self.directory.name(device) } else { device };
+        let called = if called.is_empty() { "no device" } else { called };
+        let with = |called: &str| if of.is_empty() { called.to_owned() } else { format!("{called} {of}") };
+        let mut name = with(called);
+        // Two devices of one name, or one that is called "time".
+        if name == "time" || self.taken.get(&name).is_some_and(|other| other != device) {
+            name = with(&format!("{called} ({device})"));
+        }
+        self.taken.insert(name.clone(), device.to_owned());
+        let field: Field = field(&name, kind, unit, description);
+        let mut about = field.metadata().clone();
+        about.insert("device_id".to_owned(), device.to_owned());
+        Arc::new(field.with_metadata(about))
+    }
+}
+
+fn name(wanted: &[String]) -> String {
+    wanted.join("+")
+}
+
+/// One row a time of an event.
+pub(super) struct Wide<'a> {
+    name: String,
+    schema: SchemaRef,
+    heads: Vec<Head<'a>>,
+}
+
+/// One type on its way into the join.
+struct Head<'a> {
+    rows: Rows<'a>,
+    /// The columns of each device begin here; a value each.
+    first_column: HashMap<String, usize>,
+    values: Vec<Value>,
+    batch: Option<RecordBatch>,
+    row: usize,
+}
+
+impl Head<'_> {
+    fn next_time(&mut self) -> Result<Option<Micros>> {
+        if self.batch.as_ref().is_none_or(|batch| self.row >= batch.num_rows()) {
+            (self.batch, self.row) = (self.rows.next_batch()?, 0);
+        }
+        Ok(self.batch.as_ref().map(|batch| batch.column(0).as_primitive::<TimestampMicrosecondType>().value(self.row)))
+    }
+}
+
+impl<'a> Wide<'a> {
+    pub(super) fn new(
+        reader: &'a Reader,
+        plans: &'a [TypePlan],
+        selection: &'a Selection,
+        directory: &'a Directory,
+        wanted: &[String],
+        ask: &Ask,
+    ) -> Result<Self> {
+        let mut names = Names { directory, people: ask.names, taken: HashMap::new() };
+        let mut fields: Vec<FieldRef> = vec![Arc::new(field("time", time_type(), None, "Time of the events."))];
+        let mut heads = Vec::new();
+        for (plan, values) in asked(plans, wanted)? {
+            if values.iter().any(|value| value.column.is_none()) {
+                let what = format!("events of type {} have no value; count them with --every", plan.schema.name);
+                return Err(TableError::Ask(what));
+            }
+            let (devices, _) = found(reader, plan, selection, &values)?;
+            let mut first_column = HashMap::new();
+            for device in devices {
+                first_column.insert(device.clone(), fields.len() - 1);
+                for value in &values {
+                    let kind = plan.schema.arrow().field_with_name(value.name())?.data_type().clone();
+                    let of = if wanted.len() == 1 { "" } else { value.name() };
+                    let description = value.column.as_ref().map_or("", |(column, _)| &column.description);
+                    fields.push(names.column(&device, of, kind, value.unit(), description));
+                }
+            }
+            let rows = reader.columns(plan, selection, &columns(&values));
+            heads.push(Head { rows, first_column, values, batch: None, row: 0 });
+        }
+        Ok(Self { name: name(wanted), schema: Arc::new(ArrowSchema::new(fields)), heads })
+    }
+}
+
+/// A column that grows.
+enum Growing {
+    Float(Float64Builder),
+    Int(Int64Builder),
+    Text(StringBuilder),
+    Bool(BooleanBuilder),
+}
+
+impl Growing {
+    fn new(kind: &DataType) -> Self {
+        match kind {
+            DataType::Float64 => Self::Float(Float64Builder::new()),
+            DataType::Int64 => Self::Int(Int64Builder::new()),
+            DataType::Boolean => Self::Bool(BooleanBuilder::new()),
+            _ => Self::Text(StringBuilder::new()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        use arrow::array::ArrayBuilder;
+        match self {
+            Self::Float(column) => column.len(),
+            Self::Int(column) => column.len(),
+            Self::Text(column) => column.len(),
+            Self::Bool(column) => column.len(),
+        }
+    }
+
+    /// Nulls until the column is so long.
+    fn pad(&mut self, to: usize) {
+        let by = to.saturating_sub(self.len());
+        match self {
+            Self::Float(column) => column.append_nulls(by),
+            Self::Int(column) => column.append_nulls(by),
+            Self::Text(column) => column.append_nulls(by),
+            Self::Bool(column) => column.append_nulls(by),
+        }
+    }
+
+    fn push(&mut self, array: &ArrayRef, row: usize) {
+        match self {
+            Self::Float(column) => column.append_value(array.as_primitive::<Float64Type>().value(row)),
+            Self::Int(column) => column.append_value(array.as_primitive::<Int64Type>().value(row)),
+            Self::Text(column) => column.append_value(array.as_string::<i32>().value(row)),
+            Self::Bool(column) => column.append_value(array.as_boolean().value(row)),
+        }
+    }
+
+    fn finish(mut self, rows: usize) -> ArrayRef {
+        self.pad(rows);
+        match self {
+            Self::Float(mut column) => Arc::new(column.finish()),
+            Self::Int(mut column) => Arc::new(column.finish()),
+            Self::Text(mut column) => Arc::new(column.finish()),
+            Self::Bool(mut column) => Arc::new(column.finish()),
+        }
+    }
+}
+
+impl Table for Wide<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let most = (CELLS / self.schema.fields().len()).max(16);
+        let mut times: Vec<Micros> = Vec::new();
+        let mut cells: Vec<Growing> = self.schema.fields().iter().skip(1).map(|field| Growing::new(field.data_type())).collect();
+        loop {
+            let mut least: Option<(Micros, usize)> = None;
+            for (number, head) in self.heads.iter_mut().enumerate() {
+                if let Some(time) = head.next_time()?
+                    && least.is_none_or(|(other, _)| time < other)
+                {
+                    least = Some((time, number));
+                }
+            }
+            let Some((time, number)) = least else { break };
+            if times.last() != Some(&time) {
+                if times.len() == most {
+                    break;
+                }
+                times.push(time);
+            }
+            let head = &mut self.heads[number];
+            let Some(batch) = &head.batch else { break };
+            let devices = batch.column(1).as_string::<i32>();
+            let device = if devices.is_valid(head.row) { devices.value(head.row) } else { "" };
+            let Some(first) = head.first_column.get(device) else {
+                head.row += 1;
+                continue;
+            };
+            for (offset, value) in head.values.iter().enumerate() {
+                let Some(array) = batch.column_by_name(value.name()).filter(|array| array.is_valid(head.row)) else { continue };
+                let column = &mut cells[first + offset];
+                column.pad(times.len() - 1);
+                // Of two events of one device at one time the first by id stands.
+                if column.len() < times.len() {
+                    column.push(array, head.row);
+                }
+            }
+            head.row += 1;
+        }
+        if times.is_empty() {
+            return Ok(None);
+        }
+        let rows = times.len();
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))];
+        columns.extend(cells.into_iter().map(|column| column.finish(rows)));
+        Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
+    }
+}
+
+/// One row a bucket of the calendar, without a hole from the first to the last.
+pub(super) struct Buckets<'a> {
+    name: String,
+    schema: SchemaRef,
+    calendar: Calendar<'a>,
+}
+
+impl<'a> Buckets<'a> {
+    pub(super) fn new(
+        reader: &'a Reader,
+        plans: &'a [TypePlan],
+        selection: &'a Selection,
+        directory: &'a Directory,
+        wanted: &[String],
+        every: Every,
+        ask: &Ask,
+    ) -> Result<Self> {
+        let mut names = Names { directory, people: ask.names, taken: HashMap::new() };
+        let about = format!("Beginning of the bucket ({every}, {}).", ask.zone.name());
+        let mut fields: Vec<FieldRef> = vec![Arc::new(field("time", time_type(), None, &about))];
+        let mut all = Vec::new();
+        for (plan, values) in asked(plans, wanted)? {
+            let series = Series::new(reader, plan, selection, &values, &[Aggregate::Mean], ask)?;
+            for device in &series.devices {
+                for told in &series.told {
+                    for figure in &told.figures {
+                        let figure_name = figure.name(&told.states);
+                        let of_value = if wanted.len() == 1 { "" } else { told.value.name() };
+                        let of_figure = if told.figures.len() == 1 { "" } else { &figure_name };
+                        let of = [of_value, of_figure].iter().filter(|of| !of.is_empty()).copied().collect::<Vec<_>>().join(" ");
+                        let kind = if figure.is_count() { DataType::Int64 } else { DataType::Float64 };
+                        let description = figure.description(told.value.name(), &told.states);
+                        fields.push(names.column(device, &of, kind, figure.unit(told.value.unit()), &description));
+                    }
+                }
+            }
+            all.push(series);
+        }
+        let calendar = Calendar::new(all, every, selection, ask);
+        Ok(Self { name: name(wanted), schema: Arc::new(ArrowSchema::new(fields)), calendar })
+    }
+}
+
+impl Table for Buckets<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let width = self.schema.fields().len() - 1;
+        let most = (CELLS / (width + 1)).max(16);
+        let mut times: Vec<Micros> = Vec::new();
+        let mut cells: Vec<Vec<f64>> = vec![Vec::with_capacity(most); width];
+        while times.len() < most
+            && let Some(bucket) = self.calendar.next()?
+        {
+            times.push(bucket.start);
+            cells.iter_mut().zip(&bucket.cells).for_each(|(column, cell)| column.push(*cell));
+        }
+        if times.is_empty() {
+            return Ok(None);
+        }
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))];
+        let kinds = self.schema.fields().iter().skip(1).map(|field| *field.data_type() == DataType::Int64);
+        columns.extend(cells.iter().zip(kinds).map(|(cells, is_count)| figures(cells, is_count)));
+        Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
+    }
+}
