@@ -1,6 +1,6 @@
 //! One row a time, a column a device: of single events, or of the buckets of a calendar.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -42,25 +42,44 @@ fn asked<'a>(plans: &'a [TypePlan], wanted: &[String]) -> Result<Vec<(&'a TypePl
     Ok(by_type)
 }
 
-/// Names of columns: as short as they can be while no two are the same.
+/// Names of columns: as short as they can be while no two devices share one.
 struct Names<'a> {
     directory: &'a Directory,
     people: bool,
-    taken: HashMap<String, String>,
+    /// How many of the devices have this name.
+    shared: HashMap<String, usize>,
 }
 
-impl Names<'_> {
-    /// `of` is what the column tells of the device, empty where all columns tell the same.
-    fn column(&mut self, device: &str, of: &str, kind: DataType, unit: Option<&str>, description: &str) -> FieldRef {
-        let called = if self.people { self.directory.name(device) } else { device };
-        let called = if called.is_empty() { "no device" } else { called };
-        let with = |called: &str| if of.is_empty() { called.to_owned() } else { format!("{called} {of}") };
-        let mut name = with(called);
-        // Two devices of one name, or one that is called "time".
-        if name == "time" || self.taken.get(&name).is_some_and(|other| other != device) {
-            name = with(&format!("{called} ({device})"));
+impl<'a> Names<'a> {
+    fn new(directory: &'a Directory, people: bool, devices: &BTreeSet<&str>) -> Self {
+        let mut names = Self { directory, people, shared: HashMap::new() };
+        for device in devices {
+            *names.shared.entry(names.called(device).to_owned()).or_default() += 1;
         }
-        self.taken.insert(name.clone(), device.to_owned());
+        names
+    }
+
+    fn called<'d>(&'d self, device: &'d str) -> &'d str {
+        match if self.people { self.directory.name(device) } else { device } {
+            "" => "no device",
+            called => called,
+        }
+    }
+
+    /// Devices in the order of their columns: as people look for them.
+    fn in_order<'d>(&self, devices: &'d [String]) -> Vec<(usize, &'d str)> {
+        let mut all: Vec<(usize, &str)> = devices.iter().map(String::as_str).enumerate().collect();
+        all.sort_by(|a, b| (self.called(a.1), a.1).cmp(&(self.called(b.1), b.1)));
+        all
+    }
+
+    /// `of` is what the column tells of the device, empty where all columns tell the same.
+    fn column(&self, device: &str, of: &str, kind: DataType, unit: Option<&str>, description: &str) -> FieldRef {
+        let called = self.called(device);
+        // Two devices of one name, or one that is called "time".
+        let is_clear = self.shared.get(called) == Some(&1) && called != "time";
+        let called = if is_clear { called.to_owned() } else { format!("{called} ({device})") };
+        let name = if of.is_empty() { called } else { format!("{called} {of}") };
         let field: Field = field(&name, kind, unit, description);
         let mut about = field.metadata().clone();
         about.insert("device_id".to_owned(), device.to_owned());
@@ -107,23 +126,27 @@ impl<'a> Wide<'a> {
         wanted: &[String],
         ask: &Ask,
     ) -> Result<Self> {
-        let mut names = Names { directory, people: ask.names, taken: HashMap::new() };
         let mut fields: Vec<FieldRef> = vec![Arc::new(field("time", time_type(), None, "Time of the events."))];
-        let mut heads = Vec::new();
-        for (plan, values) in asked(plans, wanted)? {
+        let asked = asked(plans, wanted)?;
+        let mut devices: Vec<Vec<String>> = Vec::new();
+        for (plan, values) in &asked {
             if values.iter().any(|value| value.column.is_none()) {
                 let what = format!("events of type {} have no value; count them with --every", plan.schema.name);
                 return Err(TableError::Ask(what));
             }
-            let (devices, _) = found(reader, plan, selection, &values)?;
+            devices.push(found(reader, plan, selection, values)?.0.into_iter().collect());
+        }
+        let names = Names::new(directory, ask.names, &devices.iter().flatten().map(String::as_str).collect());
+        let mut heads = Vec::new();
+        for ((plan, values), devices) in asked.into_iter().zip(&devices) {
             let mut first_column = HashMap::new();
-            for device in devices {
-                first_column.insert(device.clone(), fields.len() - 1);
+            for (_, device) in names.in_order(devices) {
+                first_column.insert(device.to_owned(), fields.len() - 1);
                 for value in &values {
                     let kind = plan.schema.arrow().field_with_name(value.name())?.data_type().clone();
                     let of = if wanted.len() == 1 { "" } else { value.name() };
                     let description = value.column.as_ref().map_or("", |(column, _)| &column.description);
-                    fields.push(names.column(&device, of, kind, value.unit(), description));
+                    fields.push(names.column(device, of, kind, value.unit(), description));
                 }
             }
             let rows = reader.columns(plan, selection, &columns(&values));
@@ -255,6 +278,8 @@ pub(super) struct Buckets<'a> {
     name: String,
     schema: SchemaRef,
     calendar: Calendar<'a>,
+    /// The cell of each column.
+    order: Vec<usize>,
 }
 
 impl<'a> Buckets<'a> {
@@ -267,13 +292,18 @@ impl<'a> Buckets<'a> {
         every: Every,
         ask: &Ask,
     ) -> Result<Self> {
-        let mut names = Names { directory, people: ask.names, taken: HashMap::new() };
         let about = format!("Beginning of the bucket ({every}, {}).", ask.zone.name());
         let mut fields: Vec<FieldRef> = vec![Arc::new(field("time", time_type(), None, &about))];
         let mut all = Vec::new();
         for (plan, values) in asked(plans, wanted)? {
-            let series = Series::new(reader, plan, selection, &values, &[Aggregate::Mean], ask)?;
-            for device in &series.devices {
+            all.push(Series::new(reader, plan, selection, &values, &[Aggregate::Mean], ask)?);
+        }
+        let devices = all.iter().flat_map(|series| series.devices.iter().map(String::as_str)).collect();
+        let names = Names::new(directory, ask.names, &devices);
+        let (mut from, mut order) = (0, Vec::new());
+        for series in &all {
+            for (number, device) in names.in_order(&series.devices) {
+                order.extend((0..series.width()).map(|cell| from + number * series.width() + cell));
                 for told in &series.told {
                     for figure in &told.figures {
                         let figure_name = figure.name(&told.states);
@@ -286,10 +316,10 @@ impl<'a> Buckets<'a> {
                     }
                 }
             }
-            all.push(series);
+            from += series.devices.len() * series.width();
         }
         let calendar = Calendar::new(all, every, selection, ask);
-        Ok(Self { name: name(wanted), schema: Arc::new(ArrowSchema::new(fields)), calendar })
+        Ok(Self { name: name(wanted), schema: Arc::new(ArrowSchema::new(fields)), calendar, order })
     }
 }
 
@@ -311,7 +341,7 @@ impl Table for Buckets<'_> {
             && let Some(bucket) = self.calendar.next()?
         {
             times.push(bucket.start);
-            cells.iter_mut().zip(&bucket.cells).for_each(|(column, cell)| column.push(*cell));
+            cells.iter_mut().zip(&self.order).for_each(|(column, cell)| column.push(bucket.cells[*cell]));
         }
         if times.is_empty() {
             return Ok(None);

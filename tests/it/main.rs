@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod commands;
+mod exports;
 #[path = "../fuzz/corpus.rs"]
 mod corpus;
 mod floors;
