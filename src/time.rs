@@ -1,5 +1,6 @@
 //! Time as this program uses it: microseconds since 1970 in UTC, RFC 3339 text, days. The one place that reads the clock.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -146,16 +147,27 @@ pub fn write_rfc3339(time: Micros, out: &mut Vec<u8>) {
 /// Appends `2026-11-23T10:34:03.970415`, with the given separator between date and time.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "each part is a remainder and fits")]
 pub fn write_civil(time: Micros, separator: u8, out: &mut Vec<u8>) {
+    thread_local! {
+        /// The last date written, which is nearly always the next one as well.
+        static LAST: Cell<(i64, [u8; 10])> = const { Cell::new((i64::MIN, [b'0'; 10])) };
+    }
     let (day, rest) = (time.div_euclid(DAY), time.rem_euclid(DAY));
-    let (year, month, date) = civil_from_days(day);
     let (seconds, fraction) = ((rest / SECOND) as u32, (rest % SECOND) as u32);
     let mut text = *b"0000-00-00 00:00:00.000000";
+    let (last, date) = LAST.get();
+    if last == day {
+        text[..10].copy_from_slice(&date);
+    } else {
+        let (year, month, date) = civil_from_days(day);
+        let year = year.clamp(0, 9999) as u32;
+        for (at, value) in [(0, year / 100), (2, year % 100), (5, month as u32), (8, date as u32)] {
+            text[at..at + 2].copy_from_slice(&PAIRS[value as usize % 100]);
+        }
+        let mut date = [0; 10];
+        date.copy_from_slice(&text[..10]);
+        LAST.set((day, date));
+    }
     let mut two = |at: usize, value: u32| text[at..at + 2].copy_from_slice(&PAIRS[value as usize % 100]);
-    let year = year.clamp(0, 9999) as u32;
-    two(0, year / 100);
-    two(2, year % 100);
-    two(5, month as u32);
-    two(8, date as u32);
     two(11, seconds / 3600);
     two(14, seconds / 60 % 60);
     two(17, seconds % 60);

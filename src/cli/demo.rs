@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::devices::Directory;
-use crate::export::{self, Dialect, ExportError, Format, Output, Partition, Settings};
+use crate::export::{self, ExportError, Format, Output, Settings};
 use crate::ingest::Plan;
 use crate::layout::Layout;
 use crate::meter::Meter;
@@ -20,7 +20,6 @@ use crate::sources::cloud::{Accept, Cloud};
 use crate::status::status;
 use crate::tables::{Ask, tables};
 use crate::time;
-use crate::zone::Zone;
 
 use super::progress::Live;
 use super::record::{drive, load_lines};
@@ -83,14 +82,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let selection = Selection { event_types: vec!["temperature".to_owned()], ..Selection::default() };
     let csv = layout.root().join("temperature.csv");
     let plans = reader.plan(&selection)?;
-    let settings = Settings {
-        format: Format::Csv,
-        output: Output::File(csv.clone()),
-        partition: Partition::Type,
-        force: true,
-        dialect: Dialect::default(),
-        zone: Zone::utc(),
-    };
+    let settings = Settings { force: true, ..Settings::new(Format::Csv, Output::File(csv.clone())) };
     let directory = Directory::default();
     let tables = tables(&reader, &plans, &selection, &directory, &Ask::default()).map_err(ExportError::from)?;
     let exported = export::export(&reader, tables, &settings, |_| {})?;

@@ -17,8 +17,60 @@ pub(super) enum Cells {
     Bool(BooleanArray),
     Int(Int64Array),
     Float(Float64Array),
-    List(ListArray, Vec<(String, Cells)>),
+    List(ListArray, Vec<Item>),
     Empty,
+}
+
+/// What the elements of a list hold.
+pub(super) struct Item {
+    /// What stands before the value: `{"time":`, with its quotes once and twice; nothing for plain values.
+    before: [Vec<u8>; 2],
+    cells: Cells,
+    has_nulls: bool,
+}
+
+impl Item {
+    fn new(name: &str, index: usize, array: &ArrayRef) -> Self {
+        let quoted = |quotes: Quotes| {
+            let mut before = vec![if index == 0 { b'{' } else { b',' }];
+            quotes.write(name, &mut before);
+            before.push(b':');
+            before
+        };
+        let before = if name.is_empty() { [Vec::new(), Vec::new()] } else { [quoted(Quotes::Once), quoted(Quotes::Twice)] };
+        Self { before, cells: Cells::new(array), has_nulls: array.null_count() > 0 }
+    }
+}
+
+/// How quotes are written: as JSON has them, or doubled, as CSV has them within a cell.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Quotes {
+    Once,
+    Twice,
+}
+
+impl Quotes {
+    fn mark(self) -> &'static [u8] {
+        match self {
+            Self::Once => b"\"",
+            Self::Twice => b"\"\"",
+        }
+    }
+
+    /// A text as JSON.
+    fn write(self, text: &str, out: &mut Vec<u8>) {
+        let from = out.len();
+        write_string(text, out);
+        if matches!(self, Self::Twice) {
+            let json = out.split_off(from);
+            for byte in json {
+                out.push(byte);
+                if byte == b'"' {
+                    out.push(byte);
+                }
+            }
+        }
+    }
 }
 
 impl Cells {
@@ -32,13 +84,12 @@ impl Cells {
             DataType::List(_) => {
                 let list = array.as_list::<i32>().clone();
                 let items = match list.values().as_struct_opt() {
-                    Some(items) => items
-                        .fields()
-                        .iter()
+                    Some(items) => (0..)
+                        .zip(items.fields())
                         .zip(items.columns())
-                        .map(|(field, item)| (field.name().clone(), Self::new(item)))
+                        .map(|((index, field), item)| Item::new(field.name(), index, item))
                         .collect(),
-                    None => vec![(String::new(), Self::new(list.values()))],
+                    None => vec![Item::new("", 0, list.values())],
                 };
                 Self::List(list, items)
             }
@@ -59,18 +110,18 @@ impl Cells {
     }
 
     /// Appends the cell as JSON; times as RFC 3339 in UTC.
-    pub(super) fn write_json(&self, row: usize, out: &mut Vec<u8>) {
-        if self.is_null(row) {
-            out.extend_from_slice(b"null");
-            return;
-        }
+    pub(super) fn write_json(&self, row: usize, quotes: Quotes, out: &mut Vec<u8>) {
+        if self.is_null(row) { out.extend_from_slice(b"null") } else { self.write_value(row, quotes, out) }
+    }
+
+    fn write_value(&self, row: usize, quotes: Quotes, out: &mut Vec<u8>) {
         match self {
             Self::Time(values) => {
-                out.push(b'"');
+                out.extend_from_slice(quotes.mark());
                 write_rfc3339(values.value(row), out);
-                out.push(b'"');
+                out.extend_from_slice(quotes.mark());
             }
-            Self::Text(values) => write_string(values.value(row), out),
+            Self::Text(values) => quotes.write(values.value(row), out),
             Self::List(list, items) => {
                 let offsets = list.value_offsets();
                 out.push(b'[');
@@ -79,9 +130,16 @@ impl Cells {
                         out.push(b',');
                     }
                     let element = usize::try_from(element).unwrap_or_default();
-                    match items.as_slice() {
-                        [(name, item)] if name.is_empty() => item.write_json(element, out),
-                        items => write_members(items, element, out),
+                    for item in items {
+                        out.extend_from_slice(&item.before[quotes as usize]);
+                        if item.has_nulls {
+                            item.cells.write_json(element, quotes, out);
+                        } else {
+                            item.cells.write_value(element, quotes, out);
+                        }
+                    }
+                    if items.iter().any(|item| !item.before[0].is_empty()) {
+                        out.push(b'}');
                     }
                 }
                 out.push(b']');
@@ -92,17 +150,4 @@ impl Cells {
             Self::Offset(_) | Self::Empty => {}
         }
     }
-}
-
-fn write_members(items: &[(String, Cells)], element: usize, out: &mut Vec<u8>) {
-    out.push(b'{');
-    for (index, (name, item)) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write_string(name, out);
-        out.push(b':');
-        item.write_json(element, out);
-    }
-    out.push(b'}');
 }

@@ -5,13 +5,13 @@
 
 use std::ops::Range;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 
 use crate::json::{write_float, write_int};
 use crate::zone::write_offset;
 
-use super::cells::Cells;
+use super::cells::{Cells, Quotes};
 use super::dialect::is_formula;
 use super::{Dialect, Out, Result, Sheet, Sink};
 
@@ -21,7 +21,7 @@ const CHUNK: usize = 256 * 1024;
 pub(super) struct Csv {
     /// Names of the columns, and whether one tells the offset of the column before it.
     columns: Vec<(String, bool)>,
-    open: Vec<Vec<Option<Cells>>>,
+    open: Vec<Vec<Column>>,
     pen: Pen,
     buffer: Vec<u8>,
     out: Out,
@@ -42,7 +42,7 @@ impl Csv {
             columns.push((name, false));
             columns.extend(offset);
         }
-        let pen = Pen { dialect, scratch: Vec::new() };
+        let pen = Pen { dialect };
         let mut header = if pen.dialect.bom { "\u{feff}".as_bytes().to_vec() } else { Vec::new() };
         for (index, (name, _)) in columns.iter().enumerate() {
             if index > 0 {
@@ -82,27 +82,25 @@ fn union(sheets: &[Sheet]) -> Vec<String> {
 impl Sink for Csv {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
         if fresh {
-            let mut open: Vec<Option<Cells>> = Vec::with_capacity(self.columns.len());
+            let mut open: Vec<Column> = Vec::with_capacity(self.columns.len());
             for (name, is_offset) in &self.columns {
-                let of_last = |open: &[Option<Cells>]| match open.last() {
-                    Some(Some(Cells::Time(times))) => Some(Cells::Offset(times.clone())),
-                    _ => None,
+                let column = match (is_offset, open.last()) {
+                    (true, Some(Column { cells: Cells::Time(times), has_nulls, .. })) => {
+                        Column { cells: Cells::Offset(times.clone()), has_nulls: *has_nulls, is_plain: true }
+                    }
+                    _ => self.pen.column(if *is_offset { None } else { batch.column_by_name(name) }),
                 };
-                let cells = if *is_offset { of_last(&open) } else { batch.column_by_name(name).map(Cells::new) };
-                open.push(cells);
+                open.push(column);
             }
             self.open[of] = open;
         }
         let delimiter = self.pen.dialect.delimiter;
         for row in rows {
-            for (index, cells) in self.open[of].iter().enumerate() {
+            for (index, column) in self.open[of].iter().enumerate() {
                 if index > 0 {
                     self.buffer.push(delimiter);
                 }
-                match cells {
-                    Some(cells) => self.pen.write(cells, row, &mut self.buffer),
-                    None => self.pen.write_null(&mut self.buffer),
-                }
+                self.pen.write(column, row, &mut self.buffer);
             }
             self.pen.end_line(&mut self.buffer);
             if self.buffer.len() >= CHUNK {
@@ -119,13 +117,34 @@ impl Sink for Csv {
     }
 }
 
+/// A column of a batch, ready to be written.
+struct Column {
+    cells: Cells,
+    has_nulls: bool,
+    /// No text of it needs quotes for what stands in it, so that none is looked at twice.
+    is_plain: bool,
+}
+
 /// Writes cells in a dialect.
 struct Pen {
     dialect: Dialect,
-    scratch: Vec<u8>,
 }
 
 impl Pen {
+    fn column(&self, array: Option<&ArrayRef>) -> Column {
+        let Some(array) = array else { return Column { cells: Cells::Empty, has_nulls: true, is_plain: true } };
+        let cells = Cells::new(array);
+        let is_plain = match &cells {
+            Cells::Text(texts) => self.dialect.null.is_empty() && !self.has_special(texts.value_data()),
+            _ => true,
+        };
+        Column { cells, has_nulls: array.null_count() > 0, is_plain }
+    }
+
+    fn has_special(&self, text: &[u8]) -> bool {
+        memchr::memchr3(b'"', b'\n', b'\r', text).is_some() || memchr::memchr(self.dialect.delimiter, text).is_some()
+    }
+
     fn end_line(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(if self.dialect.crlf { b"\r\n" } else { b"\n" });
     }
@@ -134,14 +153,22 @@ impl Pen {
         out.extend_from_slice(self.dialect.null.as_bytes());
     }
 
-    fn write(&mut self, cells: &Cells, row: usize, out: &mut Vec<u8>) {
-        if cells.is_null(row) {
+    fn write(&mut self, column: &Column, row: usize, out: &mut Vec<u8>) {
+        let cells = &column.cells;
+        if column.has_nulls && cells.is_null(row) {
             return self.write_null(out);
         }
         match cells {
             Cells::Time(values) => self.dialect.write_time(values.value(row), out),
             Cells::Offset(values) => write_offset(self.dialect.zone.offset(values.value(row)), out),
-            Cells::Text(values) => self.write_text(values.value(row), out),
+            Cells::Text(values) => {
+                let text = values.value(row);
+                if column.is_plain && !text.is_empty() && !(self.dialect.defuse && is_formula(text)) {
+                    out.extend_from_slice(text.as_bytes());
+                } else {
+                    self.write_text(text, out);
+                }
+            }
             Cells::Bool(values) => out.extend_from_slice(if values.value(row) { b"true" } else { b"false" }),
             Cells::Int(values) => write_int(values.value(row), out),
             Cells::Float(values) => {
@@ -154,9 +181,9 @@ impl Pen {
                 }
             }
             Cells::List(..) => {
-                self.scratch.clear();
-                cells.write_json(row, &mut self.scratch);
-                write_quoted(&self.scratch, out);
+                out.push(b'"');
+                cells.write_json(row, Quotes::Twice, out);
+                out.push(b'"');
             }
             Cells::Empty => {}
         }
@@ -167,9 +194,7 @@ impl Pen {
         if self.dialect.defuse && is_formula(text) {
             return write_quoted(format!("'{text}").as_bytes(), out);
         }
-        let delimiter = self.dialect.delimiter;
-        let special = |byte: u8| byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
-        if text == self.dialect.null || text.is_empty() || text.bytes().any(special) {
+        if text == self.dialect.null || text.is_empty() || self.has_special(text.as_bytes()) {
             write_quoted(text.as_bytes(), out);
         } else {
             out.extend_from_slice(text.as_bytes());

@@ -167,6 +167,7 @@ impl Dialect {
 }
 
 /// True when a spreadsheet would run a text as a formula: it begins like one, and is no number.
+#[inline]
 pub(super) fn is_formula(text: &str) -> bool {
     matches!(text.bytes().next(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\n' | 0)) && text.parse::<f64>().is_err()
 }

@@ -1,6 +1,7 @@
 //! Export: tables of a recording for others, in constant memory; one format a file.
 
 mod arrow;
+mod behind;
 mod cells;
 mod csv;
 mod dialect;
@@ -149,6 +150,14 @@ pub struct Settings {
     pub zone: Zone,
 }
 
+impl Settings {
+    /// A format to an output, everything else as usual: in UTC, with nothing replaced.
+    pub fn new(format: Format, output: Output) -> Self {
+        let (partition, dialect) = (Partition::default(), Dialect::default());
+        Self { format, output, partition, force: false, dialect, zone: Zone::utc() }
+    }
+}
+
 /// What the rows of one table look like.
 struct Sheet {
     name: String,
@@ -165,7 +174,7 @@ impl Sheet {
 
 /// What a format does with rows. `of` numbers the tables of the output; `fresh` says that the batch is another one than the
 /// last one of this number.
-trait Sink {
+trait Sink: Send {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()>;
     fn finish(self: Box<Self>) -> Result<()>;
 }
@@ -380,13 +389,14 @@ fn times(batch: &RecordBatch) -> &[Micros] {
 
 fn sink(settings: &Settings, sheets: &[Sheet], to: &str, out: Box<dyn Write + Send>) -> Result<Box<dyn Sink>> {
     let out = Out { to: to.to_owned(), out };
-    Ok(match settings.format {
+    let sink: Box<dyn Sink> = match settings.format {
         Format::Csv => Box::new(csv::Csv::new(sheets, settings.dialect.clone(), out)?),
         Format::Ndjson => Box::new(ndjson::Ndjson::new(sheets, out)),
         Format::Parquet => Box::new(parquet::Parquet::new(sheets, out)?),
         Format::Arrow => Box::new(arrow::Arrow::new(sheets, settings.output == Output::Stdout, out)?),
         Format::Xlsx => Box::new(xlsx::Xlsx::new(sheets, settings.zone.clone(), out)?),
-    })
+    };
+    Ok(Box::new(behind::Behind::new(to, sink)?))
 }
 
 /// The output with its name, for errors.

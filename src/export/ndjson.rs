@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use crate::json::write_string;
 use crate::schema::{Rebuild, Schema};
 
-use super::cells::Cells;
+use super::cells::{Cells, Quotes};
 use super::{Out, Result, Sheet, Sink};
 
 /// Written out when so much has come together, in bytes.
@@ -79,7 +79,7 @@ fn write_object(columns: &[(String, Cells)], row: usize, out: &mut Vec<u8>) {
         }
         write_string(name, out);
         out.push(b':');
-        cells.write_json(row, out);
+        cells.write_json(row, Quotes::Once, out);
     }
     out.push(b'}');
 }

@@ -11,7 +11,7 @@ use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 use crate::time::{DAY, Micros};
 use crate::zone::Zone;
 
-use super::cells::Cells;
+use super::cells::{Cells, Quotes};
 use super::{ExportError, Out, Result, Sheet, Sink};
 
 /// Rows of a sheet, its header among them, as Excel has it.
@@ -194,7 +194,7 @@ fn write_cell(
         Cells::Float(values) => sheet.write_number(row, column, values.value(of))?,
         Cells::List(..) => {
             scratch.clear();
-            cells.write_json(of, scratch);
+            cells.write_json(of, Quotes::Once, scratch);
             write_text(sheet, row, column, &String::from_utf8_lossy(scratch))?
         }
         Cells::Offset(_) | Cells::Empty => return Ok(()),

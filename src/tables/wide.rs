@@ -28,6 +28,10 @@ const CELLS: usize = 256 * 1024;
 
 /// The values that were asked for, with the plans of their types, each type once.
 fn asked<'a>(plans: &'a [TypePlan], wanted: &[String]) -> Result<Vec<(&'a TypePlan, Vec<Value>)>> {
+    if plans.is_empty() {
+        // Nothing is selected: an empty table, not a misspelt name.
+        return Ok(Vec::new());
+    }
     let schemas: Vec<_> = plans.iter().map(|plan| plan.schema.as_ref()).collect();
     let mut by_type: Vec<(&TypePlan, Vec<Value>)> = Vec::new();
     for wanted in wanted {

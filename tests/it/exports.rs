@@ -132,9 +132,8 @@ fn states_become_the_time_in_each_also_of_a_door_that_nobody_touched_since() {
 
 #[test]
 fn totals_become_differences_and_a_total_that_fell_began_again() {
-    let total = |time: &str, total: u32| {
-        event("touchCount", "t", time, &format!("{{\"total\":{total},\"updateTime\":\"{time}\"}}"))
-    };
+    let total =
+        |time: &str, total: u32| event("touchCount", "t", time, &format!("{{\"total\":{total},\"updateTime\":\"{time}\"}}"));
     let place = recording(&[
         total("2026-11-22T23:50:00.000000Z", 100),
         total("2026-11-23T00:10:00.000000Z", 105),
@@ -264,17 +263,18 @@ fn partitions_are_files_of_whole_days_of_the_zone() {
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                if path.is_dir() { folders.push(path) } else { files.push(path.strip_prefix(&out).unwrap().display().to_string()) }
+                if path.is_dir() {
+                    folders.push(path)
+                } else {
+                    files.push(path.strip_prefix(&out).unwrap().display().to_string())
+                }
             }
         }
         files.sort();
         files
     };
     assert_eq!(found("type", "arrow"), ["contact.arrow", "temperature.arrow"]);
-    assert_eq!(
-        found("day", "csv"),
-        ["contact/2026-11-23.csv", "temperature/2026-11-22.csv", "temperature/2026-11-23.csv"]
-    );
+    assert_eq!(found("day", "csv"), ["contact/2026-11-23.csv", "temperature/2026-11-22.csv", "temperature/2026-11-23.csv"]);
     assert_eq!(
         found("hive", "parquet"),
         [

@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["time", "disk", "json", "error"],
     &["event", "schema", "settings", "wire", "backoff", "meter", "zone"],
-    &["collect", "layout", "sources"],
+    &["collect", "layout", "sources", "chart"],
     &["buffer", "archive"],
     &["keep", "roll", "reader", "status", "coverage", "devices", "verify"],
     &["ingest", "backfill", "listen", "tables"],
-    &["record", "simulate", "export"],
+    &["export", "plot"],
+    &["record", "simulate", "report"],
     &["cli"],
 ];
 

@@ -11,9 +11,9 @@
 
 mod bad_input;
 mod commands;
-mod exports;
 #[path = "../fuzz/corpus.rs"]
 mod corpus;
+mod exports;
 mod floors;
 mod fuzz;
 mod gaps;

@@ -29,15 +29,17 @@ use tokio::sync::oneshot;
 
 use crate::archive::{DayFile, Keys, day_files};
 use crate::buffer::View;
+use crate::devices::Directory;
 use crate::disk::{fault, remove};
 use crate::event::{DeviceRow, Partition, Source};
-use crate::export::{self, Format, Output};
+use crate::export::{self, Format, Output, Settings};
 use crate::keep::{Keeper, Order, Push, Verdict};
 use crate::layout::Layout;
 use crate::meter::Meter;
 use crate::reader::{Reader, Selection};
 use crate::roll::{Policy, Roller, Scope};
 use crate::schema::Registry;
+use crate::tables::{Ask, tables};
 use crate::time::{Micros, SECOND};
 
 use disk::{Broken, Disk, Fault, Plan, STEPS, Seen};
@@ -445,8 +447,10 @@ impl World {
         let reader = Reader::open(&self.layout, Arc::clone(&self.registry)).map_err(told)?;
         let selection = Selection::default();
         let plans = reader.plan(&selection).map_err(told)?;
-        let output = Output::File(self.out.clone());
-        export::export(&reader, &plans, &selection, Format::Ndjson, &output, true, |_| {}).map_err(told)?;
+        let directory = Directory::default();
+        let events = tables(&reader, &plans, &selection, &directory, &Ask::default()).map_err(told)?;
+        let settings = Settings { force: true, ..Settings::new(Format::Ndjson, Output::File(self.out.clone())) };
+        export::export(&reader, events, &settings, |_| {}).map_err(told)?;
         let text = fs::read_to_string(&self.out).map_err(told)?;
         let found: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>().map_err(told)?;
         let faults = reader.view().map_or(Ok(0), View::faults).map_err(told)?;
