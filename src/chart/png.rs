@@ -67,6 +67,11 @@ fn paint(shape: &Shape, pixels: &mut Pixmap, to: Transform) {
                 pixels.fill_rect(rect, &colour(*fill, 1.0), to, None);
             }
         }
+        Shape::Boxes { boxes, fill } => {
+            for [x, y, width, height] in boxes {
+                paint(&Shape::Box { x: *x, y: *y, width: *width, height: *height, fill: *fill }, pixels, to);
+            }
+        }
         Shape::Path { points, colour: ink, width, dashes } => {
             let dash = StrokeDash::new(dashes.iter().copied().map(short).collect(), 0.0);
             let stroke = Stroke { width: short(*width), line_join: LineJoin::Round, dash, ..Stroke::default() };

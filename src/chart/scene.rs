@@ -39,6 +39,11 @@ pub(super) enum Shape {
         height: f64,
         fill: Colour,
     },
+    /// Many boxes of one colour, each as x, y, width, height.
+    Boxes {
+        boxes: Vec<[f64; 4]>,
+        fill: Colour,
+    },
     /// An open line through points.
     Path {
         points: Vec<(f64, f64)>,

@@ -1,5 +1,9 @@
 //! A strip a device: the states that it was in, or a stroke for each time that something happened.
 
+use std::sync::Arc;
+
+use crate::time::Micros;
+
 use super::colour::{self, State};
 use super::frame::{Frame, PAD, SMALL};
 use super::scene::{Anchor, Scene, Shape, fit};
@@ -48,11 +52,8 @@ pub(super) fn draw(chart: &Chart, frame: &Frame, scene: &mut Scene) {
         match &line.data {
             Data::States(spans) => draw_states(spans, &states, frame, bar, scene),
             Data::Moments(moments) => {
-                let (ink, _) = colour::line(0);
-                for moment in moments {
-                    let x = frame.x(*moment);
-                    scene.line((x, bar.0), (x, bar.0 + bar.1), ink, 1.2);
-                }
+                let stroke = |moment: &Micros| [frame.x(*moment) - 0.6, bar.0, 1.2, bar.1];
+                scene.shapes.push(Shape::Boxes { boxes: moments.iter().map(stroke).collect(), fill: colour::line(0).0 });
             }
             Data::Numbers(_) | Data::Steps(_) => {}
         }
@@ -62,19 +63,27 @@ pub(super) fn draw(chart: &Chart, frame: &Frame, scene: &mut Scene) {
 /// Spans side by side; those that share a time stand on each other.
 fn draw_states(spans: &[Span], states: &[State], frame: &Frame, (top, height): (f64, f64), scene: &mut Scene) {
     let (mut last, mut used) = (None, 0.0);
+    let mut boxes: Vec<Vec<[f64; 4]>> = vec![Vec::new(); states.len()];
+    let mut words = Vec::new();
     for span in spans {
-        let Some(state) = states.iter().find(|state| state.name == span.state) else { continue };
+        let Some(at) = states.iter().position(|state| state.name == span.state) else { continue };
+        let state = &states[at];
         used = if last == Some(span.from) { used } else { 0.0 };
         last = Some(span.from);
         let (x, part) = (frame.x(span.from), span.part.clamp(0.0, 1.0));
         let width = (frame.x(span.to) - x).max(0.8);
         let y = top + height * (1.0 - used - part).max(0.0);
-        scene.shapes.push(Shape::Box { x, y, width, height: height * part, fill: state.colour });
+        boxes[at].push([x, y, width, height * part]);
         used += part;
         // What stands in the strip itself needs no colour.
         if part > 0.99 && height >= SMALL && font::width(&state.name, SMALL - 2.0) + 8.0 < width {
             let ink = if state.is_quiet { colour::INK } else { 0xFF_FF_FF };
-            scene.text((x + 4.0, top + height / 2.0 + 3.5), SMALL - 2.0, Anchor::Left, ink, &*state.name);
+            words.push((x + 4.0, ink, Arc::clone(&state.name)));
         }
+    }
+    let boxes = boxes.into_iter().zip(states).filter(|(boxes, _)| !boxes.is_empty());
+    scene.shapes.extend(boxes.map(|(boxes, state)| Shape::Boxes { boxes, fill: state.colour }));
+    for (x, ink, word) in words {
+        scene.text((x, top + height / 2.0 + 3.5), SMALL - 2.0, Anchor::Left, ink, &*word);
     }
 }

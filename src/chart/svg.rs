@@ -37,6 +37,14 @@ fn write_shape(shape: &Shape, out: &mut String) -> std::fmt::Result {
             let (x, y, width, height) = (Rounded(*x), Rounded(*y), Rounded(*width), Rounded(*height));
             writeln!(out, "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"#{fill:06x}\"/>")
         }
+        // One element: thousands of their own would be four times as long.
+        Shape::Boxes { boxes, fill } => {
+            write!(out, "<path d=\"")?;
+            for [x, y, width, height] in boxes.iter().map(|sides| sides.map(Rounded)) {
+                write!(out, "M{x} {y}h{width}v{height}h-{width}z")?;
+            }
+            writeln!(out, "\" fill=\"#{fill:06x}\"/>")
+        }
         Shape::Path { points, colour, width, dashes } => {
             write!(out, "<path d=\"")?;
             write_points(points, out)?;

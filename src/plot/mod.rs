@@ -27,6 +27,8 @@ use states::States;
 
 /// Points, spans and strokes of one chart together, whatever the number of devices.
 const MOST: usize = 400_000;
+/// Spans and strokes of one chart that are handed on: each is a box in a picture.
+const STRIPS: usize = 20_000;
 /// The clocks of a cloud and of this computer agree only about so well.
 const AGREE: Micros = 2 * SECOND;
 
@@ -249,13 +251,14 @@ impl<'s> Tracks<'s> {
         let names = names(&devices, directory);
         let length = span.1.saturating_sub(span.0);
         let known_until = settings.known_until.min(span.1);
+        let marks = (STRIPS / devices.len().max(1)).clamp(50, settings.points.max(50));
         let data = |track: Track| match track {
             Track::Gauge(track) => Data::Numbers(track.pieces(settings.points, length, true)),
             Track::Counter(track) => Data::Steps(track.pieces(settings.points, length, false)),
-            Track::Events(track) => Data::Moments(track.moments(settings.points)),
+            Track::Events(track) => Data::Moments(track.moments(marks)),
             Track::State(track) => {
                 let gap = track.since().and_then(|since| first_gap(&settings.unknown, since, known_until));
-                Data::States(track.spans(known_until, gap, settings.points, &states))
+                Data::States(track.spans(known_until, gap, marks, &states))
             }
         };
         let mut lines: Vec<(Line, String)> = tracks

@@ -178,11 +178,11 @@ fn states_are_strips_that_know_what_was_before_the_span() {
     for text in [">Back door</text>", ">OPEN</text>", ">CLOSED</text>"] {
         assert!(picture.contains(text), "no {text} in {picture}");
     }
+    // All boxes of a state are one path: M x y h width v height …
     let bar = |colour: &str| {
-        let bars =
-            picture.lines().filter(|line| line.starts_with("<rect") && line.contains(colour) && !line.contains("height=\"12\""));
-        let width = bars.map(|line| line.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse::<f64>().unwrap());
-        width.sum::<f64>()
+        let paths = picture.lines().filter(|line| line.starts_with("<path") && line.contains(colour));
+        let widths = paths.flat_map(|line| line.split('M').skip(1));
+        widths.map(|part| part.split(['h', 'v']).nth(1).unwrap().parse::<f64>().unwrap()).sum::<f64>()
     };
     let (open, closed) = (bar("#d55e00"), bar("#c9d6e2"));
     assert!(open > 100.0 && (open - closed).abs() < 1.0, "open 40 minutes, closed 40 minutes: {open} and {closed}");
@@ -267,6 +267,11 @@ fn a_hundred_thousand_events_are_a_small_picture_that_still_shows_the_worst_of_t
     assert!(picture.contains(">60</text>"), "the axis does not reach the highest");
     let shown = in_locale(&place, "C.UTF-8", &["--event-type", "temperature"]);
     assert!(shown.stdout.len() < 8_000);
+    let state = |second: i64| if second % 3 == 0 { r#""state":"OPEN","# } else { r#""state":"CLOSED","# };
+    let place =
+        recording(&(0..100_000).map(|second| event("d", "contact", NIGHT + second * SECOND, state(second))).collect::<String>());
+    let (_, picture) = drawn(&place, &["--event-type", "contact"]);
+    assert!((10_000..120_000).contains(&picture.len()), "{} bytes", picture.len());
 }
 
 fn chart(lines: Vec<Line>, span: (Micros, Micros)) -> Chart {
