@@ -96,7 +96,8 @@ impl Frame {
             let width = (self.x(ends) - x).max(1.5);
             let height = self.bottom - self.top;
             scene.shapes.push(Shape::Box { x, y: self.top, width, height, fill: colour::GAP });
-            if width > font::width("gap", SMALL) + 4.0 {
+            // Between strips there is no room for a word; the key has it.
+            if !chart.has_strips() && width > font::width("gap", SMALL) + 4.0 {
                 scene.text((x + width / 2.0, self.top + SMALL + 1.0), SMALL, Anchor::Middle, colour::GAP_INK, "gap");
             }
         }
