@@ -322,12 +322,12 @@ impl Work<'_> {
     /// order.
     fn all(&mut self, tables: Vec<Box<dyn Table + '_>>, mut sink: Box<dyn Sink>) -> Result<()> {
         let are_in_order = tables.iter().all(|table| table.is_in_time_order());
+        let mut counts: Vec<(String, u64)> = tables.iter().map(|table| (table.name().to_owned(), 0)).collect();
         let mut waiting = tables.into_iter().enumerate();
         let mut heads: Vec<Head> = Vec::new();
         loop {
             if heads.is_empty() || are_in_order {
                 for (of, mut table) in waiting.by_ref() {
-                    self.exported.rows.entry(table.name().to_owned()).or_default();
                     if let Some(batch) = table.next_batch()? {
                         heads.push(Head { of, table, batch, row: 0, fresh: true });
                         if !are_in_order {
@@ -347,7 +347,7 @@ impl Work<'_> {
                 }
             };
             sink.write(head.of, &head.batch, head.row..to, head.fresh)?;
-            *self.exported.rows.entry(head.table.name().to_owned()).or_default() += (to - head.row) as u64;
+            counts[head.of].1 += (to - head.row) as u64;
             (head.row, head.fresh) = (to, false);
             if to == head.batch.num_rows() {
                 (self.tell)();
@@ -358,6 +358,9 @@ impl Work<'_> {
             }
         }
         (self.tell)();
+        for (name, count) in counts {
+            *self.exported.rows.entry(name).or_default() += count;
+        }
         sink.finish()
     }
 }
