@@ -25,6 +25,7 @@ pub mod schema;
 pub mod settings;
 pub mod simulate;
 pub mod sources;
+pub mod sql;
 pub mod status;
 pub mod tables;
 pub mod time;
