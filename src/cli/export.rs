@@ -8,8 +8,9 @@ use clap::ValueEnum;
 
 use crate::coverage;
 use crate::devices::Directory;
+use crate::disk::Unfinished;
 use crate::event::printable;
-use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat, Unfinished};
+use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
 use crate::reader::Reader;
 use crate::tables::{Aggregate, Ask, Fill, Shape, tables};
 use crate::time::{self, Micros};

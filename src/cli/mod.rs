@@ -18,6 +18,7 @@ mod gaps;
 mod import;
 mod listen;
 mod man;
+mod plot;
 mod progress;
 mod rebuild;
 mod record;
@@ -77,6 +78,8 @@ enum Command {
     Export(export::Args),
     /// DuckDB views of a recording, as a script
     Sql(sql::Args),
+    /// Draw events over time: into the terminal, or as an SVG or PNG picture
+    Plot(plot::Args),
     /// What a recording holds and how its recorder is doing
     Status(status::Args),
     /// Check everything in a recording, and say what to do about what is wrong
@@ -201,6 +204,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
