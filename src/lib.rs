@@ -20,6 +20,7 @@ pub mod listen;
 pub mod meter;
 pub mod reader;
 pub mod record;
+pub mod report;
 pub mod roll;
 pub mod schema;
 pub mod settings;

@@ -19,6 +19,7 @@ mod listen;
 mod progress;
 mod rebuild;
 mod record;
+mod report;
 mod roll;
 mod schema;
 mod select;
@@ -72,6 +73,8 @@ enum Command {
     Roll(roll::Args),
     /// Write events as CSV, Parquet or NDJSON
     Export(export::Args),
+    /// A night or a week on one HTML page
+    Report(report::Args),
     /// What a recording holds and how its recorder is doing
     Status(status::Args),
     /// Check everything in a recording, and say what to do about what is wrong
@@ -192,6 +195,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
