@@ -59,6 +59,8 @@ pub struct ProjectFacts {
     pub sessions: usize,
     /// Seconds covered by a session.
     pub covered_seconds: f64,
+    /// Seconds of gaps that were filled from history.
+    pub filled_seconds: f64,
     /// Seconds in which nobody recorded, on purpose.
     pub not_recorded_seconds: f64,
     /// Spans covered by a session: begin and end.

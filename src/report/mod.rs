@@ -15,7 +15,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use crate::buffer::BufferError;
+use crate::buffer::{BufferError, GapState};
 use crate::coverage::GapReport;
 use crate::devices::Directory;
 use crate::event::printable;
@@ -134,7 +134,7 @@ pub fn facts(
     let ask = Ask {
         zone: zone.clone(),
         unknown: ledger.unfilled(),
-        known_until: heard.map_or(Micros::MAX, |(_, to)| to),
+        known_until: span.map_or(Micros::MAX, |(_, to)| to),
         ..Ask::default()
     };
     let mut of_types: Vec<BTreeMap<String, Figures>> = Vec::new();
@@ -194,6 +194,8 @@ fn seconds((from, to): Span) -> f64 {
 
 fn covered(project: &ledger::Project, span: Span) -> ProjectFacts {
     let spans: Vec<Span> = project.covered.iter().filter_map(|covered| cut(*covered, span)).collect();
+    let filled = project.gaps.iter().filter(|(_, gap)| gap.state == GapState::Filled).filter_map(|(gap, _)| cut(*gap, span));
+    let filled: Vec<Span> = filled.collect();
     let gaps = project
         .gaps
         .iter()
@@ -202,6 +204,7 @@ fn covered(project: &ledger::Project, span: Span) -> ProjectFacts {
         project: project.name.clone(),
         sessions: project.sessions.iter().filter(|session| cut(**session, span).is_some()).count(),
         covered_seconds: spans.iter().copied().map(seconds).sum(),
+        filled_seconds: filled.into_iter().map(seconds).sum(),
         not_recorded_seconds: project.not_recorded(span).into_iter().map(seconds).sum(),
         covered: spans.into_iter().map(|(from, to)| (rfc3339(from), rfc3339(to))).collect(),
         gaps: gaps

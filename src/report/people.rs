@@ -13,7 +13,7 @@ const ROWS: usize = 300;
 const WORST: usize = 5;
 /// Batteries below this percentage, and signals below that, are worth a look.
 const BATTERY: f64 = 20.0;
-const SIGNAL: f64 = 25.0;
+const SIGNAL: f64 = 20.0;
 
 /// Devices that somebody should look at: silent at the end, battery nearly empty, hardly heard.
 pub(super) fn to_look_at(out: &mut String, facts: &Facts, clock: &Clock) {
@@ -95,7 +95,7 @@ fn row(out: &mut String, device: &DeviceFacts, clock: &Clock) {
         .map_or_else(|| "never in this time".to_owned(), |last| time(last, &clock.minute(last)));
     let silence = device.silence.as_ref().map_or_else(String::new, |silence| {
         let (from, to) = (micros(&silence.from), micros(&silence.to));
-        let until = if silence.lasts { "the end".to_owned() } else { time(to, &clock.minute(to)) };
+        let until = if silence.lasts { "the end".to_owned() } else { time(to, &clock.minute_behind(from, to)) };
         format!("{} <small>{} to {until}</small>", length(silence.seconds), time(from, &clock.minute(from)))
     });
     let battery = device.battery.as_ref().map_or_else(String::new, |battery| format!("{}\u{a0}%", number(battery.percent)));

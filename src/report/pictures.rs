@@ -8,7 +8,7 @@ use crate::zone::{Buckets, Every, Zone};
 
 use super::facts::{Facts, ProjectFacts};
 use super::ledger::Span;
-use super::words::{Clock, count, escape, hours, length, micros, share};
+use super::words::{Clock, count, escape, length, micros, share};
 
 /// Widest strip in cells: more hours than these are put together.
 const CELLS: i64 = 400;
@@ -125,8 +125,7 @@ pub(super) fn events(out: &mut String, facts: &Facts, span: Span, zone: &Zone, c
     };
     write!(
         out,
-        "<p class=\"hint\">A bar is one {name} ({} in all); each type has its own scale.</p><div class=\"bars\">",
-        hours(span)
+        "<p class=\"hint\">A bar is one {name}; each type has its own scale, up to the most in one {name}.</p><div class=\"bars\">"
     )
     .unwrap_or_default();
     for kind in facts.types.iter().filter(|kind| kind.events > 0) {
@@ -158,7 +157,7 @@ pub(super) fn events(out: &mut String, facts: &Facts, span: Span, zone: &Zone, c
         }
         write!(
             out,
-            "<div class=\"bar\"><div class=\"what\"><b>{}</b><span>{} <small>most {} per {name}</small></span></div>\
+            "<div class=\"bar\"><div class=\"what\"><b>{}</b><span>{}</span><small>most {}</small></div>\
              <svg viewBox=\"0 0 1000 30\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{} by {name}\">{bars}</svg></div>",
             escape(&kind.event_type),
             count(kind.events),

@@ -23,9 +23,13 @@ pub(super) fn coverage(out: &mut String, facts: &Facts, span: Span, clock: &Cloc
     out.push_str("<section>\n<h2>Coverage</h2>\n");
     let mut first = 1;
     for project in &facts.coverage {
+        let filled = match project.filled_seconds {
+            0.0 => String::new(),
+            seconds => format!("; {} filled from history", length(seconds)),
+        };
         write!(
             out,
-            "<p><b>{}</b> was covered for {} by {}.</p>",
+            "<p><b>{}</b>: {} covered by {}{filled}.</p>",
             escape(&project.project),
             length(project.covered_seconds),
             counted(project.sessions as u64, "session")
@@ -70,7 +74,7 @@ fn gaps(out: &mut String, facts: &Facts, clock: &Clock) {
         write!(
             out,
             "<tr><td data-label=\"Gap\">{gap_number}</td><td data-label=\"From\">{}</td><td data-label=\"To\">{to}</td><td data-label=\"Length\">{}</td>\
-             <td data-label=\"State\"><span class=\"state {class}\">{name}</span>{why}</td><td data-label=\"Events from history\">{}</td>\
+             <td data-label=\"State\"><span><span class=\"state {class}\">{name}</span>{why}</span></td><td data-label=\"Events from history\">{}</td>\
              <td data-label=\"Cause\">{}</td></tr>\n",
             time(from, &clock.second(from)),
             length(gap.seconds),
@@ -123,7 +127,7 @@ pub(super) fn measured(out: &mut String, facts: &Facts, charts: &[Picture]) {
 }
 
 fn cells(kind: &TypeFacts) -> String {
-    let Some(figures) = &kind.figures else { return "<td data-label=\"Value\" colspan=\"4\">happened</td>".to_owned() };
+    let Some(figures) = &kind.figures else { return "<td data-label=\"Value\" colspan=\"4\">events only</td>".to_owned() };
     if figures.mean.is_none() {
         return format!("<td data-label=\"Value\" colspan=\"4\">{}</td>", said(figures));
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use crate::buffer::GapState;
-use crate::time::{Micros, SECOND, parse_rfc3339};
+use crate::time::{Micros, parse_rfc3339};
 use crate::zone::{Zone, write_offset};
 
 use super::facts::{Facts, ProjectFacts};
@@ -134,6 +134,11 @@ impl Clock {
         self.with_offset(time, "%a %-d %b %H:%M")
     }
 
+    /// A time behind another: without its day where that is the same.
+    pub(super) fn minute_behind(&self, before: Micros, time: Micros) -> String {
+        if self.day(before) == self.day(time) { self.with_offset(time, "%H:%M") } else { self.minute(time) }
+    }
+
     /// `23 Nov 20:14:05`
     pub(super) fn second(&self, time: Micros) -> String {
         self.with_offset(time, "%-d %b %H:%M:%S")
@@ -233,15 +238,10 @@ pub(super) fn say_missing(facts: &mut Facts, ledger: &Ledger, span: Option<Span>
     }
 }
 
-/// Seconds of a span.
+/// Where a time lies in a span, from 0 to 1.
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a report are far below 2^53")]
 pub(super) fn share(time: Micros, (from, to): Span) -> f64 {
     ((time - from) as f64 / (to - from).max(1) as f64).clamp(0.0, 1.0)
-}
-
-/// Hours of a span, rounded up.
-pub(super) fn hours((from, to): Span) -> i64 {
-    (to - from + 3600 * SECOND - 1) / (3600 * SECOND)
 }
 
 #[cfg(test)]
