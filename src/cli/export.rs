@@ -15,7 +15,7 @@ use crate::tables::{Aggregate, Ask, Fill, Shape, tables};
 use crate::time::{self, Micros};
 use crate::zone::Every;
 
-use super::select::{Select, unknown, why_empty};
+use super::select::{Select, why_empty};
 use super::{Failure, Outcome, Recording, duration, progress, show, tell_missing};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -203,7 +203,7 @@ impl Args {
 
     fn ask(&self, reader: &Reader) -> Result<Ask, Failure> {
         let shape = &self.shape;
-        let (gaps, alive) = reader.view().map(unknown).transpose()?.unwrap_or_default();
+        let known = reader.view().map(|view| coverage::known(view, time::now())).transpose()?.unwrap_or_default();
         Ok(Ask {
             shape: match shape {
                 ShapeArgs { samples: true, .. } => Shape::Samples,
@@ -218,8 +218,8 @@ impl Args {
             names: shape.names,
             labels: shape.with_labels.clone(),
             zone: self.select.zone().clone(),
-            unknown: gaps,
-            known_until: alive.unwrap_or(Micros::MAX),
+            unknown: known.unknown,
+            known_until: known.until.unwrap_or(Micros::MAX),
         })
     }
 }

@@ -11,7 +11,7 @@ use super::{ExportError, Result, Sink};
 /// Batches on their way: enough that neither side waits for the other at every batch, few enough to stay small.
 const WAITING: usize = 4;
 
-struct Rows {
+struct Piece {
     of: usize,
     batch: RecordBatch,
     rows: Range<usize>,
@@ -21,7 +21,7 @@ struct Rows {
 /// The near end.
 pub(super) struct Behind {
     to: String,
-    rows: Option<SyncSender<Rows>>,
+    rows: Option<SyncSender<Piece>>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
@@ -42,9 +42,9 @@ impl Behind {
     }
 }
 
-fn write(mut sink: Box<dyn Sink>, coming: &Receiver<Rows>) -> Result<()> {
+fn write(mut sink: Box<dyn Sink>, coming: &Receiver<Piece>) -> Result<()> {
     let mut is_done = false;
-    for Rows { of, batch, rows, fresh } in coming {
+    for Piece { of, batch, rows, fresh } in coming {
         // No rows: the end. Without it the reader failed, and the file is not finished.
         is_done = rows.is_empty();
         if !is_done {
@@ -56,15 +56,15 @@ fn write(mut sink: Box<dyn Sink>, coming: &Receiver<Rows>) -> Result<()> {
 
 impl Sink for Behind {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
-        let rows = Rows { of, batch: batch.clone(), rows, fresh };
-        match self.rows.as_ref().map(|to| to.send(rows)) {
+        let piece = Piece { of, batch: batch.clone(), rows, fresh };
+        match self.rows.as_ref().map(|to| to.send(piece)) {
             Some(Ok(())) => Ok(()),
             _ => self.wait(),
         }
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        let end = Rows {
+        let end = Piece {
             of: 0,
             batch: RecordBatch::new_empty(std::sync::Arc::new(arrow::datatypes::Schema::empty())),
             rows: 0..0,

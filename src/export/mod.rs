@@ -204,7 +204,7 @@ pub fn export(
         }
         Output::File(path) => {
             let sheets: Vec<Sheet> = tables.iter().map(|table| Sheet::of(table.as_ref())).collect();
-            work.to_file(path, &sheets, |work, sink| work.all(tables, sink))?;
+            work.file(path, &sheets, |work, sink| work.all(tables, sink))?;
         }
         Output::Directory(directory) => {
             for table in tables {
@@ -215,7 +215,7 @@ pub fn export(
                     Partition::Type => {
                         let path = directory.join(format!("{name}.{}", settings.format.extension()));
                         let sheets = [Sheet::of(table.as_ref())];
-                        work.to_file(&path, &sheets, |work, sink| work.all(vec![table], sink))?;
+                        work.file(&path, &sheets, |work, sink| work.all(vec![table], sink))?;
                     }
                     Partition::Day | Partition::Hive => work.days(table, directory, &name)?,
                 }
@@ -234,12 +234,7 @@ struct Work<'w> {
 
 impl Work<'_> {
     /// Opens a file for some tables, and has it filled. Whoever opens its name sees a whole file.
-    fn to_file(
-        &mut self,
-        path: &Path,
-        sheets: &[Sheet],
-        fill: impl FnOnce(&mut Self, Box<dyn Sink>) -> Result<()>,
-    ) -> Result<()> {
+    fn file(&mut self, path: &Path, sheets: &[Sheet], fill: impl FnOnce(&mut Self, Box<dyn Sink>) -> Result<()>) -> Result<()> {
         let to = path.display().to_string();
         if path.is_file() && !self.settings.force {
             return Err(ExportError::Exists(path.to_owned()));
@@ -301,7 +296,7 @@ impl Work<'_> {
                 directory.join(name).join(format!("{day}.{extension}"))
             };
             let mut left = None;
-            self.to_file(&path, std::slice::from_ref(&sheet), |work, mut sink| {
+            self.file(&path, std::slice::from_ref(&sheet), |work, mut sink| {
                 let mut next = Some(first);
                 while let Some(batch) = next {
                     let within = times(&batch).partition_point(|time| Day::of(zone.local(*time)) <= day);

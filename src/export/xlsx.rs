@@ -119,8 +119,9 @@ fn free_name(wanted: &str, part: u32, taken: &mut HashSet<String>) -> String {
         let behind = format!(" ({number})");
         format!("{}{behind}", plain.chars().take(NAME_CHARACTERS - behind.len()).collect::<String>())
     };
-    // There is always a free one: each sheet takes one.
-    let name = (part..).map(numbered).find(|name| !taken.contains(&name.to_lowercase())).unwrap_or_default();
+    // One of these is free: each sheet takes one.
+    let last = part.saturating_add(u32::try_from(taken.len()).unwrap_or(u32::MAX));
+    let name = (part..=last).map(numbered).find(|name| !taken.contains(&name.to_lowercase())).unwrap_or_default();
     taken.insert(name.to_lowercase());
     name
 }

@@ -264,9 +264,9 @@ fn partitions_are_files_of_whole_days_of_the_zone() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
-                    folders.push(path)
+                    folders.push(path);
                 } else {
-                    files.push(path.strip_prefix(&out).unwrap().display().to_string())
+                    files.push(path.strip_prefix(&out).unwrap().display().to_string());
                 }
             }
         }
