@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::devices::Directory;
 use crate::disk::{self, DiskError};
 use crate::reader::Reader;
-use crate::report::{Scope, facts, page};
+use crate::report::{Scope, facts, page, pictures};
 use crate::time;
 
 use super::select::Select;
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if args.json {
         say!("{}", serde_json::to_string_pretty(&facts)?);
     } else {
-        let html = page(&facts, zone, &[]);
+        let html = page(&facts, zone, &pictures(&reader, &directory, &scope, &facts, zone)?);
         if to_stdout {
             match io::stdout().write_all(html.as_bytes()) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Failure::EndOfOutput),

@@ -3,6 +3,7 @@
 //! One pass over all events in time order ([`tally`]), one table an event type ([`figures`]), the ledger ([`ledger`]): memory
 //! grows with devices, types and hours, never with events. The page needs nothing but itself.
 
+mod charts;
 mod facts;
 mod figures;
 mod ledger;
@@ -25,9 +26,10 @@ use crate::tables::{Ask, TableError};
 use crate::time::{Day, Micros, SECOND, rfc3339};
 use crate::zone::Zone;
 
+pub use charts::{Picture, pictures};
 pub use facts::{Battery, DeviceFacts, Facts, HourFacts, ProjectFacts, Signal, Silence, TypeFacts};
 pub use figures::Figures;
-pub use page::{Picture, page};
+pub use page::page;
 
 use figures::figures;
 use ledger::{Ledger, Span, cut};

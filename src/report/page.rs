@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::time::Micros;
 use crate::zone::Zone;
 
+use super::charts::Picture;
 use super::facts::Facts;
 use super::ledger::Span;
 use super::people;
@@ -14,16 +15,7 @@ use super::words::{Clock, bytes, count, escape, length, micros};
 /// How the page looks: on screens light and dark, on phones, on paper.
 const STYLE: &str = include_str!("style.css");
 
-/// A picture of the events of one type, as SVG, with its name.
-#[derive(Debug, Clone)]
-pub struct Picture {
-    /// What it shows.
-    pub name: String,
-    /// An `<svg>` element.
-    pub svg: String,
-}
-
-/// The facts as a page; `pictures` are charts that somebody drew.
+/// The facts as a page; `pictures` are its charts.
 pub fn page(facts: &Facts, zone: &Zone, pictures: &[Picture]) -> String {
     let span = facts.from.as_deref().zip(facts.to.as_deref()).map(|(from, to)| (micros(from), micros(to)));
     let clock = Clock::new(zone, span.map_or(micros(&facts.made_at), |span| span.0));

@@ -92,11 +92,11 @@ fn row(out: &mut String, device: &DeviceFacts, clock: &Clock) {
         .last_seen
         .as_deref()
         .map(micros)
-        .map_or_else(|| "never in this time".to_owned(), |last| time(last, &clock.minute(last)));
+        .map_or_else(|| "never in this time".to_owned(), |last| time(last, &clock.short(last)));
     let silence = device.silence.as_ref().map_or_else(String::new, |silence| {
         let (from, to) = (micros(&silence.from), micros(&silence.to));
-        let until = if silence.lasts { "the end".to_owned() } else { time(to, &clock.minute_behind(from, to)) };
-        format!("{} <small>{} to {until}</small>", length(silence.seconds), time(from, &clock.minute(from)))
+        let until = if silence.lasts { "the end".to_owned() } else { time(to, &clock.short_behind(from, to)) };
+        format!("{} <small>{} to {until}</small>", length(silence.seconds), time(from, &clock.short(from)))
     });
     let battery = device.battery.as_ref().map_or_else(String::new, |battery| format!("{}\u{a0}%", number(battery.percent)));
     let signal = match (&device.signal, &device.rssi) {

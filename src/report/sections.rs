@@ -6,10 +6,11 @@ use crate::buffer::GapState;
 use crate::event::printable;
 use crate::zone::Zone;
 
+use super::charts::Picture;
 use super::facts::{Facts, TypeFacts};
 use super::figures::Figures;
 use super::ledger::Span;
-use super::page::{Picture, time};
+use super::page::time;
 use super::pictures;
 use super::words::{Clock, count, counted, escape, length, micros, number, unit};
 
@@ -121,7 +122,14 @@ pub(super) fn measured(out: &mut String, facts: &Facts, charts: &[Picture]) {
         out.push_str("<p class=\"hint\">The mean is that of all readings. Time in a state is that of all devices together, as far as it is known.</p>\n");
     }
     for chart in charts {
-        write!(out, "<figure><figcaption>{}</figcaption>{}</figure>\n", escape(&chart.name), chart.svg).unwrap_or_default();
+        let note =
+            if chart.note.is_empty() { String::new() } else { format!("<figcaption>{}</figcaption>", escape(&chart.note)) };
+        write!(
+            out,
+            "<figure><div class=\"wide\">{}</div><div class=\"narrow\">{}</div>{note}</figure>\n",
+            chart.wide, chart.narrow
+        )
+        .unwrap_or_default();
     }
     out.push_str("</section>\n");
 }

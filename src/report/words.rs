@@ -5,6 +5,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use crate::buffer::GapState;
+use crate::chart::written;
 use crate::time::{Micros, parse_rfc3339};
 use crate::zone::{Zone, write_offset};
 
@@ -93,12 +94,8 @@ pub(super) fn number(value: f64) -> String {
 
 /// A unit behind a number, as people write it.
 pub(super) fn unit(ucum: Option<&str>) -> String {
-    match ucum {
-        None | Some("1") => String::new(),
-        Some("Cel") => "\u{a0}°C".to_owned(),
-        Some("dB[mW]") => "\u{a0}dBm".to_owned(),
-        Some(unit) => format!("\u{a0}{}", unit.trim_matches(['[', ']', '{', '}'])),
-    }
+    let written = ucum.map(written).unwrap_or_default();
+    if written.is_empty() { written } else { format!("\u{a0}{written}") }
 }
 
 /// An RFC 3339 time of the facts.
@@ -134,9 +131,14 @@ impl Clock {
         self.with_offset(time, "%a %-d %b %H:%M")
     }
 
+    /// `23 Nov 20:14`
+    pub(super) fn short(&self, time: Micros) -> String {
+        self.with_offset(time, "%-d %b %H:%M")
+    }
+
     /// A time behind another: without its day where that is the same.
-    pub(super) fn minute_behind(&self, before: Micros, time: Micros) -> String {
-        if self.day(before) == self.day(time) { self.with_offset(time, "%H:%M") } else { self.minute(time) }
+    pub(super) fn short_behind(&self, before: Micros, time: Micros) -> String {
+        if self.day(before) == self.day(time) { self.with_offset(time, "%H:%M") } else { self.short(time) }
     }
 
     /// `23 Nov 20:14:05`

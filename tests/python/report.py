@@ -102,6 +102,8 @@ def recording(product):
     """A recording with a device of a wicked name, a gap, and faults; and its page."""
     url = product.simulate("--history", "8h", "--devices", "26", "--rate", "100", "--session-life", "2s", "--junk", "0.02")
     folder = product.folder / "recording"
+    folder.mkdir()
+    (folder / "overnight.toml").write_text('index_delay = "1500ms"\n')
     cloud = ["--project", "demo", "--api-url", url, "--dir", folder]
     product.run("backfill", "--since", "8h", *cloud, codes=(0, 3))
     product.run("record", "--no-backfill", "--for", "5s", *cloud, codes=(0, 3))
