@@ -22,6 +22,7 @@ mod plot;
 mod progress;
 mod rebuild;
 mod record;
+mod report;
 mod roll;
 mod schema;
 mod select;
@@ -76,10 +77,12 @@ enum Command {
     Roll(roll::Args),
     /// Write events as CSV, Parquet, Arrow, NDJSON or a workbook
     Export(export::Args),
-    /// DuckDB views of a recording, as a script
-    Sql(sql::Args),
     /// Draw events over time: into the terminal, or as an SVG or PNG picture
     Plot(plot::Args),
+    /// A night or a week on one HTML page
+    Report(report::Args),
+    /// DuckDB views of a recording, as a script
+    Sql(sql::Args),
     /// What a recording holds and how its recorder is doing
     Status(status::Args),
     /// Check everything in a recording, and say what to do about what is wrong
@@ -205,6 +208,7 @@ pub fn main() -> ExitCode {
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Plot(args) => plot::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),

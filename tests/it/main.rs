@@ -19,6 +19,7 @@ mod fuzz;
 mod gaps;
 mod pushes;
 mod recovery;
+mod reports;
 mod rolling;
 mod streams;
 mod support;
