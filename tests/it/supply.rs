@@ -58,12 +58,19 @@ fn one(tokens: &[String], at: &mut usize, allowed: &BTreeSet<String>) -> bool {
     met
 }
 
+/// This machine's platform: crates for others need not have been downloaded.
+fn host() -> String {
+    let ran = Command::new("rustc").arg("-vV").output().unwrap();
+    let text = String::from_utf8(ran.stdout).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
+}
+
 #[test]
 fn every_crate_has_a_licence_and_a_source_that_the_settings_allow() {
     let settings = settings();
     let (allowed, denied) = (words(&settings, "licenses", "allow", None), words(&settings, "bans", "deny", Some("crate")));
     let ran = Command::new(env!("CARGO"))
-        .args(["metadata", "--locked", "--offline", "--all-features", "--format-version", "1"])
+        .args(["metadata", "--locked", "--offline", "--all-features", "--format-version", "1", "--filter-platform", &host()])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
@@ -79,7 +86,8 @@ fn every_crate_has_a_licence_and_a_source_that_the_settings_allow() {
             wrong.push(format!("{name}: {licence}"));
         }
         let source = package["source"].as_str();
-        if source.map_or(name != "overnight", |source| source != "registry+https://github.com/rust-lang/crates.io-index") {
+        let is_official = |source: &str| source.starts_with("registry+") && source.ends_with("/crates.io-index");
+        if !source.map_or(name == "overnight", is_official) {
             wrong.push(format!("{name} comes from {source:?}"));
         }
         if denied.contains(name) {
