@@ -16,13 +16,15 @@ use std::time::Instant;
 
 use overnight::buffer::Buffer;
 use overnight::collect::Collector;
+use overnight::devices::Directory;
 use overnight::event::Source;
-use overnight::export::{Format, Output, export};
+use overnight::export::{Format, Output, Settings, export};
 use overnight::keep::{Keeper, Order};
 use overnight::layout::Layout;
 use overnight::reader::{Reader, Selection};
 use overnight::roll::{Policy, Roller, Scope, Work, recover};
 use overnight::schema::Registry;
+use overnight::tables::{Ask, tables};
 use overnight::time;
 use overnight::wire::Lines;
 
@@ -123,13 +125,15 @@ fn main() {
     let reader = Reader::open(&layout, registry).unwrap();
     let selection = Selection::default();
     let plans = reader.plan(&selection).unwrap();
+    let people = Directory::default();
     for (name, format, directory) in [
         ("day files to CSV, a file a type", Format::Csv, "csv"),
         ("day files to NDJSON, a file a type", Format::Ndjson, "ndjson"),
         ("day files to Parquet, a file a type", Format::Parquet, "parquet"),
     ] {
-        let output = Output::Directory(folder.path().join(directory));
-        stage(name, events, || export(&reader, &plans, &selection, format, &output, true, |_| {}).unwrap());
+        let settings = Settings::new(format, Output::Directory(folder.path().join(directory)));
+        let all = tables(&reader, &plans, &selection, &people, &Ask::default()).unwrap();
+        stage(name, events, || export(&reader, all, &settings, |_| {}).unwrap());
     }
 }
 

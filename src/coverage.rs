@@ -103,6 +103,29 @@ fn report(gap: &Gap, ends: Micros) -> GapReport {
     }
 }
 
+/// What the ledger says of times of which no event tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Gaps that were not filled, ascending; one that is open ends at the greatest time of all.
+    pub unknown: Vec<(Micros, Micros)>,
+    /// The last sign of life; `now` while a session is alive, none without a session.
+    pub until: Option<Micros>,
+}
+
+/// What is known where there is no event: that nothing happened, or nothing at all.
+///
+/// # Errors
+/// When the ledger does not read.
+pub fn known(view: &View, now: Micros) -> Result<Known, BufferError> {
+    let open = view.gaps()?.into_iter().filter(|gap| gap.state != GapState::Filled);
+    let unknown = open.map(|gap| (gap.begins, gap.ends.unwrap_or(Micros::MAX))).collect();
+    let recording = view.has_writer();
+    let is_alive = |closed: Option<Micros>| closed.is_none() && recording;
+    let sessions = view.sessions()?.into_iter();
+    let spoke = sessions.map(|session| if is_alive(session.closed_at) { now } else { session.spoke_at });
+    Ok(Known { unknown, until: spoke.max() })
+}
+
 /// Gaps that meet a span of time and are not filled: how many, and what to say of them.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ const HOUR: Micros = 60 * MINUTE;
 /// A time zone. Asks its rules only where a time lies beyond the last change of clocks that it knows of.
 #[derive(Debug, Clone)]
 pub struct Zone {
-    zone: TimeZone,
+    rules: TimeZone,
     name: String,
     /// Between the first two times, clocks are ahead of UTC by the third.
     known: (Micros, Micros, Micros),
@@ -24,14 +24,14 @@ pub struct Zone {
 impl Zone {
     /// UTC.
     pub fn utc() -> Self {
-        Self { zone: TimeZone::UTC, name: "UTC".to_owned(), known: (Micros::MIN, Micros::MAX, 0) }
+        Self { rules: TimeZone::UTC, name: "UTC".to_owned(), known: (Micros::MIN, Micros::MAX, 0) }
     }
 
     /// The zone that this computer is set to; UTC where it does not say.
     pub fn system() -> Self {
-        let zone = TimeZone::system();
-        let name = zone.iana_name().unwrap_or("UTC").to_owned();
-        Self { zone, name, known: (0, 0, 0) }
+        let rules = TimeZone::system();
+        let name = rules.iana_name().unwrap_or("UTC").to_owned();
+        Self { rules, name, known: (0, 0, 0) }
     }
 
     /// A zone by its IANA name, such as `Europe/Oslo`; `system` is the one of this computer.
@@ -44,10 +44,10 @@ impl Zone {
             "UTC" | "utc" | "Z" => return Ok(Self::utc()),
             _ => {}
         }
-        let zone = TimeZone::get(name)
+        let rules = TimeZone::get(name)
             .map_err(|_| format!("{name:?} is no time zone; write an IANA name such as Europe/Oslo, or UTC, or system"))?;
-        let name = zone.iana_name().unwrap_or(name).to_owned();
-        Ok(Self { zone, name, known: (0, 0, 0) })
+        let name = rules.iana_name().unwrap_or(name).to_owned();
+        Ok(Self { rules, name, known: (0, 0, 0) })
     }
 
     /// Its IANA name.
@@ -57,7 +57,7 @@ impl Zone {
 
     /// The same zone, for whoever does calendar arithmetic.
     pub fn rules(&self) -> &TimeZone {
-        &self.zone
+        &self.rules
     }
 
     /// By how much clocks are ahead of UTC at a time, in microseconds.
@@ -67,11 +67,11 @@ impl Zone {
             return offset;
         }
         let stamp = stamp(time);
-        let offset = i64::from(self.zone.to_offset(stamp).seconds()) * SECOND;
-        let next = self.zone.following(stamp).next().map_or(Micros::MAX, |change| change.timestamp().as_microsecond());
+        let offset = i64::from(self.rules.to_offset(stamp).seconds()) * SECOND;
+        let next = self.rules.following(stamp).next().map_or(Micros::MAX, |change| change.timestamp().as_microsecond());
         // A change at this very time counts as one before it.
         let after = self::stamp(time.saturating_add(1));
-        let last = self.zone.preceding(after).next().map_or(Micros::MIN, |change| change.timestamp().as_microsecond());
+        let last = self.rules.preceding(after).next().map_or(Micros::MIN, |change| change.timestamp().as_microsecond());
         self.known = (last, next, offset);
         offset
     }
@@ -83,7 +83,7 @@ impl Zone {
 
     /// When the clock on the wall shows a local time: the first time of two, the next moment where clocks skip it.
     fn instant(&self, local: DateTime) -> Micros {
-        self.zone.to_ambiguous_timestamp(local).compatible().map_or(Micros::MAX, Timestamp::as_microsecond)
+        self.rules.to_ambiguous_timestamp(local).compatible().map_or(Micros::MAX, Timestamp::as_microsecond)
     }
 }
 

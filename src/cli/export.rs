@@ -9,13 +9,13 @@ use clap::ValueEnum;
 use crate::coverage;
 use crate::devices::Directory;
 use crate::event::printable;
-use crate::export::{self, Dialect, Format, Output, Partition, Settings, TimeFormat};
+use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat, Unfinished};
 use crate::reader::Reader;
 use crate::tables::{Aggregate, Ask, Fill, Shape, tables};
 use crate::time::{self, Micros};
 use crate::zone::Every;
 
-use super::select::{Select, unknown, why_empty};
+use super::select::{Select, why_empty};
 use super::{Failure, Outcome, Recording, duration, progress, show, tell_missing};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -38,6 +38,15 @@ enum PartitionName {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  overnight export --event-type temperature -o temperature.csv
+  overnight export --since 12h --tz Europe/Oslo --for-excel nb-NO --names -o night.csv
+  overnight export --tz Europe/Oslo -o night.xlsx                       a sheet an event type
+  overnight export -o night/ --format parquet --partition-by hive
+  overnight export --wide temperature,humidity --names --every 15m --fill linear -o wide.csv
+  overnight export --event-type contact --every 1d --tz Europe/Oslo     seconds open and closed, by day
+  overnight export --format ndjson | jq .                               events as they were received
+Exit codes: 0 done, 1 failed, 2 usage, 3 done but the range has gaps that are not filled.")]
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,
@@ -59,6 +68,9 @@ pub(super) struct Args {
     shape: ShapeArgs,
     #[command(flatten, next_help_heading = "CSV")]
     csv: CsvArgs,
+    /// Rows of a sheet in a workbook, its header among them, before the next one begins
+    #[arg(long, value_name = "N", default_value_t = SHEET_ROWS, value_parser = clap::value_parser!(u32).range(2..=i64::from(SHEET_ROWS)), help_heading = "XLSX")]
+    sheet_rows: u32,
 }
 
 #[derive(Debug, clap::Args)]
@@ -160,6 +172,11 @@ impl CsvArgs {
             dialect.time = time.clone();
         }
         if let Some(null) = &self.null {
+            if null.bytes().any(|byte| byte == dialect.delimiter || b"\"\r\n".contains(&byte)) {
+                return Err(Failure::usage(
+                    "--null cannot hold the delimiter, a quote or a line break: it stands without quotes",
+                ));
+            }
             dialect.null.clone_from(null);
         }
         Ok(dialect)
@@ -203,7 +220,7 @@ impl Args {
 
     fn ask(&self, reader: &Reader) -> Result<Ask, Failure> {
         let shape = &self.shape;
-        let (gaps, alive) = reader.view().map(unknown).transpose()?.unwrap_or_default();
+        let known = reader.view().map(|view| coverage::known(view, time::now())).transpose()?.unwrap_or_default();
         Ok(Ask {
             shape: match shape {
                 ShapeArgs { samples: true, .. } => Shape::Samples,
@@ -218,10 +235,24 @@ impl Args {
             names: shape.names,
             labels: shape.with_labels.clone(),
             zone: self.select.zone().clone(),
-            unknown: gaps,
-            known_until: alive.unwrap_or(Micros::MAX),
+            unknown: known.unknown,
+            known_until: known.until.unwrap_or(Micros::MAX),
         })
     }
+}
+
+/// At a signal, leaves at once, and no half file behind.
+fn leave_nothing_half(unfinished: &Unfinished) {
+    let unfinished = unfinished.clone();
+    let wait = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(super::record::signal());
+        let removed = if unfinished.abandon() { "; what was half written is removed" } else { "" };
+        eprintln!("\novernight: stopped{removed}");
+        std::process::exit(130);
+    };
+    // Without the thread, a signal ends this process as it would any other.
+    drop(std::thread::Builder::new().name("signal".to_owned()).spawn(wait));
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -236,6 +267,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         force: args.force,
         dialect: args.csv.dialect(&args.select)?,
         zone: args.select.zone().clone(),
+        sheet_rows: args.sheet_rows,
+        unfinished: Unfinished::default(),
     };
     if settings.output == Output::Stdout {
         if args.partition_by.is_some() {
@@ -251,7 +284,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let plans = reader.plan(&selection)?;
     let ask = args.ask(&reader)?;
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
-    let bar = progress::bar(Some(events), false);
+    leave_nothing_half(&settings.unfinished);
+    let is_in_the_way = settings.output == Output::Stdout && io::stdout().is_terminal();
+    let bar = if is_in_the_way { progress::hidden() } else { progress::bar(Some(events), false) };
     let exported = tables(&reader, &plans, &selection, &directory, &ask)
         .map_err(export::ExportError::from)
         .and_then(|tables| export::export(&reader, tables, &settings, |rows| bar.inc(rows)));

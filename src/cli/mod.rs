@@ -10,12 +10,14 @@ macro_rules! say {
 }
 
 mod backfill;
+mod completions;
 mod connection;
 mod demo;
 mod export;
 mod gaps;
 mod import;
 mod listen;
+mod man;
 mod progress;
 mod rebuild;
 mod record;
@@ -24,6 +26,7 @@ mod schema;
 mod select;
 mod show;
 mod simulate;
+mod sql;
 mod status;
 mod verify;
 
@@ -70,8 +73,10 @@ enum Command {
     Import(import::Args),
     /// Move everything from the buffer into day files, and seal what is due
     Roll(roll::Args),
-    /// Write events as CSV, Parquet or NDJSON
+    /// Write events as CSV, Parquet, Arrow, NDJSON or a workbook
     Export(export::Args),
+    /// DuckDB views of a recording, as a script
+    Sql(sql::Args),
     /// What a recording holds and how its recorder is doing
     Status(status::Args),
     /// Check everything in a recording, and say what to do about what is wrong
@@ -82,6 +87,10 @@ enum Command {
     Simulate(simulate::Args),
     /// What is known of each event type
     Schema(schema::Args),
+    /// What a shell needs to complete this command line
+    Completions(completions::Args),
+    /// The manual, as man shows it
+    Man(man::Args),
 }
 
 /// Which recording, and with which schemas.
@@ -197,6 +206,9 @@ pub fn main() -> ExitCode {
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Sql(args) => sql::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     match outcome {
         Ok(Outcome::Done) | Err(Failure::EndOfOutput) => ExitCode::SUCCESS,

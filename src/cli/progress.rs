@@ -38,6 +38,11 @@ pub(super) fn bar(length: Option<u64>, of_bytes: bool) -> ProgressBar {
     bar
 }
 
+/// A bar that nobody sees: where rows go to the same terminal.
+pub(super) fn hidden() -> ProgressBar {
+    ProgressBar::hidden()
+}
+
 /// Shows a running recorder until it is dropped.
 pub(super) struct Live {
     stop: Arc<AtomicBool>,

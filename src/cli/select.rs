@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time};
 
-use crate::buffer::{GapState, View};
 use crate::devices::Directory;
 use crate::reader::{ReadError, Reader, Selection};
 use crate::time::{self, Micros};
@@ -142,21 +141,14 @@ impl Select {
 
 /// Why a selection has no events.
 pub(super) fn why_empty(reader: &Reader) -> Result<String, Failure> {
-    let all: u64 = reader.plan(&Selection::default())?.iter().map(|plan| plan.events).sum();
-    Ok(match all {
-        0 => "the recording is empty so far".to_owned(),
-        all => format!("the recording has {}, none of them in this selection", show::counted(all, "event")),
+    let plans = reader.plan(&Selection::default())?;
+    let all: u64 = plans.iter().map(|plan| plan.events).sum();
+    let days = plans.iter().flat_map(|plan| plan.partitions.iter().map(|partition| partition.day));
+    Ok(match (all, days.clone().min().zip(days.max())) {
+        (1.., Some((first, last))) => {
+            let span = if first == last { format!("on {first}") } else { format!("from {first} to {last}") };
+            format!("the recording has {} {span} (UTC), none of them in this selection", show::counted(all, "event"))
+        }
+        _ => "the recording is empty so far".to_owned(),
     })
-}
-
-/// What the ledger says of what no event tells: gaps that were not filled, and the last sign of life.
-pub(super) fn unknown(view: &View) -> Result<(Vec<(Micros, Micros)>, Option<Micros>), Failure> {
-    let open = view.gaps()?.into_iter().filter(|gap| gap.state != GapState::Filled);
-    let gaps = open.map(|gap| (gap.begins, gap.ends.unwrap_or(Micros::MAX))).collect();
-    let recording = view.has_writer();
-    let spoke = view
-        .sessions()?
-        .into_iter()
-        .map(|session| if session.closed_at.is_none() && recording { time::now() } else { session.spoke_at });
-    Ok((gaps, spoke.max()))
 }

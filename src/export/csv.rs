@@ -63,7 +63,7 @@ fn union(sheets: &[Sheet]) -> Vec<String> {
         sheets.iter().map(|sheet| sheet.schema.fields().iter().map(|field| field.name()).collect()).collect();
     let Some(first) = lists.first() else { return Vec::new() };
     let alike = |at: &dyn Fn(&[&String]) -> Option<String>| lists.iter().all(|list| at(list) == at(first)) && at(first).is_some();
-    let head = (0..).take_while(|index| alike(&|list: &[&String]| list.get(*index).map(ToString::to_string))).count();
+    let head = (0..first.len()).take_while(|index| alike(&|list: &[&String]| list.get(*index).map(ToString::to_string))).count();
     let tail = (0..first.len() - head)
         .take_while(|back| {
             alike(&|list: &[&String]| list.len().checked_sub(back + 1).filter(|at| *at >= head).map(|at| list[at].clone()))

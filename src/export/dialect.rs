@@ -160,7 +160,12 @@ impl Dialect {
                 let zoned = jiff::Timestamp::from_microsecond(time).unwrap_or_default().to_zoned(self.zone.rules().clone());
                 // Checked when it was read.
                 let text = jiff::fmt::strtime::format(pattern, &zoned).unwrap_or_default();
-                out.extend_from_slice(text.as_bytes());
+                let bytes = text.as_bytes();
+                if bytes.contains(&self.delimiter) || bytes.iter().any(|byte| b"\"\r\n".contains(byte)) {
+                    out.extend_from_slice(format!("\"{}\"", text.replace('"', "\"\"")).as_bytes());
+                } else {
+                    out.extend_from_slice(bytes);
+                }
             }
         }
     }

@@ -7,10 +7,10 @@ mod csv;
 mod dialect;
 mod ndjson;
 mod parquet;
+mod whole;
 mod xlsx;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,6 @@ use std::sync::Arc;
 use ::arrow::array::{AsArray, RecordBatch};
 use ::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
-use crate::disk::DiskError;
 use crate::reader::Reader;
 use crate::schema::{RebuildError, Schema};
 use crate::tables::{Table, TableError};
@@ -27,6 +26,8 @@ use crate::time::{Day, Micros};
 use crate::zone::Zone;
 
 pub use dialect::{Dialect, TimeFormat};
+pub use whole::{Unfinished, write_text};
+pub use xlsx::SHEET_ROWS;
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
@@ -148,13 +149,26 @@ pub struct Settings {
     pub dialect: Dialect,
     /// Whose days and, in a workbook, whose clock.
     pub zone: Zone,
+    /// Rows of a sheet in a workbook, at most [`SHEET_ROWS`].
+    pub sheet_rows: u32,
+    /// Files being written, for whoever has to leave in the middle.
+    pub unfinished: Unfinished,
 }
 
 impl Settings {
     /// A format to an output, everything else as usual: in UTC, with nothing replaced.
     pub fn new(format: Format, output: Output) -> Self {
         let (partition, dialect) = (Partition::default(), Dialect::default());
-        Self { format, output, partition, force: false, dialect, zone: Zone::utc() }
+        Self {
+            format,
+            output,
+            partition,
+            force: false,
+            dialect,
+            zone: Zone::utc(),
+            sheet_rows: SHEET_ROWS,
+            unfinished: Unfinished::default(),
+        }
     }
 }
 
@@ -204,7 +218,7 @@ pub fn export(
         }
         Output::File(path) => {
             let sheets: Vec<Sheet> = tables.iter().map(|table| Sheet::of(table.as_ref())).collect();
-            work.to_file(path, &sheets, |work, sink| work.all(tables, sink))?;
+            work.file(path, &sheets, |work, sink| work.all(tables, sink))?;
         }
         Output::Directory(directory) => {
             for table in tables {
@@ -215,7 +229,7 @@ pub fn export(
                     Partition::Type => {
                         let path = directory.join(format!("{name}.{}", settings.format.extension()));
                         let sheets = [Sheet::of(table.as_ref())];
-                        work.to_file(&path, &sheets, |work, sink| work.all(vec![table], sink))?;
+                        work.file(&path, &sheets, |work, sink| work.all(vec![table], sink))?;
                     }
                     Partition::Day | Partition::Hive => work.days(table, directory, &name)?,
                 }
@@ -234,40 +248,14 @@ struct Work<'w> {
 
 impl Work<'_> {
     /// Opens a file for some tables, and has it filled. Whoever opens its name sees a whole file.
-    fn to_file(
-        &mut self,
-        path: &Path,
-        sheets: &[Sheet],
-        fill: impl FnOnce(&mut Self, Box<dyn Sink>) -> Result<()>,
-    ) -> Result<()> {
+    fn file(&mut self, path: &Path, sheets: &[Sheet], fill: impl FnOnce(&mut Self, Box<dyn Sink>) -> Result<()>) -> Result<()> {
         let to = path.display().to_string();
-        if path.is_file() && !self.settings.force {
-            return Err(ExportError::Exists(path.to_owned()));
-        }
-        if path.exists() && !path.is_file() {
-            // A device or a pipe is written to, never replaced.
-            let file = fs::OpenOptions::new().write(true).open(path);
-            let file = file.map_err(|source| ExportError::Output { to: to.clone(), source })?;
+        let Some(whole) = whole::Whole::begin(path, self.settings.force, &self.settings.unfinished)? else {
+            let file = whole::open_device(path)?;
             return fill(self, sink(self.settings, sheets, &to, Box::new(file))?);
-        }
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(|source| ExportError::Output { to: folder.display().to_string(), source })?;
-        }
-        let fail = |error: DiskError| ExportError::Output { to: to.clone(), source: error.source };
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let file = crate::disk::create_for_others(&part).map_err(fail)?;
-        let written = file
-            .try_clone()
-            .map_err(|source| ExportError::Output { to: to.clone(), source })
-            .and_then(|file| sink(self.settings, sheets, &to, Box::new(file)))
-            .and_then(|sink| fill(self, sink));
-        if let Err(error) = written {
-            crate::disk::remove(&part).map_err(fail)?;
-            return Err(error);
-        }
-        crate::disk::sync(&file, &part).and_then(|()| crate::disk::publish(&part, path)).map_err(fail)?;
+        };
+        fill(self, sink(self.settings, sheets, &to, Box::new(whole.file()?))?)?;
+        whole.finish()?;
         self.exported.files.push(path.to_owned());
         Ok(())
     }
@@ -301,7 +289,7 @@ impl Work<'_> {
                 directory.join(name).join(format!("{day}.{extension}"))
             };
             let mut left = None;
-            self.to_file(&path, std::slice::from_ref(&sheet), |work, mut sink| {
+            self.file(&path, std::slice::from_ref(&sheet), |work, mut sink| {
                 let mut next = Some(first);
                 while let Some(batch) = next {
                     let within = times(&batch).partition_point(|time| Day::of(zone.local(*time)) <= day);
@@ -327,12 +315,12 @@ impl Work<'_> {
     /// order.
     fn all(&mut self, tables: Vec<Box<dyn Table + '_>>, mut sink: Box<dyn Sink>) -> Result<()> {
         let are_in_order = tables.iter().all(|table| table.is_in_time_order());
+        let mut counts: Vec<(String, u64)> = tables.iter().map(|table| (table.name().to_owned(), 0)).collect();
         let mut waiting = tables.into_iter().enumerate();
         let mut heads: Vec<Head> = Vec::new();
         loop {
             if heads.is_empty() || are_in_order {
                 for (of, mut table) in waiting.by_ref() {
-                    self.exported.rows.entry(table.name().to_owned()).or_default();
                     if let Some(batch) = table.next_batch()? {
                         heads.push(Head { of, table, batch, row: 0, fresh: true });
                         if !are_in_order {
@@ -352,7 +340,7 @@ impl Work<'_> {
                 }
             };
             sink.write(head.of, &head.batch, head.row..to, head.fresh)?;
-            *self.exported.rows.entry(head.table.name().to_owned()).or_default() += (to - head.row) as u64;
+            counts[head.of].1 += (to - head.row) as u64;
             (head.row, head.fresh) = (to, false);
             if to == head.batch.num_rows() {
                 (self.tell)();
@@ -363,6 +351,9 @@ impl Work<'_> {
             }
         }
         (self.tell)();
+        for (name, count) in counts {
+            *self.exported.rows.entry(name).or_default() += count;
+        }
         sink.finish()
     }
 }
@@ -394,7 +385,7 @@ fn sink(settings: &Settings, sheets: &[Sheet], to: &str, out: Box<dyn Write + Se
         Format::Ndjson => Box::new(ndjson::Ndjson::new(sheets, out)),
         Format::Parquet => Box::new(parquet::Parquet::new(sheets, out)?),
         Format::Arrow => Box::new(arrow::Arrow::new(sheets, settings.output == Output::Stdout, out)?),
-        Format::Xlsx => Box::new(xlsx::Xlsx::new(sheets, settings.zone.clone(), out)?),
+        Format::Xlsx => Box::new(xlsx::Xlsx::new(sheets, settings.zone.clone(), settings.sheet_rows, out)?),
     };
     Ok(Box::new(behind::Behind::new(to, sink)?))
 }

@@ -40,14 +40,11 @@ impl Ndjson {
 impl Sink for Ndjson {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
         if fresh {
-            self.open[of] = match &self.sheets[of] {
-                Some(schema) => Open::Events(Box::new(Rebuild::new(schema, batch)?)),
-                None => {
-                    let fields = batch.schema_ref().fields().iter();
-                    Open::Rows(
-                        fields.zip(batch.columns()).map(|(field, array)| (field.name().clone(), Cells::new(array))).collect(),
-                    )
-                }
+            self.open[of] = if let Some(schema) = &self.sheets[of] {
+                Open::Events(Box::new(Rebuild::new(schema, batch)?))
+            } else {
+                let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+                Open::Rows(columns.map(|(field, array)| (field.name().clone(), Cells::new(array))).collect())
             };
         }
         for row in rows {

@@ -209,7 +209,7 @@ impl Track {
             }
             Self::Counter { grown, .. } => {
                 let grown = grown.take();
-                out.iter_mut().for_each(|out| *out = grown.unwrap_or(f64::NAN));
+                out.fill(grown.unwrap_or(f64::NAN));
                 grown.is_some()
             }
             Self::State { now, since, micros, events } => {
@@ -241,7 +241,7 @@ impl Track {
             }
             Self::Events(count) => {
                 let any = *count > 0;
-                out.iter_mut().for_each(|out| *out = number(*count));
+                out.fill(number(*count));
                 *count = 0;
                 any
             }

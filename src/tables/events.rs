@@ -36,7 +36,7 @@ impl People<'_> {
     }
 
     /// Their values for some devices.
-    pub(super) fn columns<'d>(&self, devices: impl Iterator<Item = Option<&'d str>> + Clone) -> Vec<ArrayRef> {
+    pub(super) fn columns<'d>(&self, devices: &(impl Iterator<Item = Option<&'d str>> + Clone)) -> Vec<ArrayRef> {
         let text = |value: &dyn Fn(&'d str) -> Option<String>| -> ArrayRef {
             Arc::new(devices.clone().map(|device| device.and_then(value)).collect::<StringArray>())
         };
@@ -53,27 +53,27 @@ impl People<'_> {
 /// One row an event.
 pub(super) struct Events<'a> {
     rows: Rows<'a>,
-    events: Arc<Schema>,
+    about: Arc<Schema>,
     schema: SchemaRef,
     people: People<'a>,
     added: usize,
 }
 
 impl<'a> Events<'a> {
-    pub(super) fn new(reader: &'a Reader, plan: &'a TypePlan, selection: &'a Selection, people: People<'a>) -> Result<Self> {
+    pub(super) fn new(reader: &'a Reader, plan: &'a TypePlan, selection: &'a Selection, people: People<'a>) -> Self {
         let own = plan.schema.described();
         let added = people.fields(own.fields());
         let mut fields: Vec<FieldRef> = own.fields().iter().cloned().collect();
         let count = added.len();
         fields.splice(2..2, added);
         let schema = Arc::new(ArrowSchema::new(fields));
-        Ok(Self { rows: reader.rows(plan, selection), events: Arc::clone(&plan.schema), schema, people, added: count })
+        Self { rows: reader.rows(plan, selection), about: Arc::clone(&plan.schema), schema, people, added: count }
     }
 }
 
 impl Table for Events<'_> {
     fn name(&self) -> &str {
-        &self.events.name
+        &self.about.name
     }
 
     fn schema(&self) -> &SchemaRef {
@@ -81,7 +81,7 @@ impl Table for Events<'_> {
     }
 
     fn events(&self) -> Option<&Arc<Schema>> {
-        Some(&self.events)
+        Some(&self.about)
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
@@ -91,7 +91,7 @@ impl Table for Events<'_> {
             let devices = batch.column(1).as_string::<i32>();
             let rows = 0..devices.len();
             let devices = rows.map(|row| devices.is_valid(row).then(|| devices.value(row)));
-            columns.splice(2..2, self.people.columns(devices));
+            columns.splice(2..2, self.people.columns(&devices));
         }
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
     }

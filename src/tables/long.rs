@@ -101,7 +101,7 @@ impl Table for Long<'_> {
             Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")),
             Arc::new(ids.clone().collect::<StringArray>()),
         ];
-        columns.extend(self.people.columns(ids));
+        columns.extend(self.people.columns(&ids));
         columns.extend(cells.into_iter().zip(&self.counts).map(|(cells, is_count)| figures(&cells, *is_count)));
         columns.push(Arc::new(std::iter::repeat_n(Some(self.name.as_str()), devices.len()).collect::<StringArray>()));
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))

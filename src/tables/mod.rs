@@ -151,12 +151,12 @@ pub fn tables<'a>(
     match (&ask.shape, ask.every) {
         (Shape::Long, None) => {
             for plan in plans {
-                all.push(Box::new(events::Events::new(reader, plan, selection, people.clone())?));
+                all.push(Box::new(events::Events::new(reader, plan, selection, people.clone())));
             }
         }
         (Shape::Latest, None) => {
             for plan in plans {
-                let events = events::Events::new(reader, plan, selection, people.clone())?;
+                let events = events::Events::new(reader, plan, selection, people.clone());
                 all.push(Box::new(latest::Latest::new(events)));
             }
         }

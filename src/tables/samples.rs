@@ -31,8 +31,8 @@ impl<'a> Samples<'a> {
         people: &People<'a>,
     ) -> Result<Option<Self>> {
         let has_time = |items: &[crate::schema::Column]| items.iter().position(|item| item.kind == Kind::Timestamp);
-        let lists = plan.schema.columns.iter().filter(|column| column.kind == Kind::List);
-        let Some((list, time)) = lists.filter_map(|list| Some((list, has_time(&list.items)?))).next() else { return Ok(None) };
+        let mut lists = plan.schema.columns.iter().filter(|column| column.kind == Kind::List);
+        let Some((list, time)) = lists.find_map(|list| Some((list, has_time(&list.items)?))) else { return Ok(None) };
         let numbers = 0..list.items.len();
         let items: Vec<usize> = std::iter::once(time).chain(numbers.filter(|item| *item != time)).collect();
         let list_field = plan.schema.arrow().field_with_name(&list.name)?;
@@ -94,7 +94,7 @@ impl Table for Samples<'_> {
             let devices = take(batch.column(1), &rows, None)?;
             let mut columns: Vec<ArrayRef> = vec![item(self.items[0])?, Arc::clone(&devices)];
             let ids = devices.as_string::<i32>();
-            columns.extend(self.people.columns((0..ids.len()).map(|row| ids.is_valid(row).then(|| ids.value(row)))));
+            columns.extend(self.people.columns(&(0..ids.len()).map(|row| ids.is_valid(row).then(|| ids.value(row)))));
             for number in &self.items[1..] {
                 columns.push(item(*number)?);
             }

@@ -264,9 +264,9 @@ fn partitions_are_files_of_whole_days_of_the_zone() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
-                    folders.push(path)
+                    folders.push(path);
                 } else {
-                    files.push(path.strip_prefix(&out).unwrap().display().to_string())
+                    files.push(path.strip_prefix(&out).unwrap().display().to_string());
                 }
             }
         }
@@ -292,7 +292,7 @@ fn an_empty_selection_says_why_and_what_does_not_go_together_is_refused() {
     let place = recording(&[temperature("a", "2026-11-23T10:00:00.000000Z", 1.0)]);
     for shape in [&["--wide", "temperature"][..], &["--every", "1h"], &["--samples"], &["--latest"]] {
         let ran = place.run(&[&["export", "--start", "2027-01-01", "--event-type", "temperature"], shape].concat());
-        assert!(ran.stderr.contains("the recording has 1 event, none of them"), "{shape:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("the recording has 1 event on 2026-11-23 (UTC), none of them"), "{shape:?}: {}", ran.stderr);
     }
     refused(&place, &["--samples", "--latest"], "cannot be used with");
     refused(&place, &["--fill", "linear"], "--every");

@@ -1,0 +1,42 @@
+//! The font that PNG is written in, and by which all texts are measured. It comes with the program, since slim machines have
+//! none. A browser may choose a narrower one for SVG; few are wider.
+
+use std::sync::LazyLock;
+
+use ttf_parser::{Face, GlyphId};
+
+static FACE: LazyLock<Option<Face<'static>>> = LazyLock::new(|| Face::parse(dejavu::sans::regular(), 0).ok());
+
+/// The font; none when it does not read, which a test excludes.
+pub(super) fn face() -> Option<&'static Face<'static>> {
+    FACE.as_ref()
+}
+
+/// The glyph of a character, and how far the next one stands behind it, in pixels.
+pub(super) fn glyph(face: &Face<'_>, c: char, size: f64) -> (GlyphId, f64) {
+    let glyph = face.glyph_index(c);
+    let advance = glyph.and_then(|glyph| face.glyph_hor_advance(glyph)).map(f64::from);
+    let em = f64::from(face.units_per_em());
+    // What the font lacks, such as Chinese, is a square.
+    (glyph.unwrap_or_default(), advance.unwrap_or(em) * size / em)
+}
+
+/// How wide a text is, in pixels.
+pub(super) fn width(text: &str, size: f64) -> f64 {
+    let Some(face) = face() else { return 0.0 };
+    text.chars().map(|c| glyph(face, c, size).1).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_font_reads_and_has_what_axes_need() {
+        let face = face().unwrap();
+        for c in "0123456789−°C%²³µΩæøåÆØÅäöüßéЖλ…".chars() {
+            assert!(face.glyph_index(c).is_some(), "{c}");
+        }
+        assert!(width("mm", 10.0) > width("ii", 10.0));
+    }
+}

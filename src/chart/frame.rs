@@ -1,0 +1,129 @@
+//! The frame of a chart: heading, axes, gaps, the key below; and where in it a time stands.
+
+use crate::time::{Micros, SECOND};
+
+use super::colour;
+use super::key::Key;
+use super::scene::{Anchor, Scene, Shape, fit};
+use super::{Chart, font, numbers, strips, ticks};
+
+/// Sizes of letters.
+pub(super) const SMALL: f64 = 11.0;
+const TITLE: f64 = 15.0;
+/// Above the drawing: title, and the line below it.
+const HEAD: f64 = 50.0;
+/// Below the drawing: times, and days below these.
+const FOOT: f64 = 36.0;
+/// Around everything.
+const PAD: f64 = 14.0;
+/// How high a drawing of lines is where nobody says.
+const LINES: f64 = 220.0;
+
+/// How high a chart looks best at a width.
+pub(super) fn natural_height(chart: &Chart, width: f64) -> f64 {
+    let inner = if chart.has_strips() { strips::natural_height(chart) } else { LINES };
+    HEAD + inner + FOOT + Key::of(chart).height(width - 2.0 * PAD) + PAD
+}
+
+/// The span that is shown: something, even where all happened at once.
+pub(super) fn shown(chart: &Chart) -> (Micros, Micros) {
+    const AROUND: Micros = 1800 * SECOND;
+    let (from, to) = chart.span;
+    if to.saturating_sub(from) >= SECOND { (from, to) } else { (from.saturating_sub(AROUND), from.saturating_add(AROUND)) }
+}
+
+/// The drawing's place, and what it shows.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) left: f64,
+    pub(super) right: f64,
+    pub(super) top: f64,
+    pub(super) bottom: f64,
+    from: Micros,
+    length: f64,
+}
+
+impl Frame {
+    /// Draws a chart into a scene, between two heights.
+    pub(super) fn draw(chart: &Chart, scene: &mut Scene, top: f64, height: f64) {
+        let (from, to) = shown(chart);
+        let key = Key::of(chart);
+        let right = (scene.width - PAD).max(PAD + 1.0);
+        let bottom = top + height - PAD - FOOT - key.height(right - PAD);
+        #[expect(clippy::cast_precision_loss, reason = "a place to a pixel")]
+        let length = (to.saturating_sub(from)) as f64;
+        let mut frame = Self { left: PAD, right, top: top + HEAD, bottom: bottom.max(top + HEAD + 10.0), from, length };
+        frame.heading(chart, scene, top);
+        let scale = numbers::Scale::of(chart, &frame);
+        frame.left += if chart.has_strips() { strips::margin(chart, &frame) } else { scale.margin() };
+        frame.gaps(chart, scene);
+        let days = frame.times(chart, scene);
+        if chart.lines.is_empty() {
+            let middle = (f64::midpoint(frame.left, frame.right), f64::midpoint(frame.top, frame.bottom));
+            scene.text(middle, SMALL + 1.0, Anchor::Middle, colour::GREY, "no events");
+        } else if chart.has_strips() {
+            strips::draw(chart, &frame, scene);
+        } else {
+            scale.draw(&frame, scene);
+            numbers::draw(chart, &frame, &scale, scene);
+        }
+        scene.line((frame.left, frame.bottom), (frame.right, frame.bottom), colour::AXIS, 1.0);
+        key.draw(scene, (PAD, frame.bottom + days), frame.right - PAD);
+    }
+
+    /// Where a time stands.
+    #[expect(clippy::cast_precision_loss, reason = "a place to a tenth of a pixel")]
+    pub(super) fn x(&self, time: Micros) -> f64 {
+        let part = (time.saturating_sub(self.from)) as f64 / self.length;
+        self.left + part.clamp(0.0, 1.0) * (self.right - self.left)
+    }
+
+    fn heading(&self, chart: &Chart, scene: &mut Scene, top: f64) {
+        let width = self.right - self.left;
+        let text = fit(&chart.title, TITLE, width);
+        let (x, y) = (self.left, top + PAD + 10.0);
+        scene.shapes.push(Shape::Text { x, y, size: TITLE, anchor: Anchor::Left, is_bold: true, fill: colour::INK, text });
+        let span = ticks::words(shown(chart), &chart.zone);
+        let below = if chart.axis.is_empty() { span } else { format!("{}  ·  {span}", chart.axis) };
+        scene.text((x, y + 16.0), SMALL, Anchor::Left, colour::GREY, fit(&below, SMALL, width));
+    }
+
+    /// Times in which nothing was recorded, behind everything.
+    fn gaps(&self, chart: &Chart, scene: &mut Scene) {
+        for (begins, ends) in chart.gaps_within() {
+            let x = self.x(begins);
+            let width = (self.x(ends) - x).max(1.5);
+            let height = self.bottom - self.top;
+            scene.shapes.push(Shape::Box { x, y: self.top, width, height, fill: colour::GAP });
+            if width > font::width("gap", SMALL) + 4.0 {
+                scene.text((x + width / 2.0, self.top - 3.0), SMALL, Anchor::Middle, colour::GAP_INK, "gap");
+            }
+        }
+    }
+
+    /// The axis of time. Says how much room it took below the drawing.
+    fn times(&self, chart: &Chart, scene: &mut Scene) -> f64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few ticks")]
+        let most = ((self.right - self.left) / 80.0).clamp(2.0, 40.0) as usize;
+        let mut written = (f64::MIN, f64::MIN);
+        for tick in ticks::times(shown(chart), &chart.zone, most) {
+            let x = self.x(tick.at);
+            scene.line((x, self.top), (x, self.bottom), colour::GRID, 1.0);
+            scene.line((x, self.bottom), (x, self.bottom + 4.0), colour::AXIS, 1.0);
+            let mut write = |text: &str, y: f64, free_from: &mut f64, fill| {
+                let half = font::width(text, SMALL) / 2.0;
+                // What would leave the picture is moved in, what would meet its neighbour is left out.
+                let x = x.clamp(PAD.min(self.right) + half, (self.right + PAD - 2.0 - half).max(PAD + half));
+                if x - half >= *free_from {
+                    scene.text((x, y), SMALL, Anchor::Middle, fill, text);
+                    *free_from = x + half + 6.0;
+                }
+            };
+            write(&tick.label, self.bottom + 16.0, &mut written.0, colour::INK);
+            if let Some(below) = &tick.below {
+                write(below, self.bottom + 30.0, &mut written.1, colour::GREY);
+            }
+        }
+        FOOT
+    }
+}

@@ -1,0 +1,95 @@
+//! The key below a chart: which colour is which device or state.
+
+use super::colour::{self, Colour};
+use super::frame::SMALL;
+use super::scene::{Anchor, Scene, Shape, fit};
+use super::{Chart, font, numbers, strips};
+
+const ROW: f64 = 18.0;
+const SAMPLE: f64 = 20.0;
+/// Between a sample and its text, and between a text and the next sample.
+const SPACE: (f64, f64) = (6.0, 18.0);
+/// The longest text.
+const LONGEST: f64 = 240.0;
+
+#[derive(Debug)]
+enum Sample {
+    Line(Colour, &'static [f64]),
+    Box(Colour),
+    Nothing,
+}
+
+/// The items of a key.
+#[derive(Debug)]
+pub(super) struct Key {
+    items: Vec<(Sample, String)>,
+}
+
+impl Key {
+    /// What a chart needs to be understood.
+    pub(super) fn of(chart: &Chart) -> Self {
+        let mut items = Vec::new();
+        if chart.has_strips() {
+            items.extend(colour::states(chart).into_iter().map(|state| (Sample::Box(state.colour), state.name.to_string())));
+            let more = chart.lines.len() - strips::most(chart);
+            if more > 0 {
+                items.push((Sample::Nothing, format!("and {more} more devices")));
+            }
+        } else {
+            let named = numbers::named(chart);
+            for (number, line) in named.iter().enumerate() {
+                let (ink, dashes) = colour::line(number);
+                items.push((Sample::Line(ink, dashes), chart.lines[*line].name.clone()));
+            }
+            let more = chart.lines.len() - named.len();
+            if more > 0 {
+                items.push((Sample::Line(colour::CROWD, &[]), format!("and {more} more")));
+            }
+        }
+        if !chart.gaps_within().is_empty() {
+            items.push((Sample::Box(colour::GAP), "gap: nothing was recorded".to_owned()));
+        }
+        for (_, text) in &mut items {
+            *text = fit(text, SMALL, LONGEST);
+        }
+        Self { items }
+    }
+
+    /// How high it is at a width.
+    pub(super) fn height(&self, width: f64) -> f64 {
+        self.places(width).last().map_or(0.0, |(_, y)| y + ROW)
+    }
+
+    /// Where each item begins, in rows as long as the width.
+    fn places(&self, width: f64) -> Vec<(f64, f64)> {
+        let (mut x, mut y) = (0.0, 0.0);
+        let place = |(_, text): &(Sample, String)| {
+            let own = SAMPLE + SPACE.0 + font::width(text, SMALL);
+            if x > 0.0 && x + own > width {
+                (x, y) = (0.0, y + ROW);
+            }
+            let place = (x, y);
+            x += own + SPACE.1;
+            place
+        };
+        self.items.iter().map(place).collect()
+    }
+
+    pub(super) fn draw(&self, scene: &mut Scene, (left, top): (f64, f64), width: f64) {
+        for ((sample, text), (x, y)) in self.items.iter().zip(self.places(width)) {
+            let (x, middle) = (left + x, top + y + ROW / 2.0);
+            match sample {
+                Sample::Line(ink, dashes) => {
+                    let points = vec![(x, middle), (x + SAMPLE, middle)];
+                    scene.shapes.push(Shape::Path { points, colour: *ink, width: 2.2, dashes });
+                }
+                Sample::Box(fill) => {
+                    let (x, y) = (x + SAMPLE - 12.0, middle - 6.0);
+                    scene.shapes.push(Shape::Box { x, y, width: 12.0, height: 12.0, fill: *fill });
+                }
+                Sample::Nothing => {}
+            }
+            scene.text((x + SAMPLE + SPACE.0, middle + 4.0), SMALL, Anchor::Left, colour::INK, text.as_str());
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Shapes on a plane: all that a picture is made of, before somebody writes it down as SVG or PNG.
+
+use super::colour::Colour;
+use super::frame::{self, Frame};
+use super::{Chart, font};
+
+/// How large a picture is, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// From left to right.
+    pub width: u32,
+    /// From top to bottom.
+    pub height: u32,
+}
+
+impl Size {
+    /// The size in which charts that stand above each other look best at a width.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "charts are a few thousand pixels high")]
+    pub fn fitting(charts: &[&Chart], width: u32) -> Self {
+        let height: f64 = charts.iter().map(|chart| frame::natural_height(chart, f64::from(width))).sum();
+        Self { width, height: height.ceil().max(1.0) as u32 }
+    }
+}
+
+/// Where a text is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor {
+    Left,
+    Middle,
+    Right,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Shape {
+    Box {
+        x: f64,
+        y: f64,
+        width: f64,
+        height: f64,
+        fill: Colour,
+    },
+    /// An open line through points.
+    Path {
+        points: Vec<(f64, f64)>,
+        colour: Colour,
+        width: f64,
+        dashes: &'static [f64],
+    },
+    /// A closed form, so far see-through.
+    Area {
+        points: Vec<(f64, f64)>,
+        fill: Colour,
+        opacity: f64,
+    },
+    Dot {
+        x: f64,
+        y: f64,
+        radius: f64,
+        fill: Colour,
+    },
+    /// `y` is the line that letters stand on.
+    Text {
+        x: f64,
+        y: f64,
+        size: f64,
+        anchor: Anchor,
+        is_bold: bool,
+        fill: Colour,
+        text: String,
+    },
+}
+
+/// A picture.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) width: f64,
+    pub(super) height: f64,
+    pub(super) shapes: Vec<Shape>,
+}
+
+impl Scene {
+    /// Charts above each other.
+    pub(super) fn of(charts: &[&Chart], width: f64, height: f64) -> Self {
+        let mut scene = Self { width, height, shapes: Vec::new() };
+        let natural: Vec<f64> = charts.iter().map(|chart| frame::natural_height(chart, width)).collect();
+        let scale = height / natural.iter().sum::<f64>().max(1.0);
+        let mut top = 0.0;
+        for (chart, natural) in charts.iter().zip(natural) {
+            Frame::draw(chart, &mut scene, top, natural * scale);
+            top += natural * scale;
+        }
+        scene
+    }
+
+    pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: Colour, width: f64) {
+        self.shapes.push(Shape::Path { points: vec![from, to], colour, width, dashes: &[] });
+    }
+
+    pub(super) fn text(&mut self, (x, y): (f64, f64), size: f64, anchor: Anchor, fill: Colour, text: impl Into<String>) {
+        self.shapes.push(Shape::Text { x, y, size, anchor, is_bold: false, fill, text: text.into() });
+    }
+}
+
+/// Foreign text fit for a picture: no control characters, none that turn the direction of what follows, cut to a width.
+pub(super) fn fit(text: &str, size: f64, width: f64) -> String {
+    let is_odd =
+        |c: char| c.is_control() || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    let is_odd = |c: char| is_odd(c) || matches!(c, '\u{FFFE}' | '\u{FFFF}');
+    let clean: String = text.trim().chars().take(200).map(|c| if is_odd(c) { ' ' } else { c }).collect();
+    if font::width(&clean, size) <= width {
+        return clean;
+    }
+    let (mut out, mut used) = (String::new(), font::width("…", size));
+    for c in clean.chars() {
+        used += font::width(c.encode_utf8(&mut [0; 4]), size);
+        if used > width {
+            break;
+        }
+        out.push(c);
+    }
+    out.truncate(out.trim_end().len());
+    out + "…"
+}

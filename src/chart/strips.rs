@@ -1,0 +1,81 @@
+//! A strip a device: the states that it was in, or a stroke for each time that something happened.
+
+use super::colour::{self, State};
+use super::frame::{Frame, SMALL};
+use super::scene::{Anchor, Scene, Shape, fit};
+use super::{Chart, Data, Span, font};
+
+/// How high a row looks best, and the least that can be read.
+const ROW: (f64, f64) = (22.0, 11.0);
+/// Room for names, at most this and a part of the picture.
+const NAMES: f64 = 220.0;
+/// More rows than this are no picture any more.
+const MOST: usize = 60;
+
+/// How many of the devices have a row.
+pub(super) fn most(chart: &Chart) -> usize {
+    chart.lines.len().min(MOST)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few rows")]
+pub(super) fn natural_height(chart: &Chart) -> f64 {
+    most(chart).max(1) as f64 * ROW.0
+}
+
+/// Room for the names at the left.
+pub(super) fn margin(chart: &Chart, frame: &Frame) -> f64 {
+    let most = NAMES.min((frame.right - frame.left) * 0.3);
+    let widths = chart.lines.iter().take(MOST).map(|line| font::width(&fit(&line.name, SMALL, most), SMALL));
+    widths.fold(0.0, f64::max) + 8.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few rows")]
+pub(super) fn draw(chart: &Chart, frame: &Frame, scene: &mut Scene) {
+    let states = colour::states(chart);
+    let rows = most(chart).max(1);
+    let row = (frame.bottom - frame.top) / rows as f64;
+    // In a low picture every other name, or less.
+    let names_each = (ROW.1 / row).ceil().max(1.0);
+    let names = margin(chart, frame).max(frame.left);
+    for (number, line) in chart.lines.iter().take(rows).enumerate() {
+        let top = frame.top + number as f64 * row;
+        let bar = (top + row * 0.14, row * 0.72);
+        let middle = top + row / 2.0;
+        if (number as f64 / names_each).fract() == 0.0 {
+            let text = fit(&line.name, SMALL, names - 8.0);
+            scene.text((frame.left - 8.0, middle + 4.0), SMALL, Anchor::Right, colour::INK, text);
+        }
+        scene.line((frame.left, middle), (frame.right, middle), colour::GRID, 1.0);
+        match &line.data {
+            Data::States(spans) => draw_states(spans, &states, frame, bar, scene),
+            Data::Moments(moments) => {
+                let (ink, _) = colour::line(0);
+                for moment in moments {
+                    let x = frame.x(*moment);
+                    scene.line((x, bar.0), (x, bar.0 + bar.1), ink, 1.2);
+                }
+            }
+            Data::Numbers(_) | Data::Steps(_) => {}
+        }
+    }
+}
+
+/// Spans side by side; those that share a time stand on each other.
+fn draw_states(spans: &[Span], states: &[State], frame: &Frame, (top, height): (f64, f64), scene: &mut Scene) {
+    let (mut last, mut used) = (None, 0.0);
+    for span in spans {
+        let Some(state) = states.iter().find(|state| state.name == span.state) else { continue };
+        used = if last == Some(span.from) { used } else { 0.0 };
+        last = Some(span.from);
+        let (x, part) = (frame.x(span.from), span.part.clamp(0.0, 1.0));
+        let width = (frame.x(span.to) - x).max(0.8);
+        let y = top + height * (1.0 - used - part).max(0.0);
+        scene.shapes.push(Shape::Box { x, y, width, height: height * part, fill: state.colour });
+        used += part;
+        // What stands in the strip itself needs no colour.
+        if part > 0.99 && height >= SMALL && font::width(&state.name, SMALL - 2.0) + 8.0 < width {
+            let ink = if state.is_quiet { colour::INK } else { 0xFF_FF_FF };
+            scene.text((x + 4.0, top + height / 2.0 + 3.5), SMALL - 2.0, Anchor::Left, ink, &*state.name);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Plot: the events of a recording as charts, one an event type, in bounded memory however long the recording is.
+//!
+//! Events are read once, in the order of time, into one track a device. A track that grows beyond what a picture can show
+//! becomes coarser by itself, so nobody needs to know beforehand how many events there are.
+
+mod moments;
+mod numbers;
+mod states;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+
+use crate::chart::{Chart, Data, Line, written};
+use crate::devices::Directory;
+use crate::reader::{Reader, Selection, TypePlan};
+use crate::schema::Behaviour;
+use crate::tables::{TableError, Value, main_value};
+use crate::time::{Micros, SECOND};
+use crate::zone::Zone;
+
+use moments::Moments;
+use numbers::Numbers;
+use states::States;
+
+/// Points, spans and strokes of one chart together, whatever the number of devices.
+const MOST: usize = 400_000;
+/// The clocks of a cloud and of this computer agree only about so well.
+const AGREE: Micros = 2 * SECOND;
+
+/// How to draw.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whose clock the time axis shows.
+    pub zone: Zone,
+    /// So many points a line, at most: about the picture's width in pixels.
+    pub points: usize,
+    /// Times in which nothing is known: gaps that were not filled, ascending.
+    pub unknown: Vec<(Micros, Micros)>,
+    /// Until when the state of a door is known, though it has not moved since: the last sign of life. The greatest time of all
+    /// says that nobody knows; then it is until the last event of the charts.
+    pub known_until: Micros,
+}
+
+/// The charts of a selection, one an event type that has events in it, all of the same span. Lines are called by the names of
+/// their devices.
+///
+/// # Errors
+/// When the recording does not read.
+pub fn charts(
+    reader: &Reader,
+    plans: &[TypePlan],
+    selection: &Selection,
+    directory: &Directory,
+    settings: &Settings,
+) -> Result<Vec<Chart>, TableError> {
+    let mut all = Vec::new();
+    for plan in plans {
+        let value = main_value(&plan.schema);
+        let mut tracks = Tracks::new(&value, settings);
+        if let (Some(start), Some(Behaviour::State)) = (selection.start, value.behaves()) {
+            tracks.look_back(reader, plan, selection, start)?;
+        }
+        tracks.read(reader, plan, selection)?;
+        if !tracks.tracks.is_empty() {
+            all.push((value, tracks));
+        }
+    }
+    let first = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.0)).min();
+    let last = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.1)).max();
+    let alive = Some(settings.known_until).filter(|until| *until < Micros::MAX);
+    let from = selection.start.or(first).unwrap_or_default();
+    let to = selection.end.or(last.max(alive)).unwrap_or(from).max(from);
+    Ok(all.into_iter().map(|(value, tracks)| tracks.chart(&value, (from, to), directory)).collect())
+}
+
+/// What one device says of one value.
+#[derive(Debug)]
+enum Track {
+    Gauge(Numbers),
+    Counter(Numbers),
+    State(States),
+    Events(Moments),
+}
+
+/// The tracks of one event type.
+#[derive(Debug)]
+struct Tracks<'s> {
+    settings: &'s Settings,
+    behaves: Option<Behaviour>,
+    column: String,
+    tracks: Vec<Track>,
+    devices: Vec<String>,
+    numbers: HashMap<String, usize>,
+    /// Names of states, each once.
+    states: Vec<Arc<str>>,
+    /// The first and the last event.
+    seen: Option<(Micros, Micros)>,
+}
+
+impl<'s> Tracks<'s> {
+    fn new(value: &Value, settings: &'s Settings) -> Self {
+        Self {
+            settings,
+            behaves: value.behaves(),
+            column: value.name().to_owned(),
+            tracks: Vec::new(),
+            devices: Vec::new(),
+            numbers: HashMap::new(),
+            states: Vec::new(),
+            seen: None,
+        }
+    }
+
+    /// How much one device may hold.
+    fn limit(&self) -> usize {
+        (MOST / self.tracks.len().max(1)).clamp(16, 2 * self.settings.points.max(8))
+    }
+
+    /// The track of a device, by its number.
+    fn of(&mut self, device: &str) -> usize {
+        if let Some(number) = self.numbers.get(device) {
+            return *number;
+        }
+        let number = self.tracks.len();
+        self.tracks.push(match self.behaves {
+            Some(Behaviour::Gauge) => Track::Gauge(Numbers::default()),
+            Some(Behaviour::Counter) => Track::Counter(Numbers::default()),
+            Some(Behaviour::State) => Track::State(States::default()),
+            None => Track::Events(Moments::default()),
+        });
+        self.devices.push(device.to_owned());
+        self.numbers.insert(device.to_owned(), number);
+        // The more devices, the less for each.
+        if self.tracks.len().is_power_of_two() {
+            let limit = self.limit();
+            for track in &mut self.tracks {
+                match track {
+                    Track::Gauge(track) | Track::Counter(track) => track.shrink(limit),
+                    Track::State(track) => track.shrink(limit),
+                    Track::Events(track) => track.shrink(limit),
+                }
+            }
+        }
+        number
+    }
+
+    /// The number of a state.
+    fn state(&mut self, name: &str) -> usize {
+        const STATES: usize = 32;
+        if let Some(number) = self.states.iter().position(|known| &**known == name) {
+            return number;
+        }
+        if self.states.len() > STATES {
+            return STATES;
+        }
+        self.states.push(if self.states.len() == STATES { "others".into() } else { name.into() });
+        self.states.len() - 1
+    }
+
+    /// A door that nobody touched tonight is still what it was before.
+    fn look_back(&mut self, reader: &Reader, plan: &TypePlan, selection: &Selection, start: Micros) -> Result<(), TableError> {
+        let before = Selection {
+            event_types: vec![plan.schema.name.clone()],
+            devices: selection.devices.clone(),
+            start: None,
+            end: Some(start),
+        };
+        let mut last: HashMap<String, (Micros, usize)> = HashMap::new();
+        for plan in &reader.plan(&before)? {
+            let mut rows = reader.columns(plan, &before, &[&self.column]).uncounted();
+            while let Some(batch) = rows.next_batch()? {
+                let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
+                let devices = batch.column(1).as_string::<i32>();
+                let Some(states) = batch.column_by_name(&self.column).and_then(|column| column.as_string_opt::<i32>()) else {
+                    continue;
+                };
+                for row in (0..batch.num_rows()).filter(|row| devices.is_valid(*row) && states.is_valid(*row)) {
+                    let told = (times[row], self.state(states.value(row)));
+                    match last.get_mut(devices.value(row)) {
+                        Some(known) => *known = told,
+                        None => drop(last.insert(devices.value(row).to_owned(), told)),
+                    }
+                }
+            }
+        }
+        for (device, (time, state)) in last {
+            // But for what nobody knows, because nobody recorded.
+            if first_gap(&self.settings.unknown, time, start).is_none() {
+                let number = self.of(&device);
+                if let Track::State(track) = &mut self.tracks[number] {
+                    track.tell(start, state, None, usize::MAX);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, reader: &Reader, plan: &TypePlan, selection: &Selection) -> Result<(), TableError> {
+        let wanted = if self.behaves.is_some() { vec![self.column.as_str()] } else { Vec::new() };
+        let mut rows = reader.columns(plan, selection, &wanted);
+        while let Some(batch) = rows.next_batch()? {
+            let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
+            let devices = batch.column(1).as_string::<i32>();
+            let column = self.behaves.and_then(|_| batch.column_by_name(&self.column));
+            if self.behaves.is_some() && column.is_none() {
+                continue;
+            }
+            for (row, time) in times.iter().enumerate() {
+                if column.is_some_and(|column| column.is_null(row)) {
+                    continue;
+                }
+                let number = self.of(if devices.is_valid(row) { devices.value(row) } else { "" });
+                self.take(number, *time, column, row);
+                let (first, _) = self.seen.unwrap_or((*time, *time));
+                self.seen = Some((first, *time));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, number: usize, time: Micros, column: Option<&ArrayRef>, row: usize) {
+        let limit = self.limit();
+        let state = match column {
+            Some(column) if *column.data_type() == DataType::Utf8 => Some(self.state(column.as_string::<i32>().value(row))),
+            _ => None,
+        };
+        match &mut self.tracks[number] {
+            Track::Gauge(track) | Track::Counter(track) => {
+                if let Some(value) = column.and_then(|column| measure(column, row)).filter(|value| value.is_finite()) {
+                    let is_behind_gap = track.last().is_some_and(|last| has_gap(&self.settings.unknown, last, time));
+                    track.measure(time, value, is_behind_gap, limit);
+                }
+            }
+            Track::State(track) => {
+                if let Some(state) = state {
+                    let gap = track.since().and_then(|since| first_gap(&self.settings.unknown, since, time));
+                    track.tell(time, state, gap, limit);
+                }
+            }
+            Track::Events(track) => track.happen(time, limit),
+        }
+    }
+
+    fn chart(self, value: &Value, span: (Micros, Micros), directory: &Directory) -> Chart {
+        let Self { settings, tracks, devices, states, .. } = self;
+        let names = names(&devices, directory);
+        let length = span.1.saturating_sub(span.0);
+        let known_until = settings.known_until.min(span.1);
+        let data = |track: Track| match track {
+            Track::Gauge(track) => Data::Numbers(track.pieces(settings.points, length, true)),
+            Track::Counter(track) => Data::Steps(track.pieces(settings.points, length, false)),
+            Track::Events(track) => Data::Moments(track.moments(settings.points)),
+            Track::State(track) => {
+                let gap = track.since().and_then(|since| first_gap(&settings.unknown, since, known_until));
+                Data::States(track.spans(known_until, gap, settings.points, &states))
+            }
+        };
+        let mut lines: Vec<(Line, String)> = tracks
+            .into_iter()
+            .zip(names)
+            .zip(devices)
+            .map(|((track, name), id)| (Line { name, data: data(track) }, id))
+            .collect();
+        lines.sort_by(|(a, a_id), (b, b_id)| (&a.name, a_id).cmp(&(&b.name, b_id)));
+        let unit = value.unit().map(written).filter(|unit| !unit.is_empty());
+        let axis = match (value.behaves(), unit) {
+            (None | Some(Behaviour::State), _) => String::new(),
+            (_, Some(unit)) => format!("{}, {unit}", value.name().replace('_', " ")),
+            (_, None) => value.name().replace('_', " "),
+        };
+        Chart {
+            title: value.event_type.clone(),
+            axis,
+            zone: settings.zone.clone(),
+            span,
+            lines: lines.into_iter().map(|(line, _)| line).collect(),
+            gaps: settings.unknown.clone(),
+        }
+    }
+}
+
+fn measure(column: &ArrayRef, row: usize) -> Option<f64> {
+    match column.data_type() {
+        DataType::Float64 => Some(column.as_primitive::<Float64Type>().value(row)),
+        #[expect(clippy::cast_precision_loss, reason = "a picture shows no more digits")]
+        DataType::Int64 => Some(column.as_primitive::<Int64Type>().value(row) as f64),
+        _ => None,
+    }
+}
+
+/// What the lines are called: names of devices, with the id behind it where two share one.
+fn names(devices: &[String], directory: &Directory) -> Vec<String> {
+    let called = |device: &String| if device.is_empty() { "no device".to_owned() } else { directory.name(device).to_owned() };
+    let mut all: Vec<String> = devices.iter().map(called).collect();
+    let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    for name in &all {
+        if !seen.insert(name.clone()) {
+            twice.insert(name.clone());
+        }
+    }
+    for (name, device) in all.iter_mut().zip(devices).filter(|(name, _)| twice.contains(*name)) {
+        *name = format!("{name} ({device})");
+    }
+    all
+}
+
+/// True when a whole gap lies between two events that follow each other.
+fn has_gap(unknown: &[(Micros, Micros)], last: Micros, time: Micros) -> bool {
+    let from = unknown.partition_point(|(begins, _)| begins.saturating_add(AGREE) < last);
+    unknown[from..].iter().take_while(|(begins, _)| *begins < time).any(|(_, ends)| *ends <= time.saturating_add(AGREE))
+}
+
+/// When, between two times, a gap begins first.
+fn first_gap(unknown: &[(Micros, Micros)], since: Micros, until: Micros) -> Option<Micros> {
+    let from = unknown.partition_point(|(begins, _)| *begins <= since);
+    unknown.get(from).map(|(begins, _)| *begins).filter(|begins| *begins < until)
+}
