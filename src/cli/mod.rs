@@ -132,8 +132,8 @@ impl Recording {
     fn keep_schemas(&self) -> Result<(), Failure> {
         let Some(folder) = &self.schemas else { return Ok(()) };
         let layout = self.layout();
-        disk::create_dir(&layout.schemas())?;
-        disk::create_dir(&layout.staging())?;
+        disk::create_own_dir(&layout.schemas())?;
+        disk::create_own_dir(&layout.staging())?;
         for path in disk::list(folder)?.iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml")) {
             let bytes = std::fs::read(path).map_err(|source| disk::DiskError::new("read", path, source))?;
             disk::write(&layout.staging(), &layout.schemas().join(path.file_name().unwrap_or_default()), &bytes)?;
@@ -222,14 +222,19 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) | Err(Failure::EndOfOutput) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         Err(Failure::Usage(message)) => {
-            eprintln!("overnight: {message}");
+            eprintln!("overnight: {}", clean(&message));
             ExitCode::from(2)
         }
         Err(Failure::Failed(message)) => {
-            eprintln!("overnight: {message}");
+            eprintln!("overnight: {}", clean(&message));
             ExitCode::FAILURE
         }
     }
+}
+
+/// A message without what a terminal would obey: it may quote names that others chose.
+fn clean(message: &str) -> String {
+    message.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
 /// Says what is missing, if anything is.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::event::printable;
 use crate::meter::Meter;
 use crate::time::{self, Micros};
 
@@ -140,6 +141,8 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
         (Some(url), true) => pushes(meter, &url),
         (Some(url), false) => format!("{connection}; {}", pushes(meter, &url)),
     };
+    let connection =
+        if meter.full.load(Ordering::Relaxed) { format!("THE DISK IS FULL, waiting for room; {connection}") } else { connection };
     let kept = Meter::get(&meter.kept);
     let faults = Meter::get(&meter.faults);
     let faults = if faults > 0 { format!(", {}", show::counted(faults, "fault")) } else { String::new() };
@@ -147,7 +150,8 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
     let mut types: Vec<_> = parts.by_type.into_iter().collect();
     types.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let more = types.len().saturating_sub(4);
-    let mut by_type: Vec<String> = types.iter().take(4).map(|(name, count)| format!("{name} {}", show::count(*count))).collect();
+    let mut by_type: Vec<String> =
+        types.iter().take(4).map(|(name, count)| format!("{} {}", printable(name, 40), show::count(*count))).collect();
     if more > 0 {
         by_type.push(format!("{more} more"));
     }
