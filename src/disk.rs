@@ -194,6 +194,12 @@ impl Room {
         Self::LOW.min(self.total / 20)
     }
 
+    /// True when there is too little room to keep or roll. Once it was, there has to be some more than the mark, so that it does
+    /// not come and go with each commit.
+    pub fn is_low(self, was_low: bool) -> bool {
+        self.free < self.mark() + if was_low { self.reserve() } else { 0 }
+    }
+
     /// The size of the reserve in bytes: 8 MiB, less on a small disk.
     pub fn reserve(self) -> u64 {
         Self::RESERVE.min(self.total / 50)
