@@ -22,6 +22,7 @@ pub mod meter;
 pub mod plot;
 pub mod reader;
 pub mod record;
+pub mod report;
 pub mod roll;
 pub mod schema;
 pub mod settings;

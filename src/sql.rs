@@ -58,11 +58,8 @@ fn head(layout: &Layout, about: &About<'_>) -> String {
          -- The views read the day files at each query. Made anew, the script also knows event types that have come since.\n"
     );
     if about.buffered > 0 {
-        let buffered = about.buffered;
-        push(
-            &mut out,
-            &format!("-- {buffered} events are kept but in no day file yet: the recorder rolls them, or {program} roll.\n"),
-        );
+        let events = if about.buffered == 1 { "1 event is".to_owned() } else { format!("{} events are", about.buffered) };
+        push(&mut out, &format!("-- {events} kept, but in no day file yet: the recorder rolls them, or {program} roll.\n"));
     }
     out
 }
@@ -184,7 +181,7 @@ impl Names {
         self.taken.extend(COMMON.map(str::to_owned));
         let numbered = |number: u32| if number == 1 { wanted.to_owned() } else { format!("{wanted}_{number}") };
         // There is always a free one: each view takes one.
-        let name = (1..).map(numbered).find(|name| !self.taken.contains(&name.to_lowercase())).unwrap_or_default();
+        let name = (1..=u32::MAX).map(numbered).find(|name| !self.taken.contains(&name.to_lowercase())).unwrap_or_default();
         self.taken.insert(name.to_lowercase());
         name
     }

@@ -8,8 +8,9 @@ use clap::ValueEnum;
 
 use crate::coverage;
 use crate::devices::Directory;
+use crate::disk::Unfinished;
 use crate::event::printable;
-use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat, Unfinished};
+use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
 use crate::reader::Reader;
 use crate::tables::{Aggregate, Ask, Fill, Shape, tables};
 use crate::time::{self, Micros};
@@ -241,18 +242,30 @@ impl Args {
     }
 }
 
-/// At a signal, leaves at once, and no half file behind.
+/// From here on, a signal ends this process at once, and leaves no half file behind.
 fn leave_nothing_half(unfinished: &Unfinished) {
     let unfinished = unfinished.clone();
+    let (ready, is_ready) = std::sync::mpsc::channel();
     let wait = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        runtime.block_on(super::record::signal());
+        runtime.block_on(async {
+            let mut signal = std::pin::pin!(super::record::signal());
+            tokio::select! {
+                biased;
+                () = &mut signal => return,
+                // The first look at it has begun to listen.
+                () = async { ready.send(()).unwrap_or_default() } => {}
+            }
+            signal.await;
+        });
         let removed = if unfinished.abandon() { "; what was half written is removed" } else { "" };
         eprintln!("\novernight: stopped{removed}");
         std::process::exit(130);
     };
     // Without the thread, a signal ends this process as it would any other.
-    drop(std::thread::Builder::new().name("signal".to_owned()).spawn(wait));
+    if std::thread::Builder::new().name("signal".to_owned()).spawn(wait).is_ok() {
+        is_ready.recv().unwrap_or_default();
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {

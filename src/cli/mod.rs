@@ -18,9 +18,11 @@ mod gaps;
 mod import;
 mod listen;
 mod man;
+mod plot;
 mod progress;
 mod rebuild;
 mod record;
+mod report;
 mod roll;
 mod schema;
 mod select;
@@ -75,6 +77,10 @@ enum Command {
     Roll(roll::Args),
     /// Write events as CSV, Parquet, Arrow, NDJSON or a workbook
     Export(export::Args),
+    /// Draw events over time: into the terminal, or as an SVG or PNG picture
+    Plot(plot::Args),
+    /// A night or a week on one HTML page
+    Report(report::Args),
     /// DuckDB views of a recording, as a script
     Sql(sql::Args),
     /// What a recording holds and how its recorder is doing
@@ -201,6 +207,8 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Plot(args) => plot::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),

@@ -131,6 +131,14 @@ impl Dialect {
         })
     }
 
+    /// Appends by how much the clock is ahead of UTC at a time; for a spreadsheet, which takes `+01:00` for one o'clock, as text.
+    pub(super) fn write_offset(&mut self, time: Micros, out: &mut Vec<u8>) {
+        if self.time == TimeFormat::Excel {
+            out.extend_from_slice(b"UTC");
+        }
+        write_offset(self.zone.offset(time), out);
+    }
+
     /// Appends a time.
     pub(super) fn write_time(&mut self, time: Micros, out: &mut Vec<u8>) {
         let offset = match self.time {

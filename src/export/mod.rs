@@ -7,7 +7,7 @@ mod csv;
 mod dialect;
 mod ndjson;
 mod parquet;
-mod whole;
+mod text;
 mod xlsx;
 
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use ::arrow::array::{AsArray, RecordBatch};
 use ::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
+use crate::disk::{OutputError, Unfinished};
 use crate::reader::Reader;
 use crate::schema::{RebuildError, Schema};
 use crate::tables::{Table, TableError};
@@ -26,7 +27,7 @@ use crate::time::{Day, Micros};
 use crate::zone::Zone;
 
 pub use dialect::{Dialect, TimeFormat};
-pub use whole::{Unfinished, write_text};
+pub use text::write_text;
 pub use xlsx::SHEET_ROWS;
 
 /// Why an export failed.
@@ -63,6 +64,15 @@ pub enum ExportError {
         /// What was said.
         what: String,
     },
+}
+
+impl From<OutputError> for ExportError {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Exists(path) => Self::Exists(path),
+            OutputError::Disk(error) => Self::Output { to: error.path.display().to_string(), source: error.source },
+        }
+    }
 }
 
 impl ExportError {
@@ -250,13 +260,13 @@ impl Work<'_> {
     /// Opens a file for some tables, and has it filled. Whoever opens its name sees a whole file.
     fn file(&mut self, path: &Path, sheets: &[Sheet], fill: impl FnOnce(&mut Self, Box<dyn Sink>) -> Result<()>) -> Result<()> {
         let to = path.display().to_string();
-        let Some(whole) = whole::Whole::begin(path, self.settings.force, &self.settings.unfinished)? else {
-            let file = whole::open_device(path)?;
-            return fill(self, sink(self.settings, sheets, &to, Box::new(file))?);
-        };
-        fill(self, sink(self.settings, sheets, &to, Box::new(whole.file()?))?)?;
-        whole.finish()?;
-        self.exported.files.push(path.to_owned());
+        let (settings, force) = (self.settings, self.settings.force);
+        let is_file = crate::disk::output(path, force, &settings.unfinished, |file| {
+            fill(self, sink(settings, sheets, &to, Box::new(file))?)
+        })?;
+        if is_file {
+            self.exported.files.push(path.to_owned());
+        }
         Ok(())
     }
 

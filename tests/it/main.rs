@@ -21,6 +21,7 @@ mod gaps;
 mod hostile;
 mod pushes;
 mod recovery;
+mod reports;
 mod rolling;
 mod security;
 mod streams;
