@@ -288,8 +288,8 @@ fn restrict(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let fail = |error| DiskError::new("restrict", path, error);
     let mode = path.metadata().map_err(fail)?.permissions().mode();
-    let own = fs::Permissions::from_mode(mode & 0o700);
-    if mode & 0o077 == 0 { Ok(()) } else { fs::set_permissions(path, own).map_err(fail) }
+    let own = mode & 0o7700;
+    if own == mode & 0o7777 { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(own)).map_err(fail) }
 }
 
 #[cfg(not(unix))]
