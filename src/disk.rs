@@ -196,6 +196,12 @@ impl Room {
         Self::LOW.min(self.total / 20)
     }
 
+    /// True when there is too little room to keep or roll. Once it was, there has to be some more than the mark, so that it does
+    /// not come and go with each commit.
+    pub fn is_low(self, was_low: bool) -> bool {
+        self.free < self.mark() + if was_low { self.reserve() } else { 0 }
+    }
+
     /// The size of the reserve in bytes: 8 MiB, less on a small disk.
     pub fn reserve(self) -> u64 {
         Self::RESERVE.min(self.total / 50)
@@ -282,9 +288,8 @@ fn restrict(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let fail = |error| DiskError::new("restrict", path, error);
     let mode = path.metadata().map_err(fail)?.permissions().mode();
-    let own = mode & 0o700;
-    let is_open = mode & 0o777 != own;
-    if is_open { fs::set_permissions(path, fs::Permissions::from_mode(own)).map_err(fail) } else { Ok(()) }
+    let own = mode & 0o7700;
+    if own == mode & 0o7777 { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(own)).map_err(fail) }
 }
 
 #[cfg(not(unix))]

@@ -185,7 +185,8 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         gaps: view.gaps()?.iter().filter(|gap| gap.state != GapState::Filled).count(),
         connected: open.is_some(),
         recording,
-        disk_full: room.is_some_and(|room| room.free < room.mark()),
+        // A recorder that waits has given its reserve back.
+        disk_full: room.is_some_and(|room| room.is_low(recording && !layout.reserve().exists())),
         disk_free: room.map(|room| room.free),
         connected_since: open.map(|session| rfc3339(session.opened_at)),
         last_sign_of_life_at: session.as_ref().map(|session| rfc3339(session.spoke_at)),

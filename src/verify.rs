@@ -373,7 +373,7 @@ fn ledger(layout: &Layout, view: &View, report: &mut Report) -> Result<(), Verif
 
 /// Whether there is room to go on.
 fn room(layout: &Layout, report: &mut Report) {
-    if let Some(room) = Room::of(&layout.state()).filter(|room| room.free < room.mark()) {
+    if let Some(room) = Room::of(&layout.state()).filter(|room| room.is_low(false)) {
         let (expected, found) = (format!("at least {} bytes of room", room.mark()), format!("{} bytes", room.free));
         let advice = "make room: until then nothing is kept or rolled; a recorder goes on by itself";
         report.add(Severity::Note, layout.root(), &expected, found, advice);

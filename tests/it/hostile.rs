@@ -91,7 +91,7 @@ fn requests_hold_credentials_in_their_header_alone_and_ask_for_nothing_compresse
 
 /// Sends bytes without end; gives how many were taken before the other side had enough.
 fn endless(stream: &mut TcpStream) -> u64 {
-    let piece = [b'['; 64 * 1024];
+    let piece = vec![b'['; 64 * 1024];
     let mut sent = 0;
     while stream.write_all(&piece).is_ok() {
         sent += piece.len() as u64;
@@ -137,8 +137,9 @@ fn a_line_without_end_is_a_fault_and_takes_no_memory() {
     let cloud = Fake::start(move |_, stream| {
         let wrapped = |event: &str| format!("{{\"result\":{{\"event\":{event}}}}}\n");
         drop(stream.write_all((STREAM.to_owned() + &wrapped(&first)).as_bytes()));
+        let piece = vec![b'x'; 1024 * 1024];
         for _ in 0..300 {
-            drop(stream.write_all(&[b'x'; 1024 * 1024]));
+            drop(stream.write_all(&piece));
         }
         drop(stream.write_all(("\n".to_owned() + &wrapped(&last)).as_bytes()));
         // Open until the other side goes.
