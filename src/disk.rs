@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub(crate) mod fault;
+mod output;
 
 use fault::Step;
+pub use output::{OutputError, output};
 
 /// A step that failed: what, where, why.
 #[derive(Debug, thiserror::Error)]

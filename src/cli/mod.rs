@@ -16,6 +16,7 @@ mod export;
 mod gaps;
 mod import;
 mod listen;
+mod plot;
 mod progress;
 mod rebuild;
 mod record;
@@ -73,6 +74,8 @@ enum Command {
     Roll(roll::Args),
     /// Write events as CSV, Parquet or NDJSON
     Export(export::Args),
+    /// Draw events over time: into the terminal, or as an SVG or PNG picture
+    Plot(plot::Args),
     /// A night or a week on one HTML page
     Report(report::Args),
     /// What a recording holds and how its recorder is doing
@@ -195,6 +198,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -10,7 +10,6 @@ mod parquet;
 mod xlsx;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,7 @@ use std::sync::Arc;
 use ::arrow::array::{AsArray, RecordBatch};
 use ::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
-use crate::disk::DiskError;
+use crate::disk::OutputError;
 use crate::reader::Reader;
 use crate::schema::{RebuildError, Schema};
 use crate::tables::{Table, TableError};
@@ -62,6 +61,15 @@ pub enum ExportError {
         /// What was said.
         what: String,
     },
+}
+
+impl From<OutputError> for ExportError {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Exists(path) => Self::Exists(path),
+            OutputError::Disk(error) => Self::Output { to: error.path.display().to_string(), source: error.source },
+        }
+    }
 }
 
 impl ExportError {
@@ -236,34 +244,11 @@ impl Work<'_> {
     /// Opens a file for some tables, and has it filled. Whoever opens its name sees a whole file.
     fn file(&mut self, path: &Path, sheets: &[Sheet], fill: impl FnOnce(&mut Self, Box<dyn Sink>) -> Result<()>) -> Result<()> {
         let to = path.display().to_string();
-        if path.is_file() && !self.settings.force {
-            return Err(ExportError::Exists(path.to_owned()));
+        let (settings, force) = (self.settings, self.settings.force);
+        let is_file = crate::disk::output(path, force, |file| fill(self, sink(settings, sheets, &to, Box::new(file))?))?;
+        if is_file {
+            self.exported.files.push(path.to_owned());
         }
-        if path.exists() && !path.is_file() {
-            // A device or a pipe is written to, never replaced.
-            let file = fs::OpenOptions::new().write(true).open(path);
-            let file = file.map_err(|source| ExportError::Output { to: to.clone(), source })?;
-            return fill(self, sink(self.settings, sheets, &to, Box::new(file))?);
-        }
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(|source| ExportError::Output { to: folder.display().to_string(), source })?;
-        }
-        let fail = |error: DiskError| ExportError::Output { to: to.clone(), source: error.source };
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let file = crate::disk::create_for_others(&part).map_err(fail)?;
-        let written = file
-            .try_clone()
-            .map_err(|source| ExportError::Output { to: to.clone(), source })
-            .and_then(|file| sink(self.settings, sheets, &to, Box::new(file)))
-            .and_then(|sink| fill(self, sink));
-        if let Err(error) = written {
-            crate::disk::remove(&part).map_err(fail)?;
-            return Err(error);
-        }
-        crate::disk::sync(&file, &part).and_then(|()| crate::disk::publish(&part, path)).map_err(fail)?;
-        self.exported.files.push(path.to_owned());
         Ok(())
     }
 

@@ -1,0 +1,148 @@
+//! `overnight plot`: events over time, in the terminal or as a picture.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use crate::chart::{self, Chart, Screen, Size};
+use crate::coverage;
+use crate::devices::Directory;
+use crate::disk::{self, DiskError, OutputError};
+use crate::plot::{Settings, charts};
+use crate::reader::Reader;
+use crate::time::{self, Micros};
+
+use super::select::{Select, why_empty};
+use super::{Failure, Outcome, Recording, progress, show, tell_missing};
+
+/// Width of a picture where nobody says, in the pixels of a page.
+const WIDTH: u32 = 1000;
+/// A PNG has so many times as many, so that it is sharp on paper.
+const SHARP: u32 = 2;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    recording: Recording,
+    /// A picture, FILE.svg or FILE.png [default: into the terminal]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Size of the picture in pixels, such as 1600x900 [default: as wide as a page, as high as it needs]
+    #[arg(long, value_name = "WxH", value_parser = size, requires = "output")]
+    size: Option<Size>,
+    /// Replace a file that exists
+    #[arg(long)]
+    force: bool,
+    #[command(flatten, next_help_heading = "Which events")]
+    select: Select,
+}
+
+fn size(text: &str) -> Result<Size, String> {
+    let read = |side: &str| side.parse().ok().filter(|side| (100..=10_000).contains(side));
+    let sides = text.split_once('x').and_then(|(width, height)| Some((read(width)?, read(height)?)));
+    let (width, height) = sides.ok_or_else(|| format!("{text:?} is no size; write 1600x900 (100 to 10000 pixels a side)"))?;
+    Ok(Size { width, height })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Svg,
+    Png,
+}
+
+/// What a picture is written as.
+fn kind(path: &Path) -> Result<Kind, Failure> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    match ending.as_deref() {
+        Some("svg") => Ok(Kind::Svg),
+        Some("png") => Ok(Kind::Png),
+        _ => Err(Failure::usage(format!("{} is no picture; -o takes FILE.svg or FILE.png", path.display()))),
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let kind = args.output.as_deref().map(kind).transpose()?;
+    let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
+    let directory = Directory::new(&reader.devices()?);
+    let selection = args.select.selection(&directory)?;
+    if selection.event_types.is_empty() {
+        let plans = reader.plan(&selection)?;
+        let known: Vec<&str> = plans.iter().map(|plan| plan.schema.name.as_str()).collect();
+        let known = if known.is_empty() { "none in this selection".to_owned() } else { known.join(", ") };
+        return Err(Failure::usage(format!("say what to draw with --event-type; the recording has {known}")));
+    }
+    let plans = reader.plan(&selection)?;
+    let known = reader.view().map(|view| coverage::known(view, time::now())).transpose()?.unwrap_or_default();
+    let screen = screen();
+    let width = args.size.map_or(WIDTH, |size| size.width);
+    let settings = Settings {
+        zone: args.select.zone().clone(),
+        points: match kind {
+            // A point a pixel, or a dot of which a character has two.
+            Some(_) => usize::try_from(width).unwrap_or_default().min(2000),
+            None => screen.width * 2,
+        },
+        unknown: known.unknown,
+        known_until: known.until.unwrap_or(Micros::MAX),
+    };
+    let bar = progress::bar(Some(plans.iter().map(|plan| plan.events).sum()), false);
+    let drawn = charts(&reader, &plans, &selection, &directory, &settings);
+    bar.finish_and_clear();
+    let drawn = drawn?;
+    let charts: Vec<&Chart> = drawn.iter().collect();
+    if charts.is_empty() {
+        eprintln!("no events: {}", why_empty(&reader)?);
+    } else if let (Some(path), Some(kind)) = (&args.output, kind) {
+        write(path, kind, &charts, args)?;
+    } else {
+        let pictures: Vec<String> = charts.iter().map(|chart| chart::terminal(chart, &screen)).collect();
+        match io::stdout().write_all(pictures.join("\n").as_bytes()).and_then(|()| io::stdout().flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Failure::EndOfOutput),
+            written => written?,
+        }
+    }
+    let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
+    let missing = match reader.view() {
+        Some(view) => coverage::missing(view, span)?,
+        None => None,
+    };
+    Ok(tell_missing(missing.as_deref(), &args.recording.layout()))
+}
+
+fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), Failure> {
+    let fitting = Size::fitting(charts, WIDTH);
+    let (bytes, size) = match (kind, args.size) {
+        (Kind::Svg, size) => {
+            let size = size.unwrap_or(fitting);
+            (chart::svg(charts, size).into_bytes(), size)
+        }
+        (Kind::Png, None) => {
+            let size = Size { width: fitting.width * SHARP, height: fitting.height * SHARP };
+            (chart::png(charts, size, f64::from(SHARP))?, size)
+        }
+        // Letters grow with the picture.
+        (Kind::Png, Some(size)) => (chart::png(charts, size, (f64::from(size.width) / f64::from(WIDTH)).max(1.0))?, size),
+    };
+    disk::output(path, args.force, |mut file| {
+        file.write_all(&bytes).map_err(|error| OutputError::from(DiskError::new("write", path, error)))
+    })?;
+    let lines = charts.iter().map(|chart| chart.lines.len()).max().unwrap_or_default();
+    let devices = show::counted(u64::try_from(lines).unwrap_or_default(), "device");
+    let titles = charts.iter().map(|chart| crate::event::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
+    eprintln!("drew {titles} of {devices} to {}, {} x {} pixels", path.display(), size.width, size.height);
+    Ok(())
+}
+
+/// What the terminal can show; a page of 80 columns where there is none.
+fn screen() -> Screen {
+    let is_terminal = io::stdout().is_terminal();
+    let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let size = console::Term::stdout().size_checked().filter(|_| is_terminal);
+    let (height, width) = size.map_or((24, 80), |(height, width)| (usize::from(height), usize::from(width)));
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(said).unwrap_or_default().to_ascii_lowercase();
+    Screen {
+        width: width.clamp(40, 200),
+        height: height.clamp(12, 40),
+        has_colour: is_terminal && said("NO_COLOR").is_none() && said("TERM").is_none_or(|term| term != "dumb"),
+        has_unicode: cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8"),
+    }
+}
