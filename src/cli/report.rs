@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if to_stdout && io::stdout().is_terminal() {
         return Err(Failure::usage("HTML is nothing for a terminal; give -o FILE.html, or redirect"));
     }
-    if !args.json && !to_stdout && !args.force && args.output.exists() {
+    if !args.json && !to_stdout && !args.force && args.output.is_file() {
         let path = args.output.display();
         return Err(Failure::usage(format!("{path} exists already; give another -o, or --force to replace it")));
     }
