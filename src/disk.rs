@@ -4,7 +4,7 @@
 //! parent synced. Nothing else in the program renames, creates or removes files below a recording.
 
 use std::fmt::Write;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub(crate) mod fault;
 mod output;
 
 use fault::Step;
-pub use output::{OutputError, output};
+pub use output::{OutputError, Unfinished, output, output_bytes};
 
 /// A step that failed: what, where, why.
 #[derive(Debug, thiserror::Error)]
@@ -57,20 +57,42 @@ pub fn create_dir(path: &Path) -> Result<()> {
     if !parent.as_os_str().is_empty() {
         create_dir(parent)?;
     }
-    step("create directory", path, Step::MakeDir(path), || match fs::create_dir(path) {
+    step("create directory", path, Step::MakeDir(path), || match make_private_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     })?;
-    restrict(path, 0o700)?;
     sync_dir(parent)
 }
 
-/// Creates or empties a file that only its owner can read, open for writing.
-#[expect(clippy::disallowed_methods, reason = "this is the place that creates files")]
+/// Creates or empties a file that only its owner can read, open for writing. Never through a link.
 pub fn create(path: &Path) -> Result<File> {
-    let file = step("create", path, Step::Create(path), || File::create(path))?;
-    restrict(path, 0o600)?;
-    Ok(file)
+    step("create", path, Step::Create(path), || private().truncate(true).open(path))
+}
+
+/// Makes a directory of a recording's own, which is no link: nothing is written outside of the recording.
+pub fn create_own_dir(path: &Path) -> Result<()> {
+    refuse_link(path)?;
+    create_dir(path)
+}
+
+/// Opens a file that only its owner can read, to hold something that need not last, as a lock. Never through a link.
+pub fn open_private(path: &Path) -> Result<File> {
+    private().read(true).open(path).map_err(|error| DiskError::new("open", path, error))
+}
+
+/// Makes a file that only its owner can read, or lets nobody else read it any more; for one that SQLite fills and makes
+/// durable, with files beside it that take after it. It is not opened if it is there: that could drop locks on it.
+pub fn make_private(path: &Path) -> Result<()> {
+    refuse_link(path)?;
+    if path.exists() { restrict(path) } else { open_private(path).map(drop) }
+}
+
+fn refuse_link(path: &Path) -> Result<()> {
+    if path.is_symlink() {
+        let why = "it is a link, and a recorder writes to nothing outside of its recording; remove the link";
+        return Err(DiskError::new("use", path, io::Error::other(why)));
+    }
+    Ok(())
 }
 
 /// Creates or empties a file outside a recording, with the rights that the user's files usually have.
@@ -174,6 +196,12 @@ impl Room {
         Self::LOW.min(self.total / 20)
     }
 
+    /// True when there is too little room to keep or roll. Once it was, there has to be some more than the mark, so that it does
+    /// not come and go with each commit.
+    pub fn is_low(self, was_low: bool) -> bool {
+        self.free < self.mark() + if was_low { self.reserve() } else { 0 }
+    }
+
     /// The size of the reserve in bytes: 8 MiB, less on a small disk.
     pub fn reserve(self) -> u64 {
         Self::RESERVE.min(self.total / 50)
@@ -233,12 +261,38 @@ fn parent(path: &Path) -> &Path {
 }
 
 #[cfg(unix)]
-fn restrict(path: &Path, mode: u32) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| DiskError::new("restrict", path, error))
+fn make_private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().mode(0o700).create(path)
 }
 
 #[cfg(not(unix))]
-fn restrict(_path: &Path, _mode: u32) -> Result<()> {
+fn make_private_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
+/// Opens a file that is its owner's alone from its first moment.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    }
+    options
+}
+
+#[cfg(unix)]
+fn restrict(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let fail = |error| DiskError::new("restrict", path, error);
+    let mode = path.metadata().map_err(fail)?.permissions().mode();
+    let own = mode & 0o7700;
+    if own == mode & 0o7777 { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(own)).map_err(fail) }
+}
+
+#[cfg(not(unix))]
+fn restrict(_path: &Path) -> Result<()> {
     Ok(())
 }

@@ -404,10 +404,12 @@ pub fn is_plain_float(text: &str) -> bool {
 }
 
 /// Appends a finite number the shortest way that reads back as itself; whole numbers without decimals, as the cloud does.
-#[expect(clippy::cast_possible_truncation, reason = "whole and below 1e15")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "compared, and below 1e15")]
+#[expect(clippy::float_cmp, reason = "whole or not, there is no nearly")]
 pub fn write_float(value: f64, out: &mut Vec<u8>) {
-    if value.abs() < 1e15 && value.fract() == 0.0 {
-        out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
+    let whole = value as i64;
+    if value.abs() < 1e15 && whole as f64 == value {
+        out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
     } else if value.is_finite() {
         out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else {

@@ -39,7 +39,7 @@ use crate::collect::{Collector, Found};
 use crate::event::{Batch, DeviceRow, Source};
 use crate::keep::{Order, Outlet, Push, Verdict, told};
 use crate::meter::Meter;
-use crate::settings::{Secret, SettingsError, read_secret};
+use crate::settings::{Secret, SettingsError, keep_to_oneself, read_secret};
 use crate::sources::push::{About, SIGNATURE, Trust};
 use crate::time::{self, Micros};
 use crate::wire::Frame;
@@ -152,6 +152,7 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ListenError> {
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| fail(cert, format!("no certificate in PEM: {error}")))?;
+    keep_to_oneself(key)?;
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| fail(key, format!("no private key in PEM: {error}")))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)

@@ -272,7 +272,7 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
 /// A free name for a day file that is set aside.
 fn aside(layout: &Layout, path: &Path, now: Micros) -> Result<PathBuf, DiskError> {
     let folder = layout.damaged();
-    disk::create_dir(&folder)?;
+    disk::create_own_dir(&folder)?;
     let name = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
     let (event_type, day) = (name(path.parent().and_then(Path::file_name)), name(path.file_stem()));
     Ok(folder.join(format!("{event_type}.{day}.{now}.parquet")))
@@ -613,7 +613,7 @@ impl Roller {
             let folder = self.layout.folder(&partition.event_type);
             if !self.folders.contains(&folder) {
                 // Also when it exists: the process that made it may have died before its name was durable.
-                disk::create_dir(&folder)?;
+                disk::create_own_dir(&folder)?;
                 disk::sync_dir(&self.layout.data())?;
                 self.folders.insert(folder);
             }

@@ -71,10 +71,20 @@ pub fn read_secret(path: &Path) -> Result<Secret, SettingsError> {
     if text.trim().is_empty() {
         return fail("the file of a secret is empty");
     }
-    if is_open_to_all(path) {
-        return fail("everybody on this machine can read this secret; run chmod 600 on it");
-    }
+    keep_to_oneself(path)?;
     Ok(Secret::new(text.trim()))
+}
+
+/// Refuses the file of a secret that everybody on this machine can read.
+///
+/// # Errors
+/// When it is one.
+pub fn keep_to_oneself(path: &Path) -> Result<(), SettingsError> {
+    if is_open_to_all(path) {
+        let what = "everybody on this machine can read this secret; run chmod 600 on it".to_owned();
+        return Err(SettingsError::File { path: path.to_owned(), what });
+    }
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -138,6 +148,7 @@ impl Credentials {
             token_endpoint: Option<String>,
         }
         let text = fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        keep_to_oneself(path)?;
         let file: File = serde_json::from_str(&text).map_err(|error| SettingsError::File {
             path: path.to_owned(),
             what: format!(

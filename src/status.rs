@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::archive::{ArchiveError, DayFile, day_files};
 use crate::buffer::{BufferError, GapState, Session, View};
+use crate::disk::Room;
 use crate::event::{Partition, printable};
 use crate::layout::Layout;
 use crate::time::{Micros, SECOND, rfc3339};
@@ -54,6 +55,10 @@ pub struct Status {
     pub connected: bool,
     /// A process holds the writer's lock.
     pub recording: bool,
+    /// So little room is left on the disk that a recorder keeps nothing and waits.
+    pub disk_full: bool,
+    /// Room on the disk in bytes; none where the system does not tell.
+    pub disk_free: Option<u64>,
     /// Since when the last session was open (RFC 3339).
     pub connected_since: Option<String>,
     /// Last sign of life of the last session (RFC 3339).
@@ -165,6 +170,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
     });
     let size = |path: &std::path::Path| path.metadata().map_or(0, |metadata| metadata.len());
     let log = layout.state().join("buffer.db-wal");
+    let room = Room::of(&layout.state());
     Ok(Status {
         dir: layout.root().display().to_string(),
         events: sums.values().map(|sum| sum.rows).sum(),
@@ -179,6 +185,9 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         gaps: view.gaps()?.iter().filter(|gap| gap.state != GapState::Filled).count(),
         connected: open.is_some(),
         recording,
+        // A recorder that waits has given its reserve back.
+        disk_full: room.is_some_and(|room| room.is_low(recording && !layout.reserve().exists())),
+        disk_free: room.map(|room| room.free),
         connected_since: open.map(|session| rfc3339(session.opened_at)),
         last_sign_of_life_at: session.as_ref().map(|session| rfc3339(session.spoke_at)),
         disconnected_because: session.and_then(|session| session.cause),

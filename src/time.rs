@@ -153,7 +153,9 @@ pub fn write_civil(time: Micros, separator: u8, out: &mut Vec<u8>) {
     }
     let (day, rest) = (time.div_euclid(DAY), time.rem_euclid(DAY));
     let (seconds, fraction) = ((rest / SECOND) as u32, (rest % SECOND) as u32);
-    let mut text = *b"0000-00-00 00:00:00.000000";
+    out.extend_from_slice(b"0000-00-00 00:00:00.000000");
+    // In place: a copy of what was just written piece by piece would wait for each piece.
+    let Some(text) = out.last_chunk_mut::<26>() else { return };
     let (last, date) = LAST.get();
     if last == day {
         text[..10].copy_from_slice(&date);
@@ -175,7 +177,6 @@ pub fn write_civil(time: Micros, separator: u8, out: &mut Vec<u8>) {
     two(22, fraction / 100 % 100);
     two(24, fraction % 100);
     text[10] = separator;
-    out.extend_from_slice(&text);
 }
 
 /// `00` to `99`.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::archive::{ArchiveError, DayFile, Keys, Merge};
 use crate::buffer::{BufferError, GapState, Sum, View};
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, Room};
 use crate::event::Partition;
 use crate::layout::{self, Layout};
 use crate::schema::Registry;
@@ -137,6 +137,7 @@ pub fn verify(layout: &Layout, registry: &Registry, mut progress: impl FnMut(u64
         ledger(layout, view, &mut report)?;
     }
     leftovers(layout, view.as_ref(), &mut report)?;
+    room(layout, &mut report);
     report.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.path.cmp(&b.path)));
     Ok(report)
 }
@@ -368,6 +369,15 @@ fn ledger(layout: &Layout, view: &View, report: &mut Report) -> Result<(), Verif
         report.add(Severity::Missing, &layout.buffer(), "a recording without holes", found, advice);
     }
     Ok(())
+}
+
+/// Whether there is room to go on.
+fn room(layout: &Layout, report: &mut Report) {
+    if let Some(room) = Room::of(&layout.state()).filter(|room| room.is_low(false)) {
+        let (expected, found) = (format!("at least {} bytes of room", room.mark()), format!("{} bytes", room.free));
+        let advice = "make room: until then nothing is kept or rolled; a recorder goes on by itself";
+        report.add(Severity::Note, layout.root(), &expected, found, advice);
+    }
 }
 
 /// What a recorder that was killed has left behind, and what one set aside.

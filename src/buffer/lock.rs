@@ -1,10 +1,10 @@
 //! One writer at a time: an advisory lock on `state/lock`, which the system drops with its process.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use crate::disk::DiskError;
+use crate::disk::{self, DiskError};
 use crate::layout::Layout;
 
 use super::{BufferError, Result};
@@ -17,13 +17,7 @@ impl Lock {
     /// Takes the lock or says who holds it.
     pub(super) fn take(layout: &Layout) -> Result<Self> {
         let path = layout.lock();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| DiskError::new("open", &path, error))?;
+        let mut file = disk::open_private(&path)?;
         // A `status` that looks whether the lock is held holds it for a moment itself.
         let mut tries = 0..10;
         let locked = loop {

@@ -163,16 +163,18 @@ impl Buffer {
     /// When another process writes, when the file is foreign or newer, when the disk refuses.
     pub fn open(layout: &Layout, now: Micros) -> Result<Self> {
         disk::create_dir(layout.root())?;
-        disk::create_dir(&layout.state())?;
-        disk::create_dir(&layout.staging())?;
-        disk::create_dir(&layout.data())?;
+        disk::create_own_dir(&layout.state())?;
+        disk::create_own_dir(&layout.staging())?;
+        disk::create_own_dir(&layout.data())?;
         let lock = lock::Lock::take(layout)?;
         Self::rescue(layout, now, || Self::open_locked(layout, lock))
     }
 
     fn open_locked(layout: &Layout, lock: lock::Lock) -> Result<Self> {
         let path = layout.buffer();
-        let fresh = !path.exists();
+        // An empty file is what a crash leaves of one that was just made.
+        let fresh = path.metadata().map_or(0, |about| about.len()) == 0;
+        disk::make_private(&path)?;
         let mut db = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let id = migrate::run(&mut db, &path)?;
         if fresh {

@@ -71,7 +71,7 @@ pub(super) fn damage(layout: &Layout) -> Option<String> {
 /// Moves the buffer with its log out of the way.
 pub(super) fn set_aside(layout: &Layout, now: Micros) -> Result<PathBuf> {
     let folder = layout.damaged();
-    disk::create_dir(&folder)?;
+    disk::create_own_dir(&folder)?;
     let aside = folder.join(format!("buffer-{now}.db"));
     for ending in ["-wal", "-shm", ""] {
         let from = layout.state().join(format!("buffer.db{ending}"));

@@ -203,6 +203,19 @@ impl View {
         self.rows(sql, [most], read)
     }
 
+    /// The faults that came in a span of time by reason, the newest first.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn fault_reasons_between(&self, from: Micros, to: Micros) -> Result<Vec<FaultReason>> {
+        let sql = "SELECT reason, count(*), max(at), substr(raw, 1, 200) FROM fault WHERE at >= ? AND at < ?
+                   GROUP BY reason ORDER BY max(at) DESC";
+        let read = |row: &Row<'_>| {
+            Ok(FaultReason { reason: row.get(0)?, count: row.get(1)?, last_at: row.get(2)?, example: row.get(3)? })
+        };
+        self.rows(sql, [from, to], read)
+    }
+
     fn one(&self, sql: &str, values: impl rusqlite::Params) -> Result<u64> {
         self.db
             .prepare_cached(sql)

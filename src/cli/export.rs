@@ -8,8 +8,9 @@ use clap::ValueEnum;
 
 use crate::coverage;
 use crate::devices::Directory;
+use crate::disk::Unfinished;
 use crate::event::printable;
-use crate::export::{self, Dialect, Format, Output, Partition, Settings, TimeFormat};
+use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
 use crate::reader::Reader;
 use crate::tables::{Aggregate, Ask, Fill, Shape, tables};
 use crate::time::{self, Micros};
@@ -38,6 +39,15 @@ enum PartitionName {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  overnight export --event-type temperature -o temperature.csv
+  overnight export --since 12h --tz Europe/Oslo --for-excel nb-NO --names -o night.csv
+  overnight export --tz Europe/Oslo -o night.xlsx                       a sheet an event type
+  overnight export -o night/ --format parquet --partition-by hive
+  overnight export --wide temperature,humidity --names --every 15m --fill linear -o wide.csv
+  overnight export --event-type contact --every 1d --tz Europe/Oslo     seconds open and closed, by day
+  overnight export --format ndjson | jq .                               events as they were received
+Exit codes: 0 done, 1 failed, 2 usage, 3 done but the range has gaps that are not filled.")]
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,
@@ -59,6 +69,9 @@ pub(super) struct Args {
     shape: ShapeArgs,
     #[command(flatten, next_help_heading = "CSV")]
     csv: CsvArgs,
+    /// Rows of a sheet in a workbook, its header among them, before the next one begins
+    #[arg(long, value_name = "N", default_value_t = SHEET_ROWS, value_parser = clap::value_parser!(u32).range(2..=i64::from(SHEET_ROWS)), help_heading = "XLSX")]
+    sheet_rows: u32,
 }
 
 #[derive(Debug, clap::Args)]
@@ -160,6 +173,11 @@ impl CsvArgs {
             dialect.time = time.clone();
         }
         if let Some(null) = &self.null {
+            if null.bytes().any(|byte| byte == dialect.delimiter || b"\"\r\n".contains(&byte)) {
+                return Err(Failure::usage(
+                    "--null cannot hold the delimiter, a quote or a line break: it stands without quotes",
+                ));
+            }
             dialect.null.clone_from(null);
         }
         Ok(dialect)
@@ -224,6 +242,32 @@ impl Args {
     }
 }
 
+/// From here on, a signal ends this process at once, and leaves no half file behind.
+fn leave_nothing_half(unfinished: &Unfinished) {
+    let unfinished = unfinished.clone();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let wait = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let mut signal = std::pin::pin!(super::record::signal());
+            tokio::select! {
+                biased;
+                () = &mut signal => return,
+                // The first look at it has begun to listen.
+                () = async { ready.send(()).unwrap_or_default() } => {}
+            }
+            signal.await;
+        });
+        let removed = if unfinished.abandon() { "; what was half written is removed" } else { "" };
+        eprintln!("\novernight: stopped{removed}");
+        std::process::exit(130);
+    };
+    // Without the thread, a signal ends this process as it would any other.
+    if std::thread::Builder::new().name("signal".to_owned()).spawn(wait).is_ok() {
+        is_ready.recv().unwrap_or_default();
+    }
+}
+
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let settings = Settings {
         format: args.format()?,
@@ -236,6 +280,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         force: args.force,
         dialect: args.csv.dialect(&args.select)?,
         zone: args.select.zone().clone(),
+        sheet_rows: args.sheet_rows,
+        unfinished: Unfinished::default(),
     };
     if settings.output == Output::Stdout {
         if args.partition_by.is_some() {
@@ -251,7 +297,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let plans = reader.plan(&selection)?;
     let ask = args.ask(&reader)?;
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
-    let bar = progress::bar(Some(events), false);
+    leave_nothing_half(&settings.unfinished);
+    let is_in_the_way = settings.output == Output::Stdout && io::stdout().is_terminal();
+    let bar = if is_in_the_way { progress::hidden() } else { progress::bar(Some(events), false) };
     let exported = tables(&reader, &plans, &selection, &directory, &ask)
         .map_err(export::ExportError::from)
         .and_then(|tables| export::export(&reader, tables, &settings, |rows| bar.inc(rows)));

@@ -19,7 +19,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let coverage = coverage(&args.recording.layout(), time::now())?;
     if args.json {
-        say!("{}", serde_json::to_string_pretty(&coverage)?);
+        say!("{}", show::json(&coverage)?);
     } else {
         print(&coverage)?;
     }

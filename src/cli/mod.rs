@@ -10,21 +10,25 @@ macro_rules! say {
 }
 
 mod backfill;
+mod completions;
 mod connection;
 mod demo;
 mod export;
 mod gaps;
 mod import;
 mod listen;
+mod man;
 mod plot;
 mod progress;
 mod rebuild;
 mod record;
+mod report;
 mod roll;
 mod schema;
 mod select;
 mod show;
 mod simulate;
+mod sql;
 mod status;
 mod verify;
 
@@ -71,10 +75,14 @@ enum Command {
     Import(import::Args),
     /// Move everything from the buffer into day files, and seal what is due
     Roll(roll::Args),
-    /// Write events as CSV, Parquet or NDJSON
+    /// Write events as CSV, Parquet, Arrow, NDJSON or a workbook
     Export(export::Args),
     /// Draw events over time: into the terminal, or as an SVG or PNG picture
     Plot(plot::Args),
+    /// A night or a week on one HTML page
+    Report(report::Args),
+    /// DuckDB views of a recording, as a script
+    Sql(sql::Args),
     /// What a recording holds and how its recorder is doing
     Status(status::Args),
     /// Check everything in a recording, and say what to do about what is wrong
@@ -85,6 +93,10 @@ enum Command {
     Simulate(simulate::Args),
     /// What is known of each event type
     Schema(schema::Args),
+    /// What a shell needs to complete this command line
+    Completions(completions::Args),
+    /// The manual, as man shows it
+    Man(man::Args),
 }
 
 /// Which recording, and with which schemas.
@@ -120,8 +132,8 @@ impl Recording {
     fn keep_schemas(&self) -> Result<(), Failure> {
         let Some(folder) = &self.schemas else { return Ok(()) };
         let layout = self.layout();
-        disk::create_dir(&layout.schemas())?;
-        disk::create_dir(&layout.staging())?;
+        disk::create_own_dir(&layout.schemas())?;
+        disk::create_own_dir(&layout.staging())?;
         for path in disk::list(folder)?.iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml")) {
             let bytes = std::fs::read(path).map_err(|source| disk::DiskError::new("read", path, source))?;
             disk::write(&layout.staging(), &layout.schemas().join(path.file_name().unwrap_or_default()), &bytes)?;
@@ -196,24 +208,33 @@ pub fn main() -> ExitCode {
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Plot(args) => plot::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Sql(args) => sql::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     match outcome {
         Ok(Outcome::Done) | Err(Failure::EndOfOutput) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         Err(Failure::Usage(message)) => {
-            eprintln!("overnight: {message}");
+            eprintln!("overnight: {}", clean(&message));
             ExitCode::from(2)
         }
         Err(Failure::Failed(message)) => {
-            eprintln!("overnight: {message}");
+            eprintln!("overnight: {}", clean(&message));
             ExitCode::FAILURE
         }
     }
+}
+
+/// A message without what a terminal would obey: it may quote names that others chose.
+fn clean(message: &str) -> String {
+    message.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
 /// Says what is missing, if anything is.

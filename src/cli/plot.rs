@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::chart::{self, Chart, Screen, Size};
 use crate::coverage;
 use crate::devices::Directory;
-use crate::disk::{self, DiskError, OutputError};
+use crate::disk;
 use crate::plot::{Settings, charts};
 use crate::reader::Reader;
 use crate::time::{self, Micros};
@@ -122,9 +122,7 @@ fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), 
         // Letters grow with the picture.
         (Kind::Png, Some(size)) => (chart::png(charts, size, (f64::from(size.width) / f64::from(WIDTH)).max(1.0))?, size),
     };
-    disk::output(path, args.force, |mut file| {
-        file.write_all(&bytes).map_err(|error| OutputError::from(DiskError::new("write", path, error)))
-    })?;
+    disk::output_bytes(path, args.force, &bytes)?;
     let lines = charts.iter().map(|chart| chart.lines.len()).max().unwrap_or_default();
     let devices = show::counted(u64::try_from(lines).unwrap_or_default(), "device");
     let titles = charts.iter().map(|chart| crate::event::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");

@@ -1,13 +1,15 @@
 //! Progress: bars for work with an end, live lines for a recorder. On a terminal only; elsewhere plain lines.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::event::printable;
 use crate::meter::Meter;
 use crate::time::{self, Micros};
 
@@ -27,14 +29,23 @@ pub(super) fn bar(length: Option<u64>, of_bytes: bool) -> ProgressBar {
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
     let template = match (length.is_some(), of_bytes) {
         (true, true) => "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
-        (true, false) => "{wide_bar} {human_pos}/{human_len} events  {per_sec}  {eta} left",
+        (true, false) => "{wide_bar} {human_pos}/{human_len} events  {rate}  {eta} left",
         (false, true) => "{spinner} {bytes}  {bytes_per_sec}",
-        (false, false) => "{spinner} {human_pos} events  {per_sec}",
+        (false, false) => "{spinner} {human_pos} events  {rate}",
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]
+    let rate = |state: &ProgressState, out: &mut dyn Write| {
+        write!(out, "{}/s", show::count(state.per_sec() as u64)).unwrap_or_default();
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        bar.set_style(style.with_key("rate", rate));
     }
     bar
+}
+
+/// A bar that nobody sees: where rows go to the same terminal.
+pub(super) fn hidden() -> ProgressBar {
+    ProgressBar::hidden()
 }
 
 /// Shows a running recorder until it is dropped.
@@ -135,6 +146,8 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
         (Some(url), true) => pushes(meter, &url),
         (Some(url), false) => format!("{connection}; {}", pushes(meter, &url)),
     };
+    let connection =
+        if meter.full.load(Ordering::Relaxed) { format!("THE DISK IS FULL, waiting for room; {connection}") } else { connection };
     let kept = Meter::get(&meter.kept);
     let faults = Meter::get(&meter.faults);
     let faults = if faults > 0 { format!(", {}", show::counted(faults, "fault")) } else { String::new() };
@@ -142,7 +155,8 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
     let mut types: Vec<_> = parts.by_type.into_iter().collect();
     types.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let more = types.len().saturating_sub(4);
-    let mut by_type: Vec<String> = types.iter().take(4).map(|(name, count)| format!("{name} {}", show::count(*count))).collect();
+    let mut by_type: Vec<String> =
+        types.iter().take(4).map(|(name, count)| format!("{} {}", printable(name, 40), show::count(*count))).collect();
     if more > 0 {
         by_type.push(format!("{more} more"));
     }

@@ -14,6 +14,7 @@ use crate::ingest::Plan;
 use crate::layout::Layout;
 use crate::meter::Meter;
 use crate::record::{self, Filling, RecordError, Recorder, Sources, Timing};
+use crate::schema::is_plain;
 use crate::settings::{File, Filters};
 use crate::sources::cloud::Accept;
 use crate::time::{self, Micros};
@@ -273,7 +274,8 @@ fn summary(layout: &Layout, meter: &Meter) {
             layout.root().display()
         );
     }
-    if let Some((most, _)) = parts.by_type.iter().max_by_key(|(_, count)| **count) {
+    // What others call their types is not always fit to be pasted into a shell.
+    if let Some((most, _)) = parts.by_type.iter().filter(|(name, _)| is_plain(name)).max_by_key(|(_, count)| **count) {
         load_lines(layout, most);
     }
 }

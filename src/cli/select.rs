@@ -141,9 +141,14 @@ impl Select {
 
 /// Why a selection has no events.
 pub(super) fn why_empty(reader: &Reader) -> Result<String, Failure> {
-    let all: u64 = reader.plan(&Selection::default())?.iter().map(|plan| plan.events).sum();
-    Ok(match all {
-        0 => "the recording is empty so far".to_owned(),
-        all => format!("the recording has {}, none of them in this selection", show::counted(all, "event")),
+    let plans = reader.plan(&Selection::default())?;
+    let all: u64 = plans.iter().map(|plan| plan.events).sum();
+    let days = plans.iter().flat_map(|plan| plan.partitions.iter().map(|partition| partition.day));
+    Ok(match (all, days.clone().min().zip(days.max())) {
+        (1.., Some((first, last))) => {
+            let span = if first == last { format!("on {first}") } else { format!("from {first} to {last}") };
+            format!("the recording has {} {span} (UTC), none of them in this selection", show::counted(all, "event"))
+        }
+        _ => "the recording is empty so far".to_owned(),
     })
 }

@@ -1,5 +1,7 @@
 //! Numbers, times and tables as people read them.
 
+use std::fmt::Write;
+
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::time::Micros;
@@ -58,6 +60,19 @@ pub(super) fn ago(time: Micros, now: Micros) -> String {
     }
 }
 
+/// JSON for programs, and safe on a terminal: JSON leaves some control characters as they are.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+    let mut out = String::new();
+    for c in serde_json::to_string_pretty(value)?.chars() {
+        if c.is_control() && c != '\n' {
+            write!(out, "\\u{:04x}", u32::from(c)).unwrap_or_default();
+        } else {
+            out.push(c);
+        }
+    }
+    Ok(out)
+}
+
 /// A table; columns named in `right` are aligned to the right.
 pub(super) fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
@@ -73,6 +88,13 @@ pub(super) fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_holds_no_control_character_and_says_the_same() {
+        let text = json(&"a\u{9b}\u{7f}\u{1b}\nö").unwrap();
+        assert!(!text.contains(|c: char| c.is_control()), "{text:?}");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), "a\u{9b}\u{7f}\u{1b}\nö");
+    }
 
     #[test]
     fn numbers_read_well() {

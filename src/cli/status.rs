@@ -20,11 +20,13 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let status = status(&args.recording.layout(), time::now())?;
     if args.json {
-        say!("{}", serde_json::to_string_pretty(&status)?);
+        say!("{}", show::json(&status)?);
     } else {
         print(&status)?;
     }
-    let incomplete = status.faults > 0 || status.gaps > 0 || !status.unreadable.is_empty();
+    // A recorder that waits for room misses what comes, and cannot even note it yet.
+    let waits = status.disk_full && status.recording;
+    let incomplete = waits || status.faults > 0 || status.gaps > 0 || !status.unreadable.is_empty();
     Ok(if incomplete { Outcome::Incomplete } else { Outcome::Done })
 }
 
@@ -36,6 +38,10 @@ fn print(status: &Status) -> Result<(), Failure> {
     };
     say!("recording   {}", status.dir);
     say!("recorder    {recorder}");
+    if status.disk_full {
+        let free = status.disk_free.map_or_else(String::new, |free| format!(", {} are left", show::bytes(free)));
+        say!("disk        FULL{free}: nothing is kept or rolled until there is room");
+    }
     say!("events      {}, {} of them in the buffer", show::count(status.events), show::count(status.buffered));
     say!("on disk     day files {}, buffer {}", show::bytes(status.bytes), show::bytes(status.buffer_bytes));
     say!("last event  {}", status.last_event_at.as_deref().unwrap_or("none yet"));

@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let report = verify(&layout, &*args.recording.registry()?, |bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     if args.json {
-        say!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", show::json(&report)?);
     } else {
         print(&report)?;
     }

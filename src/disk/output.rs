@@ -1,7 +1,10 @@
 //! Files that people ask for, outside a recording: whoever opens the name sees a whole file, and nothing is replaced unasked.
 
 use std::fs::{self, File};
+use std::io::{self, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{DiskError, create_for_others, publish, remove, sync};
 
@@ -16,37 +19,103 @@ pub enum OutputError {
     Disk(#[from] DiskError),
 }
 
+/// Files that are being written.
+#[derive(Debug, Clone, Default)]
+pub struct Unfinished {
+    parts: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl Unfinished {
+    fn lock(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes them, and lets nobody begin or finish another one: for a process that ends now. True when there were any.
+    pub fn abandon(&self) -> bool {
+        let mut parts = self.lock();
+        let were_any = !parts.is_empty();
+        for part in parts.drain(..) {
+            remove(&part).unwrap_or_default();
+        }
+        mem::forget(parts);
+        were_any
+    }
+}
+
+/// A file on its way to its name. Dropped before that, it leaves nothing.
+struct Whole<'u> {
+    part: PathBuf,
+    file: File,
+    unfinished: &'u Unfinished,
+}
+
+impl<'u> Whole<'u> {
+    fn begin(path: &Path, unfinished: &'u Unfinished) -> Result<Self, DiskError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(|error| DiskError::new("create", folder, error))?;
+        }
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let mut parts = unfinished.lock();
+        let file = create_for_others(&part)?;
+        parts.push(part.clone());
+        Ok(Self { part, file, unfinished })
+    }
+
+    fn finish(self, path: &Path) -> Result<(), DiskError> {
+        sync(&self.file, &self.part)?;
+        let mut parts = self.unfinished.lock();
+        publish(&self.part, path)?;
+        parts.retain(|part| *part != self.part);
+        Ok(())
+    }
+}
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        let mut parts = self.unfinished.lock();
+        if parts.contains(&self.part) {
+            parts.retain(|part| *part != self.part);
+            remove(&self.part).unwrap_or_default();
+        }
+    }
+}
+
 /// Opens a file beside its name, has it filled, and gives it its name; folders on the way are made. A device or a pipe is
-/// written to, never replaced. True when there is a file now.
+/// written to, never replaced. True when there is a file now. Until then it stands among the `unfinished`.
 ///
 /// # Errors
 /// When there is such a file and `force` is not given, when the disk refuses, or `fill` fails; then nothing is left behind.
 pub fn output<E: From<OutputError>>(
     path: &Path,
     force: bool,
-    fill: impl FnOnce(File) -> std::result::Result<(), E>,
-) -> std::result::Result<bool, E> {
+    unfinished: &Unfinished,
+    fill: impl FnOnce(File) -> Result<(), E>,
+) -> Result<bool, E> {
     let fail = |error: DiskError| E::from(OutputError::Disk(error));
+    let refused = |error: io::Error| fail(DiskError::new("write", path, error));
     if path.is_file() && !force {
         return Err(OutputError::Exists(path.to_owned()).into());
     }
+    if path.is_dir() {
+        return Err(refused(io::ErrorKind::IsADirectory.into()));
+    }
     if path.exists() && !path.is_file() {
-        let file = fs::OpenOptions::new().write(true).open(path);
-        fill(file.map_err(|error| fail(DiskError::new("write", path, error)))?)?;
+        fill(fs::OpenOptions::new().write(true).open(path).map_err(refused)?)?;
         return Ok(false);
     }
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(|error| fail(DiskError::new("create", folder, error)))?;
-    }
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let file = create_for_others(&part).map_err(fail)?;
-    let copy = file.try_clone().map_err(|error| fail(DiskError::new("write", &part, error)));
-    if let Err(error) = copy.and_then(fill) {
-        remove(&part).map_err(fail)?;
-        return Err(error);
-    }
-    sync(&file, &part).and_then(|()| publish(&part, path)).map_err(fail)?;
+    let whole = Whole::begin(path, unfinished).map_err(fail)?;
+    fill(whole.file.try_clone().map_err(refused)?)?;
+    whole.finish(path).map_err(fail)?;
     Ok(true)
+}
+
+/// Writes bytes that are there already, as [`output`] does.
+///
+/// # Errors
+/// When there is such a file and `force` is not given, or the disk refuses.
+pub fn output_bytes(path: &Path, force: bool, bytes: &[u8]) -> Result<(), OutputError> {
+    let refused = |error| OutputError::from(DiskError::new("write", path, error));
+    output(path, force, &Unfinished::default(), |mut file| file.write_all(bytes).map_err(refused)).map(|_| ())
 }

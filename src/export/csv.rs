@@ -9,7 +9,6 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 
 use crate::json::{write_float, write_int};
-use crate::zone::write_offset;
 
 use super::cells::{Cells, Quotes};
 use super::dialect::is_formula;
@@ -160,7 +159,7 @@ impl Pen {
         }
         match cells {
             Cells::Time(values) => self.dialect.write_time(values.value(row), out),
-            Cells::Offset(values) => write_offset(self.dialect.zone.offset(values.value(row)), out),
+            Cells::Offset(values) => self.dialect.write_offset(values.value(row), out),
             Cells::Text(values) => {
                 let text = values.value(row);
                 if column.is_plain && !text.is_empty() && !(self.dialect.defuse && is_formula(text)) {

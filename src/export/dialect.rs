@@ -131,6 +131,14 @@ impl Dialect {
         })
     }
 
+    /// Appends by how much the clock is ahead of UTC at a time; for a spreadsheet, which takes `+01:00` for one o'clock, as text.
+    pub(super) fn write_offset(&mut self, time: Micros, out: &mut Vec<u8>) {
+        if self.time == TimeFormat::Excel {
+            out.extend_from_slice(b"UTC");
+        }
+        write_offset(self.zone.offset(time), out);
+    }
+
     /// Appends a time.
     pub(super) fn write_time(&mut self, time: Micros, out: &mut Vec<u8>) {
         let offset = match self.time {
@@ -160,7 +168,12 @@ impl Dialect {
                 let zoned = jiff::Timestamp::from_microsecond(time).unwrap_or_default().to_zoned(self.zone.rules().clone());
                 // Checked when it was read.
                 let text = jiff::fmt::strtime::format(pattern, &zoned).unwrap_or_default();
-                out.extend_from_slice(text.as_bytes());
+                let bytes = text.as_bytes();
+                if bytes.contains(&self.delimiter) || bytes.iter().any(|byte| b"\"\r\n".contains(byte)) {
+                    out.extend_from_slice(format!("\"{}\"", text.replace('"', "\"\"")).as_bytes());
+                } else {
+                    out.extend_from_slice(bytes);
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ mod csv;
 mod dialect;
 mod ndjson;
 mod parquet;
+mod text;
 mod xlsx;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use ::arrow::array::{AsArray, RecordBatch};
 use ::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
-use crate::disk::OutputError;
+use crate::disk::{OutputError, Unfinished};
 use crate::reader::Reader;
 use crate::schema::{RebuildError, Schema};
 use crate::tables::{Table, TableError};
@@ -26,6 +27,8 @@ use crate::time::{Day, Micros};
 use crate::zone::Zone;
 
 pub use dialect::{Dialect, TimeFormat};
+pub use text::write_text;
+pub use xlsx::SHEET_ROWS;
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
@@ -156,13 +159,26 @@ pub struct Settings {
     pub dialect: Dialect,
     /// Whose days and, in a workbook, whose clock.
     pub zone: Zone,
+    /// Rows of a sheet in a workbook, at most [`SHEET_ROWS`].
+    pub sheet_rows: u32,
+    /// Files being written, for whoever has to leave in the middle.
+    pub unfinished: Unfinished,
 }
 
 impl Settings {
     /// A format to an output, everything else as usual: in UTC, with nothing replaced.
     pub fn new(format: Format, output: Output) -> Self {
         let (partition, dialect) = (Partition::default(), Dialect::default());
-        Self { format, output, partition, force: false, dialect, zone: Zone::utc() }
+        Self {
+            format,
+            output,
+            partition,
+            force: false,
+            dialect,
+            zone: Zone::utc(),
+            sheet_rows: SHEET_ROWS,
+            unfinished: Unfinished::default(),
+        }
     }
 }
 
@@ -245,7 +261,9 @@ impl Work<'_> {
     fn file(&mut self, path: &Path, sheets: &[Sheet], fill: impl FnOnce(&mut Self, Box<dyn Sink>) -> Result<()>) -> Result<()> {
         let to = path.display().to_string();
         let (settings, force) = (self.settings, self.settings.force);
-        let is_file = crate::disk::output(path, force, |file| fill(self, sink(settings, sheets, &to, Box::new(file))?))?;
+        let is_file = crate::disk::output(path, force, &settings.unfinished, |file| {
+            fill(self, sink(settings, sheets, &to, Box::new(file))?)
+        })?;
         if is_file {
             self.exported.files.push(path.to_owned());
         }
@@ -307,12 +325,12 @@ impl Work<'_> {
     /// order.
     fn all(&mut self, tables: Vec<Box<dyn Table + '_>>, mut sink: Box<dyn Sink>) -> Result<()> {
         let are_in_order = tables.iter().all(|table| table.is_in_time_order());
+        let mut counts: Vec<(String, u64)> = tables.iter().map(|table| (table.name().to_owned(), 0)).collect();
         let mut waiting = tables.into_iter().enumerate();
         let mut heads: Vec<Head> = Vec::new();
         loop {
             if heads.is_empty() || are_in_order {
                 for (of, mut table) in waiting.by_ref() {
-                    self.exported.rows.entry(table.name().to_owned()).or_default();
                     if let Some(batch) = table.next_batch()? {
                         heads.push(Head { of, table, batch, row: 0, fresh: true });
                         if !are_in_order {
@@ -332,7 +350,7 @@ impl Work<'_> {
                 }
             };
             sink.write(head.of, &head.batch, head.row..to, head.fresh)?;
-            *self.exported.rows.entry(head.table.name().to_owned()).or_default() += (to - head.row) as u64;
+            counts[head.of].1 += (to - head.row) as u64;
             (head.row, head.fresh) = (to, false);
             if to == head.batch.num_rows() {
                 (self.tell)();
@@ -343,6 +361,9 @@ impl Work<'_> {
             }
         }
         (self.tell)();
+        for (name, count) in counts {
+            *self.exported.rows.entry(name).or_default() += count;
+        }
         sink.finish()
     }
 }
@@ -374,7 +395,7 @@ fn sink(settings: &Settings, sheets: &[Sheet], to: &str, out: Box<dyn Write + Se
         Format::Ndjson => Box::new(ndjson::Ndjson::new(sheets, out)),
         Format::Parquet => Box::new(parquet::Parquet::new(sheets, out)?),
         Format::Arrow => Box::new(arrow::Arrow::new(sheets, settings.output == Output::Stdout, out)?),
-        Format::Xlsx => Box::new(xlsx::Xlsx::new(sheets, settings.zone.clone(), out)?),
+        Format::Xlsx => Box::new(xlsx::Xlsx::new(sheets, settings.zone.clone(), settings.sheet_rows, out)?),
     };
     Ok(Box::new(behind::Behind::new(to, sink)?))
 }

@@ -5,18 +5,18 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 
 use crate::time::{DAY, Micros};
-use crate::zone::Zone;
+use crate::zone::{Zone, write_offset};
 
 use super::cells::{Cells, Quotes};
 use super::{ExportError, Out, Result, Sheet, Sink};
 
 /// Rows of a sheet, its header among them, as Excel has it.
-const SHEET_ROWS: u32 = 1_048_576;
-/// Characters of a cell, as Excel has it; a longer text is cut.
+pub const SHEET_ROWS: u32 = 1_048_576;
+/// Characters of a cell, as Excel has it; a longer text is cut and ends in `…`.
 const CELL_CHARACTERS: usize = 32_767;
 /// Characters of a sheet's name, as Excel has it.
 const NAME_CHARACTERS: usize = 31;
@@ -29,6 +29,8 @@ pub(super) struct Xlsx {
     workbook: Workbook,
     names: HashSet<String>,
     tables: Vec<Columns>,
+    /// Rows of a sheet, its header among them.
+    rows: u32,
     zone: Zone,
     header: Format,
     date: Format,
@@ -48,8 +50,9 @@ struct Columns {
 }
 
 impl Xlsx {
-    pub(super) fn new(sheets: &[Sheet], zone: Zone, out: Out) -> Result<Self> {
-        let title = |field: &arrow::datatypes::FieldRef| {
+    pub(super) fn new(sheets: &[Sheet], zone: Zone, rows: u32, out: Out) -> Result<Self> {
+        let with_offset = zone.name() != "UTC";
+        let title = |field: &FieldRef| {
             let is_time = matches!(field.data_type(), DataType::Timestamp(..));
             let unit = field.metadata().get("unit").map(|unit| readable(unit)).filter(|unit| !unit.is_empty());
             match unit {
@@ -59,12 +62,18 @@ impl Xlsx {
                 None => (field.name().clone(), 14.0),
             }
         };
+        // One hour a year comes twice, and a date alone does not say which it is.
+        let titles = |field: &FieldRef| {
+            let is_time = matches!(field.data_type(), DataType::Timestamp(..));
+            let offset = (with_offset && is_time).then(|| (format!("{}_utc_offset", field.name()), 14.0));
+            std::iter::once(title(field)).chain(offset)
+        };
         let table = |sheet: &Sheet| Columns {
             name: sheet.name.clone(),
-            titles: sheet.schema.fields().iter().map(title).collect(),
+            titles: sheet.schema.fields().iter().flat_map(titles).collect(),
             open: Vec::new(),
             sheet: 0,
-            row: SHEET_ROWS,
+            row: rows,
             parts: 0,
         };
         let tables = sheets.iter().map(table).collect();
@@ -72,6 +81,7 @@ impl Xlsx {
             workbook: Workbook::new(),
             names: HashSet::new(),
             tables,
+            rows: rows.min(SHEET_ROWS),
             header: Format::new().set_bold(),
             date: Format::new().set_num_format("yyyy-mm-dd hh:mm:ss"),
             zone,
@@ -145,10 +155,19 @@ fn serial(local: Micros) -> f64 {
 impl Sink for Xlsx {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
         if fresh {
-            self.tables[of].open = batch.columns().iter().map(Cells::new).collect();
+            let with_offset = self.zone.name() != "UTC";
+            let cells = |array| {
+                let cells = Cells::new(array);
+                let offset = match &cells {
+                    Cells::Time(times) if with_offset => Some(Cells::Offset(times.clone())),
+                    _ => None,
+                };
+                std::iter::once(cells).chain(offset)
+            };
+            self.tables[of].open = batch.columns().iter().flat_map(cells).collect();
         }
         for row in rows {
-            if self.tables[of].row == SHEET_ROWS {
+            if self.tables[of].row == self.rows {
                 self.next_sheet(of)?;
             }
             let table = &mut self.tables[of];
@@ -198,7 +217,12 @@ fn write_cell(
             cells.write_json(of, Quotes::Once, scratch);
             write_text(sheet, row, column, &String::from_utf8_lossy(scratch))?
         }
-        Cells::Offset(_) | Cells::Empty => return Ok(()),
+        Cells::Offset(values) => {
+            scratch.clear();
+            write_offset(zone.offset(values.value(of)), scratch);
+            write_text(sheet, row, column, &String::from_utf8_lossy(scratch))?
+        }
+        Cells::Empty => return Ok(()),
     };
     Ok(())
 }
@@ -212,7 +236,13 @@ fn write_text<'s>(
     if text.len() <= CELL_CHARACTERS {
         return sheet.write_string(row, column, text);
     }
-    sheet.write_string(row, column, text.chars().take(CELL_CHARACTERS).collect::<String>())
+    // Excel counts UTF-16; what is cut says so.
+    let mut units = 0;
+    let fits = |letter: &char| {
+        units += letter.len_utf16();
+        units < CELL_CHARACTERS
+    };
+    sheet.write_string(row, column, text.chars().take_while(fits).chain(['…']).collect::<String>())
 }
 
 #[cfg(test)]

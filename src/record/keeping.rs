@@ -63,8 +63,7 @@ impl Space {
     /// given back then, and set aside again when there is room.
     fn is_low(&self, was_low: bool) -> bool {
         let Some(room) = Room::of(&self.state) else { return false };
-        // Once low, there has to be some more than the mark, so that it does not come and go with each commit.
-        let low = room.free < room.mark() + if was_low { room.reserve() } else { 0 };
+        let low = room.is_low(was_low);
         let done = match (low, was_low) {
             (true, false) => disk::remove(&self.reserve),
             (false, true) => self.set_aside(),

@@ -215,10 +215,10 @@ impl Cloud {
             Accept::Sse => ("text/event-stream", Frames::events()),
         };
         let (authorization, dies) = self.authorization().await?;
-        let request = self.client.get(url).header(ACCEPT, media).header(AUTHORIZATION, authorization);
+        let request = self.client.get(url).header(ACCEPT, media).header(AUTHORIZATION, &authorization);
         let response = within(request.send()).await?;
         if response.status() != StatusCode::OK {
-            return Err(refused("opening the stream", response).await);
+            return Err(self.refused("opening the stream", response, authorization.as_bytes()).await);
         }
         Ok(Stream { response, frames, dies })
     }
@@ -239,10 +239,10 @@ impl Cloud {
         }
         url.query_pairs_mut().extend_pairs(query);
         let (authorization, _) = self.authorization().await?;
-        let request = self.client.get(url).header(ACCEPT, "application/json").header(AUTHORIZATION, authorization);
+        let request = self.client.get(url).header(ACCEPT, "application/json").header(AUTHORIZATION, &authorization);
         let response = within(request.send()).await?;
         if response.status() != StatusCode::OK {
-            return Err(refused(what, response).await);
+            return Err(self.refused(what, response, authorization.as_bytes()).await);
         }
         let status = response.status().as_u16();
         let body = body_of(response, PAGE_MAX).await?;
@@ -305,7 +305,7 @@ impl Cloud {
         let response = within(request.send()).await?;
         if response.status() != StatusCode::OK {
             let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).and_then(http_date);
-            return Err(TradeError { failure: refused("signing in", response).await, date });
+            return Err(TradeError { failure: self.refused("signing in", response, assertion.as_bytes()).await, date });
         }
         let status = response.status().as_u16();
         let body = body_of(response, BODY_MAX).await?;
@@ -318,6 +318,21 @@ impl Cloud {
         let life = Duration::try_from_secs_f64(answer.expires_in.unwrap_or(3600.0)).unwrap_or_default();
         let dies = asked + life.saturating_sub(MARGIN.min(life / 10));
         Ok(Token { value: Secret::new(answer.access_token), dies })
+    }
+
+    /// Why the cloud gave no answer, in its own words, but for what must not be seen: some servers say what they were sent.
+    async fn refused(&self, what: &'static str, response: Response, sent: &[u8]) -> CloudFailure {
+        let status = response.status().as_u16();
+        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = header.map(Duration::from_secs);
+        let body = body_of(response, BODY_MAX).await.unwrap_or_default();
+        let sent = String::from_utf8_lossy(sent);
+        let sent = sent.rsplit(' ').next().unwrap_or_default();
+        let mut words = String::from_utf8_lossy(&body).into_owned();
+        for secret in [sent, self.credentials.secret.reveal()].into_iter().filter(|secret| !secret.is_empty()) {
+            words = words.replace(secret, "***");
+        }
+        CloudFailure::Answer { what, status, error: CloudError::read(&words), retry_after }
     }
 
     fn assertion(&self, now: i64) -> String {
@@ -389,15 +404,6 @@ fn network(error: reqwest::Error) -> CloudFailure {
         cause = inner.source();
     }
     CloudFailure::Network(text)
-}
-
-async fn refused(what: &'static str, response: Response) -> CloudFailure {
-    let status = response.status().as_u16();
-    let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let retry_after = header.map(Duration::from_secs);
-    let body = body_of(response, BODY_MAX).await.unwrap_or_default();
-    let error = CloudError::read(&String::from_utf8_lossy(&body));
-    CloudFailure::Answer { what, status, error, retry_after }
 }
 
 /// The body of an answer, as far as the cap goes.

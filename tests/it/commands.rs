@@ -49,7 +49,11 @@ fn a_range_of_time_is_half_open_and_a_device_is_a_device() {
     assert_eq!(export(&["--device", "d1"]).len(), 100);
     assert_eq!(export(&["--device", "d1", "--device", "d2", "--event-type", "touch"]).len(), 200);
     let none = place.run(&["export", "--device", "nobody"]);
-    assert!(none.code == 0 && none.stderr.contains("300 events, none of them"), "{}", none.stderr);
+    assert!(
+        none.code == 0 && none.stderr.contains("300 events from 2026-10-01 to 2026-10-03 (UTC), none of them"),
+        "{}",
+        none.stderr
+    );
     let ran = place.run(&["export", "--event-type", "tuoch"]);
     assert!(ran.code == 1 && ran.stderr.contains("it has touch"), "{}", ran.stderr);
     assert_eq!(place.run(&["export", "--start", "2026-10-03", "--end", "2026-10-02"]).code, 2);
@@ -133,9 +137,51 @@ fn schemas_are_listed_shown_and_checked_and_an_own_one_is_used() {
 }
 
 #[test]
+fn shells_complete_every_verb_and_each_has_a_page_in_the_manual() {
+    let verbs = ["record", "export", "sql", "completions"];
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = overnight().args(["completions", shell]).output().unwrap();
+        let text = String::from_utf8_lossy(&script.stdout).into_owned();
+        assert!(script.status.success() && verbs.iter().all(|verb| text.contains(verb)), "{shell}");
+    }
+    let page = |arguments: &[&str]| {
+        let page = overnight().arg("man").args(arguments).output().unwrap();
+        String::from_utf8_lossy(&page.stdout).into_owned()
+    };
+    assert!(page(&[]).contains(".TH overnight 1") && page(&[]).contains("export"));
+    assert!(page(&["export"]).contains(".TH overnight-export 1") && page(&["export"]).contains("fill"));
+    assert_eq!(overnight().args(["man", "nothing"]).status().unwrap().code(), Some(2));
+    let place = Place::new();
+    let folder = place.path("man1");
+    assert!(overnight().args(["man", "-o"]).arg(&folder).status().unwrap().success());
+    assert!(
+        folder.join("overnight.1").exists()
+            && folder.join("overnight-sql.1").exists()
+            && !folder.join("overnight-help.1").exists()
+    );
+}
+
+#[test]
+fn the_sql_script_stands_alone_and_overwrites_nothing() {
+    let place = filled();
+    let script = place.run(&["sql"]);
+    assert_eq!(script.code, 0, "{}", script.stderr);
+    let here = place.dir().canonicalize().unwrap();
+    assert!(script.stdout.contains(&format!("'{}/data/touch/*.parquet'", here.display())), "{}", script.stdout);
+    for view in ["\"touch\"", "events", "devices", "events_named"] {
+        assert!(script.stdout.contains(&format!("CREATE OR REPLACE VIEW {view} AS")), "{view}");
+    }
+    let file = place.path("views.sql").display().to_string();
+    assert_eq!(place.run(&["sql", "-o", &file]).code, 0);
+    assert_eq!(fs::read_to_string(&file).unwrap(), script.stdout);
+    assert_eq!(place.run(&["sql", "-o", &file]).code, 1);
+    assert_eq!(place.run(&["sql", "-o", &file, "--force"]).code, 0);
+}
+
+#[test]
 fn status_of_nothing_says_what_to_do() {
     let place = Place::new();
-    for verb in ["status", "export", "roll"] {
+    for verb in ["status", "export", "roll", "sql"] {
         let ran = place.run(&[verb]);
         assert!(ran.code == 1 && ran.stderr.contains("no recording"), "{}", ran.stderr);
         assert!(!place.dir().exists(), "{verb} made a directory");

@@ -108,6 +108,20 @@ fn holes_are_filled_up_to_the_limit_and_no_further() {
 }
 
 #[test]
+fn four_buckets_are_filled_unless_somebody_says_otherwise_whatever_their_length() {
+    let filled = |days: [&str; 2], every: &str| {
+        let place = recording(&days.map(|day| temperature("a", &format!("{day}T12:00:00.000000Z"), 1.0)));
+        let ask = ["--wide", "temperature", "--every", every, "--fill", "previous", "--tz", "Europe/Oslo"];
+        let lines = export(&place, &ask);
+        lines[1..].iter().map(|line| line.split(',').nth(1).unwrap().to_owned()).collect::<String>()
+    };
+    // Through the day of 25 hours; through months of 31 days; parts of an hour.
+    assert_eq!(filled(["2026-10-23", "2026-10-30"], "1d"), "111111".to_owned());
+    assert_eq!(filled(["2026-06-23", "2026-12-23"], "1mo"), "111111".to_owned());
+    assert_eq!(filled(["2026-10-01", "2026-10-02"], "3h"), "111111".to_owned());
+}
+
+#[test]
 fn states_become_the_time_in_each_also_of_a_door_that_nobody_touched_since() {
     let place = recording(&[
         state("contact", "door", "2026-11-22T20:00:00.000000Z", "OPEN"),
@@ -234,7 +248,7 @@ fn csv_for_a_country_has_its_separators_and_plain_local_times() {
     let text = ran.stdout.strip_prefix('\u{feff}').expect("a byte order mark");
     let rows: Vec<&str> = text.split("\r\n").collect();
     assert!(rows[0].starts_with("time;time_utc_offset;device_id;device_name;project_id;temperature;samples"), "{}", rows[0]);
-    assert!(rows[1].starts_with("2026-11-23 11:00:00;+01:00;a;\"'=1+1\";p;-5,25;;;"), "{}", rows[1]);
+    assert!(rows[1].starts_with("2026-11-23 11:00:00;UTC+01:00;a;\"'=1+1\";p;-5,25;;;"), "{}", rows[1]);
     let plain = export(&place, &["--delimiter", "tab", "--decimal", ",", "--null", "NA", "--time-format", "%d.%m.%Y %H:%M"]);
     assert!(plain[1].starts_with("23.11.2026 10:00\ta\tp\t-5,25\tNA\t"), "{}", plain[1]);
     let unix = export(&place, &["--time-format", "unix-ms", "--names", "--no-defuse"]);
@@ -292,7 +306,7 @@ fn an_empty_selection_says_why_and_what_does_not_go_together_is_refused() {
     let place = recording(&[temperature("a", "2026-11-23T10:00:00.000000Z", 1.0)]);
     for shape in [&["--wide", "temperature"][..], &["--every", "1h"], &["--samples"], &["--latest"]] {
         let ran = place.run(&[&["export", "--start", "2027-01-01", "--event-type", "temperature"], shape].concat());
-        assert!(ran.stderr.contains("the recording has 1 event, none of them"), "{shape:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("the recording has 1 event on 2026-11-23 (UTC), none of them"), "{shape:?}: {}", ran.stderr);
     }
     refused(&place, &["--samples", "--latest"], "cannot be used with");
     refused(&place, &["--fill", "linear"], "--every");

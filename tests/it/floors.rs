@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 9] = [
     &["buffer", "archive"],
     &["keep", "roll", "reader", "status", "coverage", "devices", "verify"],
     &["ingest", "backfill", "listen", "tables"],
-    &["export", "plot"],
+    &["export", "plot", "sql"],
     &["record", "simulate", "report"],
     &["cli"],
 ];

@@ -14,14 +14,19 @@ mod commands;
 #[path = "../fuzz/corpus.rs"]
 mod corpus;
 mod exports;
+mod fake;
 mod floors;
 mod fuzz;
 mod gaps;
+mod hostile;
 mod plots;
 mod pushes;
 mod recovery;
+mod reports;
 mod rolling;
+mod security;
 mod streams;
+mod supply;
 mod support;
 #[path = "../fuzz/targets.rs"]
 mod targets;

@@ -476,6 +476,7 @@ fn certificate(place: &Place) -> Vec<u8> {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     crate::support::write(&place.path("cert.pem"), made.cert.pem());
     crate::support::write(&place.path("key.pem"), made.signing_key.serialize_pem());
+    open_to(&place.path("key.pem"), 0o600);
     made.cert.der().to_vec()
 }
 

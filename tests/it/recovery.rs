@@ -288,19 +288,59 @@ fn rebuild_fills_columns_that_have_come_since_from_raw_and_nothing_else_changes(
     verified(&place, 0);
 }
 
+/// The formats of a recording: of its buffer, and of all its day files.
+fn formats(recording: &Path) -> (i64, u32) {
+    let layout = Layout::new(recording);
+    let db = rusqlite::Connection::open(layout.buffer()).unwrap();
+    let buffer = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    let files = overnight::archive::day_files(&layout).unwrap();
+    let of = |path: &PathBuf| {
+        let file = fs::File::open(path).unwrap();
+        let reader = parquet::file::reader::FileReader::metadata(
+            &parquet::file::serialized_reader::SerializedFileReader::new(file).unwrap(),
+        )
+        .clone();
+        let entries = reader.file_metadata().key_value_metadata().unwrap().clone();
+        let version = entries.into_iter().find(|entry| entry.key == "overnight.format_version").unwrap().value.unwrap();
+        version.parse::<u32>().unwrap()
+    };
+    let versions: std::collections::BTreeSet<u32> = files.iter().map(|(path, _)| of(path)).collect();
+    assert_eq!(versions.len(), 1, "{}", recording.display());
+    (buffer, *versions.first().unwrap())
+}
+
 #[test]
 fn recordings_of_every_released_format_open() {
-    for fixture in disk::list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")).unwrap() {
+    let fixtures = disk::list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")).unwrap();
+    let fixtures: Vec<PathBuf> = fixtures.into_iter().filter(|path| path.is_dir()).collect();
+    let place = Place::new();
+    assert_eq!(place.import(touch("new", 1, 1)).code, 0);
+    let today = formats(&place.dir());
+    let known: Vec<_> = fixtures.iter().map(|fixture| formats(&fixture.join("recording"))).collect();
+    assert!(known.contains(&today), "no fixture of the format {today:?}: tests/fixtures/make.py makes one");
+    for fixture in fixtures {
         let place = Place::new();
         copy(&fixture.join("recording"), &place.dir());
         let expected = lines(&fs::read_to_string(fixture.join("events.ndjson")).unwrap());
+        let status = place.status();
+        let has = |field: &str| status[field].as_u64().unwrap() > 0;
+        assert!(has("buffered") && has("faults") && has("gaps"), "{status}");
+        assert!(["touch", "wind"].iter().all(|name| status["partitions"].to_string().contains(name)), "{status}");
+        // As it stands, nothing is damaged.
+        assert!(damage(&check(&place)).is_empty(), "{}", fixture.display());
         let exported = place.events();
         let (found, wanted) = (by_key(&exported), by_key(&expected));
         assert_eq!(found, wanted, "{}", fixture.display());
-        // Written to, it is still whole.
+        // Written to, rolled, sealed and rebuilt, it is still whole.
         let ran = place.import(touch("new", 3, 1));
         assert_eq!(ran.code, 0, "{}", ran.stderr);
-        assert_eq!(place.events().len(), expected.len() + 1);
+        assert_eq!(place.run(&["rebuild"]).code, 0);
+        let exported = place.events();
+        let found = by_key(&exported);
+        assert!(wanted.iter().all(|(key, event)| found.get(key) == Some(event)) && found.len() == wanted.len() + 1);
+        let status = place.status();
+        assert_eq!(status["buffered"], 0);
+        assert!(status["faults"].as_u64() > Some(0), "{status}");
         assert!(damage(&check(&place)).is_empty(), "{}", fixture.display());
     }
 }

@@ -6,6 +6,7 @@ What a stream would have brought meanwhile is a gap, and filled from the history
 """
 
 import contextlib
+import http.client
 import json
 import time
 
@@ -64,7 +65,25 @@ def works_while_full(place, recording, events, load, what):
     status = place.run("status", "--dir", recording, "--json")
     if place.tally.expect(status.returncode in FINE, f"{what}: status ended with {status.returncode}: {said(status)}"):
         place.tally.expect(json.loads(status.stdout)["events"] > 0, f"{what}: status sees no events")
+    says_so_everywhere(place, recording, load, json.loads(status.stdout), what)
     compare(place.tally, exported(place, recording, events), kept, load.sent(), f"{what}, while it is full")
+
+
+def says_so_everywhere(place, recording, load, status, what):
+    """Whoever asks is told that the disk is full."""
+    place.tally.expect(status["disk_full"] and status["disk_free"] < 1 << 20, f"{what}: status --json says {status}")
+    plain = place.run("status", "--dir", recording)
+    place.tally.expect(plain.returncode == 3 and b"disk        FULL" in plain.stdout, f"{what}: status says {plain.stdout.decode()}")
+    if load.verb == "listen":
+        place.tally.expect(ready(load.port) == 503, f"{what}: /readyz says that the receiver can keep events")
+
+
+def ready(port):
+    """What a receiver answers to the question whether it can keep events."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
 
 
 def starts_while_full(place, recording, load, what):

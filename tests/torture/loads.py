@@ -135,6 +135,7 @@ class Pushes(Load):
         # What was answered with 200; what has to be sent again; answers by status.
         self.answered, self.again, self.statuses = set(), deque(), {}
         self.numbers, self.highest, self.counting, self.thread = itertools.count(first), first, True, None
+        self.port = None
 
     def start(self):
         self.counting, self.over = True, False
@@ -174,8 +175,8 @@ class Pushes(Load):
         while not self.over and process.poll() is None:
             line, newline, _ = out.read_text().partition("\n")
             if newline:
-                port = int(line.rpartition(":")[2].strip("/"))
-                await self.push_until_over(port, process)
+                self.port = int(line.rpartition(":")[2].strip("/"))
+                await self.push_until_over(self.port, process)
                 return
             await asyncio.sleep(0.003)
 

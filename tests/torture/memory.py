@@ -70,7 +70,7 @@ def entering(group):
 
 
 class Peak(threading.Thread):
-    """Watches the greatest resident size of a process, in MiB, as long as it lives."""
+    """Watches what a process has in memory of its own, in MiB, as long as it lives; pages of its program file are not its own."""
 
     def __init__(self, pid):
         super().__init__(daemon=True)
@@ -83,16 +83,16 @@ class Peak(threading.Thread):
                 text = self.status.read_text()
             except OSError:
                 return
-            found, name = re.search(r"VmHWM:\s+(\d+)", text), re.search(r"Name:\s+(\S+)", text)
+            found, name = re.search(r"RssAnon:\s+(\d+)", text), re.search(r"Name:\s+(\S+)", text)
             if found and name.group(1) != "sh":
-                self.mib = int(found.group(1)) / 1024
+                self.mib = max(self.mib, int(found.group(1)) / 1024)
             elif "State:\tZ" in text:
                 return
             time.sleep(0.01)
 
 
 def inside(place, group, *args, feed=None):
-    """Runs a verb in a group; gives the process and its greatest resident size in MiB."""
+    """Runs a verb in a group; gives the process and the most memory that it had, in MiB."""
     process = place.start(*args, before=entering(group), stdin=subprocess.PIPE if feed else subprocess.DEVNULL)
     peak = Peak(process.pid)
     if feed:

@@ -106,6 +106,8 @@ def one_recording(place, mount, source, cuts):
         if not as_it_is(place, recording, events, load.acked(), load.sent(), f"{mount.kind}, after cut {number}"):
             # What is lost once is lost in all that follows.
             return
+    # What is kept already must not pass for what the next start keeps: it would be stopped while it begins.
+    load.look()
     load.start()
     load.go_on(500)
     code = load.stop()

@@ -137,6 +137,7 @@ def main():
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1_000_000)
     if args.broken:
         sys.exit(1 if broken.run(seed, args.only) else 0)
+    broken.check_texts()
     names = [name for name, *_ in BATTERIES]
     unknown = set(args.only or []) - set(names)
     if unknown:

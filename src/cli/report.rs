@@ -1,0 +1,71 @@
+//! `overnight report`: a night or a week as one HTML page, or its facts as JSON.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use crate::devices::Directory;
+use crate::disk;
+use crate::reader::Reader;
+use crate::report::{Scope, facts, page, pictures};
+use crate::time;
+
+use super::select::Select;
+use super::{Failure, Outcome, Recording, progress, show, tell_missing};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    recording: Recording,
+    /// Where to; `-` is standard output
+    #[arg(short, long, value_name = "FILE.html|-", default_value = "report.html")]
+    output: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+    /// The facts as JSON on standard output, for programs, instead of the page
+    #[arg(long, conflicts_with_all = ["output", "force"])]
+    json: bool,
+    #[command(flatten, next_help_heading = "Which events")]
+    select: Select,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let to_stdout = args.output == Path::new("-");
+    if to_stdout && io::stdout().is_terminal() {
+        return Err(Failure::usage("HTML is nothing for a terminal; give -o FILE.html, or redirect"));
+    }
+    if !args.json && !to_stdout && !args.force && args.output.is_file() {
+        let path = args.output.display();
+        return Err(Failure::usage(format!("{path} exists already; give another -o, or --force to replace it")));
+    }
+    let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
+    let directory = Directory::new(&reader.devices()?);
+    let scope = Scope::of(&reader, args.select.selection(&directory)?)?;
+    let zone = args.select.zone();
+    let bar = progress::bar(Some(scope.plans.iter().map(|plan| plan.events).sum()), false);
+    let facts = facts(&reader, &directory, &scope, zone, time::now(), |rows| bar.inc(rows));
+    bar.finish_and_clear();
+    let facts = facts?;
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&facts)?);
+    } else {
+        let html = page(&facts, zone, &pictures(&reader, &directory, &scope, &facts, zone)?);
+        if to_stdout {
+            match io::stdout().write_all(html.as_bytes()) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Failure::EndOfOutput),
+                written => written?,
+            }
+        } else {
+            disk::output_bytes(&args.output, args.force, html.as_bytes())?;
+            eprintln!(
+                "{} on one page: {} ({}); open it in a browser, no network needed",
+                show::counted(facts.events, "event"),
+                args.output.display(),
+                show::bytes(html.len() as u64)
+            );
+        }
+    }
+    let missing = facts.missing.join(" ");
+    let missing = missing.trim_end_matches('.');
+    Ok(tell_missing(facts.is_incomplete().then_some(missing), &args.recording.layout()))
+}

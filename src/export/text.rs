@@ -1,0 +1,22 @@
+//! A text that somebody asked for: a script, a page of a manual.
+
+use std::io::{self, Write};
+
+use crate::disk::output_bytes;
+
+use super::{ExportError, Output, Result};
+
+/// Writes a text.
+///
+/// # Errors
+/// When the file exists and `force` does not hold, or the output cannot be written.
+pub fn write_text(to: &Output, force: bool, text: &str) -> Result<()> {
+    match to {
+        Output::Stdout => {
+            let mut out = io::stdout();
+            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            written.map_err(|source| ExportError::Output { to: "standard output".to_owned(), source })
+        }
+        Output::File(path) | Output::Directory(path) => Ok(output_bytes(path, force, text.as_bytes())?),
+    }
+}

@@ -1,0 +1,127 @@
+//! What the ledger says of a span of time: when sessions lived, which gaps there are, when nobody recorded.
+
+use crate::buffer::{BufferError, Gap, GapState, View};
+use crate::time::Micros;
+
+/// A half-open span of time.
+pub(super) type Span = (Micros, Micros);
+
+/// The ledger of one project.
+#[derive(Debug)]
+pub(super) struct Project {
+    pub(super) name: String,
+    /// When sessions lived, merged, ascending.
+    pub(super) covered: Vec<Span>,
+    /// Its gaps; one that lasts ends now, or where it began when nobody records.
+    pub(super) gaps: Vec<(Span, Gap)>,
+    pub(super) sessions: Vec<Span>,
+}
+
+/// The ledger of a recording.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) projects: Vec<Project>,
+}
+
+impl Ledger {
+    /// Reads it; empty where nothing came by a session.
+    pub(super) fn read(view: Option<&View>, now: Micros) -> Result<Self, BufferError> {
+        let Some(view) = view else { return Ok(Self::default()) };
+        let recording = view.has_writer();
+        let (sessions, gaps) = (view.sessions()?, view.gaps()?);
+        let mut names: Vec<&str> = sessions.iter().map(|session| session.project.as_str()).collect();
+        names.extend(gaps.iter().map(|gap| gap.project.as_str()));
+        names.sort_unstable();
+        names.dedup();
+        let project = |name: &str| {
+            let own = sessions.iter().filter(|session| session.project == name);
+            let spans: Vec<Span> = own
+                .map(|session| {
+                    let lives = session.closed_at.is_none() && recording;
+                    (session.opened_at, if lives { now } else { session.spoke_at })
+                })
+                .collect();
+            let ends = |gap: &Gap| gap.ends.unwrap_or(if recording { now } else { gap.begins });
+            let own = gaps.iter().filter(|gap| gap.project == name);
+            let gaps = own.map(|gap| ((gap.begins, ends(gap)), gap.clone())).collect();
+            Project { name: name.to_owned(), covered: merged(spans.clone()), gaps, sessions: spans }
+        };
+        Ok(Self { projects: names.into_iter().map(project).collect() })
+    }
+
+    /// From the first to the last that it knows of; none where it is empty.
+    pub(super) fn span(&self) -> Option<Span> {
+        let spans = || {
+            let gaps = |project: &'_ Project| project.gaps.iter().map(|(span, _)| *span).collect::<Vec<_>>();
+            self.projects.iter().flat_map(move |project| [project.covered.clone(), gaps(project)].concat())
+        };
+        Some((spans().map(|span| span.0).min()?, spans().map(|span| span.1).max()?))
+    }
+
+    /// Gaps that were not filled, ascending: what events do not tell there, nobody knows.
+    pub(super) fn unfilled(&self) -> Vec<Span> {
+        let gaps = self.projects.iter().flat_map(|project| &project.gaps);
+        let open = gaps.filter(|(_, gap)| gap.state != GapState::Filled);
+        let mut open: Vec<Span> = open.map(|(span, gap)| (span.0, gap.ends.unwrap_or(Micros::MAX))).collect();
+        open.sort_unstable();
+        open
+    }
+}
+
+impl Project {
+    /// Times of a span in which nobody recorded, on purpose: no session, and no gap either.
+    pub(super) fn not_recorded(&self, span: Span) -> Vec<Span> {
+        let known = [self.covered.clone(), self.gaps.iter().map(|(span, _)| *span).collect()].concat();
+        between(&merged(known), span)
+    }
+
+    /// Times of a span of which nobody can say whether a device was silent.
+    pub(super) fn unheard(&self, span: Span) -> Vec<Span> {
+        let open = self.gaps.iter().filter(|(_, gap)| gap.state != GapState::Filled).filter_map(|(gap, _)| cut(*gap, span));
+        merged(self.not_recorded(span).into_iter().chain(open).collect())
+    }
+}
+
+/// The part of a span that lies in another.
+pub(super) fn cut(span: Span, within: Span) -> Option<Span> {
+    let part = (span.0.max(within.0), span.1.min(within.1));
+    (part.0 < part.1).then_some(part)
+}
+
+/// Spans that do not meet, ascending, with the same times.
+pub(super) fn merged(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_unstable();
+    let mut out: Vec<Span> = Vec::new();
+    for span in spans {
+        match out.last_mut() {
+            Some(last) if span.0 <= last.1 => last.1 = last.1.max(span.1),
+            _ => out.push(span),
+        }
+    }
+    out
+}
+
+/// What lies between spans that do not meet, within a span.
+fn between(spans: &[Span], within: Span) -> Vec<Span> {
+    let mut out = Vec::new();
+    let mut from = within.0;
+    for (begins, ends) in spans {
+        out.extend(cut((from, *begins), within));
+        from = from.max(*ends);
+    }
+    out.extend(cut((from, within.1), within));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_between_sessions_and_gaps_was_not_recorded() {
+        let spans = merged(vec![(50, 60), (10, 20), (15, 30)]);
+        assert_eq!(spans, [(10, 30), (50, 60)]);
+        assert_eq!(between(&spans, (0, 100)), [(0, 10), (30, 50), (60, 100)]);
+        assert_eq!(between(&spans, (20, 55)), [(30, 50)]);
+    }
+}

@@ -1,0 +1,294 @@
+//! Report: a night or a week of a recording on one page, or its facts for programs.
+//!
+//! One pass over all events in time order (`tally`), one table an event type (`figures`), the ledger (`ledger`): memory
+//! grows with devices, types and hours, never with events. The page needs nothing but itself.
+
+mod charts;
+mod facts;
+mod figures;
+mod ledger;
+mod page;
+mod people;
+mod pictures;
+mod sections;
+mod tally;
+mod words;
+
+use std::collections::BTreeMap;
+
+use crate::buffer::{BufferError, GapState};
+use crate::coverage::GapReport;
+use crate::devices::Directory;
+use crate::event::printable;
+use crate::reader::{ReadError, Reader, Selection, TypePlan};
+use crate::status::{FaultReason, StatusError, status};
+use crate::tables::{Ask, TableError};
+use crate::time::{Day, Micros, SECOND, rfc3339};
+use crate::zone::Zone;
+
+pub use charts::{Picture, pictures};
+pub use facts::{Battery, DeviceFacts, Facts, HourFacts, ProjectFacts, Signal, Silence, TypeFacts};
+pub use figures::Figures;
+pub use page::page;
+
+use figures::figures;
+use ledger::{Ledger, Span, cut};
+use tally::{Device, Lowest, Tally, tally};
+
+/// Days without an event that part a device with a wrong clock from a recording.
+const HOLE: i32 = 31;
+/// How many reasons of faults are told.
+const REASONS: usize = 20;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The recording cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A table cannot be made.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The buffer cannot be read.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
+    /// There is no status.
+    #[error(transparent)]
+    Status(#[from] StatusError),
+}
+
+/// What a report is made of: a selection of a recording, and the partitions that it comes to.
+#[derive(Debug)]
+pub struct Scope {
+    /// Which events: what was asked for, without what lies months away from everything else.
+    pub selection: Selection,
+    /// The partitions.
+    pub plans: Vec<TypePlan>,
+    /// Events that were left out, about.
+    pub outside: u64,
+}
+
+impl Scope {
+    /// Finds what a selection comes to. One sensor whose clock says 1970 must not make a report of half a century: where neither
+    /// start nor end is given, days that lie a month away from most are left out.
+    ///
+    /// # Errors
+    /// When the recording does not read.
+    pub fn of(reader: &Reader, selection: Selection) -> Result<Self, ReportError> {
+        let plans = reader.plan(&selection)?;
+        if selection.start.is_some() || selection.end.is_some() {
+            return Ok(Self { selection, plans, outside: 0 });
+        }
+        let mut days: BTreeMap<Day, usize> = BTreeMap::new();
+        plans.iter().flat_map(|plan| &plan.partitions).for_each(|partition| *days.entry(partition.day).or_default() += 1);
+        let mut groups: Vec<(usize, Day, Day)> = Vec::new();
+        for (day, partitions) in days {
+            match groups.last_mut() {
+                Some((sum, _, last)) if day.0 - last.0 <= HOLE => (*sum, *last) = (*sum + partitions, day),
+                _ => groups.push((partitions, day, day)),
+            }
+        }
+        let Some((_, first, last)) = groups.iter().max().copied().filter(|_| groups.len() > 1) else {
+            return Ok(Self { selection, plans, outside: 0 });
+        };
+        let selection = Selection { start: Some(first.start()), end: Some(last.end()), ..selection };
+        let events = |plans: &[TypePlan]| plans.iter().map(|plan| plan.events).sum::<u64>();
+        let all = events(&plans);
+        let plans = reader.plan(&selection)?;
+        Ok(Self { outside: all - events(&plans).min(all), selection, plans })
+    }
+}
+
+/// Collects the facts. `progress` hears of events that were read.
+///
+/// # Errors
+/// When the recording does not read.
+pub fn facts(
+    reader: &Reader,
+    directory: &Directory,
+    scope: &Scope,
+    zone: &Zone,
+    now: Micros,
+    progress: impl FnMut(u64),
+) -> Result<Facts, ReportError> {
+    let Scope { selection, plans, outside } = scope;
+    let ledger = Ledger::read(reader.view(), now)?;
+    let heard = ledger.span();
+    // A start that was asked for, but not one before anything began.
+    let asked = |time: Option<Micros>, else_: Option<Micros>, of: fn(Micros, Micros) -> Micros| match (time, else_) {
+        (Some(time), Some(other)) => Some(of(time, other)),
+        (time, other) => {
+            if *outside > 0 {
+                other
+            } else {
+                time.or(other)
+            }
+        }
+    };
+    let (start, end) =
+        (asked(selection.start, heard.map(|span| span.0), Ord::max), asked(selection.end, heard.map(|span| span.1), Ord::min));
+    let found = tally(reader, plans, selection, &ledger, zone, (start, end), progress)?;
+    let span = match (found.events, start, end) {
+        (Some((first, last)), start, end) => Some((start.unwrap_or(first).min(first), end.unwrap_or(last).max(last))),
+        (None, Some(start), Some(end)) if start < end => Some((start, end)),
+        _ => None,
+    };
+    let ask = Ask {
+        zone: zone.clone(),
+        unknown: ledger.unfilled(),
+        known_until: span.map_or(Micros::MAX, |(_, to)| to),
+        ..Ask::default()
+    };
+    let mut of_types: Vec<BTreeMap<String, Figures>> = Vec::new();
+    for plan in plans {
+        of_types.push(figures(reader, plan, selection, &ask)?);
+    }
+    let mut facts = Facts {
+        dir: reader.layout().root().display().to_string(),
+        made_at: rfc3339(now),
+        zone: zone.name().to_owned(),
+        from: span.map(|span| rfc3339(span.0)),
+        to: span.map(|span| rfc3339(span.1)),
+        missing: Vec::new(),
+        notes: Vec::new(),
+        recording: false,
+        events: found.hours.values().flatten().sum(),
+        outside: *outside,
+        bytes: 0,
+        buffer_bytes: 0,
+        coverage: span.map(|span| ledger.projects.iter().map(|project| covered(project, span)).collect()).unwrap_or_default(),
+        types: types(plans, &found, &of_types),
+        hours: hours(plans, &found),
+        devices: devices(plans, &found, &of_types, directory, selection, span),
+        faults: 0,
+        fault_reasons: Vec::new(),
+    };
+    look_around(&mut facts, reader, selection, now)?;
+    words::say_missing(&mut facts, &ledger, span);
+    Ok(facts)
+}
+
+/// What the status says: sizes, and what came and was no event.
+fn look_around(facts: &mut Facts, reader: &Reader, selection: &Selection, now: Micros) -> Result<(), ReportError> {
+    let Some(view) = reader.view() else { return Ok(()) };
+    let status = status(reader.layout(), now)?;
+    (facts.bytes, facts.buffer_bytes, facts.recording) = (status.bytes, status.buffer_bytes, status.recording);
+    let (from, to) = (selection.start.filter(|_| facts.outside == 0), selection.end.filter(|_| facts.outside == 0));
+    let reasons = view.fault_reasons_between(from.unwrap_or(Micros::MIN), to.unwrap_or(Micros::MAX))?;
+    facts.faults = reasons.iter().map(|fault| fault.count).sum();
+    facts.fault_reasons = reasons
+        .into_iter()
+        .take(REASONS)
+        .map(|fault| FaultReason {
+            reason: fault.reason,
+            count: fault.count,
+            last_at: rfc3339(fault.last_at),
+            example: printable(&String::from_utf8_lossy(&fault.example), 120),
+        })
+        .collect();
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a report are far below 2^53")]
+fn seconds((from, to): Span) -> f64 {
+    (to - from) as f64 / SECOND as f64
+}
+
+fn covered(project: &ledger::Project, span: Span) -> ProjectFacts {
+    let spans: Vec<Span> = project.covered.iter().filter_map(|covered| cut(*covered, span)).collect();
+    let filled = project.gaps.iter().filter(|(_, gap)| gap.state == GapState::Filled).filter_map(|(gap, _)| cut(*gap, span));
+    let filled: Vec<Span> = filled.collect();
+    let gaps = project
+        .gaps
+        .iter()
+        .filter(|((begins, ends), _)| *begins < span.1 && (*ends > span.0 || begins == ends && *begins >= span.0));
+    ProjectFacts {
+        project: project.name.clone(),
+        sessions: project.sessions.iter().filter(|session| cut(**session, span).is_some()).count(),
+        covered_seconds: spans.iter().copied().map(seconds).sum(),
+        filled_seconds: filled.into_iter().map(seconds).sum(),
+        not_recorded_seconds: project.not_recorded(span).into_iter().map(seconds).sum(),
+        covered: spans.into_iter().map(|(from, to)| (rfc3339(from), rfc3339(to))).collect(),
+        gaps: gaps
+            .map(|(span, gap)| GapReport {
+                begins: rfc3339(gap.begins),
+                ends: gap.ends.map(rfc3339),
+                seconds: seconds(*span),
+                cause: gap.cause.clone(),
+                state: gap.state,
+                why: gap.why.clone(),
+                events: gap.events,
+            })
+            .collect(),
+    }
+}
+
+fn types(plans: &[TypePlan], found: &Tally, of_types: &[BTreeMap<String, Figures>]) -> Vec<TypeFacts> {
+    let one = |(number, plan): (usize, &TypePlan)| {
+        let mut all = Figures::of(&plan.schema);
+        of_types[number].values().for_each(|figures| all.add(figures));
+        TypeFacts {
+            event_type: plan.schema.name.clone(),
+            description: plan.schema.description.clone(),
+            events: found.hours.values().map(|hour| hour[number]).sum(),
+            devices: found.devices.values().filter(|device| device.events[number] > 0).count(),
+            figures: (!of_types[number].is_empty()).then_some(all),
+        }
+    };
+    plans.iter().enumerate().map(one).filter(|kind| kind.events > 0 || kind.figures.is_some()).collect()
+}
+
+fn hours(plans: &[TypePlan], found: &Tally) -> Vec<HourFacts> {
+    let events = |counts: &Vec<u64>| {
+        let some = plans.iter().zip(counts).filter(|(_, count)| **count > 0);
+        some.map(|(plan, count)| (plan.schema.name.clone(), *count)).collect()
+    };
+    found.hours.iter().map(|(start, counts)| HourFacts { start: rfc3339(*start), events: events(counts) }).collect()
+}
+
+fn devices(
+    plans: &[TypePlan],
+    found: &Tally,
+    of_types: &[BTreeMap<String, Figures>],
+    directory: &Directory,
+    selection: &Selection,
+    span: Option<Span>,
+) -> Vec<DeviceFacts> {
+    let wanted = |id: &str| selection.devices.is_empty() || selection.devices.contains(id);
+    let silent = directory.iter().filter(|(id, _)| wanted(id) && !found.devices.contains_key(*id)).map(|(id, _)| (id, None));
+    let spoke = found.devices.iter().map(|(id, device)| (id.as_str(), Some(device)));
+    let one = |(id, device): (&str, Option<&Device>)| {
+        let own =
+            |(plan, figures): (&TypePlan, &BTreeMap<String, Figures>)| Some((plan.schema.name.clone(), figures.get(id)?.clone()));
+        let count = |device: &Device| {
+            let some = plans.iter().zip(&device.events).filter(|(_, count)| **count > 0);
+            some.map(|(plan, count)| (plan.schema.name.clone(), *count)).collect()
+        };
+        DeviceFacts {
+            id: id.to_owned(),
+            name: directory.name(id).to_owned(),
+            kind: directory.get(id).map(|known| known.kind.clone()).unwrap_or_default(),
+            events: device.map_or(0, |device| device.events.iter().sum()),
+            first_seen: device.map(|device| rfc3339(device.first)),
+            last_seen: device.map(|device| rfc3339(device.last)),
+            silence: device.map(|device| device.silence).filter(|silence| silence.0 < silence.1).map(|silence| Silence {
+                seconds: seconds(silence),
+                from: rfc3339(silence.0),
+                to: rfc3339(silence.1),
+                lasts: span.is_some_and(|span| silence.1 >= span.1),
+            }),
+            battery: device.and_then(|device| device.battery).map(|(at, percent)| Battery { percent, at: rfc3339(at) }),
+            signal: device.and_then(|device| signal(device.signal)),
+            rssi: device.and_then(|device| signal(device.rssi)),
+            figures: plans.iter().zip(of_types).filter_map(own).collect(),
+            events_by_type: device.map(count).unwrap_or_default(),
+        }
+    };
+    let mut devices: Vec<DeviceFacts> = spoke.chain(silent).map(one).collect();
+    devices.sort_by(|a, b| (a.name.to_lowercase(), &a.id).cmp(&(b.name.to_lowercase(), &b.id)));
+    devices
+}
+
+fn signal(of: Lowest) -> Option<Signal> {
+    Some(Signal { latest: of.latest?, least: of.least? })
+}

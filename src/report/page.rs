@@ -1,0 +1,118 @@
+//! The page: one HTML file with its style and pictures in it, that asks nobody for anything.
+
+use std::fmt::Write;
+
+use crate::time::Micros;
+use crate::zone::Zone;
+
+use super::charts::Picture;
+use super::facts::Facts;
+use super::ledger::Span;
+use super::people;
+use super::sections::{coverage, faults, hours, measured};
+use super::words::{Clock, bytes, count, escape, length, micros};
+
+/// How the page looks: on screens light and dark, on phones, on paper.
+const STYLE: &str = include_str!("style.css");
+
+/// The facts as a page; `pictures` are its charts.
+pub fn page(facts: &Facts, zone: &Zone, pictures: &[Picture]) -> String {
+    let span = facts.from.as_deref().zip(facts.to.as_deref()).map(|(from, to)| (micros(from), micros(to)));
+    let clock = Clock::new(zone, span.map_or(micros(&facts.made_at), |span| span.0));
+    let mut out = String::with_capacity(256 * 1024);
+    head(&mut out, facts);
+    out.push_str("<body>\n<main>\n");
+    title(&mut out, facts, span, &clock);
+    if let Some(span) = span {
+        coverage(&mut out, facts, span, &clock);
+        if facts.events > 0 {
+            hours(&mut out, facts, span, zone, &clock);
+            people::to_look_at(&mut out, facts, &clock);
+            measured(&mut out, facts, pictures);
+        }
+        people::table(&mut out, facts, &clock);
+    }
+    faults(&mut out, facts, &clock);
+    foot(&mut out, facts, &clock);
+    out.push_str("</main>\n</body>\n</html>\n");
+    out
+}
+
+fn head(out: &mut String, facts: &Facts) {
+    write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>",
+        escape(&format!("Sensor report of {}", facts.dir))
+    )
+    .unwrap_or_default();
+}
+
+fn title(out: &mut String, facts: &Facts, span: Option<Span>, clock: &Clock) {
+    let name = std::path::Path::new(&facts.dir)
+        .file_name()
+        .map_or_else(|| facts.dir.clone(), |name| name.to_string_lossy().into_owned());
+    write!(out, "<header>\n<h1>Sensor report <small>{}</small></h1>", escape(&name)).unwrap_or_default();
+    if let Some((from, to)) = span {
+        #[expect(clippy::cast_precision_loss, reason = "microseconds of a report are far below 2^53")]
+        let seconds = (to - from) as f64 / crate::time::SECOND as f64;
+        write!(
+            out,
+            "<p class=\"span\">{} <span>to</span> {}<br><small>{}; all times are {}</small></p>",
+            time(from, &clock.full(from)),
+            time(to, &clock.full(to)),
+            length(seconds),
+            escape(&clock.name((from, to)))
+        )
+        .unwrap_or_default();
+    }
+    verdict(out, facts);
+    let tile = |out: &mut String, number: &str, what: &str| {
+        write!(out, "<li><b>{number}</b> <span>{what}</span></li>").unwrap_or_default();
+    };
+    out.push_str("<ul class=\"tiles\">");
+    tile(out, &count(facts.events), "events");
+    tile(out, &count(facts.speaking() as u64), "devices heard");
+    tile(out, &count(facts.types.iter().filter(|kind| kind.events > 0).count() as u64), "event types");
+    if !facts.coverage.is_empty() {
+        tile(out, &count(facts.gaps().count() as u64), "gaps");
+    }
+    tile(out, &count(facts.faults), "faults");
+    tile(out, &bytes(facts.bytes + facts.buffer_bytes), "on disk, all of the recording");
+    out.push_str("</ul>\n</header>\n");
+}
+
+/// What is missing, or that nothing is.
+fn verdict(out: &mut String, facts: &Facts) {
+    let unknown = facts.coverage.is_empty();
+    let (class, text) = match (facts.missing.as_slice(), unknown) {
+        ([], _) if facts.from.is_none() => ("unknown", "The recording is empty here.".to_owned()),
+        ([], true) => ("unknown", "Whether anything is missing, nobody noted.".to_owned()),
+        ([], false) => ("good", "Nothing is missing.".to_owned()),
+        (missing, _) => ("bad", missing.join(" ")),
+    };
+    write!(out, "<div class=\"verdict {class}\" role=\"status\"><p><b>{}</b></p>", escape(&text)).unwrap_or_default();
+    for note in &facts.notes {
+        write!(out, "<p>{}</p>", escape(note)).unwrap_or_default();
+    }
+    out.push_str("</div>\n");
+}
+
+fn foot(out: &mut String, facts: &Facts, clock: &Clock) {
+    write!(
+        out,
+        "<footer><p>Made {} by overnight {} from {}. This page stands alone: it loads nothing and asks nobody. \
+         Everything in it, and more, as JSON: <code>overnight report --json</code>.</p></footer>",
+        escape(&clock.full(micros(&facts.made_at))),
+        env!("CARGO_PKG_VERSION"),
+        escape(&facts.dir)
+    )
+    .unwrap_or_default();
+}
+
+/// A time with what a program reads of it.
+pub(super) fn time(at: Micros, text: &str) -> String {
+    format!("<time datetime=\"{}\">{}</time>", crate::time::rfc3339(at), escape(text))
+}

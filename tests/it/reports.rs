@@ -1,0 +1,200 @@
+//! The report: its facts against a recording that was counted by hand, and its page.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{Cloud, Place, overnight};
+
+const WICKED: &str = "<script>alert(1)</script>";
+
+fn event(id: usize, device: &str, event_type: &str, time: &str, data: &Value) -> String {
+    let mut data = data.clone();
+    data["updateTime"] = time.into();
+    let event = json!({
+        "eventId": format!("event{id}"), "targetName": format!("projects/p/devices/{device}"), "eventType": event_type,
+        "timestamp": time, "data": { event_type: data },
+    });
+    format!("{event}\n")
+}
+
+/// A night in Oslo in which clocks are set back at 03:00 (01:00 UTC), with two devices and a line that is no event.
+fn night() -> String {
+    let temperature = |value: f64| json!({ "value": value });
+    let network = |signal: i32, rssi: i32| json!({ "signalStrength": signal, "rssi": rssi, "cloudConnectors": [], "transmissionMode": "LOW_POWER_STANDARD_MODE" });
+    let door = |state: &str| json!({ "state": state });
+    let events = [
+        ("a", "temperature", "2026-10-24T23:50:00.000000Z", temperature(20.0)),
+        ("a", "networkStatus", "2026-10-24T23:50:00.000000Z", network(60, -70)),
+        ("b", "contact", "2026-10-25T00:00:00.000000Z", door("CLOSED")),
+        ("a", "temperature", "2026-10-25T00:10:00.000000Z", temperature(23.0)),
+        ("a", "batteryStatus", "2026-10-25T00:20:00.000000Z", json!({ "percentage": 90 })),
+        ("a", "batteryStatus", "2026-10-25T00:30:00.000000Z", json!({ "percentage": 80 })),
+        ("a", "networkStatus", "2026-10-25T00:40:00.000000Z", network(20, -95)),
+        // The hour from two to three comes for the second time.
+        ("a", "temperature", "2026-10-25T01:10:00.000000Z", temperature(17.0)),
+        ("b", "contact", "2026-10-25T01:30:00.000000Z", door("OPEN")),
+        ("a", "networkStatus", "2026-10-25T02:50:00.000000Z", network(50, -75)),
+        ("b", "contact", "2026-10-25T03:00:00.000000Z", door("CLOSED")),
+    ];
+    let lines = events.iter().enumerate().map(|(id, (device, kind, time, data))| event(id, device, kind, time, data));
+    lines.chain(["no event\n".to_owned()]).collect()
+}
+
+fn facts(place: &Place, arguments: &[&str]) -> Value {
+    let ran = place.run(&[&["report", "--json"], arguments].concat());
+    let facts: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("no facts: {}", ran.stderr));
+    assert_eq!(ran.code, if facts["missing"].as_array().unwrap().is_empty() { 0 } else { 3 }, "{}", ran.stderr);
+    facts
+}
+
+fn page(place: &Place, arguments: &[&str]) -> String {
+    let ran = place.run(&[&["report", "-o", "-"], arguments].concat());
+    assert!(ran.stdout.starts_with("<!doctype html>") && ran.stdout.ends_with("</html>\n"), "{}", ran.stderr);
+    ran.stdout
+}
+
+#[test]
+fn the_facts_are_those_that_one_counts_by_hand() {
+    let place = Place::new();
+    place.import(night());
+    let facts = facts(&place, &["--tz", "Europe/Oslo"]);
+    assert_eq!((&facts["events"], &facts["faults"]), (&11.into(), &1.into()));
+    assert_eq!(facts["missing"], json!(["1 line was no event; it is kept raw."]));
+    assert_eq!((&facts["from"], &facts["to"]), (&"2026-10-24T23:50:00.000000Z".into(), &"2026-10-25T03:00:00.000000Z".into()));
+    let [a, b] = facts["devices"].as_array().unwrap().as_slice() else { panic!("{}", facts["devices"]) };
+    assert_eq!((&a["id"], &a["events"], &b["id"], &b["events"]), (&"a".into(), &8.into(), &"b".into(), &3.into()));
+    let silence =
+        json!({ "seconds": 6000.0, "from": "2026-10-25T01:10:00.000000Z", "to": "2026-10-25T02:50:00.000000Z", "lasts": false });
+    assert_eq!(a["silence"], silence);
+    assert_eq!(b["silence"]["seconds"], 5400.0);
+    assert_eq!(a["last_seen"], "2026-10-25T02:50:00.000000Z");
+    assert_eq!(a["battery"], json!({ "percent": 80.0, "at": "2026-10-25T00:30:00.000000Z" }));
+    assert_eq!(
+        (&a["signal"], &a["rssi"]),
+        (&json!({ "latest": 50.0, "least": 20.0 }), &json!({ "latest": -75.0, "least": -95.0 }))
+    );
+    let measured = &a["figures"]["temperature"];
+    assert_eq!(
+        [&measured["min"], &measured["mean"], &measured["max"]],
+        [&17.0.into(), &20.0.into(), &23.0.into()] as [&Value; 3]
+    );
+    assert_eq!((&measured["last"], &measured["unit"], &measured["readings"]), (&17.0.into(), &"Cel".into(), &3.into()));
+    assert_eq!(b["figures"]["contact"]["seconds_in"], json!({ "CLOSED": 5400.0, "OPEN": 5400.0 }));
+}
+
+#[test]
+fn the_hour_that_comes_twice_is_two_hours() {
+    let place = Place::new();
+    place.import(night());
+    let facts = facts(&place, &["--tz", "Europe/Oslo"]);
+    let hours = facts["hours"].as_array().unwrap().iter();
+    let hours: Vec<(&str, u64)> = hours
+        .map(|hour| {
+            let events = hour["events"].as_object().unwrap().values();
+            (&hour["start"].as_str().unwrap()[11..16], events.map(|events| events.as_u64().unwrap()).sum())
+        })
+        .collect();
+    assert_eq!(hours, [("23:00", 2), ("00:00", 5), ("01:00", 2), ("02:00", 1), ("03:00", 1)]);
+    // The clock shows half past two twice; the second time says that it is the second.
+    let page = page(&place, &["--tz", "Europe/Oslo"]);
+    assert!(page.contains("02:30") || page.contains("02:10"), "no hour of the zone");
+    assert!(page.contains("(UTC+01:00)") && page.contains("Europe/Oslo"), "does not name the offset");
+}
+
+#[test]
+fn a_range_is_half_open_and_what_lies_outside_does_not_count() {
+    let place = Place::new();
+    place.import(night());
+    let facts = facts(&place, &["--start", "2026-10-25T00:10:00Z", "--end", "2026-10-25T01:10:00Z"]);
+    assert_eq!(facts["events"], 4);
+    assert_eq!(facts["devices"][0]["figures"]["temperature"]["max"], 23.0);
+    assert_eq!(facts["faults"], 0, "the fault came today");
+}
+
+#[test]
+fn one_sensor_with_a_wrong_clock_does_not_stretch_the_report_over_half_a_century() {
+    let place = Place::new();
+    place.import(night() + &event(99, "c", "temperature", "1970-01-01T00:00:00.000000Z", &json!({ "value": 1 })));
+    let facts = facts(&place, &[]);
+    assert_eq!((&facts["events"], &facts["outside"]), (&11.into(), &1.into()));
+    assert_eq!(facts["from"], "2026-10-24T23:50:00.000000Z");
+    assert!(facts["notes"].to_string().contains("1 event lies more than a month away"), "{}", facts["notes"]);
+}
+
+#[test]
+fn a_recording_from_files_does_not_claim_that_nothing_is_missing() {
+    let place = Place::new();
+    place.import(event(1, "a", "temperature", "2026-10-24T23:50:00.000000Z", &json!({ "value": 1 })));
+    let page = page(&place, &[]);
+    assert!(!page.contains("Nothing is missing") && page.contains("nobody noted what may be missing"));
+}
+
+#[test]
+fn gaps_that_are_open_are_said_first_and_end_with_3() {
+    let cloud = Cloud::start(&["--rate", "100", "--devices", "13", "--session-life", "2s"]);
+    let place = Place::new();
+    let mut record = overnight();
+    record
+        .args(["record", "--project", "demo", "--api-url", &cloud.url, "--no-backfill", "--for", "5s", "--dir"])
+        .arg(place.dir());
+    assert_eq!(record.output().unwrap().status.code(), Some(3));
+    let gaps = place.gaps();
+    let facts = facts(&place, &[]);
+    assert_eq!(facts["coverage"][0]["gaps"].as_array().unwrap().len(), gaps.len());
+    let said = facts["missing"][0].as_str().unwrap();
+    assert!(said.starts_with(&format!("{} gap", gaps.len())) && said.ends_with("not filled yet."), "{said}");
+    assert!(page(&place, &[]).contains(said), "the page does not say it");
+    let covered = facts["coverage"][0]["covered_seconds"].as_f64().unwrap();
+    assert!((1.0..8.0).contains(&covered), "{covered} s");
+}
+
+#[test]
+fn what_is_covered_without_a_gap_is_said_to_be_whole() {
+    let cloud = Cloud::start(&["--rate", "100", "--devices", "13"]);
+    let place = Place::new();
+    let mut record = overnight();
+    record
+        .args(["record", "--project", "demo", "--api-url", &cloud.url, "--no-backfill", "--for", "3s", "--dir"])
+        .arg(place.dir());
+    assert_eq!(record.output().unwrap().status.code(), Some(0));
+    assert_eq!(facts(&place, &[])["missing"], json!([]));
+    assert!(page(&place, &[]).contains("Nothing is missing."));
+}
+
+#[test]
+fn whatever_a_device_is_called_the_page_stands_alone() {
+    let place = Place::new();
+    let named = json!({ "value": 1 });
+    let lines = [event(1, WICKED, "temperature", "2026-10-24T23:50:00.000000Z", &named), format!("{WICKED}\n")].concat();
+    place.import(lines + &event(2, "a", WICKED, "2026-10-24T23:55:00.000000Z", &named));
+    let page = page(&place, &[]);
+    assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script"), "a name became an element");
+    for reference in ["http://", "https://", "src=", "href=", "url(", "@import"] {
+        assert!(!page.contains(reference), "the page refers to something by {reference}");
+    }
+    assert!(page.contains("default-src 'none'") && page.contains("<html lang=\"en\">") && page.contains("name=\"viewport\""));
+}
+
+#[test]
+fn a_page_is_never_overwritten_unless_asked() {
+    let place = Place::new();
+    place.import(event(1, "a", "temperature", "2026-10-24T23:50:00.000000Z", &json!({ "value": 1 })));
+    let file = place.path("page.html");
+    let path = file.to_str().unwrap();
+    let ran = place.run(&["report", "-o", path]);
+    assert!(ran.code == 0 && ran.stderr.contains(path), "{}", ran.stderr);
+    fs::write(&file, "mine").unwrap();
+    let ran = place.run(&["report", "-o", path]);
+    assert!(ran.code == 2 && ran.stderr.contains("--force"), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    assert_eq!(place.run(&["report", "-o", path, "--force"]).code, 0);
+    assert!(fs::read_to_string(&file).unwrap().starts_with("<!doctype html>"));
+}
+
+#[test]
+fn an_empty_recording_has_a_page_too() {
+    let place = Place::new();
+    place.import("");
+    assert!(page(&place, &[]).contains("No event lies in this time."));
+}

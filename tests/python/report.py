@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""The page of `overnight report` opens from disk in a browser without a network, on a phone, a desk and on paper.
+
+usage: report.py BINARY [FOLDER for pictures]
+"""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+
+from harness import check, hold, script
+
+PICTURES = Path(sys.argv.pop()) if len(sys.argv) > 2 else None
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
+).split()
+EVIL = "<script>alert(1)</script> & \"Kühlraum\" <b onmouseover='alert(2)'>"
+WIDTHS = {"phone": 390, "desk": 1280}
+
+
+class Browser:
+    """A headless Chromium, spoken to through two pipes."""
+
+    def __init__(self, program, folder):
+        (their_in, self.out), (self.into, their_out) = os.pipe(), os.pipe()
+
+        def pipes():
+            # The browser reads at 3 and writes at 4; first out of the way, as they may be just there.
+            a, b = os.dup(their_in), os.dup(their_out)
+            high = [os.dup2(a, 60), os.dup2(b, 61)]
+            os.dup2(high[0], 3)
+            os.dup2(high[1], 4)
+
+        profile = folder / "profile"
+        profile.mkdir()
+        command = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, preexec_fn=pipes, close_fds=False, **quiet)
+        os.close(their_in)
+        os.close(their_out)
+        self.rest, self.number, self.heard, self.session = b"", 0, [], None
+
+    def ask(self, method, **params):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.next()
+            if answer.get("id") == self.number:
+                check("error" not in answer, f"{method}: {answer.get('error')}")
+                return answer["result"]
+            self.heard.append(answer)
+
+    def next(self):
+        while b"\0" not in self.rest:
+            more = os.read(self.into, 1 << 20)
+            check(more, "the browser is gone")
+            self.rest += more
+        message, _, self.rest = self.rest.partition(b"\0")
+        return json.loads(message)
+
+    def open(self, path, width, dark=False):
+        """Opens a file in a new page of a width."""
+        self.session, self.heard = None, []
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ["Page", "Runtime", "Log", "Network"]:
+            self.ask(f"{domain}.enable")
+        self.ask("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=844, deviceScaleFactor=1, mobile=width < 600)
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.ask("Emulation.setEmulatedMedia", features=features)
+        self.ask("Page.navigate", url=path.as_uri())
+        while not any(message.get("method") == "Page.loadEventFired" for message in self.heard):
+            self.heard.append(self.next())
+
+    def value(self, expression):
+        result = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
+        check("exceptionDetails" not in result, f"{expression}: {result.get('exceptionDetails')}")
+        return result["result"].get("value")
+
+    def shoot(self, name):
+        if PICTURES:
+            PICTURES.mkdir(exist_ok=True)
+            data = self.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+            (PICTURES / f"{name}.png").write_bytes(base64.b64decode(data))
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def recording(product):
+    """A recording with a device of a wicked name, a gap, and faults; and its page."""
+    url = product.simulate("--history", "8h", "--devices", "26", "--rate", "100", "--session-life", "2s", "--junk", "0.02")
+    folder = product.folder / "recording"
+    folder.mkdir()
+    (folder / "overnight.toml").write_text('index_delay = "1500ms"\n')
+    cloud = ["--project", "demo", "--api-url", url, "--dir", folder]
+    product.run("backfill", "--since", "8h", *cloud, codes=(0, 3))
+    product.run("record", "--no-backfill", "--for", "5s", *cloud, codes=(0, 3))
+    wicked = {
+        "eventId": "wicked", "eventType": "temperature", "targetName": f"projects/demo/devices/{EVIL.replace('/', '%')}",
+        "timestamp": "2026-11-24T00:00:00Z", "data": {"temperature": {"value": 20.5, "updateTime": "2026-11-24T00:00:00Z"}},
+    }
+    status = json.loads(product.run("status", "--dir", folder, "--json", codes=(0, 3)))
+    wicked["timestamp"] = wicked["data"]["temperature"]["updateTime"] = status["last_event_at"]
+    file = product.folder / "wicked.ndjson"
+    file.write_text(json.dumps(wicked) + "\n<b>no event</b>\n")
+    product.run("import", "--dir", folder, file, codes=(0, 3))
+    page = product.folder / "report.html"
+    product.run("report", "--dir", folder, "--tz", "Europe/Oslo", "-o", page, codes=(3,))
+    facts = json.loads(product.run("report", "--dir", folder, "--tz", "Europe/Oslo", "--json", codes=(3,)))
+    return page, facts
+
+
+def the_page_has_what_the_facts_say(browser, page, facts):
+    browser.open(page, WIDTHS["desk"])
+    text = browser.value("document.body.innerText")
+    check(f"{facts['events']:,}" in text, f"no {facts['events']:,} events")
+    for sentence in facts["missing"] + facts["notes"]:
+        check(sentence in text, f"does not say: {sentence}")
+    for kind in facts["types"]:
+        check(kind["type"] in text, f"no {kind['type']}")
+    shown = browser.value("document.querySelectorAll('.devices tbody tr').length")
+    check(shown == len(facts["devices"]), f"{shown} devices, not {len(facts['devices'])}")
+    names = browser.value("[...document.querySelectorAll('.devices .name b')].map(name => name.textContent)")
+    check(sorted(names) == sorted(device["name"] for device in facts["devices"]), f"names {names}")
+    bars = browser.value("document.querySelectorAll('.bar svg rect').length")
+    check(bars > len(facts["types"]), f"{bars} bars")
+
+
+def wicked_names_are_only_text(browser, page, facts):
+    browser.open(page, WIDTHS["desk"])
+    check(browser.value("document.scripts.length + document.images.length") == 0, "a name became an element")
+    check("no event</b>" in browser.value("document.body.innerText"), "the fault is not shown as it came")
+    text = page.read_text()
+    for reference in ["http://", "https://", "src=", "url(", "@import", "javascript:"]:
+        check(reference not in text, f"the page has {reference}")
+
+
+def no_width_makes_the_page_scroll_sideways(browser, page, _):
+    for name, width in {**WIDTHS, "narrow": 320, "tablet": 768}.items():
+        browser.open(page, width)
+        found = browser.value("document.documentElement.scrollWidth")
+        check(found <= width, f"{name}: {found} px wide on {width}; " + browser.value(
+            f"[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > {width}).slice(0, 5).map(e => e.outerHTML.slice(0, 90)).join(' | ')"
+        ))
+        browser.shoot(name)
+
+
+def nothing_is_asked_of_a_network_and_nothing_complains(browser, page, _):
+    for dark in [False, True]:
+        browser.open(page, WIDTHS["desk"], dark)
+        asked = [m["params"]["request"]["url"] for m in browser.heard if m.get("method") == "Network.requestWillBeSent"]
+        check([urllib.parse.urlsplit(url).scheme for url in asked] == ["file"], f"asked for {asked}")
+        said = [m for m in browser.heard if m.get("method") in ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")]
+        check(not said, f"the console has {said[:2]}")
+        browser.shoot("dark" if dark else "light")
+
+
+def dark_is_dark_and_light_is_light_and_paper_is_white(browser, page, _):
+    def brightness():
+        colour = browser.value("getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, colour[colour.index("(") + 1 : -1].split(",")[:3])) / 3
+
+    browser.open(page, WIDTHS["desk"], dark=True)
+    check(brightness() < 60, f"dark is {brightness()}")
+    browser.ask("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    check(brightness() > 250, f"paper is {brightness()}")
+    browser.open(page, WIDTHS["desk"])
+    check(brightness() > 200, f"light is {brightness()}")
+
+
+def it_prints_on_a_few_sheets(browser, page, _):
+    browser.open(page, WIDTHS["desk"])
+    pdf = base64.b64decode(browser.ask("Page.printToPDF", printBackground=False, preferCSSPageSize=True)["data"])
+    sheets = pdf.count(b"/Type /Page\n") or pdf.count(b"/Type /Page")
+    check(pdf.startswith(b"%PDF") and 1 <= sheets <= 12, f"{len(pdf)} bytes, {sheets} sheets")
+    if PICTURES:
+        (PICTURES / "paper.pdf").write_bytes(pdf)
+
+
+RULES = [
+    the_page_has_what_the_facts_say,
+    wicked_names_are_only_text,
+    no_width_makes_the_page_scroll_sideways,
+    nothing_is_asked_of_a_network_and_nothing_complains,
+    dark_is_dark_and_light_is_light_and_paper_is_white,
+    it_prints_on_a_few_sheets,
+]
+
+
+def scenario(product):
+    program = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    if not program:
+        print("skipped: no Chromium here (Debian, Ubuntu: the package chromium)", flush=True)
+        return 0, 0
+    page, facts = recording(product)
+    browser = Browser(program, product.folder)
+    try:
+        return hold(RULES, browser, page, facts)
+    finally:
+        browser.end()
+
+
+if __name__ == "__main__":
+    script(scenario, seconds=58)
