@@ -17,6 +17,7 @@ mod exports;
 mod floors;
 mod fuzz;
 mod gaps;
+mod plots;
 mod pushes;
 mod recovery;
 mod reports;
