@@ -145,6 +145,14 @@ fn gaps_that_are_open_are_said_first_and_end_with_3() {
     let said = facts["missing"][0].as_str().unwrap();
     assert!(said.starts_with(&format!("{} gap", gaps.len())) && said.ends_with("not filled yet."), "{said}");
     assert!(page(&place, &[]).contains(said), "the page does not say it");
+    // Nobody knows who was silent in a gap.
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    for silence in
+        facts["devices"].as_array().unwrap().iter().map(|device| &device["silence"]).filter(|silence| silence.is_object())
+    {
+        let meets = |gap: &&Value| text(&gap["begins"]) < text(&silence["to"]) && text(&silence["from"]) < text(&gap["ends"]);
+        assert_eq!(gaps.iter().find(meets), None, "{silence}");
+    }
     let covered = facts["coverage"][0]["covered_seconds"].as_f64().unwrap();
     assert!((1.0..8.0).contains(&covered), "{covered} s");
 }
