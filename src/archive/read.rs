@@ -32,6 +32,10 @@ use super::{ArchiveError, Footer, Result, Run};
 const WHOLE_BELOW: u64 = 4 * 1024 * 1024;
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 8 * 1024;
+/// Where many runs of a file are merged, all of them together decode about so many rows at a time, however many there are.
+const MERGED_ROWS: usize = 16 * 1024;
+/// Fewer rows at a time would not be worth a call.
+const BATCH_ROWS_MIN: usize = 256;
 
 /// What is wanted of a day file.
 #[derive(Debug, Clone, Copy)]
@@ -193,7 +197,12 @@ impl DayFile {
     /// # Errors
     /// When the reader refuses; while iterating, when a page is damaged or the columns do not fit.
     pub fn rows(&self, groups: Vec<usize>, schema: &Arc<Schema>) -> Result<Run> {
-        let mut reader = self.reader(groups, ProjectionMask::all())?;
+        self.rows_by(BATCH_ROWS, groups, schema)
+    }
+
+    fn rows_by(&self, at_a_time: usize, groups: Vec<usize>, schema: &Arc<Schema>) -> Result<Run> {
+        let builder = self.builder(groups, ProjectionMask::all())?.with_batch_size(at_a_time);
+        let mut reader = guarded(&self.path, || builder.build().map_err(ArchiveError::parquet(&self.path)))?;
         let (schema, path) = (Arc::clone(schema), self.path.clone());
         let fits = self.has_columns_of(&schema);
         let batches = std::iter::from_fn(move || {
@@ -291,7 +300,8 @@ impl DayFile {
                 None => chains.push((last, vec![group])),
             }
         }
-        chains.into_iter().map(|(_, chain)| self.rows(chain, schema)).collect()
+        let at_a_time = (MERGED_ROWS / chains.len().max(1)).clamp(BATCH_ROWS_MIN, BATCH_ROWS);
+        chains.into_iter().map(|(_, chain)| self.rows_by(at_a_time, chain, schema)).collect()
     }
 
     /// Hands on the keys (time, event id) of a row group, batch by batch.

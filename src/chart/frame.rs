@@ -15,7 +15,7 @@ const HEAD: f64 = 50.0;
 /// Below the drawing: times, and days below these.
 const FOOT: f64 = 36.0;
 /// Around everything.
-const PAD: f64 = 14.0;
+pub(super) const PAD: f64 = 14.0;
 /// How high a drawing of lines is where nobody says.
 const LINES: f64 = 220.0;
 
@@ -80,11 +80,12 @@ impl Frame {
 
     fn heading(&self, chart: &Chart, scene: &mut Scene, top: f64) {
         let width = self.right - self.left;
-        let text = fit(&chart.title, TITLE, width);
+        let (title, about) = chart.heading();
+        let text = fit(title, TITLE, width);
         let (x, y) = (self.left, top + PAD + 10.0);
         scene.shapes.push(Shape::Text { x, y, size: TITLE, anchor: Anchor::Left, is_bold: true, fill: colour::INK, text });
         let span = ticks::words(shown(chart), &chart.zone);
-        let below = if chart.axis.is_empty() { span } else { format!("{}  ·  {span}", chart.axis) };
+        let below = if about.is_empty() { span } else { format!("{about}  ·  {span}") };
         scene.text((x, y + 16.0), SMALL, Anchor::Left, colour::GREY, fit(&below, SMALL, width));
     }
 
@@ -96,7 +97,7 @@ impl Frame {
             let height = self.bottom - self.top;
             scene.shapes.push(Shape::Box { x, y: self.top, width, height, fill: colour::GAP });
             if width > font::width("gap", SMALL) + 4.0 {
-                scene.text((x + width / 2.0, self.top - 3.0), SMALL, Anchor::Middle, colour::GAP_INK, "gap");
+                scene.text((x + width / 2.0, self.top + SMALL + 1.0), SMALL, Anchor::Middle, colour::GAP_INK, "gap");
             }
         }
     }

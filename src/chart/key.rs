@@ -6,7 +6,6 @@ use super::scene::{Anchor, Scene, Shape, fit};
 use super::{Chart, font, numbers, strips};
 
 const ROW: f64 = 18.0;
-const SAMPLE: f64 = 20.0;
 /// Between a sample and its text, and between a text and the next sample.
 const SPACE: (f64, f64) = (6.0, 18.0);
 /// The longest text.
@@ -17,6 +16,16 @@ enum Sample {
     Line(Colour, &'static [f64]),
     Box(Colour),
     Nothing,
+}
+
+impl Sample {
+    fn width(&self) -> f64 {
+        match self {
+            Self::Line(..) => 22.0 + SPACE.0,
+            Self::Box(_) => 12.0 + SPACE.0,
+            Self::Nothing => 0.0,
+        }
+    }
 }
 
 /// The items of a key.
@@ -63,8 +72,8 @@ impl Key {
     /// Where each item begins, in rows as long as the width.
     fn places(&self, width: f64) -> Vec<(f64, f64)> {
         let (mut x, mut y) = (0.0, 0.0);
-        let place = |(_, text): &(Sample, String)| {
-            let own = SAMPLE + SPACE.0 + font::width(text, SMALL);
+        let place = |(sample, text): &(Sample, String)| {
+            let own = sample.width() + font::width(text, SMALL);
             if x > 0.0 && x + own > width {
                 (x, y) = (0.0, y + ROW);
             }
@@ -80,16 +89,16 @@ impl Key {
             let (x, middle) = (left + x, top + y + ROW / 2.0);
             match sample {
                 Sample::Line(ink, dashes) => {
-                    let points = vec![(x, middle), (x + SAMPLE, middle)];
+                    let points = vec![(x, middle), (x + sample.width() - SPACE.0, middle)];
                     scene.shapes.push(Shape::Path { points, colour: *ink, width: 2.2, dashes });
                 }
                 Sample::Box(fill) => {
-                    let (x, y) = (x + SAMPLE - 12.0, middle - 6.0);
+                    let y = middle - 6.0;
                     scene.shapes.push(Shape::Box { x, y, width: 12.0, height: 12.0, fill: *fill });
                 }
                 Sample::Nothing => {}
             }
-            scene.text((x + SAMPLE + SPACE.0, middle + 4.0), SMALL, Anchor::Left, colour::INK, text.as_str());
+            scene.text((x + sample.width(), middle + 4.0), SMALL, Anchor::Left, colour::INK, text.as_str());
         }
     }
 }

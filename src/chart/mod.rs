@@ -98,6 +98,11 @@ impl Chart {
         matches!(self.lines.first().map(|line| &line.data), Some(Data::States(_) | Data::Moments(_)))
     }
 
+    /// What stands above it, and what explains that; the unit stands there in any case.
+    fn heading(&self) -> (&str, &str) {
+        if self.axis.starts_with(&self.title) { (&self.axis, "") } else { (&self.title, &self.axis) }
+    }
+
     /// The gaps within the span, cut to it.
     fn gaps_within(&self) -> Vec<(Micros, Micros)> {
         let (from, to) = self.span;

@@ -95,7 +95,7 @@ fn paint(shape: &Shape, pixels: &mut Pixmap, to: Transform) {
                 pixels.fill_path(&path, &paint, FillRule::Winding, to, None);
                 if *is_bold {
                     // The bold face would add as much to the program as the plain one.
-                    let stroke = Stroke { width: short(size * 0.05), ..Stroke::default() };
+                    let stroke = Stroke { width: short(size * 0.035), ..Stroke::default() };
                     pixels.stroke_path(&path, &paint, &stroke, to, None);
                 }
             }

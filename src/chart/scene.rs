@@ -101,12 +101,16 @@ impl Scene {
     }
 }
 
-/// Foreign text fit for a picture: no control characters, none that turn the direction of what follows, cut to a width.
+/// Foreign text fit to be shown: no control characters, none that turn the direction of what follows, not without an end.
+pub(super) fn clean(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    let is_odd = |c: char| c.is_control() || turns(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}');
+    text.trim().chars().take(200).map(|c| if is_odd(c) { ' ' } else { c }).collect()
+}
+
+/// [`clean`], and cut to a width in pixels.
 pub(super) fn fit(text: &str, size: f64, width: f64) -> String {
-    let is_odd =
-        |c: char| c.is_control() || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    let is_odd = |c: char| is_odd(c) || matches!(c, '\u{FFFE}' | '\u{FFFF}');
-    let clean: String = text.trim().chars().take(200).map(|c| if is_odd(c) { ' ' } else { c }).collect();
+    let clean = clean(text);
     if font::width(&clean, size) <= width {
         return clean;
     }

@@ -1,7 +1,7 @@
 //! A strip a device: the states that it was in, or a stroke for each time that something happened.
 
 use super::colour::{self, State};
-use super::frame::{Frame, SMALL};
+use super::frame::{Frame, PAD, SMALL};
 use super::scene::{Anchor, Scene, Shape, fit};
 use super::{Chart, Data, Span, font};
 
@@ -36,13 +36,12 @@ pub(super) fn draw(chart: &Chart, frame: &Frame, scene: &mut Scene) {
     let row = (frame.bottom - frame.top) / rows as f64;
     // In a low picture every other name, or less.
     let names_each = (ROW.1 / row).ceil().max(1.0);
-    let names = margin(chart, frame).max(frame.left);
     for (number, line) in chart.lines.iter().take(rows).enumerate() {
         let top = frame.top + number as f64 * row;
         let bar = (top + row * 0.14, row * 0.72);
         let middle = top + row / 2.0;
         if (number as f64 / names_each).fract() == 0.0 {
-            let text = fit(&line.name, SMALL, names - 8.0);
+            let text = fit(&line.name, SMALL, frame.left - PAD - 7.9);
             scene.text((frame.left - 8.0, middle + 4.0), SMALL, Anchor::Right, colour::INK, text);
         }
         scene.line((frame.left, middle), (frame.right, middle), colour::GRID, 1.0);

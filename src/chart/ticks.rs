@@ -9,7 +9,7 @@ const MINUTE: Micros = 60 * SECOND;
 const HOUR: Micros = 60 * MINUTE;
 
 /// Steps between times, each with the way its ticks are written and what stands below where that changes.
-const STEPS: [(Every, &str, &str); 26] = [
+const STEPS: [(Every, &str, &str); 27] = [
     (Every::Part(SECOND), "%H:%M:%S", "%-d %b"),
     (Every::Part(2 * SECOND), "%H:%M:%S", "%-d %b"),
     (Every::Part(5 * SECOND), "%H:%M:%S", "%-d %b"),
@@ -36,6 +36,7 @@ const STEPS: [(Every, &str, &str); 26] = [
     (Every::Months(12), "%Y", ""),
     (Every::Months(60), "%Y", ""),
     (Every::Months(240), "%Y", ""),
+    (Every::Months(1200), "%Y", ""),
 ];
 
 /// A time on the axis.
@@ -136,7 +137,7 @@ mod tests {
         let spring = labels("Europe/Oslo", "2026-03-28T23:00:00Z", "2026-03-29T10:00:00Z", 5);
         assert_eq!(spring, ["00:00", "03:00", "06:00", "09:00", "12:00"]);
         let days = labels("Europe/Oslo", "2026-10-23T22:00:00Z", "2026-10-26T23:00:00Z", 6);
-        assert_eq!(days, ["00:00", "12:00", "00:00", "12:00", "00:00", "12:00", "00:00"]);
+        assert_eq!(days, ["24 Oct", "25 Oct", "26 Oct", "27 Oct"]);
     }
 
     #[test]

@@ -139,7 +139,8 @@ fn screen() -> Screen {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(said).unwrap_or_default().to_ascii_lowercase();
     Screen {
         width: width.clamp(40, 200),
-        height: height.clamp(12, 40),
+        // Below stand a warning and the prompt.
+        height: height.saturating_sub(2 * usize::from(is_terminal)).clamp(12, 40),
         has_colour: is_terminal && said("NO_COLOR").is_none() && said("TERM").is_none_or(|term| term != "dumb"),
         has_unicode: cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8"),
     }

@@ -1,12 +1,13 @@
 //! Progress: bars for work with an end, live lines for a recorder. On a terminal only; elsewhere plain lines.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::event::printable;
 use crate::meter::Meter;
@@ -28,12 +29,16 @@ pub(super) fn bar(length: Option<u64>, of_bytes: bool) -> ProgressBar {
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
     let template = match (length.is_some(), of_bytes) {
         (true, true) => "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
-        (true, false) => "{wide_bar} {human_pos}/{human_len} events  {per_sec}  {eta} left",
+        (true, false) => "{wide_bar} {human_pos}/{human_len} events  {rate}  {eta} left",
         (false, true) => "{spinner} {bytes}  {bytes_per_sec}",
-        (false, false) => "{spinner} {human_pos} events  {per_sec}",
+        (false, false) => "{spinner} {human_pos} events  {rate}",
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]
+    let rate = |state: &ProgressState, out: &mut dyn Write| {
+        write!(out, "{}/s", show::count(state.per_sec() as u64)).unwrap_or_default();
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        bar.set_style(style.with_key("rate", rate));
     }
     bar
 }

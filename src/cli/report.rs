@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use crate::devices::Directory;
-use crate::disk::{self, DiskError};
+use crate::disk;
 use crate::reader::Reader;
 use crate::report::{Scope, facts, page, pictures};
 use crate::time;
@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if to_stdout && io::stdout().is_terminal() {
         return Err(Failure::usage("HTML is nothing for a terminal; give -o FILE.html, or redirect"));
     }
-    if !args.json && !to_stdout && !args.force && args.output.exists() {
+    if !args.json && !to_stdout && !args.force && args.output.is_file() {
         let path = args.output.display();
         return Err(Failure::usage(format!("{path} exists already; give another -o, or --force to replace it")));
     }
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
                 written => written?,
             }
         } else {
-            write(&args.output, html.as_bytes())?;
+            disk::output_bytes(&args.output, args.force, html.as_bytes())?;
             eprintln!(
                 "{} on one page: {} ({}); open it in a browser, no network needed",
                 show::counted(facts.events, "event"),
@@ -68,14 +68,4 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let missing = facts.missing.join(" ");
     let missing = missing.trim_end_matches('.');
     Ok(tell_missing(facts.is_incomplete().then_some(missing), &args.recording.layout()))
-}
-
-/// Writes beside the file and renames: nobody ever opens half a page.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let staged = path.with_file_name(format!(".{name}.part"));
-    let mut file = disk::create_for_others(&staged)?;
-    file.write_all(bytes).map_err(|source| DiskError::new("write", &staged, source))?;
-    disk::sync(&file, &staged)?;
-    Ok(disk::publish(&staged, path)?)
 }

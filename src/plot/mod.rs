@@ -64,7 +64,7 @@ pub fn charts(
             tracks.look_back(reader, plan, selection, start)?;
         }
         tracks.read(reader, plan, selection)?;
-        if !tracks.tracks.is_empty() {
+        if !tracks.by_device.is_empty() {
             all.push((value, tracks));
         }
     }
@@ -91,7 +91,7 @@ struct Tracks<'s> {
     settings: &'s Settings,
     behaves: Option<Behaviour>,
     column: String,
-    tracks: Vec<Track>,
+    by_device: Vec<Track>,
     devices: Vec<String>,
     numbers: HashMap<String, usize>,
     /// Names of states, each once.
@@ -106,7 +106,7 @@ impl<'s> Tracks<'s> {
             settings,
             behaves: value.behaves(),
             column: value.name().to_owned(),
-            tracks: Vec::new(),
+            by_device: Vec::new(),
             devices: Vec::new(),
             numbers: HashMap::new(),
             states: Vec::new(),
@@ -116,7 +116,7 @@ impl<'s> Tracks<'s> {
 
     /// How much one device may hold.
     fn limit(&self) -> usize {
-        (MOST / self.tracks.len().max(1)).clamp(16, 2 * self.settings.points.max(8))
+        (MOST / self.by_device.len().max(1)).clamp(16, 2 * self.settings.points.max(8))
     }
 
     /// The track of a device, by its number.
@@ -124,8 +124,8 @@ impl<'s> Tracks<'s> {
         if let Some(number) = self.numbers.get(device) {
             return *number;
         }
-        let number = self.tracks.len();
-        self.tracks.push(match self.behaves {
+        let number = self.by_device.len();
+        self.by_device.push(match self.behaves {
             Some(Behaviour::Gauge) => Track::Gauge(Numbers::default()),
             Some(Behaviour::Counter) => Track::Counter(Numbers::default()),
             Some(Behaviour::State) => Track::State(States::default()),
@@ -134,9 +134,9 @@ impl<'s> Tracks<'s> {
         self.devices.push(device.to_owned());
         self.numbers.insert(device.to_owned(), number);
         // The more devices, the less for each.
-        if self.tracks.len().is_power_of_two() {
+        if self.by_device.len().is_power_of_two() {
             let limit = self.limit();
-            for track in &mut self.tracks {
+            for track in &mut self.by_device {
                 match track {
                     Track::Gauge(track) | Track::Counter(track) => track.shrink(limit),
                     Track::State(track) => track.shrink(limit),
@@ -190,7 +190,7 @@ impl<'s> Tracks<'s> {
             // But for what nobody knows, because nobody recorded.
             if first_gap(&self.settings.unknown, time, start).is_none() {
                 let number = self.of(&device);
-                if let Track::State(track) = &mut self.tracks[number] {
+                if let Track::State(track) = &mut self.by_device[number] {
                     track.tell(start, state, None, usize::MAX);
                 }
             }
@@ -227,7 +227,7 @@ impl<'s> Tracks<'s> {
             Some(column) if *column.data_type() == DataType::Utf8 => Some(self.state(column.as_string::<i32>().value(row))),
             _ => None,
         };
-        match &mut self.tracks[number] {
+        match &mut self.by_device[number] {
             Track::Gauge(track) | Track::Counter(track) => {
                 if let Some(value) = column.and_then(|column| measure(column, row)).filter(|value| value.is_finite()) {
                     let is_behind_gap = track.last().is_some_and(|last| has_gap(&self.settings.unknown, last, time));
@@ -245,7 +245,7 @@ impl<'s> Tracks<'s> {
     }
 
     fn chart(self, value: &Value, span: (Micros, Micros), directory: &Directory) -> Chart {
-        let Self { settings, tracks, devices, states, .. } = self;
+        let Self { settings, by_device: tracks, devices, states, .. } = self;
         let names = names(&devices, directory);
         let length = span.1.saturating_sub(span.0);
         let known_until = settings.known_until.min(span.1);

@@ -189,7 +189,7 @@ mod tests {
         let pieces = track.pieces(800, 100_000 * SECOND, true);
         assert_eq!(pieces.len(), 1);
         assert!((300..=800).contains(&pieces[0].len()), "{}", pieces[0].len());
-        assert!(pieces[0].iter().any(|point| point.max == 99.0 && point.value < 21.0));
+        assert!(pieces[0].iter().any(|point| point.max > 98.0 && point.value < 21.0));
         assert!(pieces[0].is_sorted_by_key(|point| point.time));
     }
 }

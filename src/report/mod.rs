@@ -1,6 +1,6 @@
 //! Report: a night or a week of a recording on one page, or its facts for programs.
 //!
-//! One pass over all events in time order ([`tally`]), one table an event type ([`figures`]), the ledger ([`ledger`]): memory
+//! One pass over all events in time order (`tally`), one table an event type (`figures`), the ledger (`ledger`): memory
 //! grows with devices, types and hours, never with events. The page needs nothing but itself.
 
 mod charts;

@@ -44,7 +44,7 @@ fn head(out: &mut String, facts: &Facts) {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n",
+         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>",
         escape(&format!("Sensor report of {}", facts.dir))
     )
     .unwrap_or_default();
@@ -54,13 +54,13 @@ fn title(out: &mut String, facts: &Facts, span: Option<Span>, clock: &Clock) {
     let name = std::path::Path::new(&facts.dir)
         .file_name()
         .map_or_else(|| facts.dir.clone(), |name| name.to_string_lossy().into_owned());
-    write!(out, "<header>\n<h1>Sensor report <small>{}</small></h1>\n", escape(&name)).unwrap_or_default();
+    write!(out, "<header>\n<h1>Sensor report <small>{}</small></h1>", escape(&name)).unwrap_or_default();
     if let Some((from, to)) = span {
         #[expect(clippy::cast_precision_loss, reason = "microseconds of a report are far below 2^53")]
         let seconds = (to - from) as f64 / crate::time::SECOND as f64;
         write!(
             out,
-            "<p class=\"span\">{} <span>to</span> {}<br><small>{}; all times are {}</small></p>\n",
+            "<p class=\"span\">{} <span>to</span> {}<br><small>{}; all times are {}</small></p>",
             time(from, &clock.full(from)),
             time(to, &clock.full(to)),
             length(seconds),
@@ -104,7 +104,7 @@ fn foot(out: &mut String, facts: &Facts, clock: &Clock) {
     write!(
         out,
         "<footer><p>Made {} by overnight {} from {}. This page stands alone: it loads nothing and asks nobody. \
-         Everything in it, and more, as JSON: <code>overnight report --json</code>.</p></footer>\n",
+         Everything in it, and more, as JSON: <code>overnight report --json</code>.</p></footer>",
         escape(&clock.full(micros(&facts.made_at))),
         env!("CARGO_PKG_VERSION"),
         escape(&facts.dir)

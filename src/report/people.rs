@@ -51,8 +51,7 @@ pub(super) fn to_look_at(out: &mut String, facts: &Facts, clock: &Clock) {
     });
     list(&mut lists, "Signal weak", signal.collect());
     if !lists.is_empty() {
-        write!(out, "<section>\n<h2>Devices to look at</h2>\n<div class=\"look\">{lists}</div>\n</section>\n")
-            .unwrap_or_default();
+        write!(out, "<section>\n<h2>Devices to look at</h2>\n<div class=\"look\">{lists}</div>\n</section>").unwrap_or_default();
     }
 }
 
@@ -71,7 +70,7 @@ pub(super) fn table(out: &mut String, facts: &Facts, clock: &Clock) {
         write!(
             out,
             "<p>The {ROWS} of {} devices that were silent for longest. All of them: <code>overnight report --json</code>; some of them: \
-             <code>--device</code>, <code>--device-type</code>, <code>--label</code>.</p>\n",
+             <code>--device</code>, <code>--device-type</code>, <code>--label</code>.</p>",
             count(facts.devices.len() as u64)
         )
         .unwrap_or_default();
@@ -80,7 +79,9 @@ pub(super) fn table(out: &mut String, facts: &Facts, clock: &Clock) {
         "<table class=\"fold devices\"><thead><tr><th>Device</th><th class=\"n\">Events</th><th>Last seen</th><th>Longest silence</th>\
          <th class=\"n\">Battery</th><th class=\"n\">Signal <small>(least)</small></th><th>Min / mean / max, time in state</th></tr></thead><tbody>\n",
     );
-    shown.iter().for_each(|device| row(out, device, clock));
+    for device in shown {
+        row(out, device, clock);
+    }
     out.push_str("</tbody></table>\n</section>\n");
 }
 
@@ -96,7 +97,7 @@ fn row(out: &mut String, device: &DeviceFacts, clock: &Clock) {
     let silence = device.silence.as_ref().map_or_else(String::new, |silence| {
         let (from, to) = (micros(&silence.from), micros(&silence.to));
         let until = if silence.lasts { "the end".to_owned() } else { time(to, &clock.short_behind(from, to)) };
-        format!("{} <small>{} to {until}</small>", length(silence.seconds), time(from, &clock.short(from)))
+        format!("{} <small class=\"when\">{} – {until}</small>", length(silence.seconds), time(from, &clock.short(from)))
     });
     let battery = device.battery.as_ref().map_or_else(String::new, |battery| format!("{}\u{a0}%", number(battery.percent)));
     let signal = match (&device.signal, &device.rssi) {
@@ -107,11 +108,11 @@ fn row(out: &mut String, device: &DeviceFacts, clock: &Clock) {
     let own = |event_type: &str| !matches!(event_type, "networkStatus" | "batteryStatus");
     let mut figures: Vec<String> = Vec::new();
     for (event_type, of) in device.figures.iter().filter(|(event_type, _)| own(event_type)) {
-        figures.push(format!("<span class=\"fig\">{} {}</span>", escape(event_type), said(of)));
+        figures.push(format!("<span class=\"fig\"><i>{}</i> {}</span>", escape(event_type), said(of)));
     }
     for (event_type, events) in device.events_by_type.iter().filter(|(kind, _)| own(kind) && !device.figures.contains_key(*kind))
     {
-        figures.push(format!("<span class=\"fig\">{} {}×</span>", escape(event_type), count(*events)));
+        figures.push(format!("<span class=\"fig\"><i>{}</i> {}×</span>", escape(event_type), count(*events)));
     }
     let cells = [
         ("n", "Events", count(device.events)),

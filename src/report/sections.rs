@@ -76,7 +76,7 @@ fn gaps(out: &mut String, facts: &Facts, clock: &Clock) {
             out,
             "<tr><td data-label=\"Gap\">{gap_number}</td><td data-label=\"From\">{}</td><td data-label=\"To\">{to}</td><td data-label=\"Length\">{}</td>\
              <td data-label=\"State\"><span><span class=\"state {class}\">{name}</span>{why}</span></td><td data-label=\"Events from history\">{}</td>\
-             <td data-label=\"Cause\">{}</td></tr>\n",
+             <td data-label=\"Cause\">{}</td></tr>",
             time(from, &clock.second(from)),
             length(gap.seconds),
             count(gap.events),
@@ -86,12 +86,8 @@ fn gaps(out: &mut String, facts: &Facts, clock: &Clock) {
     }
     out.push_str("</tbody></table>\n");
     if left_out > 0 {
-        write!(
-            out,
-            "<p class=\"hint\">{} more, all shorter, stand in <code>overnight gaps</code>.</p>\n",
-            count(left_out as u64)
-        )
-        .unwrap_or_default();
+        write!(out, "<p class=\"hint\">{} more, all shorter, stand in <code>overnight gaps</code>.</p>", count(left_out as u64))
+            .unwrap_or_default();
     }
 }
 
@@ -103,13 +99,13 @@ pub(super) fn hours(out: &mut String, facts: &Facts, span: Span, zone: &Zone, cl
 
 pub(super) fn measured(out: &mut String, facts: &Facts, charts: &[Picture]) {
     out.push_str(
-        "<section>\n<h2>What was measured</h2>\n<table class=\"fold\"><thead><tr><th>Type</th><th class=\"n\">Events</th><th class=\"n\">Devices</th>\
+        "<section>\n<h2>What was measured</h2>\n<table class=\"fold measured\"><thead><tr><th>Type</th><th class=\"n\">Events</th><th class=\"n\">Devices</th>\
          <th>Value</th><th class=\"n\">Min</th><th class=\"n\">Mean</th><th class=\"n\">Max</th></tr></thead><tbody>\n",
     );
     for kind in &facts.types {
         write!(
             out,
-            "<tr><td data-label=\"Type\"><b>{}</b></td><td class=\"n\" data-label=\"Events\">{}</td><td class=\"n\" data-label=\"Devices\">{}</td>{}</tr>\n",
+            "<tr><td data-label=\"Type\"><b>{}</b></td><td class=\"n\" data-label=\"Events\">{}</td><td class=\"n\" data-label=\"Devices\">{}</td>{}</tr>",
             escape(&kind.event_type),
             count(kind.events),
             count(kind.devices as u64),
@@ -126,7 +122,7 @@ pub(super) fn measured(out: &mut String, facts: &Facts, charts: &[Picture]) {
             if chart.note.is_empty() { String::new() } else { format!("<figcaption>{}</figcaption>", escape(&chart.note)) };
         write!(
             out,
-            "<figure><div class=\"wide\">{}</div><div class=\"narrow\">{}</div>{note}</figure>\n",
+            "<figure><div class=\"wide\">{}</div><div class=\"narrow\">{}</div>{note}</figure>",
             chart.wide, chart.narrow
         )
         .unwrap_or_default();
@@ -135,9 +131,11 @@ pub(super) fn measured(out: &mut String, facts: &Facts, charts: &[Picture]) {
 }
 
 fn cells(kind: &TypeFacts) -> String {
-    let Some(figures) = &kind.figures else { return "<td data-label=\"Value\" colspan=\"4\">events only</td>".to_owned() };
+    let Some(figures) = &kind.figures else {
+        return "<td class=\"value\" data-label=\"Value\" colspan=\"4\">events only</td>".to_owned();
+    };
     if figures.mean.is_none() {
-        return format!("<td data-label=\"Value\" colspan=\"4\">{}</td>", said(figures));
+        return format!("<td class=\"value\" data-label=\"Value\" colspan=\"4\">{}</td>", said(figures));
     }
     let unit = unit(figures.unit.as_deref());
     let cell = |name: &str, value: Option<f64>| {
@@ -147,7 +145,7 @@ fn cells(kind: &TypeFacts) -> String {
     let value = escape(&figures.value.replace('_', " "));
     let bounds =
         [("Min", figures.min), ("Mean", figures.mean), ("Max", figures.max)].map(|(name, value)| cell(name, value)).concat();
-    format!("<td data-label=\"Value\">{value}</td>{bounds}")
+    format!("<td class=\"value\" data-label=\"Value\">{value}</td>{bounds}")
 }
 
 /// Figures in a line: `20.1 – 24.9 °C, mean 22.4`, `OPEN 1 h 3 min, CLOSED 7 h`, `+12`.
@@ -177,7 +175,7 @@ pub(super) fn faults(out: &mut String, facts: &Facts, clock: &Clock) {
         write!(
             out,
             "<tr><td class=\"n\" data-label=\"How often\">{}</td><td data-label=\"Reason\">{}</td><td data-label=\"Last\">{}</td>\
-             <td data-label=\"Example\"><code>{}</code></td></tr>\n",
+             <td data-label=\"Example\"><code>{}</code></td></tr>",
             count(fault.count),
             escape(&printable(&fault.reason, 300)),
             time(last, &clock.minute(last)),

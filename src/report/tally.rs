@@ -36,7 +36,8 @@ pub(super) struct Lowest {
 }
 
 impl Lowest {
-    fn take(&mut self, value: f64) {
+    fn take(&mut self, value: Option<f64>) {
+        let Some(value) = value else { return };
         self.latest = Some(value);
         self.least = Some(self.least.map_or(value, |least| least.min(value)));
     }
@@ -196,8 +197,8 @@ impl Pass {
                 device.battery = Some((time, value));
             }
             if of("networkStatus") {
-                value(signal, row).into_iter().for_each(|value| device.signal.take(value));
-                value(rssi, row).into_iter().for_each(|value| device.rssi.take(value));
+                device.signal.take(value(signal, row));
+                device.rssi.take(value(rssi, row));
             }
         }
     }

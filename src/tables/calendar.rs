@@ -75,7 +75,8 @@ impl<'a> Calendar<'a> {
                 device += 1;
             }
         }
-        let limit = ask.fill_limit.unwrap_or(4 * every.about());
+        // Four buckets, also where a day has 25 hours or a month 31 days, and never five.
+        let limit = ask.fill_limit.unwrap_or(4 * every.about() + every.about() / 2);
         let filler = Filler { fill: ask.fill, limit, known: vec![None; fills.len()], fills, owner, waiting: VecDeque::new() };
         let buckets = zone::Buckets::new(ask.zone.clone(), every);
         Self { series, buckets, start: selection.start, begun: false, next: 0, empty: 0, filler }

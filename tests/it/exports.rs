@@ -108,6 +108,20 @@ fn holes_are_filled_up_to_the_limit_and_no_further() {
 }
 
 #[test]
+fn four_buckets_are_filled_unless_somebody_says_otherwise_whatever_their_length() {
+    let filled = |days: [&str; 2], every: &str| {
+        let place = recording(&days.map(|day| temperature("a", &format!("{day}T12:00:00.000000Z"), 1.0)));
+        let ask = ["--wide", "temperature", "--every", every, "--fill", "previous", "--tz", "Europe/Oslo"];
+        let lines = export(&place, &ask);
+        lines[1..].iter().map(|line| line.split(',').nth(1).unwrap().to_owned()).collect::<String>()
+    };
+    // Through the day of 25 hours; through months of 31 days; parts of an hour.
+    assert_eq!(filled(["2026-10-23", "2026-10-30"], "1d"), "111111".to_owned());
+    assert_eq!(filled(["2026-06-23", "2026-12-23"], "1mo"), "111111".to_owned());
+    assert_eq!(filled(["2026-10-01", "2026-10-02"], "3h"), "111111".to_owned());
+}
+
+#[test]
 fn states_become_the_time_in_each_also_of_a_door_that_nobody_touched_since() {
     let place = recording(&[
         state("contact", "door", "2026-11-22T20:00:00.000000Z", "OPEN"),

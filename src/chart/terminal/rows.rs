@@ -1,0 +1,107 @@
+//! A row of characters a device: how much of each column's time it was in a state, or where something happened.
+
+use std::sync::Arc;
+
+use super::super::colour::{State, states};
+use super::super::{Chart, Data, Span};
+use super::paper::{Ink, PALE, Paper, ink_of};
+use super::{FOOT, Field, HEAD, Item, Screen, key_height};
+
+/// The longest name.
+const NAMES: usize = 24;
+const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// A state and how it is written.
+struct Look {
+    name: Arc<str>,
+    /// None: as a block, as high as its part of the time.
+    letter: Option<char>,
+    ink: Ink,
+    is_quiet: bool,
+}
+
+/// Draws the rows of a chart; gives its key, its bottom line, and the first column of the drawing.
+pub(super) fn draw(chart: &Chart, screen: &Screen, paper: &mut Paper) -> (Vec<Item>, usize, usize) {
+    let looks = looks(states(chart), screen);
+    let full = |look: &Look| look.letter.unwrap_or('█').to_string();
+    let mut key: Vec<Item> = looks.iter().map(|look| (full(look), look.ink, look.name.to_string())).collect();
+    key.extend(Field::new(chart, 1, screen, (HEAD, HEAD)).gap_item(chart));
+    let room = screen.height.saturating_sub(HEAD + FOOT + key_height(&key, paper, screen.width)).max(2);
+    let rows = if chart.lines.len() <= room { chart.lines.len() } else { room - 1 };
+    let more = chart.lines.len() - rows;
+    let longest = NAMES.min(screen.width / 3);
+    let names: Vec<String> = chart.lines.iter().take(rows).map(|line| paper.fit(&line.name, longest)).collect();
+    let margin = names.iter().map(|name| paper.columns(name)).max().unwrap_or_default();
+    let (left, bottom) = (margin + 2, HEAD + rows);
+    let field = Field::new(chart, left, screen, (HEAD, bottom));
+    field.gaps(chart, paper);
+    for ((row, line), name) in chart.lines.iter().take(rows).enumerate().zip(&names) {
+        let y = HEAD + row;
+        paper.write(margin - paper.columns(name), y, name, None);
+        paper.put(left - 1, y, if screen.has_unicode { '│' } else { '|' }, PALE);
+        match &line.data {
+            Data::States(spans) => draw_states(spans, &looks, &field, y, paper),
+            Data::Moments(moments) => {
+                let stroke = if screen.has_unicode { '╿' } else { '|' };
+                for moment in moments {
+                    paper.put(left + field.step(*moment, field.columns), y, stroke, Some(ink_of(0)));
+                }
+            }
+            Data::Numbers(_) | Data::Steps(_) => {}
+        }
+    }
+    if more > 0 {
+        key.push((String::new(), None, format!("and {more} more devices")));
+    }
+    (key, bottom, left)
+}
+
+fn looks(states: Vec<State>, screen: &Screen) -> Vec<Look> {
+    let busy = states.iter().filter(|state| !state.is_quiet).count();
+    let has_letters = !screen.has_unicode || (busy > 1 && !screen.has_colour);
+    let (mut number, mut taken) = (0, Vec::new());
+    let mut look = |state: State| {
+        let quiet = if screen.has_unicode { '─' } else { '-' };
+        let letter = match (state.is_quiet, has_letters, busy) {
+            (true, ..) => Some(quiet),
+            (_, false, _) => None,
+            (_, true, 1) => Some('#'),
+            (_, true, _) => {
+                let own = state.name.chars().filter(char::is_ascii_alphanumeric).chain('1'..='9');
+                own.map(|c| c.to_ascii_uppercase()).find(|c| !taken.contains(c)).or(Some('#'))
+            }
+        };
+        taken.extend(letter);
+        // Blue is for touches; what is going on is red, as in a picture.
+        let ink = if state.is_quiet { PALE } else { Some(ink_of(number + 1)) };
+        number += usize::from(!state.is_quiet);
+        Look { name: state.name, letter, ink, is_quiet: state.is_quiet }
+    };
+    states.into_iter().map(&mut look).collect()
+}
+
+/// What is going on stands in a column, however short it was; where nothing is, that.
+fn draw_states(spans: &[Span], looks: &[Look], field: &Field, y: usize, paper: &mut Paper) {
+    let mut first = 0;
+    for column in 0..field.columns {
+        let (begins, ends) = (field.begins(column), field.begins(column + 1));
+        while spans.get(first).is_some_and(|span| span.to <= begins) {
+            first += 1;
+        }
+        let mut parts = vec![0.0; looks.len()];
+        for span in spans[first..].iter().take_while(|span| span.from < ends) {
+            let Some(look) = looks.iter().position(|look| look.name == span.state) else { continue };
+            #[expect(clippy::cast_precision_loss, reason = "a part of a column")]
+            let part = (span.to.min(ends) - span.from.max(begins)).max(0) as f64 / (ends - begins).max(1) as f64;
+            parts[look] += part * span.part;
+        }
+        let busiest = |is_quiet: bool| {
+            let all = looks.iter().zip(&parts).filter(|(look, part)| look.is_quiet == is_quiet && **part > 0.0);
+            all.max_by(|a, b| a.1.total_cmp(b.1))
+        };
+        let Some((look, part)) = busiest(false).or_else(|| busiest(true)) else { continue };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "one of eight")]
+        let block = BLOCKS[((part * 8.0).ceil() as usize).clamp(1, 8) - 1];
+        paper.put(field.left + column, y, look.letter.unwrap_or(block), look.ink);
+    }
+}
