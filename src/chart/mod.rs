@@ -1,6 +1,6 @@
 //! Charts: what is drawn, as plain data, and its pictures: SVG, PNG, and characters for a terminal.
 //!
-//! A chart is laid out once, as a handful of shapes ([`scene`]); SVG and PNG are two ways to write these down. So a picture
+//! A chart is laid out once, as a handful of shapes; SVG and PNG are two ways to write these down. So a picture
 //! looks the same in a report and in a slide.
 
 mod colour;

@@ -242,7 +242,7 @@ fn what_cannot_be_drawn_is_told() {
     assert!(ran.stderr.contains("FILE.svg or FILE.png"), "{}", ran.stderr);
     let ran = place.run(&["plot", "--event-type", "temperature", "--start", "2030-01-01"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
-    assert!(ran.stderr.contains("no events: the recording has 61 events, none of them in this selection"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no events: the recording has 61 events"), "{}", ran.stderr);
     let ran = place.run(&["plot", "--event-type", "co2"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("no events of type \"co2\""), "{}", ran.stderr);
