@@ -166,15 +166,27 @@ pub(super) fn drive(
 ) -> Result<(), Failure> {
     let (asked, ask) = oneshot::channel();
     let noted = Arc::clone(meter);
+    let (listens, listening) = std::sync::mpsc::channel();
     // A thread of its own, so that a signal is heard whatever the others are busy with. The second one leaves at once.
     std::thread::Builder::new().name("signal".to_owned()).spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        runtime.block_on(signal());
+        runtime.block_on(async {
+            let mut heard = std::pin::pin!(signal());
+            tokio::select! {
+                biased;
+                () = &mut heard => return,
+                () = std::future::ready(()) => listens.send(()).unwrap_or_default(),
+            }
+            heard.await;
+        });
         noted.note(time::now(), "stopping: keeping and rolling what came (a second signal leaves at once)");
         asked.send(()).unwrap_or_default();
         runtime.block_on(signal());
         std::process::exit(130);
     })?;
+    // Before anything is kept: a signal that nobody hears yet ends a process without a word. (Should the thread have died, it
+    // drops its end.)
+    listening.recv().unwrap_or_default();
     let asked = async {
         // A listener that died can ask for nothing.
         if ask.await.is_err() {
