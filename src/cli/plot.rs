@@ -2,13 +2,14 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::chart::{self, Chart, Screen, Size};
 use crate::coverage;
 use crate::devices::Directory;
 use crate::disk;
 use crate::plot::{Settings, charts};
-use crate::reader::Reader;
+use crate::reader::{Reader, TypePlan};
 use crate::time::{self, Micros};
 
 use super::select::{Select, why_empty};
@@ -61,7 +62,8 @@ fn kind(path: &Path) -> Result<Kind, Failure> {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let kind = args.output.as_deref().map(kind).transpose()?;
-    let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
+    let registry = args.recording.registry()?;
+    let reader = Reader::open(&args.recording.layout(), Arc::clone(&registry))?;
     let directory = Directory::new(&reader.devices()?);
     let selection = args.select.selection(&directory)?;
     if selection.event_types.is_empty() {
@@ -70,7 +72,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         let known = if known.is_empty() { "none in this selection".to_owned() } else { known.join(", ") };
         return Err(Failure::usage(format!("say what to draw with --event-type; the recording has {known}")));
     }
-    let plans = reader.plan(&selection)?;
+    let mut plans = reader.plan(&selection)?;
+    for wanted in &selection.event_types {
+        // A door that stayed shut has no events tonight, and is shut all the same.
+        if !plans.iter().any(|plan| plan.schema.name == *wanted) {
+            plans.push(TypePlan { schema: registry.get(wanted), partitions: Vec::new(), events: 0 });
+        }
+    }
     let known = reader.view().map(|view| coverage::known(view, time::now())).transpose()?.unwrap_or_default();
     let screen = screen();
     let width = args.size.map_or(WIDTH, |size| size.width);
@@ -139,8 +147,8 @@ fn screen() -> Screen {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(said).unwrap_or_default().to_ascii_lowercase();
     Screen {
         width: width.clamp(40, 200),
-        // Below stand a warning and the prompt.
-        height: height.saturating_sub(2 * usize::from(is_terminal)).clamp(12, 40),
+        // Below stand a warning of two lines and the prompt.
+        height: height.saturating_sub(3 * usize::from(is_terminal)).clamp(12, 40),
         has_colour: is_terminal && said("NO_COLOR").is_none() && said("TERM").is_none_or(|term| term != "dumb"),
         has_unicode: cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8"),
     }

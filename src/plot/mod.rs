@@ -62,7 +62,9 @@ pub fn charts(
     for plan in plans {
         let value = main_value(&plan.schema);
         let mut tracks = Tracks::new(&value, settings);
-        if let (Some(start), Some(Behaviour::State)) = (selection.start, value.behaves()) {
+        if let (Some(start), Some(Behaviour::State)) =
+            (selection.start.filter(|start| *start < settings.known_until), value.behaves())
+        {
             tracks.look_back(reader, plan, selection, start)?;
         }
         tracks.read(reader, plan, selection)?;

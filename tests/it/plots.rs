@@ -186,6 +186,11 @@ fn states_are_strips_that_know_what_was_before_the_span() {
     };
     let (open, closed) = (bar("#d55e00"), bar("#c9d6e2"));
     assert!(open > 100.0 && (open - closed).abs() < 1.0, "open 40 minutes, closed 40 minutes: {open} and {closed}");
+    // Whether or not it moved at all.
+    let late = overnight::time::rfc3339(NIGHT + 3 * 24 * 60 * MINUTE);
+    let later = overnight::time::rfc3339(NIGHT + 4 * 24 * 60 * MINUTE);
+    let (ran, picture) = drawn(&place, &["--event-type", "contact", "--start", &late, "--end", &later]);
+    assert!(picture.contains(">CLOSED</text>") && !picture.contains(">OPEN</text>"), "{}", ran.stderr);
     // Unless nobody recorded in between.
     lose(&place, (20, 30));
     let (_, picture) = drawn(&place, &["--event-type", "contact", "--start", &start, "--end", &end]);
