@@ -53,8 +53,9 @@ def commands_run(product):
     for line in found:
         done = subprocess.run(["bash", "-c", line], cwd=product.folder, env=env, capture_output=True, text=True, timeout=30)
         check(done.returncode == 0, f"{line}: ended with {done.returncode}: {done.stderr}")
-        out = re.search(r"(?:-o |>)(\S+)", line).group(1)
-        check("--since" in line or (product.folder / out).exists(), f"{line}: wrote no {out}")
+        out = re.search(r"(?:-o |>)(\S+)", line)
+        wrote = not out or "--since" in line or (product.folder / out.group(1)).exists()
+        check(wrote, f"{line}: wrote no file")
     wide = pd.read_csv(product.folder / "wide.csv")
     check(len(wide) > 1000 and len(wide.columns) == 1 + 6, f"wide.csv: {list(wide)}")
 
