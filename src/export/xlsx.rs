@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, FieldRef};
 use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 
+use crate::chart::written;
 use crate::time::{DAY, Micros};
 use crate::zone::{Zone, write_offset};
 
@@ -54,7 +55,7 @@ impl Xlsx {
         let with_offset = zone.name() != "UTC";
         let title = |field: &FieldRef| {
             let is_time = matches!(field.data_type(), DataType::Timestamp(..));
-            let unit = field.metadata().get("unit").map(|unit| readable(unit)).filter(|unit| !unit.is_empty());
+            let unit = field.metadata().get("unit").map(|unit| written(unit)).filter(|unit| !unit.is_empty());
             match unit {
                 _ if is_time => (format!("{} ({})", field.name(), zone.name()), 20.0),
                 Some(unit) => (format!("{} ({unit})", field.name()), 16.0),
@@ -134,16 +135,6 @@ fn free_name(wanted: &str, part: u32, taken: &mut HashSet<String>) -> String {
     let name = (part..=last).map(numbered).find(|name| !taken.contains(&name.to_lowercase())).unwrap_or_default();
     taken.insert(name.to_lowercase());
     name
-}
-
-/// A UCUM unit as people write it.
-fn readable(unit: &str) -> String {
-    match unit {
-        "1" => String::new(),
-        "Cel" => "°C".to_owned(),
-        "dB[mW]" => "dBm".to_owned(),
-        other => other.trim_matches(['[', ']']).to_owned(),
-    }
 }
 
 /// A local time as Excel counts it.
