@@ -148,35 +148,43 @@ pub fn write_rfc3339(time: Micros, out: &mut Vec<u8>) {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "each part is a remainder and fits")]
 pub fn write_civil(time: Micros, separator: u8, out: &mut Vec<u8>) {
     thread_local! {
-        /// The last date written, which is nearly always the next one as well.
-        static LAST: Cell<(i64, [u8; 10])> = const { Cell::new((i64::MIN, [b'0'; 10])) };
+        /// Dates written last, by the day's last bits: the next time is nearly always of one of them.
+        static DATES: [Cell<(i64, [u8; 10])>; 16] = const { [const { Cell::new((i64::MIN, [b'0'; 10])) }; 16] };
     }
-    let (day, rest) = (time.div_euclid(DAY), time.rem_euclid(DAY));
-    let (seconds, fraction) = ((rest / SECOND) as u32, (rest % SECOND) as u32);
-    out.extend_from_slice(b"0000-00-00 00:00:00.000000");
-    // In place: a copy of what was just written piece by piece would wait for each piece.
-    let Some(text) = out.last_chunk_mut::<26>() else { return };
-    let (last, date) = LAST.get();
-    if last == day {
-        text[..10].copy_from_slice(&date);
-    } else {
-        let (year, month, date) = civil_from_days(day);
-        let year = year.clamp(0, 9999) as u32;
-        for (at, value) in [(0, year / 100), (2, year % 100), (5, month as u32), (8, date as u32)] {
-            text[at..at + 2].copy_from_slice(&PAIRS[value as usize % 100]);
+    let (day, rest) = (time.div_euclid(DAY), time.rem_euclid(DAY) as u64);
+    let date = DATES.with(|dates| {
+        let cell = &dates[(day & 15) as usize];
+        let (last, date) = cell.get();
+        if last == day {
+            return date;
         }
-        let mut date = [0; 10];
-        date.copy_from_slice(&text[..10]);
-        LAST.set((day, date));
-    }
-    let mut two = |at: usize, value: u32| text[at..at + 2].copy_from_slice(&PAIRS[value as usize % 100]);
-    two(11, seconds / 3600);
-    two(14, seconds / 60 % 60);
-    two(17, seconds % 60);
-    two(20, fraction / 10_000);
-    two(22, fraction / 100 % 100);
-    two(24, fraction % 100);
+        let date = write_date(day);
+        cell.set((day, date));
+        date
+    });
+    let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
+    let two = |value: u64, at: u32| u64::from(u16::from_le_bytes(PAIRS[value as usize % 100])) << (8 * at);
+    let clock = two(seconds / 3600, 0) | two(seconds / 60 % 60, 3) | two(seconds % 60, 6) | u64::from_le_bytes(*b"\0\0:\0\0:\0\0");
+    let decimals = two(fraction / 10_000, 1) | two(fraction / 100 % 100, 3) | two(fraction % 100, 5) | u64::from(b'.');
+    // In place and in few pieces: a copy of what was just written would wait for each piece.
+    out.extend_from_slice(&[0; 26]);
+    let Some(text) = out.last_chunk_mut::<26>() else { return };
+    text[..10].copy_from_slice(&date);
     text[10] = separator;
+    text[11..19].copy_from_slice(&clock.to_le_bytes());
+    text[19..].copy_from_slice(&decimals.to_le_bytes()[..7]);
+}
+
+/// `2026-11-23`; years beyond four digits as the nearest that has four.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "each part fits")]
+fn write_date(day: i64) -> [u8; 10] {
+    let (year, month, day) = civil_from_days(day);
+    let year = year.clamp(0, 9999);
+    let mut text = *b"0000-00-00";
+    for (at, value) in [(0, year / 100), (2, year % 100), (5, month), (8, day)] {
+        text[at..at + 2].copy_from_slice(&PAIRS[value as usize % 100]);
+    }
+    text
 }
 
 /// `00` to `99`.

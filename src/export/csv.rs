@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{ArrowNativeType, DataType, TimestampMicrosecondType};
 
 use crate::json::{write_float, write_int};
 
@@ -20,7 +20,7 @@ const CHUNK: usize = 256 * 1024;
 pub(super) struct Csv {
     /// Names of the columns, and whether one tells the offset of the column before it.
     columns: Vec<(String, bool)>,
-    open: Vec<Vec<Column>>,
+    open: Vec<Row>,
     pen: Pen,
     buffer: Vec<u8>,
     out: Out,
@@ -51,8 +51,61 @@ impl Csv {
         }
         pen.end_line(&mut header);
         out.write(&header)?;
-        let open = sheets.iter().map(|_| Vec::new()).collect();
+        let open = sheets.iter().map(|_| Row::default()).collect();
         Ok(Self { columns, open, pen, buffer: Vec::with_capacity(CHUNK + 4096), out })
+    }
+}
+
+/// How the rows of a batch are written. What all of them have in common is written out once.
+#[derive(Default)]
+struct Row {
+    /// The cells that differ, each with what stands before it.
+    cells: Vec<(Vec<u8>, Column)>,
+    end: Vec<u8>,
+}
+
+impl Csv {
+    fn row(&mut self, batch: &RecordBatch) -> Row {
+        let (mut cells, mut text) = (Vec::new(), Vec::new());
+        let mut array = None;
+        for (index, (name, is_offset)) in self.columns.iter().enumerate() {
+            if index > 0 {
+                text.push(self.pen.dialect.delimiter);
+            }
+            // An offset is that of the column before it.
+            array = if *is_offset { array } else { batch.column_by_name(name) };
+            let column = self.pen.column(array, *is_offset);
+            if array.is_none_or(is_constant) {
+                self.pen.write(&column, 0, &mut text);
+            } else {
+                cells.push((std::mem::take(&mut text), column));
+            }
+        }
+        self.pen.end_line(&mut text);
+        Row { cells, end: text }
+    }
+}
+
+/// True when all rows are known to be alike: a project, a type, a column of nulls.
+fn is_constant(array: &ArrayRef) -> bool {
+    if array.null_count() > 0 || array.is_empty() {
+        return array.null_count() == array.len();
+    }
+    match array.data_type() {
+        DataType::Utf8 => {
+            let texts = array.as_string::<i32>();
+            let offsets = texts.value_offsets();
+            let length = offsets[1] - offsets[0];
+            let range = |from: i32, to: i32| &texts.value_data()[from.as_usize()..to.as_usize()];
+            let (first, last) = (offsets[0], offsets[texts.len()]);
+            // Alike are texts of one length, each of which is the one before it.
+            offsets.windows(2).all(|pair| pair[1] - pair[0] == length) && range(first, last - length) == range(first + length, last)
+        }
+        DataType::Timestamp(..) => {
+            let times = array.as_primitive::<TimestampMicrosecondType>().values();
+            times.iter().all(|time| *time == times[0])
+        }
+        _ => false,
     }
 }
 
@@ -81,27 +134,15 @@ fn union(sheets: &[Sheet]) -> Vec<String> {
 impl Sink for Csv {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
         if fresh {
-            let mut open: Vec<Column> = Vec::with_capacity(self.columns.len());
-            for (name, is_offset) in &self.columns {
-                let column = match (is_offset, open.last()) {
-                    (true, Some(Column { cells: Cells::Time(times), has_nulls, .. })) => {
-                        Column { cells: Cells::Offset(times.clone()), has_nulls: *has_nulls, is_plain: true }
-                    }
-                    _ => self.pen.column(if *is_offset { None } else { batch.column_by_name(name) }),
-                };
-                open.push(column);
-            }
-            self.open[of] = open;
+            self.open[of] = self.row(batch);
         }
-        let delimiter = self.pen.dialect.delimiter;
+        let Row { cells, end } = &self.open[of];
         for row in rows {
-            for (index, column) in self.open[of].iter().enumerate() {
-                if index > 0 {
-                    self.buffer.push(delimiter);
-                }
+            for (before, column) in cells {
+                self.buffer.extend_from_slice(before);
                 self.pen.write(column, row, &mut self.buffer);
             }
-            self.pen.end_line(&mut self.buffer);
+            self.buffer.extend_from_slice(end);
             if self.buffer.len() >= CHUNK {
                 self.out.write(&self.buffer)?;
                 self.buffer.clear();
@@ -130,9 +171,13 @@ struct Pen {
 }
 
 impl Pen {
-    fn column(&self, array: Option<&ArrayRef>) -> Column {
+    fn column(&self, array: Option<&ArrayRef>, is_offset: bool) -> Column {
         let Some(array) = array else { return Column { cells: Cells::Empty, has_nulls: true, is_plain: true } };
-        let cells = Cells::new(array);
+        let cells = match (is_offset, Cells::new(array)) {
+            (false, cells) => cells,
+            (true, Cells::Time(times)) => Cells::Offset(times),
+            (true, _) => Cells::Empty,
+        };
         let is_plain = match &cells {
             Cells::Text(texts) => self.dialect.null.is_empty() && !self.has_special(texts.value_data()),
             _ => true,
