@@ -34,4 +34,5 @@ pub mod tables;
 pub mod time;
 pub mod verify;
 pub mod wire;
+pub mod words;
 pub mod zone;

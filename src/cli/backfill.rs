@@ -12,10 +12,11 @@ use crate::record::{Recorder, Timing};
 use crate::settings::{File, Filters};
 use crate::sources::history::Pace;
 use crate::time::{self, Micros};
+use crate::words;
 
 use super::connection::{Connection, index_delay};
 use super::select::moment;
-use super::{Failure, Outcome, Recording, duration, progress, show};
+use super::{Failure, Outcome, Recording, duration, progress};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -73,7 +74,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             tokio::select! {
                 filled = filler.fill() => drop(filled?),
                 () = draw(&bar, &meter) => {}
-                () = super::record::signal() => eprintln!("stopping; the same command goes on where it was"),
+                () = super::signal::stopped() => eprintln!("stopping; the same command goes on where it was"),
             }
             bar.finish_and_clear();
             Ok::<_, Failure>(())
@@ -90,8 +91,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     eprintln!(
         "{} new from the history, {} were in the recording already",
-        show::counted(Meter::get(&meter.rolled), "event"),
-        show::count(Meter::get(&meter.doubles))
+        words::counted(Meter::get(&meter.rolled), "event"),
+        words::count(Meter::get(&meter.doubles))
     );
     let missing = coverage::missing(&View::open(&layout)?, (begins, ends))?;
     Ok(super::tell_missing(missing.as_deref(), &layout))
@@ -126,7 +127,7 @@ async fn draw(bar: &indicatif::ProgressBar, meter: &Meter) {
             bar.set_length(total);
             bar.set_position(done);
         }
-        bar.set_message(show::counted(Meter::get(&meter.kept), "event"));
+        bar.set_message(words::counted(Meter::get(&meter.kept), "event"));
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -20,6 +20,7 @@ use crate::sources::cloud::{Accept, Cloud};
 use crate::status::status;
 use crate::tables::{Ask, tables};
 use crate::time;
+use crate::words;
 
 use super::progress::Live;
 use super::record::{drive, load_lines};
@@ -88,7 +89,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let exported = export::export(&reader, tables, &settings, |_| {})?;
     report(&layout)?;
     let rows: u64 = exported.rows.values().sum();
-    eprintln!("\n{} stand in {} as well, for a spreadsheet. Paste to go on:", show::counted(rows, "temperature"), csv.display());
+    eprintln!("\n{} stand in {} as well, for a spreadsheet. Paste to go on:", words::counted(rows, "temperature"), csv.display());
     load_lines(&layout, "temperature");
     Ok(Outcome::Done)
 }
@@ -117,9 +118,9 @@ fn report(layout: &Layout) -> Result<(), Failure> {
     let status = status(layout, time::now())?;
     let rows = status.partitions.iter().map(|part| {
         let file = layout.folder(&part.event_type).join(format!("{}.parquet", part.day));
-        vec![part.event_type.clone(), show::count(part.rows), show::bytes(part.bytes), file.display().to_string()]
+        vec![part.event_type.clone(), words::count(part.rows), words::bytes(part.bytes), file.display().to_string()]
     });
     say!("{}", show::table(&["event type", "events", "size", "day file"], &[1, 2], rows.collect()));
-    say!("{} recorded, each once; {} of Parquet", show::counted(status.events, "event"), show::bytes(status.bytes));
+    say!("{} recorded, each once; {} of Parquet", words::counted(status.events, "event"), words::bytes(status.bytes));
     Ok(())
 }

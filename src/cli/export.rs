@@ -14,10 +14,12 @@ use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settin
 use crate::reader::Reader;
 use crate::tables::{Aggregate, Ask, Fill, Shape, tables};
 use crate::time::{self, Micros};
+use crate::words;
 use crate::zone::Every;
 
 use super::select::{Select, why_empty};
-use super::{Failure, Outcome, Recording, duration, progress, show, tell_missing};
+use super::signal::{INTERRUPTED, on_stop};
+use super::{Failure, Outcome, Recording, duration, progress, tell_missing};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatName {
@@ -245,27 +247,13 @@ impl Args {
 /// From here on, a signal ends this process at once, and leaves no half file behind.
 fn leave_nothing_half(unfinished: &Unfinished) {
     let unfinished = unfinished.clone();
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    let wait = move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        runtime.block_on(async {
-            let mut signal = std::pin::pin!(super::record::signal());
-            tokio::select! {
-                biased;
-                () = &mut signal => return,
-                // The first look at it has begun to listen.
-                () = async { ready.send(()).unwrap_or_default() } => {}
-            }
-            signal.await;
-        });
+    let stop = move || {
         let removed = if unfinished.abandon() { "; what was half written is removed" } else { "" };
         eprintln!("\novernight: stopped{removed}");
-        std::process::exit(130);
+        std::process::exit(INTERRUPTED);
     };
     // Without the thread, a signal ends this process as it would any other.
-    if std::thread::Builder::new().name("signal".to_owned()).spawn(wait).is_ok() {
-        is_ready.recv().unwrap_or_default();
-    }
+    on_stop(stop).unwrap_or_default();
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -315,7 +303,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         let types: Vec<_> = exported.rows.iter().filter(|(_, rows)| **rows > 0).collect();
         let which = types
             .iter()
-            .map(|(name, rows)| format!("{} {}", printable(name, 40), show::count(**rows)))
+            .map(|(name, rows)| format!("{} {}", printable(name, 40), words::count(**rows)))
             .collect::<Vec<_>>()
             .join(", ");
         let files = match exported.files.as_slice() {
@@ -327,7 +315,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             (Shape::Long | Shape::Latest, None) => "event",
             _ => "row",
         };
-        eprintln!("exported {} to {files}: {which}", show::counted(rows, what));
+        eprintln!("exported {} to {files}: {which}", words::counted(rows, what));
     }
     let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
     let missing = match reader.view() {

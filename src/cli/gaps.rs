@@ -4,6 +4,7 @@ use crate::buffer::GapState;
 use crate::coverage::{Coverage, coverage};
 use crate::event::printable;
 use crate::time;
+use crate::words;
 
 use super::{Failure, Outcome, Recording, show};
 
@@ -34,7 +35,7 @@ fn print(coverage: &Coverage) -> Result<(), Failure> {
             project.project,
             short(&project.from),
             short(&project.to),
-            show::counted(project.sessions as u64, "session")
+            words::counted(project.sessions as u64, "session")
         );
         say!("[{}]", project.strip);
         if project.gaps.is_empty() {
@@ -55,7 +56,7 @@ fn print(coverage: &Coverage) -> Result<(), Failure> {
                 ends,
                 format!("{:.1} s", gap.seconds),
                 format!("{state}{why}"),
-                show::count(gap.events),
+                words::count(gap.events),
                 printable(&gap.cause, 80),
             ]
         });

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::meter::Meter;
 use crate::record::{self, Recorder, Timing};
+use crate::words;
 
-use super::{Failure, Outcome, Recording, progress, show};
+use super::{Failure, Outcome, Recording, progress};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -46,9 +47,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let new = Meter::get(&meter.rolled);
     eprintln!(
         "imported {}: {} new, {} known already, into {}",
-        show::counted(imported.events, "event"),
-        show::count(new),
-        show::count(Meter::get(&meter.doubles)),
+        words::counted(imported.events, "event"),
+        words::count(new),
+        words::count(Meter::get(&meter.doubles)),
         layout.root().display()
     );
     if imported.faults > 0 {
@@ -56,7 +57,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             "{} no event; kept raw, see `overnight status --dir {}`",
             match imported.faults {
                 1 => "1 line was".to_owned(),
-                lines => format!("{} lines were", show::count(lines)),
+                lines => format!("{} lines were", words::count(lines)),
             },
             layout.root().display()
         );

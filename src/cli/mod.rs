@@ -27,6 +27,7 @@ mod roll;
 mod schema;
 mod select;
 mod show;
+mod signal;
 mod simulate;
 mod sql;
 mod status;

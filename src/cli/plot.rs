@@ -11,9 +11,10 @@ use crate::disk;
 use crate::plot::{Settings, charts};
 use crate::reader::{Reader, TypePlan};
 use crate::time::{self, Micros};
+use crate::words;
 
 use super::select::{Select, why_empty};
-use super::{Failure, Outcome, Recording, progress, show, tell_missing};
+use super::{Failure, Outcome, Recording, progress, tell_missing};
 
 /// Width of a picture where nobody says, in the pixels of a page.
 const WIDTH: u32 = 1000;
@@ -132,7 +133,7 @@ fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), 
     };
     disk::output_bytes(path, args.force, &bytes)?;
     let lines = charts.iter().map(|chart| chart.lines.len()).max().unwrap_or_default();
-    let devices = show::counted(u64::try_from(lines).unwrap_or_default(), "device");
+    let devices = words::counted(u64::try_from(lines).unwrap_or_default(), "device");
     let titles = charts.iter().map(|chart| crate::event::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
     eprintln!("drew {titles} of {devices} to {}, {} x {} pixels", path.display(), size.width, size.height);
     Ok(())

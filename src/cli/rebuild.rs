@@ -3,8 +3,9 @@
 use crate::buffer::BufferError;
 use crate::record::rebuild;
 use crate::verify::size;
+use crate::words;
 
-use super::{Failure, Outcome, Recording, progress, show};
+use super::{Failure, Outcome, Recording, progress};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -27,10 +28,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     for failed in &rebuilt.failed {
         eprintln!("not rebuilt: {failed}");
     }
-    let files = show::counted(rebuilt.files, "day file");
-    eprintln!("{files} rebuilt, {} had the columns of today already", show::count(rebuilt.current));
+    let files = words::counted(rebuilt.files, "day file");
+    eprintln!("{files} rebuilt, {} had the columns of today already", words::count(rebuilt.current));
     if rebuilt.gone > 0 {
-        eprintln!("{} gone, and off the list of checksums now", show::counted(rebuilt.gone, "sealed day file"));
+        eprintln!("{} gone, and off the list of checksums now", words::counted(rebuilt.gone, "sealed day file"));
     }
     Ok(if rebuilt.failed.is_empty() { Outcome::Done } else { Outcome::Incomplete })
 }

@@ -18,11 +18,13 @@ use crate::schema::is_plain;
 use crate::settings::{File, Filters};
 use crate::sources::cloud::Accept;
 use crate::time::{self, Micros};
+use crate::words;
 
 use super::connection::{Connection, index_delay, time_of};
 use super::listen::Listening;
 use super::progress::Live;
-use super::{Failure, Outcome, Recording, advice, duration, program, show, tell_missing};
+use super::signal::on_stop;
+use super::{Failure, Outcome, Recording, advice, duration, program, tell_missing};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Stream {
@@ -166,27 +168,10 @@ pub(super) fn drive(
 ) -> Result<(), Failure> {
     let (asked, ask) = oneshot::channel();
     let noted = Arc::clone(meter);
-    let (listens, listening) = std::sync::mpsc::channel();
-    // A thread of its own, so that a signal is heard whatever the others are busy with. The second one leaves at once.
-    std::thread::Builder::new().name("signal".to_owned()).spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        runtime.block_on(async {
-            let mut heard = std::pin::pin!(signal());
-            tokio::select! {
-                biased;
-                () = &mut heard => return,
-                () = std::future::ready(()) => listens.send(()).unwrap_or_default(),
-            }
-            heard.await;
-        });
+    on_stop(move || {
         noted.note(time::now(), "stopping: keeping and rolling what came (a second signal leaves at once)");
         asked.send(()).unwrap_or_default();
-        runtime.block_on(signal());
-        std::process::exit(130);
     })?;
-    // Before anything is kept: a signal that nobody hears yet ends a process without a word. (Should the thread have died, it
-    // drops its end.)
-    listening.recv().unwrap_or_default();
     let asked = async {
         // A listener that died can ask for nothing.
         if ask.await.is_err() {
@@ -207,27 +192,6 @@ pub(super) fn drive(
 /// An error of the recorder with what to do about it.
 fn told(error: &RecordError) -> Failure {
     Failure::failed(format!("{error}. {}", advice(error.advice())))
-}
-
-#[cfg(unix)]
-pub(super) async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).ok();
-    let terminated = async {
-        match &mut terminate {
-            Some(terminate) => drop(terminate.recv().await),
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
-}
-
-#[cfg(not(unix))]
-pub(super) async fn signal() {
-    drop(tokio::signal::ctrl_c().await);
 }
 
 impl HowLong {
@@ -267,21 +231,21 @@ fn summary(layout: &Layout, meter: &Meter) {
     let kept = Meter::get(&meter.kept);
     let faults = Meter::get(&meter.faults);
     let doubles = Meter::get(&meter.doubles);
-    let twice = if doubles > 0 { format!(", {} came twice and stand once", show::count(doubles)) } else { String::new() };
+    let twice = if doubles > 0 { format!(", {} came twice and stand once", words::count(doubles)) } else { String::new() };
     let pushes = match (meter.pushes.load(Ordering::Relaxed), meter.refused.load(Ordering::Relaxed)) {
         (0, 0) => String::new(),
-        (pushes, 0) => format!(", {} acknowledged", show::counted(pushes, "push")),
+        (pushes, 0) => format!(", {} acknowledged", words::counted(pushes, "push")),
         (pushes, refused) => {
-            format!(", {} acknowledged and {} refused", show::counted(pushes, "push"), show::count(refused))
+            format!(", {} acknowledged and {} refused", words::counted(pushes, "push"), words::count(refused))
         }
     };
-    let (events, sessions) = (show::counted(kept, "event"), show::counted(Meter::get(&meter.sessions), "session"));
+    let (events, sessions) = (words::counted(kept, "event"), words::counted(Meter::get(&meter.sessions), "session"));
     eprintln!("recorded {events} in {sessions}{pushes}{twice}, into {}", layout.root().display());
     if faults > 0 {
         let (lines, were) = if faults == 1 { ("line", "was") } else { ("lines", "were") };
         eprintln!(
             "{} {lines} {were} no event and {were} kept raw; see `{} status --dir {}`",
-            show::count(faults),
+            words::count(faults),
             program(),
             layout.root().display()
         );

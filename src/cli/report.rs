@@ -8,9 +8,10 @@ use crate::disk;
 use crate::reader::Reader;
 use crate::report::{Scope, facts, page, pictures};
 use crate::time;
+use crate::words;
 
 use super::select::Select;
-use super::{Failure, Outcome, Recording, progress, show, tell_missing};
+use super::{Failure, Outcome, Recording, progress, tell_missing};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -59,9 +60,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             disk::output_bytes(&args.output, args.force, html.as_bytes())?;
             eprintln!(
                 "{} on one page: {} ({}); open it in a browser, no network needed",
-                show::counted(facts.events, "event"),
+                words::counted(facts.events, "event"),
                 args.output.display(),
-                show::bytes(html.len() as u64)
+                words::bytes(html.len() as u64)
             );
         }
     }

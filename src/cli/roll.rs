@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::meter::Meter;
 use crate::record::{Recorder, Timing};
+use crate::words;
 
-use super::{Failure, Outcome, Recording, show};
+use super::{Failure, Outcome, Recording};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -26,8 +27,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     eprintln!(
         "rolled {} into day files, {} were in them already",
-        show::counted(Meter::get(&meter.rolled), "event"),
-        show::count(Meter::get(&meter.doubles))
+        words::counted(Meter::get(&meter.rolled), "event"),
+        words::count(Meter::get(&meter.doubles))
     );
     // What had to be set aside was told above.
     Ok(if Meter::get(&meter.roll_errors) > 0 { Outcome::Incomplete } else { Outcome::Done })

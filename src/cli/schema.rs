@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::schema::{Column, Registry};
+use crate::words;
 
 use super::{Failure, Outcome, Recording, show};
 
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Check { folder } => {
             let mut registry = Registry::built_in()?;
             let count = registry.add_folder(folder)?;
-            say!("{}: {} in order", folder.display(), show::counted(count as u64, "schema file"));
+            say!("{}: {} in order", folder.display(), words::counted(count as u64, "schema file"));
         }
     }
     Ok(Outcome::Done)

@@ -8,9 +8,10 @@ use jiff::civil::{Date, DateTime, Time};
 use crate::devices::Directory;
 use crate::reader::{ReadError, Reader, Selection};
 use crate::time::{self, Micros};
+use crate::words;
 use crate::zone::Zone;
 
-use super::{Failure, duration, show};
+use super::{Failure, duration};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Select {
@@ -147,7 +148,7 @@ pub(super) fn why_empty(reader: &Reader) -> Result<String, Failure> {
     Ok(match (all, days.clone().min().zip(days.max())) {
         (1.., Some((first, last))) => {
             let span = if first == last { format!("on {first}") } else { format!("from {first} to {last}") };
-            format!("the recording has {} {span} (UTC), none of them in this selection", show::counted(all, "event"))
+            format!("the recording has {} {span} (UTC), none of them in this selection", words::counted(all, "event"))
         }
         _ => "the recording is empty so far".to_owned(),
     })

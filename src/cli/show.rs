@@ -1,46 +1,10 @@
-//! Numbers, times and tables as people read them.
+//! Times, tables and JSON as people and programs read them.
 
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::time::Micros;
-
-/// `1,234,567`
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// `1 event`, `2 events`
-pub(super) fn counted(number: u64, thing: &str) -> String {
-    let ending = match (number, thing.ends_with("sh")) {
-        (1, _) => "",
-        (_, true) => "es",
-        (_, false) => "s",
-    };
-    format!("{} {thing}{ending}", count(number))
-}
-
-/// `4.2 MB`
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn bytes(number: u64) -> String {
-    let mut value = number as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if value < 1000.0 {
-            return if unit == "B" { format!("{number} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1000.0;
-    }
-    format!("{value:.1} TB")
-}
 
 /// A time where the reader is: `2026-11-23 20:15:03`.
 pub(super) fn local(time: Micros) -> String {
@@ -97,9 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_read_well() {
-        assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([bytes(12), bytes(4_200_000)], ["12 B", "4.2 MB"]);
+    fn ages_read_well() {
         assert_eq!([ago(0, 3_000_000), ago(0, 7_300_000_000)], ["3 s ago", "2 h ago"]);
     }
 }

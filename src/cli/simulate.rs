@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::simulate::{Habits, Options, Push, Pushes, Report, serve};
+use crate::words;
 
-use super::{Failure, Outcome, duration, program, show};
+use super::{Failure, Outcome, duration, program};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -207,17 +208,17 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
                 if push.secret.is_some() { "signed" } else { "unsigned for want of a secret" }
             );
         }
-        Ok::<_, Failure>(serve(listener, options, super::record::signal()).await?)
+        Ok::<_, Failure>(serve(listener, options, super::signal::stopped()).await?)
     })?;
     tell(&report)
 }
 
 /// What was published, and what became of it.
 fn tell(report: &Report) -> Result<Outcome, Failure> {
-    eprintln!("published {}", show::counted(report.published, "event"));
+    eprintln!("published {}", words::counted(report.published, "event"));
     let Some(pushes) = &report.pushes else { return Ok(Outcome::Done) };
     let Pushes { pushed, acknowledged, doubles, retried, refused, dropped, unacknowledged, forged, believed, .. } = pushes;
-    let count = |number: &u64| show::count(*number);
+    let count = |number: &u64| words::count(*number);
     eprintln!(
         "pushed {} times: {} acknowledged, {} doubles, {} retried, {} refused, {} dropped, {} unacknowledged",
         count(pushed),

@@ -8,6 +8,7 @@ use crate::reader::{Reader, Selection};
 use crate::sql::{About, script};
 use crate::status;
 use crate::time;
+use crate::words;
 
 use super::{Failure, Outcome, Recording, program};
 
@@ -48,7 +49,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             "{} not in day files yet, so no view shows them: `{} roll --dir {}`, or wait for the recorder's next roll",
             match buffered {
                 1 => "1 event is".to_owned(),
-                events => format!("{} events are", super::show::count(events)),
+                events => format!("{} events are", words::count(events)),
             },
             program(),
             given.root().display()

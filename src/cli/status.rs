@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::event::printable;
 use crate::status::{Status, status};
 use crate::time;
+use crate::words;
 
 use super::{Failure, Outcome, Recording, show};
 
@@ -39,23 +40,23 @@ fn print(status: &Status) -> Result<(), Failure> {
     say!("recording   {}", status.dir);
     say!("recorder    {recorder}");
     if status.disk_full {
-        let free = status.disk_free.map_or_else(String::new, |free| format!(", {} are left", show::bytes(free)));
+        let free = status.disk_free.map_or_else(String::new, |free| format!(", {} are left", words::bytes(free)));
         say!("disk        FULL{free}: nothing is kept or rolled until there is room");
     }
-    say!("events      {}, {} of them in the buffer", show::count(status.events), show::count(status.buffered));
-    say!("on disk     day files {}, buffer {}", show::bytes(status.bytes), show::bytes(status.buffer_bytes));
+    say!("events      {}, {} of them in the buffer", words::count(status.events), words::count(status.buffered));
+    say!("on disk     day files {}, buffer {}", words::bytes(status.bytes), words::bytes(status.buffer_bytes));
     say!("last event  {}", status.last_event_at.as_deref().unwrap_or("none yet"));
     if !status.partitions.is_empty() {
         say!("\n{}", partitions(status));
     }
     if status.faults > 0 {
-        say!("\n{} kept raw; the newest by reason:", show::counted(status.faults, "fault"));
+        say!("\n{} kept raw; the newest by reason:", words::counted(status.faults, "fault"));
         for fault in &status.fault_reasons {
-            say!("  {} x {} (last {}): {}", show::count(fault.count), fault.reason, fault.last_at, fault.example);
+            say!("  {} x {} (last {}): {}", words::count(fault.count), fault.reason, fault.last_at, fault.example);
         }
     }
     if status.gaps > 0 {
-        say!("\n{} not filled; see `overnight gaps`", show::counted(status.gaps as u64, "gap"));
+        say!("\n{} not filled; see `overnight gaps`", words::counted(status.gaps as u64, "gap"));
     }
     for file in &status.unreadable {
         say!("\nunreadable: {file}");
@@ -79,10 +80,10 @@ fn partitions(status: &Status) -> comfy_table::Table {
     let rows = types.into_iter().map(|(name, (days, rows, buffered, bytes, first, last))| {
         vec![
             printable(name, 40),
-            show::count(days),
-            show::count(rows),
-            show::count(buffered),
-            show::bytes(bytes),
+            words::count(days),
+            words::count(rows),
+            words::count(buffered),
+            words::bytes(bytes),
             second(first),
             second(last),
         ]

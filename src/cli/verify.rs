@@ -2,6 +2,7 @@
 
 use crate::event::printable;
 use crate::verify::{Report, Severity, size, verify};
+use crate::words;
 
 use super::{Failure, Outcome, Recording, progress, show};
 
@@ -48,11 +49,11 @@ fn print(report: &Report) -> Result<(), Failure> {
     }
     say!(
         "{} read whole ({}, {}), {} held against their checksums; {} in the buffer",
-        show::counted(report.files, "day file"),
-        show::counted(report.rows, "row"),
-        show::bytes(report.bytes),
-        show::count(report.sums),
-        show::counted(report.buffered, "event")
+        words::counted(report.files, "day file"),
+        words::counted(report.rows, "row"),
+        words::bytes(report.bytes),
+        words::count(report.sums),
+        words::counted(report.buffered, "event")
     );
     if report.findings.is_empty() {
         say!("all is well: every event once, in order, in its day, as it was written");

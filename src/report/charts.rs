@@ -7,11 +7,12 @@ use crate::chart::{Size, svg};
 use crate::devices::Directory;
 use crate::plot::{Settings, charts};
 use crate::reader::{Reader, Selection};
+use crate::words::count;
 use crate::zone::Zone;
 
 use super::facts::{DeviceFacts, Facts};
 use super::ledger::Ledger;
-use super::words::{count, micros};
+use super::words::micros;
 use super::{ReportError, Scope};
 
 /// Most devices in a chart: as many as eyes can tell apart.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::time::Micros;
+use crate::words::{bytes, count};
 use crate::zone::Zone;
 
 use super::charts::Picture;
@@ -10,7 +11,7 @@ use super::facts::Facts;
 use super::ledger::Span;
 use super::people;
 use super::sections::{coverage, faults, hours, measured};
-use super::words::{Clock, bytes, count, escape, length, micros};
+use super::words::{Clock, escape, length, micros};
 
 /// How the page looks: on screens light and dark, on phones, on paper.
 const STYLE: &str = include_str!("style.css");

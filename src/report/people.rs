@@ -1,11 +1,12 @@
 //! The devices of a page: those that somebody should look at, and all of them.
 
+use crate::words::count;
 use std::fmt::Write;
 
 use super::facts::{DeviceFacts, Facts};
 use super::page::time;
 use super::sections::said;
-use super::words::{Clock, count, escape, length, micros, number};
+use super::words::{Clock, escape, length, micros, number};
 
 /// Most devices in the table; the rest is in `--json`.
 const ROWS: usize = 300;

@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use crate::buffer::GapState;
 use crate::time::{DAY, Micros, SECOND};
+use crate::words::count;
 use crate::zone::{Buckets, Every, Zone};
 
 use super::facts::{Facts, ProjectFacts};
 use super::ledger::Span;
-use super::words::{Clock, count, escape, length, micros, share};
+use super::words::{Clock, escape, length, micros, share};
 
 /// Widest strip in cells: more hours than these are put together.
 const CELLS: i64 = 400;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::buffer::GapState;
 use crate::event::printable;
+use crate::words::{count, counted};
 use crate::zone::Zone;
 
 use super::charts::Picture;
@@ -12,7 +13,7 @@ use super::figures::Figures;
 use super::ledger::Span;
 use super::page::time;
 use super::pictures;
-use super::words::{Clock, count, counted, escape, length, micros, number, unit};
+use super::words::{Clock, escape, length, micros, number, unit};
 
 /// Most gaps that are listed; the longest.
 const GAPS: usize = 200;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::buffer::GapState;
 use crate::chart::written;
 use crate::time::{Micros, parse_rfc3339};
+use crate::words::{count, counted};
 use crate::zone::{Zone, write_offset};
 
 use super::facts::{Facts, ProjectFacts};
@@ -27,37 +28,6 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     out
-}
-
-/// `1,234,567`
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// `1 gap`, `2 gaps`
-pub(super) fn counted(number: u64, thing: &str) -> String {
-    format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
-}
-
-/// `4.2 MB`
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn bytes(number: u64) -> String {
-    let mut value = number as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if value < 1000.0 {
-            return if unit == "B" { format!("{number} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1000.0;
-    }
-    format!("{value:.1} TB")
 }
 
 /// `12 s`, `13 min`, `2 h 5 min`, `3 d 4 h`

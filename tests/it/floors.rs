@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const FLOORS: [&[&str]; 9] = [
-    &["time", "disk", "json", "error"],
+    &["time", "disk", "json", "error", "words"],
     &["event", "schema", "settings", "wire", "backoff", "meter", "zone"],
     &["collect", "layout", "sources", "chart"],
     &["buffer", "archive"],
