@@ -12,22 +12,27 @@ use crate::json::{write_float, write_int};
 
 use super::cells::{Cells, Quotes};
 use super::dialect::is_formula;
+use super::lines::Lines;
 use super::{Dialect, Out, Result, Sheet, Sink};
-
-/// Written out when so much has come together, in bytes.
-const CHUNK: usize = 256 * 1024;
 
 pub(super) struct Csv {
     /// Names of the columns, and whether one tells the offset of the column before it.
     columns: Vec<(String, bool)>,
     open: Vec<Row>,
     pen: Pen,
-    buffer: Vec<u8>,
-    out: Out,
+    lines: Lines,
+}
+
+/// How the rows of a batch are written. What all of them have in common is written out once.
+#[derive(Default)]
+struct Row {
+    /// The cells that differ, each with what stands before it.
+    cells: Vec<(Vec<u8>, Column)>,
+    end: Vec<u8>,
 }
 
 impl Csv {
-    pub(super) fn new(sheets: &[Sheet], dialect: Dialect, mut out: Out) -> Result<Self> {
+    pub(super) fn new(sheets: &[Sheet], dialect: Dialect, out: Out) -> Self {
         let with_offset = dialect.time.is_ambiguous() && dialect.zone.name() != "UTC";
         let is_time = |name: &String| {
             let of = |sheet: &Sheet| {
@@ -42,29 +47,22 @@ impl Csv {
             columns.extend(offset);
         }
         let pen = Pen { dialect };
-        let mut header = if pen.dialect.bom { "\u{feff}".as_bytes().to_vec() } else { Vec::new() };
+        let mut lines = Lines::new(out);
+        let header = &mut lines.text;
+        if pen.dialect.bom {
+            header.extend_from_slice("\u{feff}".as_bytes());
+        }
         for (index, (name, _)) in columns.iter().enumerate() {
             if index > 0 {
                 header.push(pen.dialect.delimiter);
             }
-            pen.write_text(name, &mut header);
+            pen.write_text(name, header);
         }
-        pen.end_line(&mut header);
-        out.write(&header)?;
+        pen.end_line(header);
         let open = sheets.iter().map(|_| Row::default()).collect();
-        Ok(Self { columns, open, pen, buffer: Vec::with_capacity(CHUNK + 4096), out })
+        Self { columns, open, pen, lines }
     }
-}
 
-/// How the rows of a batch are written. What all of them have in common is written out once.
-#[derive(Default)]
-struct Row {
-    /// The cells that differ, each with what stands before it.
-    cells: Vec<(Vec<u8>, Column)>,
-    end: Vec<u8>,
-}
-
-impl Csv {
     fn row(&mut self, batch: &RecordBatch) -> Row {
         let (mut cells, mut text) = (Vec::new(), Vec::new());
         let mut array = None;
@@ -140,21 +138,17 @@ impl Sink for Csv {
         let Row { cells, end } = &self.open[of];
         for row in rows {
             for (before, column) in cells {
-                self.buffer.extend_from_slice(before);
-                self.pen.write(column, row, &mut self.buffer);
+                self.lines.text.extend_from_slice(before);
+                self.pen.write(column, row, &mut self.lines.text);
             }
-            self.buffer.extend_from_slice(end);
-            if self.buffer.len() >= CHUNK {
-                self.out.write(&self.buffer)?;
-                self.buffer.clear();
-            }
+            self.lines.text.extend_from_slice(end);
+            self.lines.end_line()?;
         }
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<()> {
-        self.out.write(&self.buffer)?;
-        self.out.flush()
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.lines.finish()
     }
 }
 

@@ -5,6 +5,7 @@ mod behind;
 mod cells;
 mod csv;
 mod dialect;
+mod lines;
 mod ndjson;
 mod parquet;
 mod text;
@@ -391,7 +392,7 @@ fn times(batch: &RecordBatch) -> &[Micros] {
 fn sink(settings: &Settings, sheets: &[Sheet], to: &str, out: Box<dyn Write + Send>) -> Result<Box<dyn Sink>> {
     let out = Out { to: to.to_owned(), out };
     let sink: Box<dyn Sink> = match settings.format {
-        Format::Csv => Box::new(csv::Csv::new(sheets, settings.dialect.clone(), out)?),
+        Format::Csv => Box::new(csv::Csv::new(sheets, settings.dialect.clone(), out)),
         Format::Ndjson => Box::new(ndjson::Ndjson::new(sheets, out)),
         Format::Parquet => Box::new(parquet::Parquet::new(sheets, out)?),
         Format::Arrow => Box::new(arrow::Arrow::new(sheets, settings.output == Output::Stdout, out)?),

@@ -10,16 +10,13 @@ use crate::json::write_string;
 use crate::schema::{Rebuild, Schema};
 
 use super::cells::{Cells, Quotes};
+use super::lines::Lines;
 use super::{Out, Result, Sheet, Sink};
-
-/// Written out when so much has come together, in bytes.
-const CHUNK: usize = 256 * 1024;
 
 pub(super) struct Ndjson {
     sheets: Vec<Option<Arc<Schema>>>,
     open: Vec<Open>,
-    buffer: Vec<u8>,
-    out: Out,
+    lines: Lines,
 }
 
 /// A batch, ready to be written.
@@ -33,7 +30,7 @@ impl Ndjson {
     pub(super) fn new(sheets: &[Sheet], out: Out) -> Self {
         let open = sheets.iter().map(|_| Open::Nothing).collect();
         let sheets = sheets.iter().map(|sheet| sheet.events.clone()).collect();
-        Self { sheets, open, buffer: Vec::with_capacity(CHUNK + 4096), out }
+        Self { sheets, open, lines: Lines::new(out) }
     }
 }
 
@@ -50,21 +47,17 @@ impl Sink for Ndjson {
         for row in rows {
             match &self.open[of] {
                 Open::Nothing => {}
-                Open::Events(rebuild) => rebuild.write(row, &mut self.buffer),
-                Open::Rows(columns) => write_object(columns, row, &mut self.buffer),
+                Open::Events(rebuild) => rebuild.write(row, &mut self.lines.text),
+                Open::Rows(columns) => write_object(columns, row, &mut self.lines.text),
             }
-            self.buffer.push(b'\n');
-            if self.buffer.len() >= CHUNK {
-                self.out.write(&self.buffer)?;
-                self.buffer.clear();
-            }
+            self.lines.text.push(b'\n');
+            self.lines.end_line()?;
         }
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<()> {
-        self.out.write(&self.buffer)?;
-        self.out.flush()
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.lines.finish()
     }
 }
 
