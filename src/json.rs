@@ -403,13 +403,30 @@ pub fn is_plain_float(text: &str) -> bool {
         }
 }
 
+/// Appends a number that is not whole, without zeros at its end.
+fn write_thousandths(number: i64, out: &mut Vec<u8>) {
+    let (whole, rest) = (number.unsigned_abs() / 1000, number.unsigned_abs() % 1000);
+    if number < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+    let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or_default();
+    let decimals = [b'.', digit(rest / 100), digit(rest / 10), digit(rest)];
+    let zeros = usize::from(rest.is_multiple_of(10)) + usize::from(rest.is_multiple_of(100));
+    out.extend_from_slice(&decimals[..decimals.len() - zeros]);
+}
+
 /// Appends a finite number the shortest way that reads back as itself; whole numbers without decimals, as the cloud does.
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "compared, and below 1e15")]
 #[expect(clippy::float_cmp, reason = "whole or not, there is no nearly")]
 pub fn write_float(value: f64, out: &mut Vec<u8>) {
     let whole = value as i64;
+    let thousandths = (value * 1000.0 + 0.5_f64.copysign(value)) as i64;
     if value.abs() < 1e15 && whole as f64 == value {
         out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+    } else if value.abs() < 1e9 && thousandths as f64 / 1000.0 == value {
+        // What sensors send; no other number of so few digits reads back as the same.
+        write_thousandths(thousandths, out);
     } else if value.is_finite() {
         out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else {
@@ -422,9 +439,15 @@ pub fn write_int(value: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
+/// True when a text stands in JSON as it is.
+pub fn is_verbatim(value: &str) -> bool {
+    // All of it: many bytes at once are looked at faster than few.
+    !value.bytes().fold(false, |odd, byte| odd | (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
+}
+
 /// Appends a string with its quotes, escaped where it must be.
 pub fn write_string(value: &str, out: &mut Vec<u8>) {
-    if value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    if is_verbatim(value) {
         out.push(b'"');
         out.extend_from_slice(value.as_bytes());
         out.push(b'"');
@@ -466,6 +489,29 @@ mod tests {
         assert!(cursor.bool().unwrap());
         assert!(!cursor.object_next().unwrap());
         cursor.end().unwrap();
+    }
+
+    #[test]
+    fn a_number_is_written_the_shortest_way_that_reads_back_as_itself() {
+        let check = |value: f64| {
+            let mut out = Vec::new();
+            write_float(value, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits(), "{text}");
+            assert!(value.fract() == 0.0 || text == zmij::Buffer::new().format(value), "{text}");
+        };
+        for number in (-30_000..30_000).chain([987_654_321_001, -987_654_321_999, 999_999_999_999]) {
+            let value = f64::from(i32::try_from(number % 1000).unwrap()) / 1000.0 + (number / 1000) as f64;
+            for value in [number as f64 / 1000.0, value, value.next_up(), value.next_down()] {
+                // A zero has no sign here.
+                if value != 0.0 {
+                    check(value);
+                }
+            }
+        }
+        for value in [0.0, 1e-9, 1e300, f64::MIN_POSITIVE, f64::MAX, 1e15, 0.1 + 0.2] {
+            check(value);
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, new_null_array};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -233,8 +234,10 @@ impl DayFile {
             return Ok(Box::new(rows.map(move |batch| batch?.project(&columns).map_err(ArchiveError::arrow(&path)))));
         }
         let target = Arc::new(schema.arrow().project(&columns).map_err(ArchiveError::arrow(&self.path))?);
+        let alike: Vec<Option<ArrayRef>> = target.fields().iter().map(|field| self.alike(&groups, field)).collect();
+        let decoded = columns.iter().zip(&alike).filter(|(_, alike)| alike.is_none()).map(|(column, _)| *column);
         let of_file = self.metadata.parquet_schema();
-        let mask = ProjectionMask::roots(of_file, columns);
+        let mask = ProjectionMask::roots(of_file, decoded);
         let mut builder = self.builder(groups, mask)?;
         if !wanted.devices.is_empty() {
             let devices = wanted.devices.clone();
@@ -253,9 +256,51 @@ impl DayFile {
         });
         let path = self.path.clone();
         Ok(Box::new(batches.map(move |batch| {
+            let batch = batch?;
+            let mut decoded = batch.columns().iter();
+            let column = |alike: &Option<ArrayRef>| match alike {
+                Some(alike) => Some(alike.slice(0, batch.num_rows())),
+                None => decoded.next().cloned(),
+            };
             // The same columns, without the file's metadata on them.
-            RecordBatch::try_new(Arc::clone(&target), batch?.columns().to_vec()).map_err(ArchiveError::arrow(&path))
+            let columns = alike.iter().filter_map(column).collect();
+            RecordBatch::try_new(Arc::clone(&target), columns).map_err(ArchiveError::arrow(&path))
         })))
+    }
+
+    /// A batch of a column of which the statistics say that all rows of some groups are alike, as those of a project or an
+    /// event type are; none where they do not say so. It need not be decoded then.
+    fn alike(&self, groups: &[usize], field: &Field) -> Option<ArrayRef> {
+        let of_file = self.metadata.parquet_schema();
+        let leaf = (0..of_file.num_columns()).find(|leaf| of_file.column(*leaf).path().parts() == [field.name().as_str()])?;
+        let mut all: Option<Option<&[u8]>> = None;
+        for group in groups {
+            let chunk = self.metadata().row_group(*group).column(leaf);
+            let statistics = chunk.statistics()?;
+            let value = match (statistics.null_count_opt()?, statistics) {
+                (nulls, _) if i64::try_from(nulls) == Ok(chunk.num_values()) => None,
+                (0, Statistics::ByteArray(texts)) if texts.min_is_exact() && texts.max_is_exact() => {
+                    let text = texts.min_bytes_opt()?;
+                    if texts.max_bytes_opt()? != text {
+                        return None;
+                    }
+                    Some(text)
+                }
+                _ => return None,
+            };
+            if *all.get_or_insert(value) != value {
+                return None;
+            }
+        }
+        let rows = groups.iter().map(|group| self.group_rows(*group)).sum::<usize>().min(BATCH_ROWS);
+        match all? {
+            None => Some(new_null_array(field.data_type(), rows)),
+            Some(text) if *field.data_type() == DataType::Utf8 => {
+                let offsets = OffsetBuffer::try_from_repeated_length(text.len(), rows).ok()?;
+                Some(Arc::new(StringArray::try_new(offsets, text.repeat(rows).into(), None).ok()?))
+            }
+            Some(_) => None,
+        }
     }
 
     /// The groups in time order, if no two overlap: one run.
@@ -308,7 +353,7 @@ impl DayFile {
     ///
     /// # Errors
     /// When a page is damaged.
-    pub fn keys(&self, group: usize, mut take: impl FnMut(&[Micros], &arrow::array::StringArray)) -> Result<()> {
+    pub fn keys(&self, group: usize, mut take: impl FnMut(&[Micros], &StringArray)) -> Result<()> {
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), ["time", "event_id"]);
         let mut reader = self.reader(vec![group], mask)?;
         while let Some(batch) = guarded(&self.path, || reader.next().transpose().map_err(ArchiveError::arrow(&self.path)))? {

@@ -5,7 +5,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 
-use crate::json::{write_float, write_int, write_string};
+use crate::json::{is_verbatim, write_float, write_int, write_string};
 use crate::time::write_rfc3339;
 
 /// A column of a batch, ready to be written.
@@ -59,6 +59,12 @@ impl Quotes {
 
     /// A text as JSON.
     fn write(self, text: &str, out: &mut Vec<u8>) {
+        if is_verbatim(text) {
+            out.extend_from_slice(self.mark());
+            out.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(self.mark());
+            return;
+        }
         let from = out.len();
         write_string(text, out);
         if matches!(self, Self::Twice) {
