@@ -442,7 +442,8 @@ pub fn write_int(value: i64, out: &mut Vec<u8>) {
 /// True when a text stands in JSON as it is.
 pub fn is_verbatim(value: &str) -> bool {
     // All of it: many bytes at once are looked at faster than few.
-    !value.bytes().fold(false, |odd, byte| odd | (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
+    let odd = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    value.bytes().fold(0, |any, byte| any | odd(byte)) == 0
 }
 
 /// Appends a string with its quotes, escaped where it must be.
@@ -500,14 +501,10 @@ mod tests {
             assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits(), "{text}");
             assert!(value.fract() == 0.0 || text == zmij::Buffer::new().format(value), "{text}");
         };
-        for number in (-30_000..30_000).chain([987_654_321_001, -987_654_321_999, 999_999_999_999]) {
-            let value = f64::from(i32::try_from(number % 1000).unwrap()) / 1000.0 + (number / 1000) as f64;
-            for value in [number as f64 / 1000.0, value, value.next_up(), value.next_down()] {
-                // A zero has no sign here.
-                if value != 0.0 {
-                    check(value);
-                }
-            }
+        for number in (-30_000_i32..30_000).map(f64::from).chain([987_654_321_001.0, -987_654_321_999.0, 999_999_999_999.0]) {
+            let value = number / 1000.0;
+            // A zero has no sign here.
+            [value, value.next_up(), value.next_down()].into_iter().filter(|value| *value != 0.0).for_each(check);
         }
         for value in [0.0, 1e-9, 1e300, f64::MIN_POSITIVE, f64::MAX, 1e15, 0.1 + 0.2] {
             check(value);

@@ -152,15 +152,9 @@ pub fn write_civil(time: Micros, separator: u8, out: &mut Vec<u8>) {
         static DATES: [Cell<(i64, [u8; 10])>; 16] = const { [const { Cell::new((i64::MIN, [b'0'; 10])) }; 16] };
     }
     let (day, rest) = (time.div_euclid(DAY), time.rem_euclid(DAY) as u64);
-    let date = DATES.with(|dates| {
-        let cell = &dates[(day & 15) as usize];
-        let (last, date) = cell.get();
-        if last == day {
-            return date;
-        }
-        let date = write_date(day);
-        cell.set((day, date));
-        date
+    let date = DATES.with(|dates| match dates[(day & 15) as usize].get() {
+        (last, date) if last == day => date,
+        _ => write_date(day, &dates[(day & 15) as usize]),
     });
     let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
     let two = |value: u64, at: u32| u64::from(u16::from_le_bytes(PAIRS[value as usize % 100])) << (8 * at);
@@ -177,14 +171,16 @@ pub fn write_civil(time: Micros, separator: u8, out: &mut Vec<u8>) {
 }
 
 /// `2026-11-23`; years beyond four digits as the nearest that has four.
+#[cold]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "each part fits")]
-fn write_date(day: i64) -> [u8; 10] {
-    let (year, month, day) = civil_from_days(day);
+fn write_date(day: i64, into: &Cell<(i64, [u8; 10])>) -> [u8; 10] {
+    let (year, month, date) = civil_from_days(day);
     let year = year.clamp(0, 9999);
     let mut text = *b"0000-00-00";
-    for (at, value) in [(0, year / 100), (2, year % 100), (5, month), (8, day)] {
+    for (at, value) in [(0, year / 100), (2, year % 100), (5, month), (8, date)] {
         text[at..at + 2].copy_from_slice(&PAIRS[value as usize % 100]);
     }
+    into.set((day, text));
     text
 }
 

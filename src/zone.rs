@@ -61,11 +61,13 @@ impl Zone {
     }
 
     /// By how much clocks are ahead of UTC at a time, in microseconds.
+    #[inline]
     pub fn offset(&mut self, time: Micros) -> Micros {
         let (from, to, offset) = self.known;
-        if (from..to).contains(&time) {
-            return offset;
-        }
+        if (from..to).contains(&time) { offset } else { self.look_up(time) }
+    }
+
+    fn look_up(&mut self, time: Micros) -> Micros {
         let stamp = stamp(time);
         let offset = i64::from(self.rules.to_offset(stamp).seconds()) * SECOND;
         let next = self.rules.following(stamp).next().map_or(Micros::MAX, |change| change.timestamp().as_microsecond());

@@ -3,7 +3,7 @@
 use super::{Out, Result};
 
 /// Written out when so much has come together, in bytes.
-const CHUNK: usize = 256 * 1024;
+const CHUNK: usize = 1024 * 1024;
 
 pub(super) struct Lines {
     /// What is not written out yet, the line being written at its end.
