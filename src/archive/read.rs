@@ -398,3 +398,84 @@ pub fn day_files(layout: &Layout) -> Result<Vec<(PathBuf, Day)>> {
     }
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::TimestampMicrosecondArray;
+
+    use super::*;
+    use crate::archive::{DayWriter, Effort, GROUP_ROWS};
+    use crate::schema::Registry;
+
+    fn day_file(path: &Path, schema: &Schema, text: impl Fn(&Field, usize) -> Option<String>) -> DayFile {
+        let rows = 2 * GROUP_ROWS;
+        let column = |field: &Arc<Field>| -> ArrayRef {
+            match field.data_type() {
+                DataType::Utf8 => Arc::new((0..rows).map(|row| text(field, row)).collect::<StringArray>()),
+                DataType::Timestamp(..) => {
+                    let times = (0..rows).map(|row| i64::try_from(row).unwrap());
+                    Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
+                }
+                kind => new_null_array(kind, rows),
+            }
+        };
+        let columns = schema.arrow().fields().iter().map(column).collect();
+        let mut writer = DayWriter::create(path, schema, Effort::Seal).unwrap();
+        writer.write(&RecordBatch::try_new(Arc::clone(schema.arrow()), columns).unwrap()).unwrap();
+        let footer = Footer {
+            partition: Partition { event_type: schema.name.as_str().into(), day: Day(0) },
+            schema_version: 1,
+            rows: writer.rows(),
+            time_first: 0,
+            time_last: i64::try_from(rows).unwrap() - 1,
+            buffer_id: "b".to_owned(),
+            seq_last: 1,
+            sealed: true,
+        };
+        writer.finish(&footer).unwrap();
+        DayFile::open(path).unwrap().unwrap()
+    }
+
+    /// All rows as one batch.
+    fn whole(run: Run, schema: &Schema) -> RecordBatch {
+        let batches: Vec<_> = run.map(Result::unwrap).collect();
+        arrow::compute::concat_batches(schema.arrow(), &batches).unwrap()
+    }
+
+    #[test]
+    fn columns_of_which_all_rows_are_alike_read_as_if_they_were_decoded() {
+        let folder = tempfile::tempdir().unwrap();
+        let schema = Registry::built_in().unwrap().get("temperature");
+        let long = "x".repeat(70);
+        // What a column holds in a row: the same always, in one row group only, but for its end, or nearly always nothing.
+        let kinds: [&dyn Fn(usize) -> Option<String>; 6] = [
+            &|_| Some("ø".to_owned()),
+            &|row| Some((row / GROUP_ROWS).to_string()),
+            &|row| Some(format!("{long}{row}")),
+            &|_| None,
+            &|row| (row == 3).then(|| "a".to_owned()),
+            &|row| (row < GROUP_ROWS).then(|| "a".to_owned()),
+        ];
+        for first in 0..kinds.len() {
+            let kind = |field: &Field| {
+                let number = first + schema.arrow().index_of(field.name()).unwrap();
+                if field.is_nullable() { number % kinds.len() } else { number % 3 }
+            };
+            let path = folder.path().join(format!("{first}.parquet"));
+            let file = day_file(&path, &schema, |field, row| kinds[kind(field)](row));
+            let devices = HashSet::new();
+            let mut groups = 0;
+            for wanted in [vec![0], vec![1], vec![0, 1]] {
+                let all = Wanted { columns: None, devices: &devices };
+                let decoded = whole(file.rows(wanted.clone(), &schema).unwrap(), &schema);
+                assert_eq!(whole(file.only(wanted, &schema, &all).unwrap(), &schema), decoded, "{first}");
+                groups += decoded.num_rows() / GROUP_ROWS;
+            }
+            assert_eq!(groups, 4);
+            for field in schema.arrow().fields().iter().filter(|field| *field.data_type() == DataType::Utf8) {
+                let is_told = field.name() != "raw" && matches!(kind(field), 0 | 3);
+                assert_eq!(file.alike(&[0, 1], field).is_some(), is_told, "{field}");
+            }
+        }
+    }
+}
