@@ -16,6 +16,7 @@
 //! | names that are paths | `bad_input::an_event_type_is_never_a_path`, `fuzz::an_event_type_is_never_a_path_nor_anothers_folder`, `a_recording_is_never_written_through_a_link` |
 //! | escapes for the terminal | `no_control_character_of_others_reaches_the_terminal` |
 //! | other users of the machine | `only_the_owner_reads_a_recording`, `a_file_of_secrets_that_everybody_can_read_is_refused` |
+//! | what a hole in this program would reach | `the_service_of_the_readme_reaches_little` |
 #![cfg(unix)]
 
 use std::fs;
@@ -302,4 +303,23 @@ fn a_million_types_and_devices_are_bounded_and_the_rest_is_recorded() {
     assert_eq!(status["events"], devices + 1000);
     let reasons: Vec<&Value> = status["fault_reasons"].as_array().unwrap().iter().map(|reason| &reason["reason"]).collect();
     assert!(reasons.len() == 1 && reasons[0].as_str().unwrap().contains("1000 event types"), "{reasons:?}");
+}
+
+#[test]
+fn the_service_of_the_readme_reaches_little() {
+    let readme = include_str!("../../README.md");
+    let unit = readme.split_once("```ini\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+    let place = Place::new();
+    let path = place.path("overnight.service");
+    fs::write(&path, unit).unwrap();
+    // Tenths of its scale from 0 to 10: 1.5.
+    let looked = Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=15"]).arg(&path).output();
+    match looked {
+        Ok(looked) => {
+            let said = String::from_utf8_lossy(&looked.stdout);
+            assert!(said.contains("Overall exposure level"), "{said}{}", String::from_utf8_lossy(&looked.stderr));
+            assert!(looked.status.success(), "{said}");
+        }
+        Err(error) => eprintln!("skipped, since systemd-analyze does not run here: {error}"),
+    }
 }
