@@ -19,6 +19,7 @@ use crate::event::{DeviceRow, Partition};
 use crate::layout::Layout;
 use crate::schema::{Registry, Schema, conform};
 use crate::time::{Day, Micros};
+use crate::words::few;
 
 /// Why a recording cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -161,7 +162,7 @@ impl Reader {
         for (wanted, folder) in selection.event_types.iter().zip(&folders) {
             if !known.contains(wanted) && !folder.is_dir() {
                 known.extend(self.folder_names()?);
-                let known = if known.is_empty() { "none at all".to_owned() } else { Vec::from_iter(known).join(", ") };
+                let known = if known.is_empty() { "none at all".to_owned() } else { few(&Vec::from_iter(known)) };
                 return Err(ReadError::NoType { wanted: wanted.clone(), known });
             }
         }

@@ -36,6 +36,16 @@ pub fn bytes(number: u64) -> String {
     format!("{value:.1} TB")
 }
 
+/// `a, b, c`; of many, the first ones and how many more there are.
+pub fn few<T: AsRef<str>>(names: &[T]) -> String {
+    const MOST: usize = 20;
+    let first = names.iter().take(MOST).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => first,
+        more => format!("{first} and {} more", count(more as u64)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +54,7 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([counted(1, "gap"), counted(2, "gap"), counted(0, "push")], ["1 gap", "2 gaps", "0 pushes"]);
+        assert_eq!([few(&["a", "b"]), few(&["a"; 1021])], ["a, b".to_owned(), ["a, "; 19].concat() + "a and 1,001 more"]);
         assert_eq!([bytes(12), bytes(4_200_000)], ["12 B", "4.2 MB"]);
     }
 }

@@ -300,12 +300,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if rows == 0 {
         eprintln!("no events: {}", why_empty(&reader)?);
     } else if settings.output != Output::Stdout {
-        let types: Vec<_> = exported.rows.iter().filter(|(_, rows)| **rows > 0).collect();
-        let which = types
-            .iter()
-            .map(|(name, rows)| format!("{} {}", printable(name, 40), words::count(**rows)))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let types = exported.rows.iter().filter(|(_, rows)| **rows > 0);
+        let which: Vec<_> = types.map(|(name, rows)| format!("{} {}", printable(name, 40), words::count(*rows))).collect();
         let files = match exported.files.as_slice() {
             [one] => one.display().to_string(),
             files => format!("{} files in {}", files.len(), args.output.display()),
@@ -315,7 +311,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             (Shape::Long | Shape::Latest, None) => "event",
             _ => "row",
         };
-        eprintln!("exported {} to {files}: {which}", words::counted(rows, what));
+        eprintln!("exported {} to {files}: {}", words::counted(rows, what), words::few(&which));
     }
     let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
     let missing = match reader.view() {

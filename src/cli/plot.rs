@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if selection.event_types.is_empty() {
         let plans = reader.plan(&selection)?;
         let known: Vec<&str> = plans.iter().map(|plan| plan.schema.name.as_str()).collect();
-        let known = if known.is_empty() { "none in this selection".to_owned() } else { known.join(", ") };
+        let known = if known.is_empty() { "none in this selection".to_owned() } else { words::few(&known) };
         return Err(Failure::usage(format!("say what to draw with --event-type; the recording has {known}")));
     }
     let mut plans = reader.plan(&selection)?;

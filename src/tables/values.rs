@@ -1,6 +1,7 @@
 //! What the events of a type say that can be drawn or summed up: measures, totals, states, or only that they happened.
 
 use crate::schema::{Behaviour, Column, Schema};
+use crate::words::few;
 
 use super::TableError;
 
@@ -66,7 +67,7 @@ pub(super) fn named(wanted: &str, schemas: &[&Schema]) -> Result<Value, TableErr
     match found.as_slice() {
         [value] => Ok(value.clone()),
         [] => {
-            let there = all().map(|value| full(&value)).collect::<Vec<_>>().join(", ");
+            let there = few(&all().map(|value| full(&value)).collect::<Vec<_>>());
             let there = if there.is_empty() { "no values at all".to_owned() } else { there };
             Err(TableError::Ask(format!("the selection has no value {wanted:?}; it has {there}")))
         }
