@@ -1,15 +1,18 @@
 //! Series: the events of one type on their way into buckets, device by device.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 
+use crate::coverage::Span;
+use crate::devices::Directory;
 use crate::reader::{Reader, Rows, Selection, TypePlan};
 use crate::schema::Behaviour;
 use crate::time::Micros;
 
 use super::aggregate::{Aggregate, Figure, Track};
+use super::before::{Last, before};
 use super::values::Value;
 use super::{Ask, Result};
 
@@ -30,7 +33,8 @@ pub(super) struct Series<'a> {
     numbers: HashMap<String, usize>,
     tracks: Vec<Track>,
     batch: Option<Loaded>,
-    unknown: Vec<(Micros, Micros)>,
+    /// What comes next of which nothing is known.
+    unknown: VecDeque<Span>,
     known_until: Micros,
 }
 
@@ -105,25 +109,18 @@ impl<'a> Series<'a> {
         selection: &'a Selection,
         values: &[Value],
         usual: &[Aggregate],
+        directory: &Directory,
         ask: &Ask,
     ) -> Result<Self> {
         let (mut devices, mut states) = found(reader, plan, selection, values)?;
-        // A door that nobody touched tonight is still what it was before.
-        let lasts = |value: &Value| matches!(value.behaves(), Some(Behaviour::State | Behaviour::Counter));
-        let before = match selection.start {
-            Some(start) if values.iter().any(lasts) => Some(Selection {
-                event_types: vec![plan.schema.name.clone()],
-                start: None,
-                end: Some(start),
-                devices: selection.devices.clone(),
-            }),
-            _ => None,
-        };
-        let plans = before.as_ref().map(|before| reader.plan(before)).transpose()?.unwrap_or_default();
-        if let (Some(before), [plan]) = (&before, plans.as_slice()) {
-            let (more, taken) = found(reader, plan, before, values)?;
-            devices.extend(more);
-            states.iter_mut().zip(taken).for_each(|(states, taken)| states.extend(taken));
+        let before = before(reader, &plan.schema, selection, values, directory, &ask.known)?;
+        for (device, told) in &before {
+            devices.insert(device.clone());
+            for (last, states) in told.iter().zip(&mut states) {
+                if let Some(Last::State(state)) = last {
+                    states.insert(state.clone());
+                }
+            }
         }
         let told = values.iter().zip(states).map(|(value, states)| Told {
             value: value.clone(),
@@ -132,21 +129,26 @@ impl<'a> Series<'a> {
         });
         let told: Vec<Told> = told.collect();
         let devices: Vec<String> = devices.into_iter().collect();
-        let tracks = devices.iter().flat_map(|_| told.iter().map(|told| Track::new(told.value.behaves(), told.states.len())));
-        let mut series = Self {
+        let start = selection.start.unwrap_or(Micros::MIN);
+        let track = |(device, (number, told)): (&String, (usize, &Told))| {
+            let last = before.get(device).and_then(|told| told[number].as_ref());
+            Track::new(told.value.behaves(), &told.states, last, start)
+        };
+        let tracks = devices.iter().flat_map(|device| told.iter().enumerate().map(move |told| (device, told))).map(track);
+        let known_until = ask.known.until.min(selection.end.unwrap_or(Micros::MAX));
+        let comes = |(begins, _): &&Span| (start..known_until).contains(begins);
+        // What an event from the future tells holds for no time either.
+        let unknown = ask.known.unknown.iter().filter(comes).copied().chain([(known_until, Micros::MAX)]);
+        Ok(Self {
             rows: reader.columns(plan, selection, &columns(values)),
             tracks: tracks.collect(),
             numbers: devices.iter().cloned().zip(0..).collect(),
             devices,
             told,
             batch: None,
-            unknown: ask.unknown.clone(),
-            known_until: ask.known_until.min(selection.end.unwrap_or(Micros::MAX)),
-        };
-        if let (Some(before), [plan]) = (&before, plans.as_slice()) {
-            series.look_back(reader.columns(plan, before, &columns(values)).uncounted(), before.end.unwrap_or_default())?;
-        }
-        Ok(series)
+            unknown: unknown.collect(),
+            known_until,
+        })
     }
 
     /// Figures of one device.
@@ -162,30 +164,6 @@ impl<'a> Series<'a> {
     /// Until when something is known without another event.
     pub(super) fn lasts_until(&self) -> Micros {
         if self.has_past() && self.known_until < Micros::MAX { self.known_until } else { Micros::MIN }
-    }
-
-    /// What went before `start`, of which only the last of each device matters.
-    fn look_back(&mut self, mut rows: Rows<'_>, start: Micros) -> Result<()> {
-        while let Some(batch) = rows.next_batch()? {
-            let mut loaded = self.load(batch);
-            while loaded.row < loaded.batch.num_rows() {
-                self.take(&loaded);
-                loaded.row += 1;
-            }
-        }
-        self.forget(start);
-        for track in &mut self.tracks {
-            match track {
-                Track::State { since, micros, events, .. } => {
-                    micros.fill(0);
-                    events.fill(0);
-                    *since = start;
-                }
-                Track::Counter { grown, .. } => *grown = None,
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// The time of the next event.
@@ -231,7 +209,7 @@ impl<'a> Series<'a> {
 
     fn take(&mut self, loaded: &Loaded) {
         let (time, row) = (loaded.time(), loaded.row);
-        if self.unknown.first().is_some_and(|(begins, _)| *begins < time) {
+        if self.unknown.front().is_some_and(|(begins, _)| *begins < time) {
             self.forget(time);
         }
         let Some(number) = self.numbers.get(device(loaded.batch.column(1).as_string::<i32>(), row)) else { return };
@@ -254,8 +232,8 @@ impl<'a> Series<'a> {
 
     /// In a gap that begins before `end` nobody knows what the doors do, until they speak again.
     fn forget(&mut self, end: Micros) {
-        while let Some((begins, _)) = self.unknown.first().copied().filter(|(begins, _)| *begins < end) {
-            self.unknown.remove(0);
+        while let Some((begins, _)) = self.unknown.front().copied().filter(|(begins, _)| *begins < end) {
+            self.unknown.pop_front();
             self.tracks.iter_mut().for_each(|track| track.state(begins, None));
         }
     }
