@@ -5,8 +5,6 @@ use std::str::FromStr;
 use crate::schema::Behaviour;
 use crate::time::{Micros, SECOND};
 
-use super::before::Last;
-
 /// What is told of a measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aggregate {
@@ -137,21 +135,13 @@ pub(super) enum Track {
 }
 
 impl Track {
-    /// Of a value with these states, that goes on at a time from what was told last.
-    pub(super) fn new(behaves: Option<Behaviour>, states: &[String], last: Option<&Last>, start: Micros) -> Self {
+    pub(super) fn new(behaves: Option<Behaviour>, states: usize) -> Self {
         match behaves {
             Some(Behaviour::Gauge) => {
                 Self::Gauge { count: 0, sum: 0.0, min: f64::NAN, max: f64::NAN, first: f64::NAN, last: f64::NAN }
             }
-            Some(Behaviour::Counter) => {
-                let total = last.and_then(|last| if let Last::Total(total) = last { Some(*total) } else { None });
-                Self::Counter { total, grown: None }
-            }
-            Some(Behaviour::State) => {
-                let now =
-                    last.and_then(|last| states.iter().position(|state| matches!(last, Last::State(last) if last == state)));
-                Self::State { now, since: start, micros: vec![0; states.len()], events: vec![0; states.len()] }
-            }
+            Some(Behaviour::Counter) => Self::Counter { total: None, grown: None },
+            Some(Behaviour::State) => Self::State { now: None, since: 0, micros: vec![0; states], events: vec![0; states] },
             None => Self::Events(0),
         }
     }

@@ -1,6 +1,6 @@
 //! Series: the events of one type on their way into buckets, device by device.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
@@ -12,7 +12,8 @@ use crate::schema::Behaviour;
 use crate::time::Micros;
 
 use super::aggregate::{Aggregate, Figure, Track};
-use super::before::{Last, before};
+use super::before::{Before, Last, before};
+use super::calendar::{Figured, earlier};
 use super::values::Value;
 use super::{Ask, Result};
 
@@ -32,6 +33,8 @@ pub(super) struct Series<'a> {
     pub(super) devices: Vec<String>,
     numbers: HashMap<String, usize>,
     tracks: Vec<Track>,
+    /// By device and figure: what buckets before the first say that may fill it.
+    pub(super) earlier: Vec<Option<Figured>>,
     batch: Option<Loaded>,
     /// What comes next of which nothing is known.
     unknown: VecDeque<Span>,
@@ -128,27 +131,64 @@ impl<'a> Series<'a> {
             states: states.into_iter().collect(),
         });
         let told: Vec<Told> = told.collect();
-        let devices: Vec<String> = devices.into_iter().collect();
-        let start = selection.start.unwrap_or(Micros::MIN);
-        let track = |(device, (number, told)): (&String, (usize, &Told))| {
-            let last = before.get(device).and_then(|told| told[number].as_ref());
-            Track::new(told.value.behaves(), &told.states, last, start)
-        };
-        let tracks = devices.iter().flat_map(|device| told.iter().enumerate().map(move |told| (device, told))).map(track);
+        let earlier = earlier(reader, &plan.schema.name, selection, &told, ask)?;
+        devices.extend(earlier.keys().cloned());
+        let mut series = Self::of(reader, plan, selection, devices, told, ask);
+        series.go_on(&before, &earlier, selection.start.unwrap_or_default());
+        Ok(series)
+    }
+
+    /// A series of these devices, of which nothing is known from before.
+    pub(super) fn of(
+        reader: &'a Reader,
+        plan: &'a TypePlan,
+        selection: &'a Selection,
+        devices: BTreeSet<String>,
+        told: Vec<Told>,
+        ask: &Ask,
+    ) -> Self {
+        let tracks = devices.iter().flat_map(|_| told.iter().map(|told| Track::new(told.value.behaves(), told.states.len())));
+        let values: Vec<Value> = told.iter().map(|told| told.value.clone()).collect();
         let known_until = ask.known.until.min(selection.end.unwrap_or(Micros::MAX));
-        let comes = |(begins, _): &&Span| (start..known_until).contains(begins);
+        let comes = |(begins, _): &&Span| (selection.start.unwrap_or(Micros::MIN)..known_until).contains(begins);
         // What an event from the future tells holds for no time either.
         let unknown = ask.known.unknown.iter().filter(comes).copied().chain([(known_until, Micros::MAX)]);
-        Ok(Self {
-            rows: reader.columns(plan, selection, &columns(values)),
+        Self {
+            rows: reader.columns(plan, selection, &columns(&values)),
             tracks: tracks.collect(),
             numbers: devices.iter().cloned().zip(0..).collect(),
-            devices,
+            earlier: vec![None; devices.len() * told.iter().map(|told| told.figures.len()).sum::<usize>()],
+            devices: devices.into_iter().collect(),
             told,
             batch: None,
             unknown: unknown.collect(),
             known_until,
-        })
+        }
+    }
+
+    /// Goes on from what was told before `start`.
+    fn go_on(&mut self, before: &Before, earlier: &BTreeMap<String, Vec<Option<Figured>>>, start: Micros) {
+        let (count, width) = (self.told.len(), self.width());
+        for (number, device) in self.devices.iter().enumerate() {
+            let tracks = self.tracks[number * count..].iter_mut().zip(&self.told);
+            for ((track, told), last) in tracks.zip(before.get(device).into_iter().flatten()) {
+                match (track, last) {
+                    (Track::State { now, since, .. }, Some(Last::State(state))) => {
+                        (*now, *since) = (told.states.iter().position(|known| known == state), start);
+                    }
+                    (Track::Counter { total, .. }, Some(Last::Total(last))) => *total = Some(*last),
+                    _ => {}
+                }
+            }
+            if let Some(figures) = earlier.get(device) {
+                self.earlier[number * width..(number + 1) * width].copy_from_slice(figures);
+            }
+        }
+    }
+
+    /// The same, whose events are not counted as read: a look back.
+    pub(super) fn uncounted(self) -> Self {
+        Self { rows: self.rows.uncounted(), ..self }
     }
 
     /// Figures of one device.

@@ -108,6 +108,39 @@ fn holes_are_filled_up_to_the_limit_and_no_further() {
 }
 
 #[test]
+fn a_bucket_at_the_start_of_a_range_is_filled_as_if_the_range_had_begun_earlier() {
+    let at = |minute: u32| format!("2026-11-23T10:{minute:02}:00.000000Z");
+    let place = recording(&[
+        temperature("a", &at(10), 5.0),
+        temperature("a", &at(11), 7.0),
+        temperature("b", &at(15), 9.0),
+        temperature("a", &at(50), 2.0),
+    ]);
+    let lines = |arguments: &[&str]| export(&place, &[&["--every", "10m", "--agg", "mean"], arguments].concat());
+    // The bucket of 10:10 is 30 minutes away from the one of 10:50; where fills do not reach, the first one has an event.
+    for (fill, limit, buckets) in [("previous", "10m", 1), ("previous", "20m", 3), ("linear", "20m", 3), ("linear", "30m", 3)] {
+        let fill = ["--wide", "temperature", "--device", "a", "--fill", fill, "--fill-limit", limit];
+        let whole = lines(&fill);
+        let part = lines(&[&fill[..], &["--start", "2026-11-23T10:30"]].concat());
+        assert_eq!(part[1..], whole[whole.len() - buckets..], "{fill:?}");
+    }
+    let previous = ["--fill", "previous", "--start", "2026-11-23T10:30", "--device", "a"];
+    assert_eq!(
+        lines(&previous)[1..],
+        [
+            "2026-11-23T10:30:00.000000Z,a,6,temperature",
+            "2026-11-23T10:40:00.000000Z,a,6,temperature",
+            "2026-11-23T10:50:00.000000Z,a,2,temperature",
+        ]
+    );
+    // Also where the range begins within a bucket.
+    assert_eq!(
+        lines(&["--fill", "previous", "--start", "2026-11-23T10:12", "--device", "a"])[1],
+        "2026-11-23T10:10:00.000000Z,a,6,temperature"
+    );
+}
+
+#[test]
 fn four_buckets_are_filled_unless_somebody_says_otherwise_whatever_their_length() {
     let filled = |days: [&str; 2], every: &str| {
         let place = recording(&days.map(|day| temperature("a", &format!("{day}T12:00:00.000000Z"), 1.0)));
@@ -376,6 +409,11 @@ fn totals_become_differences_and_a_total_that_fell_began_again() {
     let hours = export(&place, &["--every", "1h", "--start", "2026-11-23"]);
     let grown: Vec<_> = hours[1..].iter().map(|line| line.split(',').nth(2).unwrap()).collect();
     assert_eq!(grown, ["12", "3"], "{hours:?}");
+    // Whenever the total was told last, also where nobody recorded meanwhile.
+    let days = recording(&[total("2026-11-19T12:00:00.000000Z", 100), total("2026-11-23T12:00:00.000000Z", 130)]);
+    note(&days, "lost", ("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z"));
+    let rows = cells(&days, &["--every", "1d", "--start", "2026-11-23"]);
+    assert_eq!((rows.len(), rows[0][2].as_str()), (1, "30"), "{rows:?}");
 }
 
 #[test]
