@@ -215,46 +215,46 @@ fn closed(place: &Place, more: &[&str]) -> Vec<(u32, u32)> {
 fn a_door_that_nobody_touched_has_its_time_in_state_whatever_else_has_events() {
     let days = |event_type: &str| {
         recording(&[
-            state(event_type, "b", "2026-11-20T09:00:00.000000Z", "OTHER"),
-            state(event_type, "b", "2026-11-20T10:00:00.000000Z", "THIS"),
-            state(event_type, "c", "2026-11-22T10:00:00.000000Z", "THAT"),
-            temperature("a", "2026-11-24T10:00:00.000000Z", 1.0),
+            state(event_type, "b", "2025-11-20T09:00:00.000000Z", "OTHER"),
+            state(event_type, "b", "2025-11-20T10:00:00.000000Z", "THIS"),
+            state(event_type, "c", "2025-11-22T10:00:00.000000Z", "THAT"),
+            temperature("a", "2025-11-24T10:00:00.000000Z", 1.0),
         ])
     };
-    let day = ["--every", "1d", "--start", "2026-11-23", "--end", "2026-11-24"];
+    let day = ["--every", "1d", "--start", "2025-11-23", "--end", "2025-11-24"];
     for event_type in ["contact", "motion", "waterPresent", "objectPresent"] {
         let place = days(event_type);
         let long = [
             "time,device_id,THAT_seconds,THAT_events,THIS_seconds,THIS_events,event_type".to_owned(),
-            format!("2026-11-23T00:00:00.000000Z,b,0,0,86400,0,{event_type}"),
-            format!("2026-11-23T00:00:00.000000Z,c,86400,0,0,0,{event_type}"),
+            format!("2025-11-23T00:00:00.000000Z,b,0,0,86400,0,{event_type}"),
+            format!("2025-11-23T00:00:00.000000Z,c,86400,0,0,0,{event_type}"),
         ];
         assert_eq!(export(&place, &day), long, "of all types");
         assert_eq!(export(&place, &[&day[..], &["--event-type", event_type]].concat()), long);
         assert_eq!(
             export(&place, &[&day[..], &["--wide", event_type]].concat()),
-            ["time,b THAT_seconds,b THIS_seconds,c THAT_seconds,c THIS_seconds", "2026-11-23T00:00:00.000000Z,0,86400,86400,0"]
+            ["time,b THAT_seconds,b THIS_seconds,c THAT_seconds,c THIS_seconds", "2025-11-23T00:00:00.000000Z,0,86400,86400,0"]
         );
         assert_eq!(
             export(&place, &[&day[..], &["--device", "c"]].concat())[1..],
-            [format!("2026-11-23T00:00:00.000000Z,c,86400,0,{event_type}")]
+            [format!("2025-11-23T00:00:00.000000Z,c,86400,0,{event_type}")]
         );
         let one = export(&place, &[&day[..], &["--wide", event_type, "--device", "c"]].concat());
-        assert_eq!(one, ["time,c THAT_seconds", "2026-11-23T00:00:00.000000Z,86400"]);
+        assert_eq!(one, ["time,c THAT_seconds", "2025-11-23T00:00:00.000000Z,86400"]);
         // A row an event: there is none.
-        assert!(cells(&place, &["--start", "2026-11-23", "--end", "2026-11-24"]).is_empty());
+        assert!(cells(&place, &["--start", "2025-11-23", "--end", "2025-11-24"]).is_empty());
     }
 }
 
 #[test]
 fn a_look_back_goes_as_far_as_the_directory_knows_of_a_door_that_has_said_nothing_yet() {
     let place = recording(&[
-        state("contact", "old", "2026-11-02T10:00:00.000000Z", "OPEN"),
-        state("contact", "new", "2026-11-22T10:00:00.000000Z", "CLOSED"),
-        temperature("a", "2026-11-24T10:00:00.000000Z", 1.0),
+        state("contact", "old", "2025-11-02T10:00:00.000000Z", "OPEN"),
+        state("contact", "new", "2025-11-22T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-24T10:00:00.000000Z", 1.0),
     ]);
     let doors = || {
-        let rows = cells(&place, &["--every", "1d", "--start", "2026-11-23", "--end", "2026-11-24"]);
+        let rows = cells(&place, &["--every", "1d", "--start", "2025-11-23", "--end", "2025-11-24"]);
         rows.into_iter().map(|row| row[1].clone()).collect::<Vec<_>>()
     };
     assert_eq!(doors(), ["new", "old"], "nobody knows which doors there are");
@@ -268,13 +268,13 @@ fn a_look_back_goes_as_far_as_the_directory_knows_of_a_door_that_has_said_nothin
 #[test]
 fn the_days_before_a_range_are_not_counted_as_rows_that_are_read() {
     let place = recording(&[
-        state("contact", "d", "2026-11-20T10:00:00.000000Z", "OPEN"),
-        temperature("a", "2026-11-24T10:00:00.000000Z", 1.0),
+        state("contact", "d", "2025-11-20T10:00:00.000000Z", "OPEN"),
+        temperature("a", "2025-11-24T10:00:00.000000Z", 1.0),
     ]);
     let layout = overnight::layout::Layout::new(&place.dir());
     let registry = std::sync::Arc::new(overnight::schema::Registry::built_in().unwrap());
     let reader = overnight::reader::Reader::open(&layout, registry).unwrap();
-    let start = overnight::time::Day::parse("2026-11-23").unwrap().start();
+    let start = overnight::time::Day::parse("2025-11-23").unwrap().start();
     let selection = overnight::reader::Selection { start: Some(start), ..Default::default() };
     let plans = overnight::tables::plans(&reader, &selection).unwrap();
     let ask = overnight::tables::Ask {
@@ -295,30 +295,41 @@ fn the_days_before_a_range_are_not_counted_as_rows_that_are_read() {
 #[test]
 fn an_import_has_its_times_in_state_up_to_the_last_event_of_all_and_no_further() {
     let place = recording(&[
-        state("contact", "d", "2026-11-23T10:00:00.000000Z", "CLOSED"),
-        temperature("a", "2026-11-23T13:30:00.000000Z", 1.0),
+        state("contact", "d", "2025-11-23T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-23T13:30:00.000000Z", 1.0),
     ]);
     let all = [(10, 60), (11, 60), (12, 60), (13, 30)];
     assert_eq!(closed(&place, &[]), all);
     assert_eq!(closed(&place, &["--end", "2027-01-01"]), all);
-    assert_eq!(closed(&place, &["--start", "2026-11-23T12:00"]), all[2..]);
-    assert_eq!(closed(&place, &["--end", "2026-11-23T12:00"]), all[..2], "an event behind the range tells that it was recorded");
-    assert_eq!(closed(&place, &["--start", "2026-11-23T14:00", "--end", "2026-11-24"]), []);
+    assert_eq!(closed(&place, &["--start", "2025-11-23T12:00"]), all[2..]);
+    assert_eq!(closed(&place, &["--end", "2025-11-23T12:00"]), all[..2], "an event behind the range tells that it was recorded");
+    assert_eq!(closed(&place, &["--start", "2025-11-23T14:00", "--end", "2025-11-24"]), []);
     // Behind the last sign of life, an import goes on; before it, it takes nothing away.
-    note(&place, "session", ("2026-11-23T09:00:00Z", "2026-11-23T11:00:00Z"));
+    note(&place, "session", ("2025-11-23T09:00:00Z", "2025-11-23T11:00:00Z"));
     assert_eq!(closed(&place, &[]), all);
-    note(&place, "session", ("2026-11-23T11:00:00Z", "2026-11-23T14:30:00Z"));
+    note(&place, "session", ("2025-11-23T11:00:00Z", "2025-11-23T14:30:00Z"));
     assert_eq!(closed(&place, &[]), [&all[..3], &[(13, 60), (14, 30)]].concat());
 }
 
 #[test]
 fn day_files_without_a_buffer_are_known_from_their_first_event_to_the_last() {
     let place = recording(&[
-        state("contact", "d", "2026-11-23T10:00:00.000000Z", "CLOSED"),
-        temperature("a", "2026-11-23T11:30:00.000000Z", 1.0),
+        state("contact", "d", "2025-11-23T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-23T11:30:00.000000Z", 1.0),
     ]);
     std::fs::remove_dir_all(place.dir().join("state")).unwrap();
     assert_eq!(closed(&place, &[]), [(10, 60), (11, 30)]);
+}
+
+#[test]
+fn a_damaged_file_of_another_type_is_no_witness_and_no_error() {
+    let place = recording(&[
+        state("contact", "d", "2025-11-23T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-23T11:30:00.000000Z", 1.0),
+        temperature("a", "2025-11-24T11:30:00.000000Z", 1.0),
+    ]);
+    std::fs::write(place.dir().join("data/temperature/2025-11-24.parquet"), "no Parquet").unwrap();
+    assert_eq!(closed(&place, &["--event-type", "contact"]), [(10, 60), (11, 30)]);
 }
 
 #[test]
@@ -333,10 +344,10 @@ fn an_event_from_the_future_makes_no_state_last_until_then() {
 
 #[test]
 fn where_nobody_recorded_no_state_is_known_until_the_door_speaks_again() {
-    let door = |time: &str| state("contact", "d", &format!("2026-11-23T{time}:00.000000Z"), "CLOSED");
-    let air = |time: &str| temperature("a", &format!("2026-11-23T{time}:00.000000Z"), 1.0);
+    let door = |time: &str| state("contact", "d", &format!("2025-11-23T{time}:00.000000Z"), "CLOSED");
+    let air = |time: &str| temperature("a", &format!("2025-11-23T{time}:00.000000Z"), 1.0);
     let night = [door("05:00"), air("06:00"), air("20:00"), door("21:00"), air("22:00")];
-    let sessions = [("2026-11-23T04:00:00Z", "2026-11-23T07:00:00Z"), ("2026-11-23T19:00:00Z", "2026-11-23T23:00:00Z")];
+    let sessions = [("2025-11-23T04:00:00Z", "2025-11-23T07:00:00Z"), ("2025-11-23T19:00:00Z", "2025-11-23T23:00:00Z")];
     let recorded = |more: &[String]| {
         let place = recording(&[&night, more].concat());
         for session in sessions {
@@ -348,11 +359,11 @@ fn where_nobody_recorded_no_state_is_known_until_the_door_speaks_again() {
     let place = recorded(&[]);
     assert_eq!(closed(&place, &[]), [(5, 60), (6, 60), (21, 60), (22, 60)]);
     // Whether the range begins before, within or behind it.
-    assert_eq!(closed(&place, &["--start", "2026-11-23T06:30"]), [(6, 30), (21, 60), (22, 60)]);
-    assert_eq!(closed(&place, &["--start", "2026-11-23T12:00"]), [(21, 60), (22, 60)]);
-    assert_eq!(closed(&place, &["--start", "2026-11-23T20:00", "--end", "2026-11-23T21:00"]), []);
+    assert_eq!(closed(&place, &["--start", "2025-11-23T06:30"]), [(6, 30), (21, 60), (22, 60)]);
+    assert_eq!(closed(&place, &["--start", "2025-11-23T12:00"]), [(21, 60), (22, 60)]);
+    assert_eq!(closed(&place, &["--start", "2025-11-23T20:00", "--end", "2025-11-23T21:00"]), []);
     // A gap that was filled is no such time; nor is one that a receiver missed, since it gets its pushes again.
-    note(&place, "filled", ("2026-11-23T07:00:00Z", "2026-11-23T19:00:00Z"));
+    note(&place, "filled", ("2025-11-23T07:00:00Z", "2025-11-23T19:00:00Z"));
     assert_eq!(hours(&place), (5..23).collect::<Vec<_>>());
     let place = recording(&night);
     for session in sessions {
@@ -367,33 +378,33 @@ fn where_nobody_recorded_no_state_is_known_until_the_door_speaks_again() {
     let other = recorded(&[air("13:00"), door("14:00"), air("18:30")]);
     assert_eq!(hours(&other), [&[5, 6][..], &(14..23).collect::<Vec<_>>()].concat());
     // An event at the very seam, whose clock is not quite ours, tells of no other time.
-    let seam = recorded(&[state("contact", "e", "2026-11-23T18:59:58.000000Z", "OPEN")]);
+    let seam = recorded(&[state("contact", "e", "2025-11-23T18:59:58.000000Z", "OPEN")]);
     assert_eq!(hours(&seam), [5, 6, 21, 22]);
 }
 
 #[test]
 fn an_import_from_before_the_first_session_is_known_to_its_own_last_event() {
     let place = recording(&[
-        state("contact", "d", "2026-11-20T10:00:00.000000Z", "CLOSED"),
-        temperature("a", "2026-11-20T11:30:00.000000Z", 1.0),
-        temperature("a", "2026-11-23T10:00:00.000000Z", 1.0),
+        state("contact", "d", "2025-11-20T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-20T11:30:00.000000Z", 1.0),
+        temperature("a", "2025-11-23T10:00:00.000000Z", 1.0),
     ]);
-    note(&place, "session", ("2026-11-23T09:00:00Z", "2026-11-23T11:00:00Z"));
+    note(&place, "session", ("2025-11-23T09:00:00Z", "2025-11-23T11:00:00Z"));
     assert_eq!(closed(&place, &[]), [(10, 60), (11, 30)]);
-    assert_eq!(closed(&place, &["--start", "2026-11-23"]), []);
+    assert_eq!(closed(&place, &["--start", "2025-11-23"]), []);
 }
 
 #[test]
 fn a_lost_gap_ends_a_state_also_where_it_began_before_the_range() {
     let place = recording(&[
-        state("contact", "d", "2026-11-23T05:00:00.000000Z", "CLOSED"),
-        temperature("a", "2026-11-23T10:00:00.000000Z", 1.0),
+        state("contact", "d", "2025-11-23T05:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-23T10:00:00.000000Z", 1.0),
     ]);
-    note(&place, "session", ("2026-11-23T04:00:00Z", "2026-11-23T06:00:00Z"));
-    note(&place, "lost", ("2026-11-23T06:00:00Z", "2026-11-23T07:00:00Z"));
-    note(&place, "session", ("2026-11-23T07:00:00Z", "2026-11-23T10:00:00Z"));
+    note(&place, "session", ("2025-11-23T04:00:00Z", "2025-11-23T06:00:00Z"));
+    note(&place, "lost", ("2025-11-23T06:00:00Z", "2025-11-23T07:00:00Z"));
+    note(&place, "session", ("2025-11-23T07:00:00Z", "2025-11-23T10:00:00Z"));
     assert_eq!(closed(&place, &[]), [(5, 60)]);
-    assert_eq!(closed(&place, &["--start", "2026-11-23T08:00"]), []);
+    assert_eq!(closed(&place, &["--start", "2025-11-23T08:00"]), []);
 }
 
 #[test]
