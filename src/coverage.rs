@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::buffer::{BufferError, Gap, GapState, View};
+use crate::buffer::{BufferError, Gap, GapState, PUSHES_LAST, Session, View};
+use crate::event::Source;
 use crate::layout::Layout;
 use crate::time::{Micros, SECOND, rfc3339};
 
@@ -103,27 +104,71 @@ fn report(gap: &Gap, ends: Micros) -> GapReport {
     }
 }
 
-/// What the ledger says of times of which no event tells.
+/// What the ledger says of time, of all projects together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct Listened {
+    /// When sessions lived, and gaps, whatever became of them: all but when nobody recorded, on purpose. Ascending, apart.
+    pub spans: Vec<Span>,
     /// Gaps that were not filled, ascending; one that is open ends at the greatest time of all.
-    pub unknown: Vec<(Micros, Micros)>,
-    /// The last sign of life; `now` while a session is alive, none without a session.
-    pub until: Option<Micros>,
+    pub unfilled: Vec<Span>,
 }
 
-/// What is known where there is no event: that nothing happened, or nothing at all.
+/// A half-open span of time.
+pub type Span = (Micros, Micros);
+
+/// When anybody listened, as the ledger has it.
 ///
 /// # Errors
 /// When the ledger does not read.
-pub fn known(view: &View, now: Micros) -> Result<Known, BufferError> {
-    let open = view.gaps()?.into_iter().filter(|gap| gap.state != GapState::Filled);
-    let unknown = open.map(|gap| (gap.begins, gap.ends.unwrap_or(Micros::MAX))).collect();
+pub fn listened(view: &View, now: Micros) -> Result<Listened, BufferError> {
     let recording = view.has_writer();
-    let is_alive = |closed: Option<Micros>| closed.is_none() && recording;
-    let sessions = view.sessions()?.into_iter();
-    let spoke = sessions.map(|session| if is_alive(session.closed_at) { now } else { session.spoke_at });
-    Ok(Known { unknown, until: spoke.max() })
+    let (sessions, gaps) = (view.sessions()?, view.gaps()?);
+    let mut spans: Vec<Span> = Vec::new();
+    for session in &sessions {
+        // What a receiver that comes back has missed, the cloud pushes again.
+        let is_receiver = |session: &Session| session.source == Source::Push.name();
+        let came_back = is_receiver(session)
+            && sessions
+                .iter()
+                .any(|other| is_receiver(other) && other.project == session.project && other.opened_at < session.opened_at);
+        let from = if came_back { session.opened_at - PUSHES_LAST } else { session.opened_at };
+        spans.push((from, if session.closed_at.is_none() && recording { now } else { session.spoke_at }));
+    }
+    spans.extend(gaps.iter().map(|gap| (gap.begins, gap.ends.unwrap_or(if recording { now } else { gap.begins }))));
+    let open = gaps.iter().filter(|gap| gap.state != GapState::Filled);
+    let unfilled = open.map(|gap| (gap.begins, gap.ends.unwrap_or(Micros::MAX))).collect();
+    Ok(Listened { spans: merged(spans), unfilled })
+}
+
+/// Spans that do not meet, ascending, with the same times.
+pub fn merged(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_unstable();
+    let mut out: Vec<Span> = Vec::new();
+    for span in spans {
+        match out.last_mut() {
+            Some(last) if span.0 <= last.1 => last.1 = last.1.max(span.1),
+            _ => out.push(span),
+        }
+    }
+    out
+}
+
+/// The part of a span that lies in another.
+pub fn cut(span: Span, within: Span) -> Option<Span> {
+    let part = (span.0.max(within.0), span.1.min(within.1));
+    (part.0 < part.1).then_some(part)
+}
+
+/// What lies between spans that do not meet, within a span.
+pub fn between(spans: &[Span], within: Span) -> Vec<Span> {
+    let mut out = Vec::new();
+    let mut from = within.0;
+    for (begins, ends) in spans {
+        out.extend(cut((from, *begins), within));
+        from = from.max(*ends);
+    }
+    out.extend(cut((from, within.1), within));
+    out
 }
 
 /// Gaps that meet a span of time and are not filled: how many, and what to say of them.
@@ -185,5 +230,13 @@ mod tests {
             ["█".repeat(30), "▒".repeat(10), "█".repeat(10), " ".to_owned(), "█".repeat(9), "··".to_owned(), "█".repeat(10)]
                 .concat();
         assert_eq!(strip, expected);
+    }
+
+    #[test]
+    fn what_lies_between_sessions_and_gaps_was_not_recorded() {
+        let spans = merged(vec![(50, 60), (10, 20), (15, 30)]);
+        assert_eq!(spans, [(10, 30), (50, 60)]);
+        assert_eq!(between(&spans, (0, 100)), [(0, 10), (30, 50), (60, 100)]);
+        assert_eq!(between(&spans, (20, 55)), [(30, 50)]);
     }
 }

@@ -14,9 +14,9 @@ use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
 use crate::archive::{ArchiveError, DayFile, Merge, Run, Wanted, day_files, sorted};
-use crate::buffer::{BufferError, View};
+use crate::buffer::{BufferError, Pending, View};
 use crate::event::{DeviceRow, Partition};
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 use crate::schema::{Registry, Schema, conform};
 use crate::time::{Day, Micros};
 use crate::words::few;
@@ -172,6 +172,80 @@ impl Reader {
             events,
         });
         Ok(plans.collect())
+    }
+
+    /// The schemas that the recording is read by.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The days that have events of a type, ascending.
+    ///
+    /// # Errors
+    /// When the buffer does not read, or the folder of the type.
+    pub fn days(&self, event_type: &str) -> Result<BTreeSet<Day>> {
+        let files = crate::disk::list(&self.layout.folder(event_type)).map_err(ArchiveError::from)?;
+        let mut days: BTreeSet<Day> = files.iter().filter_map(|path| layout::day_of(path)).collect();
+        for pending in self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default() {
+            if *pending.partition.event_type == *event_type {
+                days.insert(pending.partition.day);
+            }
+        }
+        Ok(days)
+    }
+
+    /// The times of the first and the last event in a span, of whatever type and device.
+    ///
+    /// # Errors
+    /// When the buffer does not read. A day file that does not read is no witness.
+    pub fn first_and_last(&self, (from, to): (Micros, Micros)) -> Result<Option<(Micros, Micros)>> {
+        let selection = Selection { start: Some(from), end: Some(to), ..Selection::default() };
+        let mut days: BTreeMap<Day, (Vec<PathBuf>, Vec<Pending>)> = BTreeMap::new();
+        for (path, day) in day_files(&self.layout)?.into_iter().filter(|(_, day)| selection.has_day(*day)) {
+            days.entry(day).or_default().0.push(path);
+        }
+        for pending in self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default() {
+            if selection.has_day(pending.partition.day) {
+                days.entry(pending.partition.day).or_default().1.push(pending);
+            }
+        }
+        // From both ends, and no further than to the first day that has one.
+        let look = |(files, pending): &(Vec<PathBuf>, Vec<Pending>)| self.within_day(files, pending, &selection);
+        let Some((first, _)) = days.values().find_map(look) else { return Ok(None) };
+        Ok(days.values().rev().find_map(look).map(|(_, last)| (first, last)))
+    }
+
+    /// The first and the last event of one day within a selection. Reads rows only of partitions that reach beyond it.
+    fn within_day(&self, files: &[PathBuf], pending: &[Pending], selection: &Selection) -> Option<(Micros, Micros)> {
+        let both = |a: Option<(Micros, Micros)>, b: (Micros, Micros)| Some(a.map_or(b, |a| (a.0.min(b.0), a.1.max(b.1))));
+        let mut partitions: BTreeMap<Partition, Option<(Micros, Micros)>> = BTreeMap::new();
+        for pending in pending {
+            partitions.insert(pending.partition.clone(), Some((pending.time_first, pending.time_last)));
+        }
+        for file in files.iter().filter_map(|path| DayFile::open(path).ok().flatten()) {
+            let footer = file.footer();
+            let span = partitions.entry(footer.partition.clone()).or_default();
+            *span = both(*span, (footer.time_first, footer.time_last));
+        }
+        let is_within =
+            |time: Micros| selection.start.is_none_or(|start| time >= start) && selection.end.is_none_or(|end| time < end);
+        let mut found = None;
+        for (partition, span) in partitions {
+            let Some(span) = span.filter(|span| selection.overlaps(*span)) else { continue };
+            if is_within(span.0) && is_within(span.1) {
+                found = both(found, span);
+                continue;
+            }
+            let Ok(run) = self.partition(&partition, &self.registry.get(&partition.event_type), selection, Some(&[0])) else {
+                continue;
+            };
+            for batch in run.map_while(std::result::Result::ok) {
+                let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
+                let times = times.iter().copied().filter(|time| is_within(*time));
+                found = times.fold(found, |found, time| both(found, (time, time)));
+            }
+        }
+        found
     }
 
     /// Names of the folders of day files: event types as file names.

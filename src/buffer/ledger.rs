@@ -13,7 +13,7 @@ use crate::time::{Micros, SECOND};
 use super::{Buffer, Result, View, commit};
 
 /// How long the cloud keeps a push that nobody acknowledges, in microseconds.
-const PUSHES_LAST: Micros = 12 * 3600 * SECOND;
+pub(crate) const PUSHES_LAST: Micros = 12 * 3600 * SECOND;
 /// Cause of the end of a session that nobody closed.
 const CRASH: &str = "the recorder stopped without a word";
 
@@ -91,6 +91,8 @@ pub struct Gap {
 /// A connection to a source, as noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
+    /// The kind of connection, by its name.
+    pub source: String,
     /// The project.
     pub project: String,
     /// When it opened.
@@ -315,7 +317,7 @@ impl View {
     /// # Errors
     /// When SQLite refuses.
     pub fn sessions(&self) -> Result<Vec<Session>> {
-        let sql = "SELECT project, opened_at, spoke_at, closed_at, cause, filters FROM session ORDER BY opened_at, id";
+        let sql = "SELECT source, project, opened_at, spoke_at, closed_at, cause, filters FROM session ORDER BY opened_at, id";
         self.rows(sql, [], session)
     }
 
@@ -324,7 +326,7 @@ impl View {
     /// # Errors
     /// When SQLite refuses.
     pub fn last_session(&self) -> Result<Option<Session>> {
-        let sql = "SELECT project, opened_at, spoke_at, closed_at, cause, filters FROM session
+        let sql = "SELECT source, project, opened_at, spoke_at, closed_at, cause, filters FROM session
                    ORDER BY closed_at IS NULL DESC, spoke_at DESC LIMIT 1";
         self.db.query_row(sql, [], session).optional().map_err(|source| self.error(source))
     }
@@ -332,11 +334,12 @@ impl View {
 
 fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
     Ok(Session {
-        project: row.get(0)?,
-        opened_at: row.get(1)?,
-        spoke_at: row.get(2)?,
-        closed_at: row.get(3)?,
-        cause: row.get(4)?,
-        filters: row.get(5)?,
+        source: row.get(0)?,
+        project: row.get(1)?,
+        opened_at: row.get(2)?,
+        spoke_at: row.get(3)?,
+        closed_at: row.get(4)?,
+        cause: row.get(5)?,
+        filters: row.get(6)?,
     })
 }

@@ -38,6 +38,7 @@ use crate::event::{Batch, Partition};
 use crate::layout::Layout;
 use crate::time::Micros;
 
+pub(crate) use ledger::PUSHES_LAST;
 pub use ledger::{Gap, GapState, Session};
 pub use rescue::Rescued;
 pub use sealed::Sum;

@@ -12,7 +12,7 @@ use crate::disk::Unfinished;
 use crate::event::printable;
 use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
 use crate::reader::Reader;
-use crate::tables::{Aggregate, Ask, Fill, Shape, tables};
+use crate::tables::{Aggregate, Ask, Fill, Known, Shape, has_states, known, plans, tables};
 use crate::time::{self, Micros};
 use crate::words;
 use crate::zone::Every;
@@ -221,10 +221,9 @@ impl Args {
         }
     }
 
-    fn ask(&self, reader: &Reader) -> Result<Ask, Failure> {
+    fn ask(&self) -> Ask {
         let shape = &self.shape;
-        let known = reader.view().map(|view| coverage::known(view, time::now())).transpose()?.unwrap_or_default();
-        Ok(Ask {
+        Ask {
             shape: match shape {
                 ShapeArgs { samples: true, .. } => Shape::Samples,
                 ShapeArgs { latest: true, .. } => Shape::Latest,
@@ -238,9 +237,8 @@ impl Args {
             names: shape.names,
             labels: shape.with_labels.clone(),
             zone: self.select.zone().clone(),
-            unknown: known.unknown,
-            known_until: known.until.unwrap_or(Micros::MAX),
-        })
+            known: Known::default(),
+        }
     }
 }
 
@@ -282,8 +280,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
     let directory = Directory::new(&reader.devices()?);
     let selection = args.select.selection(&directory)?;
-    let plans = reader.plan(&selection)?;
-    let ask = args.ask(&reader)?;
+    let mut ask = args.ask();
+    // In a bucket, a door that nobody touched is what it was before; a row of its own it has not.
+    let plans = if ask.every.is_some() { plans(&reader, &selection)? } else { reader.plan(&selection)? };
+    if ask.every.is_some() && plans.iter().any(|plan| ask.reads(&plan.schema) && has_states(&plan.schema)) {
+        ask.known = known(&reader, &selection, time::now())?;
+    }
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
     leave_nothing_half(&settings.unfinished);
     let is_in_the_way = settings.output == Output::Stdout && io::stdout().is_terminal();

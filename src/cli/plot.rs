@@ -2,14 +2,14 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::chart::{self, Chart, Screen, Size};
 use crate::coverage;
 use crate::devices::Directory;
 use crate::disk;
 use crate::plot::{Settings, charts};
-use crate::reader::{Reader, TypePlan};
+use crate::reader::Reader;
+use crate::tables;
 use crate::time::{self, Micros};
 use crate::words;
 
@@ -63,8 +63,7 @@ fn kind(path: &Path) -> Result<Kind, Failure> {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let kind = args.output.as_deref().map(kind).transpose()?;
-    let registry = args.recording.registry()?;
-    let reader = Reader::open(&args.recording.layout(), Arc::clone(&registry))?;
+    let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
     let directory = Directory::new(&reader.devices()?);
     let selection = args.select.selection(&directory)?;
     if selection.event_types.is_empty() {
@@ -73,14 +72,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         let known = if known.is_empty() { "none in this selection".to_owned() } else { words::few(&known) };
         return Err(Failure::usage(format!("say what to draw with --event-type; the recording has {known}")));
     }
-    let mut plans = reader.plan(&selection)?;
-    for wanted in &selection.event_types {
-        // A door that stayed shut has no events tonight, and is shut all the same.
-        if !plans.iter().any(|plan| plan.schema.name == *wanted) {
-            plans.push(TypePlan { schema: registry.get(wanted), partitions: Vec::new(), events: 0 });
-        }
-    }
-    let known = reader.view().map(|view| coverage::known(view, time::now())).transpose()?.unwrap_or_default();
+    // A door that stayed shut has no events tonight, and is shut all the same.
+    let plans = tables::plans(&reader, &selection)?;
     let screen = screen();
     let width = args.size.map_or(WIDTH, |size| size.width);
     let settings = Settings {
@@ -90,8 +83,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             Some(_) => usize::try_from(width).unwrap_or_default().min(2000),
             None => screen.width * 2,
         },
-        unknown: known.unknown,
-        known_until: known.until.unwrap_or(Micros::MAX),
+        known: tables::known(&reader, &selection, time::now())?,
     };
     let bar = progress::bar(Some(plans.iter().map(|plan| plan.events).sum()), false);
     let drawn = charts(&reader, &plans, &selection, &directory, &settings);

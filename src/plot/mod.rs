@@ -17,7 +17,7 @@ use crate::chart::{Chart, Data, Line, written};
 use crate::devices::Directory;
 use crate::reader::{Reader, Selection, TypePlan};
 use crate::schema::Behaviour;
-use crate::tables::{TableError, Value, main_value};
+use crate::tables::{Known, Last, TableError, Value, before, main_value};
 use crate::time::{Micros, SECOND};
 use crate::zone::Zone;
 
@@ -39,11 +39,8 @@ pub struct Settings {
     pub zone: Zone,
     /// So many points a line, at most: about the picture's width in pixels.
     pub points: usize,
-    /// Times in which nothing is known: gaps that were not filled, ascending.
-    pub unknown: Vec<(Micros, Micros)>,
-    /// Until when the state of a door is known, though it has not moved since: the last sign of life. The greatest time of all
-    /// says that nobody knows; then it is until the last event of the charts.
-    pub known_until: Micros,
+    /// What is known of times without an event: how long the state of a door lasts that has not moved since.
+    pub known: Known,
 }
 
 /// The charts of a selection, one an event type that has events in it, all of the same span. Lines are called by the names of
@@ -62,10 +59,10 @@ pub fn charts(
     for plan in plans {
         let value = main_value(&plan.schema);
         let mut tracks = Tracks::new(&value, settings);
-        if let (Some(start), Some(Behaviour::State)) =
-            (selection.start.filter(|start| *start < settings.known_until), value.behaves())
-        {
-            tracks.look_back(reader, plan, selection, start)?;
+        for (device, last) in before(reader, &plan.schema, selection, std::slice::from_ref(&value), directory, &settings.known)? {
+            if let Some(Some(Last::State(state))) = last.first() {
+                tracks.begin(&device, selection.start.unwrap_or_default(), state);
+            }
         }
         tracks.read(reader, plan, selection)?;
         if !tracks.by_device.is_empty() {
@@ -74,9 +71,8 @@ pub fn charts(
     }
     let first = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.0)).min();
     let last = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.1)).max();
-    let alive = Some(settings.known_until).filter(|until| *until < Micros::MAX);
     let from = selection.start.or(first).unwrap_or_default();
-    let to = selection.end.or(last.max(alive)).unwrap_or(from).max(from);
+    let to = selection.end.or(last.max(Some(settings.known.until))).unwrap_or(from).max(from);
     Ok(all.into_iter().map(|(value, tracks)| tracks.chart(&value, (from, to), directory)).collect())
 }
 
@@ -164,42 +160,12 @@ impl<'s> Tracks<'s> {
         self.states.len() - 1
     }
 
-    /// A door that nobody touched tonight is still what it was before.
-    fn look_back(&mut self, reader: &Reader, plan: &TypePlan, selection: &Selection, start: Micros) -> Result<(), TableError> {
-        let before = Selection {
-            event_types: vec![plan.schema.name.clone()],
-            devices: selection.devices.clone(),
-            start: None,
-            end: Some(start),
-        };
-        let mut last: HashMap<String, (Micros, usize)> = HashMap::new();
-        for plan in &reader.plan(&before)? {
-            let mut rows = reader.columns(plan, &before, &[&self.column]).uncounted();
-            while let Some(batch) = rows.next_batch()? {
-                let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
-                let devices = batch.column(1).as_string::<i32>();
-                let Some(states) = batch.column_by_name(&self.column).and_then(|column| column.as_string_opt::<i32>()) else {
-                    continue;
-                };
-                for row in (0..batch.num_rows()).filter(|row| devices.is_valid(*row) && states.is_valid(*row)) {
-                    let told = (times[row], self.state(states.value(row)));
-                    match last.get_mut(devices.value(row)) {
-                        Some(known) => *known = told,
-                        None => drop(last.insert(devices.value(row).to_owned(), told)),
-                    }
-                }
-            }
+    /// A device is in a state already.
+    fn begin(&mut self, device: &str, start: Micros, state: &str) {
+        let (number, state) = (self.of(device), self.state(state));
+        if let Track::State(track) = &mut self.by_device[number] {
+            track.tell(start, state, None, usize::MAX);
         }
-        for (device, (time, state)) in last {
-            // But for what nobody knows, because nobody recorded.
-            if first_gap(&self.settings.unknown, time, start).is_none() {
-                let number = self.of(&device);
-                if let Track::State(track) = &mut self.by_device[number] {
-                    track.tell(start, state, None, usize::MAX);
-                }
-            }
-        }
-        Ok(())
     }
 
     fn read(&mut self, reader: &Reader, plan: &TypePlan, selection: &Selection) -> Result<(), TableError> {
@@ -234,13 +200,13 @@ impl<'s> Tracks<'s> {
         match &mut self.by_device[number] {
             Track::Gauge(track) | Track::Counter(track) => {
                 if let Some(value) = column.and_then(|column| measure(column, row)).filter(|value| value.is_finite()) {
-                    let is_behind_gap = track.last().is_some_and(|last| has_gap(&self.settings.unknown, last, time));
+                    let is_behind_gap = track.last().is_some_and(|last| has_gap(&self.settings.known.unknown, last, time));
                     track.measure(time, value, is_behind_gap, limit);
                 }
             }
             Track::State(track) => {
                 if let Some(state) = state {
-                    let gap = track.since().and_then(|since| first_gap(&self.settings.unknown, since, time));
+                    let gap = track.since().and_then(|since| self.settings.known.first_unknown(since, time));
                     track.tell(time, state, gap, limit);
                 }
             }
@@ -252,14 +218,14 @@ impl<'s> Tracks<'s> {
         let Self { settings, by_device: tracks, devices, states, .. } = self;
         let names = names(&devices, directory);
         let length = span.1.saturating_sub(span.0);
-        let known_until = settings.known_until.min(span.1);
+        let known_until = settings.known.until.min(span.1);
         let marks = (STRIPS / devices.len().max(1)).clamp(50, settings.points.max(50));
         let data = |track: Track| match track {
             Track::Gauge(track) => Data::Numbers(track.pieces(settings.points, length, true)),
             Track::Counter(track) => Data::Steps(track.pieces(settings.points, length, false)),
             Track::Events(track) => Data::Moments(track.moments(marks)),
             Track::State(track) => {
-                let gap = track.since().and_then(|since| first_gap(&settings.unknown, since, known_until));
+                let gap = track.since().and_then(|since| settings.known.first_unknown(since, known_until));
                 Data::States(track.spans(known_until, gap, marks, &states))
             }
         };
@@ -282,7 +248,7 @@ impl<'s> Tracks<'s> {
             zone: settings.zone.clone(),
             span,
             lines: lines.into_iter().map(|(line, _)| line).collect(),
-            gaps: settings.unknown.clone(),
+            gaps: settings.known.unknown.clone(),
         }
     }
 }
@@ -316,10 +282,4 @@ fn names(devices: &[String], directory: &Directory) -> Vec<String> {
 fn has_gap(unknown: &[(Micros, Micros)], last: Micros, time: Micros) -> bool {
     let from = unknown.partition_point(|(begins, _)| begins.saturating_add(AGREE) < last);
     unknown[from..].iter().take_while(|(begins, _)| *begins < time).any(|(_, ends)| *ends <= time.saturating_add(AGREE))
-}
-
-/// When, between two times, a gap begins first.
-fn first_gap(unknown: &[(Micros, Micros)], since: Micros, until: Micros) -> Option<Micros> {
-    let from = unknown.partition_point(|(begins, _)| *begins <= since);
-    unknown.get(from).map(|(begins, _)| *begins).filter(|begins| *begins < until)
 }

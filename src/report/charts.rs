@@ -7,11 +7,11 @@ use crate::chart::{Size, svg};
 use crate::devices::Directory;
 use crate::plot::{Settings, charts};
 use crate::reader::{Reader, Selection};
+use crate::tables::known;
 use crate::words::count;
 use crate::zone::Zone;
 
 use super::facts::{DeviceFacts, Facts};
-use super::ledger::Ledger;
 use super::words::micros;
 use super::{ReportError, Scope};
 
@@ -46,8 +46,8 @@ pub fn pictures(
 ) -> Result<Vec<Picture>, ReportError> {
     let Some((from, to)) = facts.from.as_deref().zip(facts.to.as_deref()) else { return Ok(Vec::new()) };
     let (from, to) = (micros(from), micros(to));
-    let unknown = Ledger::read(reader.view(), micros(&facts.made_at))?.unfilled();
-    let settings = Settings { zone: zone.clone(), points: POINTS, unknown, known_until: to };
+    let known = known(reader, &scope.selection, micros(&facts.made_at))?;
+    let settings = Settings { zone: zone.clone(), points: POINTS, known };
     let mut all = Vec::new();
     for plan in &scope.plans {
         let (chosen, note) = chosen(facts, &plan.schema.name);

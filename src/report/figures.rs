@@ -71,6 +71,7 @@ pub(super) fn figures(
     reader: &Reader,
     plan: &TypePlan,
     selection: &Selection,
+    directory: &Directory,
     ask: &Ask,
 ) -> Result<BTreeMap<String, Figures>, TableError> {
     let value = main_value(&plan.schema);
@@ -81,9 +82,8 @@ pub(super) fn figures(
     let aggregates = vec![Aggregate::Mean, Aggregate::Min, Aggregate::Max, Aggregate::Last, Aggregate::Count];
     let aggregates = if value.behaves() == Some(Behaviour::State) { Vec::new() } else { aggregates };
     let ask = Ask { every: Some(Every::Months(10_000)), aggregates, ..ask.clone() };
-    let directory = Directory::default();
     let plans = std::slice::from_ref(plan);
-    for mut table in tables(reader, plans, selection, &directory, &ask)? {
+    for mut table in tables(reader, plans, selection, directory, &ask)? {
         while let Some(batch) = table.next_batch()? {
             let devices = batch.column(1).as_string::<i32>();
             for row in 0..batch.num_rows() {

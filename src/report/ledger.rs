@@ -1,10 +1,10 @@
 //! What the ledger says of a span of time: when sessions lived, which gaps there are, when nobody recorded.
 
 use crate::buffer::{BufferError, Gap, GapState, View};
+use crate::coverage::{between, merged};
 use crate::time::Micros;
 
-/// A half-open span of time.
-pub(super) type Span = (Micros, Micros);
+pub(super) use crate::coverage::{Span, cut};
 
 /// The ledger of one project.
 #[derive(Debug)]
@@ -57,15 +57,6 @@ impl Ledger {
         };
         Some((spans().map(|span| span.0).min()?, spans().map(|span| span.1).max()?))
     }
-
-    /// Gaps that were not filled, ascending: what events do not tell there, nobody knows.
-    pub(super) fn unfilled(&self) -> Vec<Span> {
-        let gaps = self.projects.iter().flat_map(|project| &project.gaps);
-        let open = gaps.filter(|(_, gap)| gap.state != GapState::Filled);
-        let mut open: Vec<Span> = open.map(|(span, gap)| (span.0, gap.ends.unwrap_or(Micros::MAX))).collect();
-        open.sort_unstable();
-        open
-    }
 }
 
 impl Project {
@@ -79,49 +70,5 @@ impl Project {
     pub(super) fn unheard(&self, span: Span) -> Vec<Span> {
         let open = self.gaps.iter().filter(|(_, gap)| gap.state != GapState::Filled).filter_map(|(gap, _)| cut(*gap, span));
         merged(self.not_recorded(span).into_iter().chain(open).collect())
-    }
-}
-
-/// The part of a span that lies in another.
-pub(super) fn cut(span: Span, within: Span) -> Option<Span> {
-    let part = (span.0.max(within.0), span.1.min(within.1));
-    (part.0 < part.1).then_some(part)
-}
-
-/// Spans that do not meet, ascending, with the same times.
-pub(super) fn merged(mut spans: Vec<Span>) -> Vec<Span> {
-    spans.sort_unstable();
-    let mut out: Vec<Span> = Vec::new();
-    for span in spans {
-        match out.last_mut() {
-            Some(last) if span.0 <= last.1 => last.1 = last.1.max(span.1),
-            _ => out.push(span),
-        }
-    }
-    out
-}
-
-/// What lies between spans that do not meet, within a span.
-fn between(spans: &[Span], within: Span) -> Vec<Span> {
-    let mut out = Vec::new();
-    let mut from = within.0;
-    for (begins, ends) in spans {
-        out.extend(cut((from, *begins), within));
-        from = from.max(*ends);
-    }
-    out.extend(cut((from, within.1), within));
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lies_between_sessions_and_gaps_was_not_recorded() {
-        let spans = merged(vec![(50, 60), (10, 20), (15, 30)]);
-        assert_eq!(spans, [(10, 30), (50, 60)]);
-        assert_eq!(between(&spans, (0, 100)), [(0, 10), (30, 50), (60, 100)]);
-        assert_eq!(between(&spans, (20, 55)), [(30, 50)]);
     }
 }

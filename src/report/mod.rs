@@ -22,7 +22,7 @@ use crate::devices::Directory;
 use crate::event::printable;
 use crate::reader::{ReadError, Reader, Selection, TypePlan};
 use crate::status::{FaultReason, StatusError, status};
-use crate::tables::{Ask, TableError};
+use crate::tables::{Ask, TableError, known, plans};
 use crate::time::{Day, Micros, SECOND, rfc3339};
 use crate::zone::Zone;
 
@@ -75,7 +75,7 @@ impl Scope {
     /// # Errors
     /// When the recording does not read.
     pub fn of(reader: &Reader, selection: Selection) -> Result<Self, ReportError> {
-        let plans = reader.plan(&selection)?;
+        let plans = plans(reader, &selection)?;
         if selection.start.is_some() || selection.end.is_some() {
             return Ok(Self { selection, plans, outside: 0 });
         }
@@ -133,15 +133,10 @@ pub fn facts(
         (None, Some(start), Some(end)) if start < end => Some((start, end)),
         _ => None,
     };
-    let ask = Ask {
-        zone: zone.clone(),
-        unknown: ledger.unfilled(),
-        known_until: span.map_or(Micros::MAX, |(_, to)| to),
-        ..Ask::default()
-    };
+    let ask = Ask { zone: zone.clone(), known: known(reader, selection, now)?, ..Ask::default() };
     let mut of_types: Vec<BTreeMap<String, Figures>> = Vec::new();
     for plan in plans {
-        of_types.push(figures(reader, plan, selection, &ask)?);
+        of_types.push(figures(reader, plan, selection, directory, &ask)?);
     }
     let mut facts = Facts {
         dir: reader.layout().root().display().to_string(),

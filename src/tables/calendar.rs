@@ -1,13 +1,14 @@
 //! Bucket after bucket of the calendar: what several series say of it, and what stands where they say nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::str::FromStr;
 
-use crate::reader::Selection;
+use crate::reader::{Reader, Selection};
 use crate::time::Micros;
 use crate::zone;
 
-use super::series::Series;
+use super::aggregate::Figure;
+use super::series::{Series, Told, found};
 use super::{Ask, Result};
 
 /// So many buckets without an event in a row are a row each; a longer hole (a device with a wrong clock) is left out.
@@ -49,6 +50,47 @@ pub(super) struct Bucket {
     pub(super) seen: Vec<bool>,
 }
 
+/// A figure with the bucket that it is of.
+pub(super) type Figured = (Micros, Micros, f64);
+
+/// The longest hole that is filled.
+fn reach(every: zone::Every, ask: &Ask) -> Micros {
+    // Four buckets, also where a day has 25 hours or a month 31 days, and never five.
+    ask.fill_limit.unwrap_or(4 * every.about() + every.about() / 2)
+}
+
+/// By device, what the buckets before a selection said last, as far back as fills reach; value by value, figure by figure.
+pub(super) fn earlier(
+    reader: &Reader,
+    event_type: &str,
+    selection: &Selection,
+    told: &[Told],
+    ask: &Ask,
+) -> Result<BTreeMap<String, Vec<Option<Figured>>>> {
+    let mut last: BTreeMap<String, Vec<Option<Figured>>> = BTreeMap::new();
+    let figures: Vec<&Figure> = told.iter().flat_map(|told| &told.figures).collect();
+    let fills = ask.fill != Fill::None && figures.iter().any(|figure| figure.can_be_filled());
+    let (Some(start), Some(every)) = (selection.start.filter(|_| fills), ask.every) else { return Ok(last) };
+    let from = zone::Buckets::new(ask.zone.clone(), every).of(start.saturating_sub(reach(every, ask))).0;
+    let before = Selection { start: Some(from), end: Some(start), event_types: vec![event_type.to_owned()], ..selection.clone() };
+    let ask = Ask { fill: Fill::None, ..ask.clone() };
+    for plan in &reader.plan(&before)? {
+        let (devices, _) = found(reader, plan, &before, &[])?;
+        let series = Series::of(reader, plan, &before, devices, told.to_vec(), &ask);
+        let mut calendar = Calendar::new(vec![series.uncounted()], every, &before, &ask);
+        while let Some(bucket) = calendar.next()? {
+            for (device, cells) in calendar.series[0].devices.iter().zip(bucket.cells.chunks(figures.len())) {
+                let said = cells.iter().enumerate().filter(|(cell, value)| figures[*cell].can_be_filled() && !value.is_nan());
+                for (cell, value) in said {
+                    let of_device = last.entry(device.clone()).or_insert_with(|| vec![None; figures.len()]);
+                    of_device[cell] = Some((bucket.start, bucket.end, *value));
+                }
+            }
+        }
+    }
+    Ok(last)
+}
+
 /// The buckets of several series.
 pub(super) struct Calendar<'a> {
     series: Vec<Series<'a>>,
@@ -75,9 +117,8 @@ impl<'a> Calendar<'a> {
                 device += 1;
             }
         }
-        // Four buckets, also where a day has 25 hours or a month 31 days, and never five.
-        let limit = ask.fill_limit.unwrap_or(4 * every.about() + every.about() / 2);
-        let filler = Filler { fill: ask.fill, limit, known: vec![None; fills.len()], fills, owner, waiting: VecDeque::new() };
+        let known = series.iter().flat_map(|series| series.earlier.iter().copied()).collect();
+        let filler = Filler { fill: ask.fill, limit: reach(every, ask), known, fills, owner, waiting: VecDeque::new() };
         let buckets = zone::Buckets::new(ask.zone.clone(), every);
         Self { series, buckets, start: selection.start, begun: false, next: 0, empty: 0, filler }
     }
@@ -106,7 +147,8 @@ impl<'a> Calendar<'a> {
         }
         let lasts = self.series.iter().map(Series::lasts_until).max().unwrap_or(Micros::MIN);
         if !self.begun {
-            let past = self.start.filter(|start| *start < lasts);
+            let goes_on = first.is_some() && self.filler.known.iter().any(Option::is_some);
+            let past = self.start.filter(|start| *start < lasts || goes_on);
             let Some(time) = [first, past].into_iter().flatten().min() else { return Ok(None) };
             (self.begun, self.next) = (true, time);
         } else if first.is_none() && lasts <= self.next {
@@ -141,7 +183,7 @@ struct Filler {
     /// By cell: may it be filled, whose is it, and the last known figure with its bucket.
     fills: Vec<bool>,
     owner: Vec<usize>,
-    known: Vec<Option<(Micros, Micros, f64)>>,
+    known: Vec<Option<Figured>>,
     waiting: VecDeque<Bucket>,
 }
 
@@ -159,7 +201,7 @@ impl Filler {
 
     fn fill(&mut self, cell: usize, bucket: &mut Bucket) {
         let value = bucket.cells[cell];
-        let near = |(_, end, _): &(Micros, Micros, f64)| bucket.start - end <= self.limit;
+        let near = |(_, end, _): &Figured| bucket.start - end <= self.limit;
         match (self.fill, self.known[cell]) {
             (Fill::Previous, Some(known)) if value.is_nan() && bucket.end - known.1 <= self.limit => {
                 bucket.cells[cell] = known.2;

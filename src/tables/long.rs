@@ -40,7 +40,7 @@ impl<'a> Long<'a> {
         every: Every,
         ask: &Ask,
     ) -> Result<Self> {
-        let series = Series::new(reader, plan, selection, &values(&plan.schema), &USUAL, ask)?;
+        let series = Series::new(reader, plan, selection, &values(&plan.schema), &USUAL, people.directory, ask)?;
         let mut fields: Vec<FieldRef> = Vec::new();
         let mut counts = Vec::new();
         for told in &series.told {
@@ -65,6 +65,11 @@ impl<'a> Long<'a> {
         let calendar = Calendar::new(vec![series], every, selection, ask);
         let schema = Arc::new(ArrowSchema::new(all));
         Ok(Self { name: plan.schema.name.clone(), calendar, people: people.clone(), schema, counts })
+    }
+
+    /// Whether there is a device that it could tell of.
+    pub(super) fn has_devices(&self) -> bool {
+        self.calendar.series().iter().any(|series| !series.devices.is_empty())
     }
 }
 

@@ -5,8 +5,10 @@
 //! with units in its metadata. What they are written as is another matter (`export`).
 
 mod aggregate;
+mod before;
 mod calendar;
 mod events;
+mod known;
 mod latest;
 mod long;
 mod samples;
@@ -28,7 +30,9 @@ use crate::time::Micros;
 use crate::zone::{Every, Zone};
 
 pub use aggregate::Aggregate;
+pub use before::{Before, Last, before, has_states, plans};
 pub use calendar::Fill;
+pub use known::{Known, known};
 pub use values::{Value, main_value, values};
 
 /// Why there is no such table.
@@ -101,11 +105,8 @@ pub struct Ask {
     pub labels: Vec<String>,
     /// Whose calendar.
     pub zone: Zone,
-    /// Times in which nothing is known: gaps that were not filled, ascending.
-    pub unknown: Vec<(Micros, Micros)>,
-    /// Until when the state of a door is known, though it has not moved since: the last sign of life. The greatest time of all
-    /// says that nobody knows; then it is until its last event.
-    pub known_until: Micros,
+    /// What is known of times without an event: how long the state of a door lasts that has not moved since.
+    pub known: Known,
 }
 
 impl Ask {
@@ -129,8 +130,7 @@ impl Default for Ask {
             names: false,
             labels: Vec::new(),
             zone: Zone::utc(),
-            unknown: Vec::new(),
-            known_until: Micros::MAX,
+            known: Known::default(),
         }
     }
 }
@@ -180,7 +180,11 @@ pub fn tables<'a>(
         }
         (Shape::Long, Some(every)) => {
             for plan in plans {
-                all.push(Box::new(long::Long::new(reader, plan, selection, &people, every, ask)?));
+                let table = long::Long::new(reader, plan, selection, &people, every, ask)?;
+                // Where nothing holds of what was told before, nothing is told of the type at all.
+                if !plan.partitions.is_empty() || table.has_devices() {
+                    all.push(Box::new(table));
+                }
             }
         }
     }

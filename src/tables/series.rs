@@ -1,15 +1,19 @@
 //! Series: the events of one type on their way into buckets, device by device.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 
+use crate::coverage::Span;
+use crate::devices::Directory;
 use crate::reader::{Reader, Rows, Selection, TypePlan};
 use crate::schema::Behaviour;
 use crate::time::Micros;
 
 use super::aggregate::{Aggregate, Figure, Track};
+use super::before::{Before, Last, before};
+use super::calendar::{Figured, earlier};
 use super::values::Value;
 use super::{Ask, Result};
 
@@ -29,8 +33,11 @@ pub(super) struct Series<'a> {
     pub(super) devices: Vec<String>,
     numbers: HashMap<String, usize>,
     tracks: Vec<Track>,
+    /// By device and figure: what buckets before the first say that may fill it.
+    pub(super) earlier: Vec<Option<Figured>>,
     batch: Option<Loaded>,
-    unknown: Vec<(Micros, Micros)>,
+    /// What comes next of which nothing is known.
+    unknown: VecDeque<Span>,
     known_until: Micros,
 }
 
@@ -105,25 +112,18 @@ impl<'a> Series<'a> {
         selection: &'a Selection,
         values: &[Value],
         usual: &[Aggregate],
+        directory: &Directory,
         ask: &Ask,
     ) -> Result<Self> {
         let (mut devices, mut states) = found(reader, plan, selection, values)?;
-        // A door that nobody touched tonight is still what it was before.
-        let lasts = |value: &Value| matches!(value.behaves(), Some(Behaviour::State | Behaviour::Counter));
-        let before = match selection.start {
-            Some(start) if values.iter().any(lasts) => Some(Selection {
-                event_types: vec![plan.schema.name.clone()],
-                start: None,
-                end: Some(start),
-                devices: selection.devices.clone(),
-            }),
-            _ => None,
-        };
-        let plans = before.as_ref().map(|before| reader.plan(before)).transpose()?.unwrap_or_default();
-        if let (Some(before), [plan]) = (&before, plans.as_slice()) {
-            let (more, taken) = found(reader, plan, before, values)?;
-            devices.extend(more);
-            states.iter_mut().zip(taken).for_each(|(states, taken)| states.extend(taken));
+        let before = before(reader, &plan.schema, selection, values, directory, &ask.known)?;
+        for (device, told) in &before {
+            devices.insert(device.clone());
+            for (last, states) in told.iter().zip(&mut states) {
+                if let Some(Last::State(state)) = last {
+                    states.insert(state.clone());
+                }
+            }
         }
         let told = values.iter().zip(states).map(|(value, states)| Told {
             value: value.clone(),
@@ -131,22 +131,64 @@ impl<'a> Series<'a> {
             states: states.into_iter().collect(),
         });
         let told: Vec<Told> = told.collect();
-        let devices: Vec<String> = devices.into_iter().collect();
+        let earlier = earlier(reader, &plan.schema.name, selection, &told, ask)?;
+        devices.extend(earlier.keys().cloned());
+        let mut series = Self::of(reader, plan, selection, devices, told, ask);
+        series.go_on(&before, &earlier, selection.start.unwrap_or_default());
+        Ok(series)
+    }
+
+    /// A series of these devices, of which nothing is known from before.
+    pub(super) fn of(
+        reader: &'a Reader,
+        plan: &'a TypePlan,
+        selection: &'a Selection,
+        devices: BTreeSet<String>,
+        told: Vec<Told>,
+        ask: &Ask,
+    ) -> Self {
         let tracks = devices.iter().flat_map(|_| told.iter().map(|told| Track::new(told.value.behaves(), told.states.len())));
-        let mut series = Self {
-            rows: reader.columns(plan, selection, &columns(values)),
+        let values: Vec<Value> = told.iter().map(|told| told.value.clone()).collect();
+        let known_until = ask.known.until.min(selection.end.unwrap_or(Micros::MAX));
+        let comes = |(begins, _): &&Span| (selection.start.unwrap_or(Micros::MIN)..known_until).contains(begins);
+        // What an event from the future tells holds for no time either.
+        let unknown = ask.known.unknown.iter().filter(comes).copied().chain([(known_until, Micros::MAX)]);
+        Self {
+            rows: reader.columns(plan, selection, &columns(&values)),
             tracks: tracks.collect(),
             numbers: devices.iter().cloned().zip(0..).collect(),
-            devices,
+            earlier: vec![None; devices.len() * told.iter().map(|told| told.figures.len()).sum::<usize>()],
+            devices: devices.into_iter().collect(),
             told,
             batch: None,
-            unknown: ask.unknown.clone(),
-            known_until: ask.known_until.min(selection.end.unwrap_or(Micros::MAX)),
-        };
-        if let (Some(before), [plan]) = (&before, plans.as_slice()) {
-            series.look_back(reader.columns(plan, before, &columns(values)).uncounted(), before.end.unwrap_or_default())?;
+            unknown: unknown.collect(),
+            known_until,
         }
-        Ok(series)
+    }
+
+    /// Goes on from what was told before `start`.
+    fn go_on(&mut self, before: &Before, earlier: &BTreeMap<String, Vec<Option<Figured>>>, start: Micros) {
+        let (count, width) = (self.told.len(), self.width());
+        for (number, device) in self.devices.iter().enumerate() {
+            let tracks = self.tracks[number * count..].iter_mut().zip(&self.told);
+            for ((track, told), last) in tracks.zip(before.get(device).into_iter().flatten()) {
+                match (track, last) {
+                    (Track::State { now, since, .. }, Some(Last::State(state))) => {
+                        (*now, *since) = (told.states.iter().position(|known| known == state), start);
+                    }
+                    (Track::Counter { total, .. }, Some(Last::Total(last))) => *total = Some(*last),
+                    _ => {}
+                }
+            }
+            if let Some(figures) = earlier.get(device) {
+                self.earlier[number * width..(number + 1) * width].copy_from_slice(figures);
+            }
+        }
+    }
+
+    /// The same, whose events are not counted as read: a look back.
+    pub(super) fn uncounted(self) -> Self {
+        Self { rows: self.rows.uncounted(), ..self }
     }
 
     /// Figures of one device.
@@ -162,30 +204,6 @@ impl<'a> Series<'a> {
     /// Until when something is known without another event.
     pub(super) fn lasts_until(&self) -> Micros {
         if self.has_past() && self.known_until < Micros::MAX { self.known_until } else { Micros::MIN }
-    }
-
-    /// What went before `start`, of which only the last of each device matters.
-    fn look_back(&mut self, mut rows: Rows<'_>, start: Micros) -> Result<()> {
-        while let Some(batch) = rows.next_batch()? {
-            let mut loaded = self.load(batch);
-            while loaded.row < loaded.batch.num_rows() {
-                self.take(&loaded);
-                loaded.row += 1;
-            }
-        }
-        self.forget(start);
-        for track in &mut self.tracks {
-            match track {
-                Track::State { since, micros, events, .. } => {
-                    micros.fill(0);
-                    events.fill(0);
-                    *since = start;
-                }
-                Track::Counter { grown, .. } => *grown = None,
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// The time of the next event.
@@ -231,7 +249,7 @@ impl<'a> Series<'a> {
 
     fn take(&mut self, loaded: &Loaded) {
         let (time, row) = (loaded.time(), loaded.row);
-        if self.unknown.first().is_some_and(|(begins, _)| *begins < time) {
+        if self.unknown.front().is_some_and(|(begins, _)| *begins < time) {
             self.forget(time);
         }
         let Some(number) = self.numbers.get(device(loaded.batch.column(1).as_string::<i32>(), row)) else { return };
@@ -254,8 +272,8 @@ impl<'a> Series<'a> {
 
     /// In a gap that begins before `end` nobody knows what the doors do, until they speak again.
     fn forget(&mut self, end: Micros) {
-        while let Some((begins, _)) = self.unknown.first().copied().filter(|(begins, _)| *begins < end) {
-            self.unknown.remove(0);
+        while let Some((begins, _)) = self.unknown.front().copied().filter(|(begins, _)| *begins < end) {
+            self.unknown.pop_front();
             self.tracks.iter_mut().for_each(|track| track.state(begins, None));
         }
     }

@@ -300,7 +300,7 @@ impl<'a> Buckets<'a> {
         let mut fields: Vec<FieldRef> = vec![Arc::new(field("time", time_type(), None, &about))];
         let mut all = Vec::new();
         for (plan, values) in asked(plans, wanted)? {
-            all.push(Series::new(reader, plan, selection, &values, &[Aggregate::Mean], ask)?);
+            all.push(Series::new(reader, plan, selection, &values, &[Aggregate::Mean], directory, ask)?);
         }
         let devices = all.iter().flat_map(|series| series.devices.iter().map(String::as_str)).collect();
         let names = Names::new(directory, ask.names, &devices);
@@ -312,7 +312,9 @@ impl<'a> Buckets<'a> {
                     for figure in &told.figures {
                         let figure_name = figure.name(&told.states);
                         let of_value = if wanted.len() == 1 { "" } else { told.value.name() };
-                        let of_figure = if told.figures.len() == 1 { "" } else { &figure_name };
+                        // A state tells by its own name what it is, also the only one.
+                        let is_clear = told.figures.len() == 1 && told.states.is_empty();
+                        let of_figure = if is_clear { "" } else { &figure_name };
                         let of = [of_value, of_figure].iter().filter(|of| !of.is_empty()).copied().collect::<Vec<_>>().join(" ");
                         let kind = if figure.is_count() { DataType::Int64 } else { DataType::Float64 };
                         let description = figure.description(told.value.name(), &told.states);

@@ -108,6 +108,39 @@ fn holes_are_filled_up_to_the_limit_and_no_further() {
 }
 
 #[test]
+fn a_bucket_at_the_start_of_a_range_is_filled_as_if_the_range_had_begun_earlier() {
+    let at = |minute: u32| format!("2026-11-23T10:{minute:02}:00.000000Z");
+    let place = recording(&[
+        temperature("a", &at(10), 5.0),
+        temperature("a", &at(11), 7.0),
+        temperature("b", &at(15), 9.0),
+        temperature("a", &at(50), 2.0),
+    ]);
+    let lines = |arguments: &[&str]| export(&place, &[&["--every", "10m", "--agg", "mean"], arguments].concat());
+    // The bucket of 10:10 is 30 minutes away from the one of 10:50; where fills do not reach, the first one has an event.
+    for (fill, limit, buckets) in [("previous", "10m", 1), ("previous", "20m", 3), ("linear", "20m", 3), ("linear", "30m", 3)] {
+        let fill = ["--wide", "temperature", "--device", "a", "--fill", fill, "--fill-limit", limit];
+        let whole = lines(&fill);
+        let part = lines(&[&fill[..], &["--start", "2026-11-23T10:30"]].concat());
+        assert_eq!(part[1..], whole[whole.len() - buckets..], "{fill:?}");
+    }
+    let previous = ["--fill", "previous", "--start", "2026-11-23T10:30", "--device", "a"];
+    assert_eq!(
+        lines(&previous)[1..],
+        [
+            "2026-11-23T10:30:00.000000Z,a,6,temperature",
+            "2026-11-23T10:40:00.000000Z,a,6,temperature",
+            "2026-11-23T10:50:00.000000Z,a,2,temperature",
+        ]
+    );
+    // Also where the range begins within a bucket.
+    assert_eq!(
+        lines(&["--fill", "previous", "--start", "2026-11-23T10:12", "--device", "a"])[1],
+        "2026-11-23T10:10:00.000000Z,a,6,temperature"
+    );
+}
+
+#[test]
 fn four_buckets_are_filled_unless_somebody_says_otherwise_whatever_their_length() {
     let filled = |days: [&str; 2], every: &str| {
         let place = recording(&days.map(|day| temperature("a", &format!("{day}T12:00:00.000000Z"), 1.0)));
@@ -144,6 +177,236 @@ fn states_become_the_time_in_each_also_of_a_door_that_nobody_touched_since() {
     );
 }
 
+/// A session of the recording, or a gap, as the ledger has it.
+fn note(place: &Place, what: &str, (begins, ends): (&str, &str)) {
+    let moment = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    let sql = match what {
+        "session" => {
+            "INSERT INTO session (source, project, filters, opened_at, spoke_at, closed_at) VALUES ('stream', 'p', '{}', ?1, ?2, ?2)"
+        }
+        "receiver" => {
+            "INSERT INTO session (source, project, filters, opened_at, spoke_at, closed_at) VALUES ('push', 'p', '{}', ?1, ?2, ?2)"
+        }
+        "lost" => "INSERT INTO gap (project, begins, ends, cause, state) VALUES ('p', ?, ?, 'a test', 'lost')",
+        _ => "INSERT INTO gap (project, begins, ends, cause, state) VALUES ('p', ?, ?, 'a test', 'filled')",
+    };
+    let db = Connection::open(place.dir().join("state/buffer.db")).unwrap();
+    db.execute(sql, [moment(begins), moment(ends)]).unwrap();
+}
+
+/// Cells of an export that may have gaps, without its header.
+fn cells(place: &Place, arguments: &[&str]) -> Vec<Vec<String>> {
+    let ran = place.run(&[&["export"], arguments].concat());
+    assert!(ran.code == 0 || ran.code == 3, "{}", ran.stderr);
+    ran.stdout.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+/// Hours of a day that a door was known to be closed for any time, with the minutes.
+fn closed(place: &Place, more: &[&str]) -> Vec<(u32, u32)> {
+    let wide = cells(place, &[&["--wide", "contact", "--every", "1h", "--agg", "mean"], more].concat());
+    let hour = |row: &Vec<String>| {
+        let seconds: u32 = row.get(1)?.parse().ok().filter(|seconds| *seconds > 0)?;
+        Some((row[0][11..13].parse().unwrap(), seconds / 60))
+    };
+    wide.iter().filter_map(hour).collect()
+}
+
+#[test]
+fn a_door_that_nobody_touched_has_its_time_in_state_whatever_else_has_events() {
+    let days = |event_type: &str| {
+        recording(&[
+            state(event_type, "b", "2025-11-20T09:00:00.000000Z", "OTHER"),
+            state(event_type, "b", "2025-11-20T10:00:00.000000Z", "THIS"),
+            state(event_type, "c", "2025-11-22T10:00:00.000000Z", "THAT"),
+            temperature("a", "2025-11-24T10:00:00.000000Z", 1.0),
+        ])
+    };
+    let day = ["--every", "1d", "--start", "2025-11-23", "--end", "2025-11-24"];
+    for event_type in ["contact", "motion", "waterPresent", "objectPresent"] {
+        let place = days(event_type);
+        let long = [
+            "time,device_id,THAT_seconds,THAT_events,THIS_seconds,THIS_events,event_type".to_owned(),
+            format!("2025-11-23T00:00:00.000000Z,b,0,0,86400,0,{event_type}"),
+            format!("2025-11-23T00:00:00.000000Z,c,86400,0,0,0,{event_type}"),
+        ];
+        assert_eq!(export(&place, &day), long, "of all types");
+        assert_eq!(export(&place, &[&day[..], &["--event-type", event_type]].concat()), long);
+        assert_eq!(
+            export(&place, &[&day[..], &["--wide", event_type]].concat()),
+            ["time,b THAT_seconds,b THIS_seconds,c THAT_seconds,c THIS_seconds", "2025-11-23T00:00:00.000000Z,0,86400,86400,0"]
+        );
+        assert_eq!(
+            export(&place, &[&day[..], &["--device", "c"]].concat())[1..],
+            [format!("2025-11-23T00:00:00.000000Z,c,86400,0,{event_type}")]
+        );
+        let one = export(&place, &[&day[..], &["--wide", event_type, "--device", "c"]].concat());
+        assert_eq!(one, ["time,c THAT_seconds", "2025-11-23T00:00:00.000000Z,86400"]);
+        // A row an event: there is none.
+        assert!(cells(&place, &["--start", "2025-11-23", "--end", "2025-11-24"]).is_empty());
+    }
+}
+
+#[test]
+fn a_look_back_goes_as_far_as_the_directory_knows_of_a_door_that_has_said_nothing_yet() {
+    let place = recording(&[
+        state("contact", "old", "2025-11-02T10:00:00.000000Z", "OPEN"),
+        state("contact", "new", "2025-11-22T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-24T10:00:00.000000Z", 1.0),
+    ]);
+    let doors = || {
+        let rows = cells(&place, &["--every", "1d", "--start", "2025-11-23", "--end", "2025-11-24"]);
+        rows.into_iter().map(|row| row[1].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(doors(), ["new", "old"], "nobody knows which doors there are");
+    name(&place, "new", "contact", "{}");
+    name(&place, "a", "temperature", "{}");
+    assert_eq!(doors(), ["new"], "all doors that there are have said what they are");
+    name(&place, "old", "contact", "{}");
+    assert_eq!(doors(), ["new", "old"]);
+}
+
+#[test]
+fn the_days_before_a_range_are_not_counted_as_rows_that_are_read() {
+    let place = recording(&[
+        state("contact", "d", "2025-11-20T10:00:00.000000Z", "OPEN"),
+        temperature("a", "2025-11-24T10:00:00.000000Z", 1.0),
+    ]);
+    let layout = overnight::layout::Layout::new(&place.dir());
+    let registry = std::sync::Arc::new(overnight::schema::Registry::built_in().unwrap());
+    let reader = overnight::reader::Reader::open(&layout, registry).unwrap();
+    let start = overnight::time::Day::parse("2025-11-23").unwrap().start();
+    let selection = overnight::reader::Selection { start: Some(start), ..Default::default() };
+    let plans = overnight::tables::plans(&reader, &selection).unwrap();
+    let ask = overnight::tables::Ask {
+        every: Some("1d".parse().unwrap()),
+        known: overnight::tables::known(&reader, &selection, overnight::time::now()).unwrap(),
+        ..Default::default()
+    };
+    let directory = overnight::devices::Directory::default();
+    let mut rows = 0;
+    for mut table in overnight::tables::tables(&reader, &plans, &selection, &directory, &ask).unwrap() {
+        while let Some(batch) = table.next_batch().unwrap() {
+            rows += batch.num_rows();
+        }
+    }
+    assert_eq!((rows, reader.rows_read()), (3, 1), "two days of the door, one of the temperature");
+}
+
+#[test]
+fn an_import_has_its_times_in_state_up_to_the_last_event_of_all_and_no_further() {
+    let place = recording(&[
+        state("contact", "d", "2025-11-23T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-23T13:30:00.000000Z", 1.0),
+    ]);
+    let all = [(10, 60), (11, 60), (12, 60), (13, 30)];
+    assert_eq!(closed(&place, &[]), all);
+    assert_eq!(closed(&place, &["--end", "2027-01-01"]), all);
+    assert_eq!(closed(&place, &["--start", "2025-11-23T12:00"]), all[2..]);
+    assert_eq!(closed(&place, &["--end", "2025-11-23T12:00"]), all[..2], "an event behind the range tells that it was recorded");
+    assert_eq!(closed(&place, &["--start", "2025-11-23T14:00", "--end", "2025-11-24"]), []);
+    // Behind the last sign of life, an import goes on; before it, it takes nothing away.
+    note(&place, "session", ("2025-11-23T09:00:00Z", "2025-11-23T11:00:00Z"));
+    assert_eq!(closed(&place, &[]), all);
+    note(&place, "session", ("2025-11-23T11:00:00Z", "2025-11-23T14:30:00Z"));
+    assert_eq!(closed(&place, &[]), [&all[..3], &[(13, 60), (14, 30)]].concat());
+}
+
+#[test]
+fn day_files_without_a_buffer_are_known_from_their_first_event_to_the_last() {
+    let place = recording(&[
+        state("contact", "d", "2025-11-23T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-23T11:30:00.000000Z", 1.0),
+    ]);
+    std::fs::remove_dir_all(place.dir().join("state")).unwrap();
+    assert_eq!(closed(&place, &[]), [(10, 60), (11, 30)]);
+}
+
+#[test]
+fn a_damaged_file_of_another_type_is_no_witness_and_no_error() {
+    let place = recording(&[
+        state("contact", "d", "2025-11-23T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-23T11:30:00.000000Z", 1.0),
+        temperature("a", "2025-11-24T11:30:00.000000Z", 1.0),
+    ]);
+    std::fs::write(place.dir().join("data/temperature/2025-11-24.parquet"), "no Parquet").unwrap();
+    assert_eq!(closed(&place, &["--event-type", "contact"]), [(10, 60), (11, 30)]);
+}
+
+#[test]
+fn an_event_from_the_future_makes_no_state_last_until_then() {
+    let doors = [
+        state("contact", "d", "2025-11-23T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-23T11:30:00.000000Z", 1.0),
+        temperature("a", "2099-11-23T11:30:00.000000Z", 1.0),
+    ];
+    assert_eq!(closed(&recording(&doors), &[]), [(10, 60), (11, 30)]);
+}
+
+#[test]
+fn where_nobody_recorded_no_state_is_known_until_the_door_speaks_again() {
+    let door = |time: &str| state("contact", "d", &format!("2025-11-23T{time}:00.000000Z"), "CLOSED");
+    let air = |time: &str| temperature("a", &format!("2025-11-23T{time}:00.000000Z"), 1.0);
+    let night = [door("05:00"), air("06:00"), air("20:00"), door("21:00"), air("22:00")];
+    let sessions = [("2025-11-23T04:00:00Z", "2025-11-23T07:00:00Z"), ("2025-11-23T19:00:00Z", "2025-11-23T23:00:00Z")];
+    let recorded = |more: &[String]| {
+        let place = recording(&[&night, more].concat());
+        for session in sessions {
+            note(&place, "session", session);
+        }
+        place
+    };
+    let hours = |place: &Place| closed(place, &[]).iter().map(|(hour, _)| *hour).collect::<Vec<_>>();
+    let place = recorded(&[]);
+    assert_eq!(closed(&place, &[]), [(5, 60), (6, 60), (21, 60), (22, 60)]);
+    // Whether the range begins before, within or behind it.
+    assert_eq!(closed(&place, &["--start", "2025-11-23T06:30"]), [(6, 30), (21, 60), (22, 60)]);
+    assert_eq!(closed(&place, &["--start", "2025-11-23T12:00"]), [(21, 60), (22, 60)]);
+    assert_eq!(closed(&place, &["--start", "2025-11-23T20:00", "--end", "2025-11-23T21:00"]), []);
+    // A gap that was filled is no such time; nor is one that a receiver missed, since it gets its pushes again.
+    note(&place, "filled", ("2025-11-23T07:00:00Z", "2025-11-23T19:00:00Z"));
+    assert_eq!(hours(&place), (5..23).collect::<Vec<_>>());
+    let place = recording(&night);
+    for session in sessions {
+        note(&place, "receiver", session);
+    }
+    assert_eq!(hours(&place), (5..23).collect::<Vec<_>>());
+    // Nor is a time of which an import tells, from its first event to its last.
+    let imported: Vec<_> = (8..19).map(|hour| air(&format!("{hour:02}:00"))).collect();
+    assert_eq!(hours(&recorded(&imported)), (5..23).collect::<Vec<_>>());
+    let part = recorded(&[air("07:30"), door("08:00"), air("11:30")]);
+    assert_eq!(closed(&part, &[]), [(5, 60), (6, 60), (7, 60), (8, 60), (9, 60), (10, 60), (11, 30), (21, 60), (22, 60)]);
+    let other = recorded(&[air("13:00"), door("14:00"), air("18:30")]);
+    assert_eq!(hours(&other), [&[5, 6][..], &(14..23).collect::<Vec<_>>()].concat());
+    // An event at the very seam, whose clock is not quite ours, tells of no other time.
+    let seam = recorded(&[state("contact", "e", "2025-11-23T18:59:58.000000Z", "OPEN")]);
+    assert_eq!(hours(&seam), [5, 6, 21, 22]);
+}
+
+#[test]
+fn an_import_from_before_the_first_session_is_known_to_its_own_last_event() {
+    let place = recording(&[
+        state("contact", "d", "2025-11-20T10:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-20T11:30:00.000000Z", 1.0),
+        temperature("a", "2025-11-23T10:00:00.000000Z", 1.0),
+    ]);
+    note(&place, "session", ("2025-11-23T09:00:00Z", "2025-11-23T11:00:00Z"));
+    assert_eq!(closed(&place, &[]), [(10, 60), (11, 30)]);
+    assert_eq!(closed(&place, &["--start", "2025-11-23"]), []);
+}
+
+#[test]
+fn a_lost_gap_ends_a_state_also_where_it_began_before_the_range() {
+    let place = recording(&[
+        state("contact", "d", "2025-11-23T05:00:00.000000Z", "CLOSED"),
+        temperature("a", "2025-11-23T10:00:00.000000Z", 1.0),
+    ]);
+    note(&place, "session", ("2025-11-23T04:00:00Z", "2025-11-23T06:00:00Z"));
+    note(&place, "lost", ("2025-11-23T06:00:00Z", "2025-11-23T07:00:00Z"));
+    note(&place, "session", ("2025-11-23T07:00:00Z", "2025-11-23T10:00:00Z"));
+    assert_eq!(closed(&place, &[]), [(5, 60)]);
+    assert_eq!(closed(&place, &["--start", "2025-11-23T08:00"]), []);
+}
+
 #[test]
 fn totals_become_differences_and_a_total_that_fell_began_again() {
     let total =
@@ -157,6 +420,11 @@ fn totals_become_differences_and_a_total_that_fell_began_again() {
     let hours = export(&place, &["--every", "1h", "--start", "2026-11-23"]);
     let grown: Vec<_> = hours[1..].iter().map(|line| line.split(',').nth(2).unwrap()).collect();
     assert_eq!(grown, ["12", "3"], "{hours:?}");
+    // Whenever the total was told last, also where nobody recorded meanwhile.
+    let days = recording(&[total("2026-11-19T12:00:00.000000Z", 100), total("2026-11-23T12:00:00.000000Z", 130)]);
+    note(&days, "lost", ("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z"));
+    let rows = cells(&days, &["--every", "1d", "--start", "2026-11-23"]);
+    assert_eq!((rows.len(), rows[0][2].as_str()), (1, "30"), "{rows:?}");
 }
 
 #[test]

@@ -170,7 +170,9 @@ fn of_many_devices_the_key_names_those_that_stray_and_counts_the_rest() {
 #[test]
 fn states_are_strips_that_know_what_was_before_the_span() {
     let contact = |minute: i64, state: &str| event("d", "contact", NIGHT + minute * MINUTE, &format!(r#""state":"{state}","#));
-    let place = recording(&(contact(0, "OPEN") + &contact(100, "CLOSED")));
+    // Of the time up to the last event of all it is known that the door did not move.
+    let four_days = NIGHT + 4 * 24 * 60 * MINUTE;
+    let place = recording(&(contact(0, "OPEN") + &contact(100, "CLOSED") + &temperature("t", four_days, 20.0)));
     call(&place, "d", "Back door");
     let start = overnight::time::rfc3339(NIGHT + 60 * MINUTE);
     let end = overnight::time::rfc3339(NIGHT + 140 * MINUTE);
@@ -188,7 +190,7 @@ fn states_are_strips_that_know_what_was_before_the_span() {
     assert!(open > 100.0 && (open - closed).abs() < 1.0, "open 40 minutes, closed 40 minutes: {open} and {closed}");
     // Whether or not it moved at all.
     let late = overnight::time::rfc3339(NIGHT + 3 * 24 * 60 * MINUTE);
-    let later = overnight::time::rfc3339(NIGHT + 4 * 24 * 60 * MINUTE);
+    let later = overnight::time::rfc3339(four_days);
     let (ran, picture) = drawn(&place, &["--event-type", "contact", "--start", &late, "--end", &later]);
     assert!(picture.contains(">CLOSED</text>") && !picture.contains(">OPEN</text>"), "{}", ran.stderr);
     // Unless nobody recorded in between.

@@ -113,6 +113,16 @@ fn a_range_is_half_open_and_what_lies_outside_does_not_count() {
 }
 
 #[test]
+fn a_door_that_nobody_touched_has_its_time_in_state_in_the_report_too() {
+    let place = Place::new();
+    place.import(night());
+    let facts = facts(&place, &["--start", "2026-10-25T02:00:00Z", "--end", "2026-10-25T02:30:00Z"]);
+    let types = facts["types"].as_array().unwrap();
+    assert_eq!((types.len(), &types[0]["type"], &types[0]["events"]), (1, &"contact".into(), &0.into()));
+    assert_eq!(types[0]["figures"]["seconds_in"], json!({ "OPEN": 1800.0 }));
+}
+
+#[test]
 fn one_sensor_with_a_wrong_clock_does_not_stretch_the_report_over_half_a_century() {
     let place = Place::new();
     place.import(night() + &event(99, "c", "temperature", "1970-01-01T00:00:00.000000Z", &json!({ "value": 1 })));

@@ -363,6 +363,8 @@ def holes_are_filled_up_to_the_limit(world):
 
 
 def states_become_the_time_in_each(world):
+    # Behind the last event nobody recorded.
+    heard = max(datetime.fromisoformat(one["timestamp"]) for one in world.events)
     for event_type, states in [("contact", ["CLOSED", "OPEN"]), ("motion", ["MOTION_DETECTED", "NO_MOTION_DETECTED"]), ("waterPresent", ["NOT_PRESENT", "PRESENT"])]:
         table = frame(world.events, event_type, state="state")
         for (first, last), every in [(span, every) for span in SPANS for every in ["1h", "1d"]]:
@@ -370,7 +372,7 @@ def states_become_the_time_in_each(world):
             wanted = {}
             for device, own in table.groupby("device_id"):
                 own = [(at.to_pydatetime(), state) for at, state in zip(own["time"], own["state"]) if at < end]
-                for (at, state), until in zip(own, [at for at, _ in own[1:]] + [end]):
+                for (at, state), until in zip(own, [at for at, _ in own[1:]] + [min(end, heard)]):
                     if at >= begin:
                         start = night.bucket(at, every)
                         wanted.setdefault((start, device), {})[f"{state}_events"] = wanted.get((start, device), {}).get(f"{state}_events", 0) + 1
