@@ -126,9 +126,37 @@ pub fn set_aside(path: &Path, aside: &Path) -> Result<()> {
     if aside.exists() {
         return Err(DiskError::new("move to", aside, io::ErrorKind::AlreadyExists.into()));
     }
-    fs::rename(path, aside).map_err(|error| DiskError::new("move to", aside, error))?;
+    step("move to", aside, Step::Rename(path, aside), || fs::rename(path, aside))?;
     sync_dir(parent(aside))?;
     sync_dir(parent(path))
+}
+
+/// How much of a file the disk gives back: in how many of its pieces, and in how many not.
+///
+/// # Errors
+/// When the file does not open.
+pub fn pieces(path: &Path) -> Result<(u64, u64)> {
+    const PIECE: usize = 64 * 1024;
+    let fail = |error| DiskError::new("read", path, error);
+    let file = File::open(path).map_err(fail)?;
+    let (mut good, mut bad, mut piece) = (0, 0, vec![0; PIECE]);
+    for offset in (0..file.metadata().map_err(fail)?.len()).step_by(PIECE) {
+        match read_at(&file, &mut piece, offset) {
+            Ok(_) => good += 1,
+            Err(_) => bad += 1,
+        }
+    }
+    Ok((good, bad))
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, piece: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, piece, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, piece: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, piece, offset)
 }
 
 /// Writes a small file whole: staged beside, synced, published.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::event::Partition;
 use crate::schema::is_plain;
-use crate::time::Day;
+use crate::time::{Day, Micros};
 
 /// The directory that holds a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,16 @@ impl Layout {
     /// Files that did not read and were set aside; never deleted.
     pub fn damaged(&self) -> PathBuf {
         self.state().join("damaged")
+    }
+
+    /// Where a buffer goes that was found damaged at a time.
+    pub fn aside(&self, time: Micros) -> PathBuf {
+        self.damaged().join(format!("buffer-{time}.db"))
+    }
+
+    /// What was rescued of it, complete, until it is the buffer.
+    pub fn rescued(&self, time: Micros) -> PathBuf {
+        self.state().join(format!("rescued-{time}.db"))
     }
 
     /// Room on the disk that clean-up may use when there is no other.
@@ -100,6 +110,11 @@ impl Layout {
 /// The day in a day file's name.
 pub fn day_of(path: &Path) -> Option<Day> {
     Day::parse(path.file_name()?.to_str()?.strip_suffix(".parquet")?)
+}
+
+/// The time in the name of a rescued buffer.
+pub fn rescued_at(path: &Path) -> Option<Micros> {
+    path.file_name()?.to_str()?.strip_prefix("rescued-")?.strip_suffix(".db")?.parse().ok()
 }
 
 /// An event type as a file name. An event type is never a path: letters, digits, `-` and `_` stand for themselves, every

@@ -153,7 +153,7 @@ pub struct Buffer {
     id: String,
     compression: block::Compression,
     rescued: Option<Rescued>,
-    _lock: lock::Lock,
+    lock: lock::Lock,
 }
 
 impl Buffer {
@@ -168,20 +168,30 @@ impl Buffer {
         disk::create_own_dir(&layout.staging())?;
         disk::create_own_dir(&layout.data())?;
         let lock = lock::Lock::take(layout)?;
-        Self::rescue(layout, now, || Self::open_locked(layout, lock))
+        Self::rescue(layout, now, lock)
     }
 
-    fn open_locked(layout: &Layout, lock: lock::Lock) -> Result<Self> {
-        let path = layout.buffer();
+    fn open_locked(path: &Path, lock: lock::Lock) -> Result<Self> {
         // An empty file is what a crash leaves of one that was just made.
         let fresh = path.metadata().map_or(0, |about| about.len()) == 0;
-        disk::make_private(&path)?;
-        let mut db = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        let id = migrate::run(&mut db, &path)?;
+        disk::make_private(path)?;
+        let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let id = migrate::run(&mut db, path)?;
         if fresh {
-            disk::sync_dir(&layout.state())?;
+            disk::sync_dir(path.parent().unwrap_or(Path::new(".")))?;
         }
-        Ok(Self { db, path, id, compression: block::Compression::new()?, rescued: None, _lock: lock })
+        Ok(Self { db, path: path.to_owned(), id, compression: block::Compression::new()?, rescued: None, lock })
+    }
+
+    /// Closes it as one file without a log beside it, which can be renamed; gives the lock back.
+    fn close(self) -> Result<lock::Lock> {
+        let Self { db, path, lock, .. } = self;
+        let found: String = db.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0)).map_err(failure(&path))?;
+        if found != "delete" {
+            return Err(BufferError::Setting { path, setting: "journal_mode = DELETE", found });
+        }
+        db.close().map_err(|(_, source)| BufferError::Sqlite { path, source })?;
+        Ok(lock)
     }
 
     /// What became of a damaged buffer that stood here when this one was opened.

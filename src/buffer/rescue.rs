@@ -1,5 +1,8 @@
 //! A damaged buffer is set aside, never deleted, and what can be read of it is taken into a new one.
 //!
+//! The new one is made in staging, and gets its first name, `state/rescued-TIME.db`, when it is complete. From then on the
+//! damaged one can go and it can come, however often a crash interrupts that; before, nothing was touched.
+//!
 //! Rows are read from both ends of each table until one does not read. Which blocks are missing, and of what time, the
 //! index tells where it reads: it has everything but the bodies.
 
@@ -11,9 +14,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params, params_from_iter};
 
 use crate::disk;
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 use crate::time::{Micros, SECOND, rfc3339};
 
+use super::lock::Lock;
 use super::{Buffer, Result, View, block, connect};
 
 /// What a damaged buffer may have held is at most so old: rows are rolled after an hour, and looked at every 15 minutes.
@@ -37,64 +41,115 @@ pub struct Rescued {
 }
 
 /// What is wrong with a buffer, if anything is. Looks into every page when the last writer did not end well, or when that is
-/// quick.
+/// quick. A disk that gives nothing back at all is no damage, nor is a page that reads the second time.
 pub(super) fn damage(layout: &Layout) -> Option<String> {
-    const QUICK: u64 = 16 * 1024 * 1024;
-    let path = layout.buffer();
-    let size = |path: &Path| path.metadata().map_or(0, |about| about.len());
-    if size(&path) == 0 {
+    if size(&layout.buffer()) == 0 {
         return None;
     }
-    let is_damage = |error: &rusqlite::Error| match error.sqlite_error_code() {
+    let why = match check(layout) {
+        Ok(found) => found?,
+        Err(error) if is_damage(&error, layout) => error.to_string(),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) => error.to_string(),
+        // Anything else, such as a missing permission, is told when the buffer is opened.
+        Err(_) => return None,
+    };
+    let files = [layout.buffer(), layout.state().join("buffer.db-wal")];
+    let pieces = files.iter().filter(|file| file.exists()).map(|file| disk::pieces(file).unwrap_or((0, 1)));
+    match pieces.fold((0, 0), |(good, bad), of_file| (good + of_file.0, bad + of_file.1)) {
+        (_, 0) => match check(layout) {
+            Ok(found) => found,
+            Err(error) => is_damage(&error, layout).then(|| error.to_string()),
+        },
+        (0, _) => None,
+        (_, bad) => Some(format!("{bad} pieces of it do not read; {why}")),
+    }
+}
+
+fn check(layout: &Layout) -> rusqlite::Result<Option<String>> {
+    const QUICK: u64 = 16 * 1024 * 1024;
+    let path = layout.buffer();
+    let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+    // A log that is left over: the last writer was killed, or could not finish.
+    if size(&layout.state().join("buffer.db-wal")) == 0 && size(&path) > QUICK {
+        return Ok(None);
+    }
+    let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((found != "ok").then_some(found))
+}
+
+fn is_damage(error: &rusqlite::Error, layout: &Layout) -> bool {
+    match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseCorrupt) => true,
         // Where nothing was recorded, it is somebody else's file.
         Some(rusqlite::ErrorCode::NotADatabase) => disk::list(&layout.data()).is_ok_and(|folders| !folders.is_empty()),
         _ => false,
-    };
-    let check = || -> rusqlite::Result<Option<String>> {
-        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
-        // A log that is left over: the last writer was killed, or could not finish.
-        if size(&layout.state().join("buffer.db-wal")) == 0 && size(&path) > QUICK {
-            return Ok(None);
-        }
-        let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        Ok((found != "ok").then_some(found))
-    };
-    match check() {
-        Ok(found) => found,
-        // Anything else, such as a missing permission, is told when the buffer is opened.
-        Err(error) => is_damage(&error).then(|| error.to_string()),
     }
 }
 
-/// Moves the buffer with its log out of the way.
-pub(super) fn set_aside(layout: &Layout, now: Micros) -> Result<PathBuf> {
-    let folder = layout.damaged();
-    disk::create_own_dir(&folder)?;
-    let aside = folder.join(format!("buffer-{now}.db"));
-    for ending in ["-wal", "-shm", ""] {
+fn size(path: &Path) -> u64 {
+    path.metadata().map_or(0, |about| about.len())
+}
+
+/// Puts a complete rescued buffer in the place of the damaged one: what is left of that to do.
+fn finish(layout: &Layout) -> Result<()> {
+    let Some((path, time)) =
+        disk::list(&layout.state())?.into_iter().find_map(|path| layout::rescued_at(&path).map(|at| (path, at)))
+    else {
+        return Ok(());
+    };
+    disk::create_own_dir(&layout.damaged())?;
+    for ending in ["", "-wal", "-shm"] {
         let from = layout.state().join(format!("buffer.db{ending}"));
         if from.exists() {
-            disk::set_aside(&from, &folder.join(format!("buffer-{now}.db{ending}")))?;
+            disk::set_aside(&from, &with_ending(&layout.aside(time), ending))?;
         }
     }
-    Ok(aside)
+    Ok(disk::publish(&path, &layout.buffer())?)
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
 }
 
 impl Buffer {
-    /// Takes over what can be read of a damaged buffer that was set aside, and notes the span of what cannot as gaps.
-    pub(super) fn take_over(&mut self, aside: &Path, why: String, now: Micros) -> Result<Rescued> {
-        let mut rescued = Rescued { aside: aside.to_owned(), why, events: 0, lost: None, span: None };
-        let touched = aside.metadata().and_then(|about| about.modified()).ok();
+    /// Opens the buffer. What reads of a damaged one is in the new one.
+    pub(super) fn rescue(layout: &Layout, now: Micros, lock: Lock) -> Result<Self> {
+        finish(layout)?;
+        let Some(why) = damage(layout) else { return Self::open_locked(&layout.buffer(), lock) };
+        let staged = layout.staging().join("buffer.db");
+        for ending in ["", "-wal", "-shm"] {
+            disk::remove(&with_ending(&staged, ending))?;
+        }
+        let mut buffer = Self::open_locked(&staged, lock)?;
+        let mut rescued = buffer.take_over(&layout.buffer(), why, now)?;
+        rescued.aside = layout.aside(now);
+        let lock = buffer.close()?;
+        disk::publish(&staged, &layout.rescued(now))?;
+        finish(layout)?;
+        Ok(Self { rescued: Some(rescued), ..Self::open_locked(&layout.buffer(), lock)? })
+    }
+
+    /// Takes over what can be read of a damaged buffer, and notes the span of what cannot as gaps.
+    fn take_over(&mut self, damaged: &Path, why: String, now: Micros) -> Result<Rescued> {
+        let mut rescued = Rescued { aside: damaged.to_owned(), why, events: 0, lost: None, span: None };
+        let touched = damaged.metadata().and_then(|about| about.modified()).ok();
         let touched = touched.map_or(now, crate::time::from_system);
-        let from = connect(aside, OpenFlags::SQLITE_OPEN_READ_WRITE);
+        let from = connect(damaged, OpenFlags::SQLITE_OPEN_READ_WRITE);
         let known = from.as_ref().ok().and_then(|from| index(from).ok());
         if let Ok(from) = &from {
-            for table in ["meta", "session", "gap", "gap_device", "device", "sealed", "fault"] {
-                self.copy(from, table).map_err(|source| self.error(source))?;
-            }
-            let taken = self.copy_blocks(from, known.as_deref()).map_err(|source| self.error(source))?;
+            // At once: a commit for each row would wait for the disk each time.
+            let copy = || {
+                let all = self.db.unchecked_transaction()?;
+                for table in ["meta", "session", "gap", "gap_device", "device", "sealed", "fault"] {
+                    self.copy(from, table)?;
+                }
+                let taken = self.copy_blocks(from, known.as_deref())?;
+                all.commit().map(|()| taken)
+            };
+            let taken = copy().map_err(|source| self.error(source))?;
             rescued.events = taken.values().sum();
             if let Some(known) = known {
                 let missing: Vec<_> = known.iter().filter(|row| !taken.contains_key(&row.seq)).collect();
@@ -180,16 +235,6 @@ impl Buffer {
     pub fn projects(&self) -> Result<Vec<String>> {
         projects(&self.db).map_err(|source| self.error(source))
     }
-
-    /// Opens what stands where the buffer should, with what was rescued if that was damaged.
-    pub(super) fn rescue(layout: &Layout, now: Micros, open: impl FnOnce() -> Result<Self>) -> Result<Self> {
-        let Some(why) = damage(layout) else { return open() };
-        let aside = set_aside(layout, now)?;
-        let mut buffer = open()?;
-        let rescued = buffer.take_over(&aside, why, now)?;
-        buffer.rescued = Some(rescued);
-        Ok(buffer)
-    }
 }
 
 impl View {
@@ -270,5 +315,111 @@ fn key(value: &Value) -> (i64, String) {
         Value::Integer(number) => (*number, String::new()),
         Value::Text(text) => (0, text.clone()),
         _ => (0, String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+    use std::io;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
+    use arrow::datatypes::DataType;
+
+    use super::*;
+    use crate::disk::fault::{Script, Step, install};
+    use crate::event::{Batch, Partition};
+    use crate::schema::Registry;
+    use crate::time::Day;
+
+    const ROWS: usize = 50;
+
+    /// Refuses one step: does not take it, or says afterwards that it failed.
+    struct Refuse {
+        step: usize,
+        taken: bool,
+        seen: Cell<usize>,
+    }
+
+    impl Script for Refuse {
+        fn before(&self, _: &Step<'_>) -> io::Result<()> {
+            let number = self.seen.replace(self.seen.get() + 1);
+            if number == self.step && !self.taken { Err(io::Error::other("no")) } else { Ok(()) }
+        }
+
+        fn after(&self, _: &Step<'_>) -> io::Result<()> {
+            if self.seen.get() == self.step + 1 && self.taken { Err(io::Error::other("no")) } else { Ok(()) }
+        }
+
+        fn leaves_out(&self, _: &str) -> bool {
+            false
+        }
+    }
+
+    /// A buffer of many blocks, with garbage where those in the middle are.
+    fn damaged(layout: &Layout) -> Vec<u8> {
+        let schema = Registry::built_in().unwrap().get("touch");
+        let mut buffer = Buffer::open(layout, 1).unwrap();
+        for block in 0..100_i64 {
+            let times = || (0..).map(|row| block * 1000 + row).take(ROWS);
+            let column = |field: &arrow::datatypes::FieldRef| -> ArrayRef {
+                match field.data_type() {
+                    DataType::Timestamp(..) => {
+                        Arc::new(TimestampMicrosecondArray::from_iter_values(times()).with_timezone("UTC"))
+                    }
+                    DataType::Utf8 => Arc::new(
+                        times().map(|time| Some(format!("{}{:x}", field.name(), time * 0x9e37_79b9))).collect::<StringArray>(),
+                    ),
+                    kind => new_null_array(kind, ROWS),
+                }
+            };
+            let columns = schema.arrow().fields().iter().map(column).collect();
+            let rows = RecordBatch::try_new(Arc::clone(schema.arrow()), columns).unwrap();
+            let partition = Partition { event_type: "touch".into(), day: Day(0) };
+            buffer.keep(&Batch { parts: vec![(partition, rows)], ..Batch::default() }, 1).unwrap();
+        }
+        buffer.tidy().unwrap();
+        drop(buffer);
+        let mut bytes = fs::read(layout.buffer()).unwrap();
+        let middle = bytes.len() / 2 / 4096 * 4096;
+        bytes[middle..middle + 3 * 4096].fill(0xa5);
+        fs::write(layout.buffer(), &bytes).unwrap();
+        bytes
+    }
+
+    fn events(buffer: &Buffer) -> u64 {
+        buffer.covered(&Partition { event_type: "touch".into(), day: Day(0) }, i64::MAX).unwrap()
+    }
+
+    #[test]
+    fn a_rescue_that_is_interrupted_anywhere_loses_nothing_that_reads() {
+        let place = tempfile::tempdir().unwrap();
+        let layout = Layout::new(&place.path().join("template"));
+        let bytes = damaged(&layout);
+        let mut whole = None;
+        for (step, taken) in (0..).flat_map(|step| [(step, false), (step, true)]) {
+            let layout = Layout::new(&place.path().join(format!("{step}{taken}")));
+            fs::create_dir_all(layout.state()).unwrap();
+            fs::copy(place.path().join("template/state/buffer.db"), layout.buffer()).unwrap();
+            let script = Rc::new(Refuse { step, taken, seen: Cell::new(0) });
+            let installed = install(Some(Rc::clone(&script) as Rc<dyn Script>));
+            drop(Buffer::open(&layout, 2));
+            drop(installed);
+            let buffer = Buffer::open(&layout, 3).unwrap();
+            let found = events(&buffer);
+            assert!(found > 0 && found < 100 * ROWS as u64, "{found}");
+            assert_eq!(*whole.get_or_insert(found), found, "step {step}");
+            let aside: Vec<_> = disk::list(&layout.damaged()).unwrap();
+            assert!(aside.iter().any(|path| fs::read(path).unwrap() == bytes), "step {step}: {aside:?}");
+            let left = disk::list(&layout.state()).unwrap().into_iter().find(|path| layout::rescued_at(path).is_some());
+            assert_eq!(left, None, "step {step}");
+            if script.seen.get() <= step {
+                assert!(step > 10, "only {step} steps");
+                break;
+            }
+        }
     }
 }
