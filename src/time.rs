@@ -164,7 +164,8 @@ pub fn write_civil(time: Micros, separator: u8, out: &mut Vec<u8>) {
     });
     let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
     let two = |value: u64, at: u32| u64::from(u16::from_le_bytes(PAIRS[value as usize % 100])) << (8 * at);
-    let clock = two(seconds / 3600, 0) | two(seconds / 60 % 60, 3) | two(seconds % 60, 6) | u64::from_le_bytes(*b"\0\0:\0\0:\0\0");
+    let clock =
+        two(seconds / 3600, 0) | two(seconds / 60 % 60, 3) | two(seconds % 60, 6) | u64::from_le_bytes(*b"\0\0:\0\0:\0\0");
     let decimals = two(fraction / 10_000, 1) | two(fraction / 100 % 100, 3) | two(fraction % 100, 5) | u64::from(b'.');
     // In place and in few pieces: a copy of what was just written would wait for each piece.
     out.extend_from_slice(&[0; 26]);

@@ -99,7 +99,8 @@ fn is_constant(array: &ArrayRef) -> bool {
             let range = |from: i32, to: i32| &texts.value_data()[from.as_usize()..to.as_usize()];
             let (first, last) = (offsets[0], offsets[texts.len()]);
             // Alike are texts of one length, each of which is the one before it.
-            offsets.windows(2).all(|pair| pair[1] - pair[0] == length) && range(first, last - length) == range(first + length, last)
+            offsets.windows(2).all(|pair| pair[1] - pair[0] == length)
+                && range(first, last - length) == range(first + length, last)
         }
         DataType::Timestamp(..) => {
             let times = array.as_primitive::<TimestampMicrosecondType>().values();
