@@ -171,9 +171,10 @@ impl Failure {
     }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::failed(error.to_string())
+        let what_to_do = if disk::is_full(&error) { format!(". {}", advice(Advice::MakeRoom)) } else { String::new() };
+        Self::failed(format!("{error}{what_to_do}"))
     }
 }
 
@@ -191,6 +192,7 @@ fn advice(advice: Advice) -> &'static str {
     match advice {
         Advice::Retry => "It may pass: try again.",
         Advice::Fix => "What was kept before is safe.",
+        Advice::MakeRoom => "The disk is full: make room and try again. What was kept before is safe.",
         Advice::Inspect => "What was kept before is safe; look at the file named before going on.",
         Advice::Stop => "What was kept before is safe: start again, and the recording recovers by itself.",
     }
