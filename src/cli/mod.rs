@@ -241,8 +241,13 @@ fn clean(message: &str) -> String {
 
 /// Says what is missing, if anything is.
 fn tell_missing(missing: Option<&str>, layout: &Layout) -> Outcome {
+    tell_incomplete(missing, "gaps", layout)
+}
+
+/// The same, with the verb that says more.
+fn tell_incomplete(missing: Option<&str>, verb: &str, layout: &Layout) -> Outcome {
     let Some(missing) = missing else { return Outcome::Done };
-    eprintln!("warning: {missing}; see `{} gaps --dir {}`", program(), layout.root().display());
+    eprintln!("warning: {missing}; see `{} {verb} --dir {}`", program(), layout.root().display());
     Outcome::Incomplete
 }
 
