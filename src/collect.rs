@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::error::ArrowError;
 
-use crate::event::{Batch, CloudError, Fault, Line, Partition, Source};
+use crate::event::{Batch, Fault, Line, Partition, Source};
 use crate::json::Cursor;
 use crate::schema::{Columns, Registry, Row, Schema};
 use crate::time::{Day, Micros};
@@ -25,8 +25,8 @@ pub enum Found {
     Event,
     /// A sign of life, nothing to keep.
     Ping,
-    /// The cloud's word that the stream ends.
-    Error(CloudError),
+    /// The cloud's word that the stream ends, as it came; see [`crate::event::CloudError::read`].
+    Error(String),
     /// No event; now among the batch's faults.
     Fault,
 }
@@ -129,7 +129,7 @@ impl Collector {
             return Ok(found);
         }
         match Line::open(line).map_err(|error| format!("not JSON: {error}"))? {
-            Line::Error(error) => Ok(Found::Error(error)),
+            Line::Error(said) => Ok(Found::Error(said.to_owned())),
             Line::Event(text) => self.event(text, 0, received_at),
         }
     }

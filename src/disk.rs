@@ -3,9 +3,11 @@
 //! A file is durable when its bytes are synced and the directory that names it is synced; a new directory also needs its
 //! parent synced. Nothing else in the program renames, creates or removes files below a recording.
 
+use std::error::Error;
 use std::fmt::Write;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -33,11 +35,23 @@ impl DiskError {
     pub fn new(step: &'static str, path: &Path, source: io::Error) -> Self {
         Self { step, path: path.to_owned(), source }
     }
+}
 
-    /// True when the disk is full or a quota is used up.
-    pub fn is_full(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-    }
+/// What the system said, below whatever libraries made of it.
+pub fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// True when an error comes of a disk that is full or of a quota that is used up.
+pub fn is_full(error: &(dyn Error + 'static)) -> bool {
+    // SQLite says so in its own words.
+    let by_sqlite = |error: &rusqlite::Error| error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+    cause(error).is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        || causes(error).any(|cause| cause.downcast_ref().is_some_and(by_sqlite))
+}
+
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| error.source())
 }
 
 /// Results of a disk step.

@@ -7,6 +7,8 @@ pub enum Advice {
     Retry,
     /// The user has to change something first (a flag, a credential, a permission).
     Fix,
+    /// The disk is full: make room, and try again.
+    MakeRoom,
     /// Something on disk is not as it should be: look before going on.
     Inspect,
     /// Nothing more can be trusted in this process: stop, and open again.

@@ -19,8 +19,8 @@ use crate::collect::{Collector, Found};
 use crate::event::{Batch, CloudError, Source};
 use crate::keep::{Order, Outlet, told};
 use crate::meter::Meter;
-use crate::settings::Filters;
-use crate::sources::cloud::{Accept, Cloud, CloudFailure, Stream};
+use crate::settings::{Filters, Mask};
+use crate::sources::cloud::{self, Accept, Cloud, CloudFailure, Stream};
 use crate::time::{self, Micros};
 
 /// A batch goes to the buffer when it has so many events: enough to make a commit cheap, few enough to stay in the cache.
@@ -535,7 +535,7 @@ async fn run_session(
                     }
                     if is_full(&collector) {
                         flushed = time::instant();
-                        flush(&mut collector, &outlet).await;
+                        flush(&mut collector, &stream.mask, &outlet).await;
                     }
                 }
                 if let Some(error) = error {
@@ -577,7 +577,7 @@ async fn run_session(
         }
         if now - flushed >= COMMIT_EVERY {
             flushed = now;
-            flush(&mut collector, &outlet).await;
+            flush(&mut collector, &stream.mask, &outlet).await;
         }
         if let Some(at) = drained_at.filter(|_| now - noted >= NOTE_EVERY && heard > noted) {
             noted = now;
@@ -587,7 +587,7 @@ async fn run_session(
             break End::Silent;
         }
     };
-    flush(&mut collector, &outlet).await;
+    flush(&mut collector, &stream.mask, &outlet).await;
     let spoke_at = drained_at.unwrap_or_default();
     outlet.send(Order::Closed { session, cause: describe(&end), spoke_at }).await;
     Ended { session, end, lived: begun.elapsed(), heard_at: drained_at }
@@ -608,7 +608,7 @@ fn take(
         match collector.add(&frame, received_at) {
             Found::Event | Found::Fault => {}
             Found::Ping => Meter::add(&meter.pings, 1),
-            Found::Error(found) => error = Some(found),
+            Found::Error(said) => error = Some(cloud::said(&said, &stream.mask)),
         }
     });
     error
@@ -619,13 +619,18 @@ fn is_full(collector: &Collector) -> bool {
 }
 
 /// Hands what was collected to the keeper; waits while its queue is full.
-async fn flush(collector: &mut Collector, outlet: &Outlet) {
+async fn flush(collector: &mut Collector, mask: &Mask, outlet: &Outlet) {
     if collector.is_empty() {
         return;
     }
     let last = collector.last_time();
     match collector.take() {
-        Ok(batch) => {
+        Ok(mut batch) => {
+            for fault in &mut batch.faults {
+                // What is no event may be what the server was sent.
+                mask.bytes(&mut fault.raw);
+                fault.reason = mask.text(&fault.reason);
+            }
             outlet.meter.update(|parts| {
                 parts.last_event = last.or(parts.last_event);
                 parts.stranger |= speaks_a_stranger(&batch, &parts.devices);

@@ -36,7 +36,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::collect::{Collector, Found};
-use crate::event::{Batch, DeviceRow, Source};
+use crate::event::{Batch, CloudError, DeviceRow, Source};
 use crate::keep::{Order, Outlet, Push, Verdict, told};
 use crate::meter::Meter;
 use crate::settings::{Secret, SettingsError, keep_to_oneself, read_secret};
@@ -321,7 +321,10 @@ impl Desk {
         let frame = Frame::Line(body);
         match self.collector.add(&frame, now) {
             // A push has no stream to end: whatever this is, it is kept.
-            Found::Error(error) => self.collector.refuse(&frame, format!("an error instead of an event: {error}"), now),
+            Found::Error(said) => {
+                let reason = format!("an error instead of an event: {}", CloudError::read(&said));
+                self.collector.refuse(&frame, reason, now);
+            }
             Found::Event | Found::Ping | Found::Fault => {}
         }
         if let Some(about) = About::read(body) {

@@ -3,7 +3,7 @@
 //! A partition is read like this: first its blocks, in one SQLite read transaction, then its day file. Blocks that the
 //! file's footer covers are in the file already. So recording may go on meanwhile, and no long transaction holds its log.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub enum ReadError {
     #[error(transparent)]
     Buffer(#[from] BufferError),
     /// A day file cannot be read.
-    #[error(transparent)]
+    #[error("{0}{to_do}", to_do = what_to_do(.0))]
     Archive(#[from] ArchiveError),
     /// An event type that the recording does not have.
     #[error("the recording has no events of type {wanted:?}; it has {known}")]
@@ -49,6 +49,10 @@ pub enum ReadError {
         /// What does not fit.
         what: String,
     },
+}
+
+fn what_to_do(error: &ArchiveError) -> &'static str {
+    if error.is_damage() { "; `overnight verify` says what to do" } else { "" }
 }
 
 type Result<T> = std::result::Result<T, ReadError>;
@@ -83,6 +87,7 @@ pub struct Reader {
     registry: Arc<Registry>,
     view: Option<View>,
     read: Cell<u64>,
+    left_out: Option<RefCell<BTreeMap<PathBuf, String>>>,
 }
 
 /// The partitions of an event type, and about how many events they hold.
@@ -107,7 +112,30 @@ impl Reader {
             Err(BufferError::Missing(_)) if layout.data().is_dir() => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { layout: layout.clone(), registry, view, read: Cell::new(0) })
+        Ok(Self { layout: layout.clone(), registry, view, read: Cell::new(0), left_out: None })
+    }
+
+    /// Leaves out day files that do not read, instead of failing; see [`Reader::left_out`].
+    #[must_use]
+    pub fn lenient(self) -> Self {
+        Self { left_out: Some(RefCell::default()), ..self }
+    }
+
+    /// The day files that were found not to read so far, each with the reason. One that is damaged halfway was read up to there
+    /// before it was found; from then on it is left out as a whole.
+    pub fn left_out(&self) -> Vec<String> {
+        self.left_out.as_ref().map(|left_out| left_out.borrow().values().cloned().collect()).unwrap_or_default()
+    }
+
+    fn is_left_out(&self, path: &Path) -> bool {
+        self.left_out.as_ref().is_some_and(|left_out| left_out.borrow().contains_key(path))
+    }
+
+    /// Leaves a day file out, where that was asked for; else it is the error that it was.
+    fn leave_out(&self, path: PathBuf, error: ArchiveError) -> Result<()> {
+        let Some(left_out) = &self.left_out else { return Err(error.into()) };
+        left_out.borrow_mut().entry(path).or_insert_with(|| error.to_string());
+        Ok(())
     }
 
     /// The recording.
@@ -152,11 +180,13 @@ impl Reader {
         for (path, day) in day_files(&self.layout)? {
             // A file that nobody asked for need not be readable.
             let wanted = folders.is_empty() || folders.iter().any(|folder| path.starts_with(folder));
-            if wanted
-                && selection.has_day(day)
-                && let Some(file) = DayFile::open(&path)?
-            {
-                add(file.footer().partition.clone(), file.footer().rows);
+            if !wanted || !selection.has_day(day) || self.is_left_out(&path) {
+                continue;
+            }
+            match DayFile::open(&path) {
+                Ok(Some(file)) => add(file.footer().partition.clone(), file.footer().rows),
+                Ok(None) => {}
+                Err(error) => self.leave_out(path, error)?,
             }
         }
         for (wanted, folder) in selection.event_types.iter().zip(&folders) {
@@ -298,7 +328,8 @@ impl Reader {
         columns: Option<&[usize]>,
     ) -> Result<Run> {
         let blocks = self.blocks(partition)?;
-        let file = DayFile::of(&self.layout, partition)?;
+        let is_left_out = self.is_left_out(&self.layout.day_file(partition));
+        let file = if is_left_out { None } else { DayFile::of(&self.layout, partition)? };
         let covered = match (&file, &self.view) {
             (Some(file), Some(view)) => file.footer().covers(view.id()),
             _ => 0,
@@ -360,7 +391,17 @@ impl Rows<'_> {
             if let Some(run) = &mut self.run
                 && let Some(batch) = run.next()
             {
-                let batch = select(&batch?, self.selection).map_err(ArchiveError::arrow(Path::new("rows")))?;
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    Err(error) => {
+                        self.run = None;
+                        // The partition that is being read.
+                        let partition = &self.plan.partitions[self.next - 1];
+                        self.reader.leave_out(self.reader.layout.day_file(partition), error)?;
+                        continue;
+                    }
+                };
+                let batch = select(&batch, self.selection).map_err(ArchiveError::arrow(Path::new("rows")))?;
                 if batch.num_rows() > 0 {
                     let count = if self.counts { batch.num_rows() as u64 } else { 0 };
                     self.reader.read.set(self.reader.read.get() + count);
@@ -370,7 +411,14 @@ impl Rows<'_> {
             }
             let Some(partition) = self.plan.partitions.get(self.next) else { return Ok(None) };
             self.next += 1;
-            self.run = Some(self.reader.partition(partition, &self.plan.schema, self.selection, self.columns.as_deref())?);
+            let run = || self.reader.partition(partition, &self.plan.schema, self.selection, self.columns.as_deref());
+            self.run = Some(match run() {
+                Err(ReadError::Archive(error)) => {
+                    self.reader.leave_out(self.reader.layout.day_file(partition), error)?;
+                    run()?
+                }
+                run => run?,
+            });
         }
     }
 }

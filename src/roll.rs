@@ -73,16 +73,6 @@ pub enum RollError {
 }
 
 impl RollError {
-    /// True when there was no room on the disk.
-    pub fn is_full(&self) -> bool {
-        match self {
-            Self::Buffer(error) => error.is_full(),
-            Self::Disk(error) | Self::Archive(ArchiveError::Disk(error)) => error.is_full(),
-            Self::Archive(ArchiveError::Parquet { source, .. }) => source.to_string().contains("No space left"),
-            _ => false,
-        }
-    }
-
     /// True when the partition's day file itself is at fault, and will be at the next try.
     pub fn is_damage(&self) -> bool {
         match self {
@@ -97,6 +87,7 @@ impl RollError {
         match self {
             Self::Buffer(error) => error.advice(),
             Self::Archive(error) => error.advice(),
+            Self::Disk(error) if disk::is_full(error) => Advice::MakeRoom,
             Self::Disk(_) | Self::NewerSchema { .. } => Advice::Fix,
             Self::ReadBack { .. } | Self::Panicked(_) => Advice::Inspect,
         }

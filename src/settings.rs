@@ -61,6 +61,38 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Takes secrets out of what others say: some servers say back what they were sent.
+#[derive(Debug, Clone)]
+pub struct Mask(Vec<Secret>);
+
+impl Mask {
+    /// Of these secrets, as they are and as JSON may write them.
+    pub fn new(secrets: &[&str]) -> Self {
+        let json = |secret: &str| {
+            let quoted = serde_json::Value::from(secret).to_string();
+            quoted[1..quoted.len() - 1].to_owned()
+        };
+        let written = |secret: &&str| [(*secret).to_owned(), json(secret), json(secret).replace('/', "\\/")];
+        let mut all: Vec<String> = secrets.iter().filter(|secret| !secret.is_empty()).flat_map(written).collect();
+        // One may be a part of another.
+        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        all.dedup();
+        Self(all.into_iter().map(Secret).collect())
+    }
+
+    /// The text with `***` for each secret.
+    pub fn text(&self, said: &str) -> String {
+        self.0.iter().fold(said.to_owned(), |said, Secret(secret)| said.replace(secret, "***"))
+    }
+
+    /// The same for bytes, which are left as they are where they hold none.
+    pub fn bytes(&self, said: &mut Vec<u8>) {
+        if self.0.iter().any(|Secret(secret)| memchr::memmem::find(said, secret.as_bytes()).is_some()) {
+            *said = self.text(&String::from_utf8_lossy(said)).into_bytes();
+        }
+    }
+}
+
 /// Reads a secret from a file of its own: its text without white space around it.
 ///
 /// # Errors
@@ -260,6 +292,20 @@ mod tests {
         for text in ["", "15", "h", "5 parsecs", "-1s", "1.2.3s", "101w5218w", "18446744073709551615s1s"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_others_say_holds_no_secret_however_json_writes_it() {
+        let mask = Mask::new(&["a\"/b", "", "a\"/b and more"]);
+        let said = r#"a"/b, a\"/b, a\"\/b, a"/b and more, a\"/c"#;
+        assert_eq!(mask.text(said), r#"***, ***, ***, ***, a\"/c"#);
+        let mut bytes = b"\xffa\"/c".to_vec();
+        mask.bytes(&mut bytes);
+        assert_eq!(bytes, b"\xffa\"/c");
+        bytes.extend(said.as_bytes());
+        mask.bytes(&mut bytes);
+        assert!(!String::from_utf8(bytes).unwrap().contains("/b"));
+        assert!(!format!("{mask:?}").contains("/b"));
     }
 
     #[test]

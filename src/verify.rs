@@ -2,9 +2,12 @@
 //!
 //! Works beside a running recorder: what it does meanwhile is not taken for damage.
 
-use std::collections::BTreeSet;
+mod doubles;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -15,6 +18,8 @@ use crate::event::Partition;
 use crate::layout::{self, Layout};
 use crate::schema::Registry;
 use crate::time::rfc3339;
+
+use doubles::{Ids, Rows, doubles};
 
 /// Why a recording could not be checked.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +38,8 @@ pub enum VerifyError {
 pub enum Severity {
     /// Worth knowing; nothing is wrong.
     Note,
+    /// An event stands twice, with two times: it was sent so.
+    Double,
     /// Something is missing, and the recording says so itself.
     Missing,
     /// Something is not as it was written.
@@ -113,24 +120,35 @@ pub fn verify(layout: &Layout, registry: &Registry, mut progress: impl FnMut(u64
         report.add(Severity::Damage, &path, "nothing but day files below data/", "something else", advice);
     }
     let mut seen = BTreeSet::new();
-    for path in &files {
-        let checked = catch_unwind(AssertUnwindSafe(|| {
-            let mut one = Report::default();
-            let partition = day_file(layout, view.as_ref(), registry, path, &mut one);
-            (one, partition)
-        }));
-        match checked {
-            Ok((one, partition)) => {
-                seen.extend(partition);
-                report.files += one.files;
-                report.rows += one.rows;
-                report.bytes += one.bytes;
-                report.sums += one.sums;
-                report.findings.extend(one.findings);
+    let mut ids = Ids::new();
+    for Kind { event_type, files } in kinds(layout, view.as_ref(), files).into_values() {
+        let mut rows = Rows { event_type, layout, view: view.as_ref(), files: Vec::new() };
+        rows.in_buffer(|_, id| ids.add(id));
+        for path in files {
+            let checked = catch_unwind(AssertUnwindSafe(|| {
+                let mut one = Report::default();
+                let partition = day_file(layout, view.as_ref(), registry, &path, &mut ids, &mut one);
+                (one, partition)
+            }));
+            let bytes = path.metadata().map_or(0, |about| about.len());
+            match checked {
+                Ok((one, partition)) => {
+                    report.files += one.files;
+                    report.rows += one.rows;
+                    report.bytes += one.bytes;
+                    report.sums += one.sums;
+                    report.findings.extend(one.findings);
+                    if let Some(partition) = partition {
+                        rows.event_type.get_or_insert_with(|| Arc::clone(&partition.event_type));
+                        rows.files.push(path);
+                        seen.insert(partition);
+                    }
+                }
+                Err(_) => report.add(Severity::Damage, &path, "a day file", "a file that brings its reader down", SET_ASIDE),
             }
-            Err(_) => report.add(Severity::Damage, path, "a day file", "a file that brings its reader down", SET_ASIDE),
+            progress(bytes);
         }
-        progress(path.metadata().map_or(0, |about| about.len()));
+        doubles(&mut ids, &rows, &mut report);
     }
     if let Some(view) = &view {
         gone(layout, view, &seen, &mut report)?;
@@ -140,6 +158,29 @@ pub fn verify(layout: &Layout, registry: &Registry, mut progress: impl FnMut(u64
     room(layout, &mut report);
     report.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.path.cmp(&b.path)));
     Ok(report)
+}
+
+/// What there is of an event type.
+#[derive(Debug, Default)]
+struct Kind {
+    /// Its name, where the buffer has rows of it; the day files say it as well.
+    event_type: Option<Arc<str>>,
+    files: Vec<PathBuf>,
+}
+
+/// Event types by the folders of their day files.
+fn kinds(layout: &Layout, view: Option<&View>, files: Vec<PathBuf>) -> BTreeMap<PathBuf, Kind> {
+    let mut kinds: BTreeMap<PathBuf, Kind> = BTreeMap::new();
+    for path in files {
+        kinds.entry(path.parent().map(Path::to_owned).unwrap_or_default()).or_default().files.push(path);
+    }
+    // One that does not read has a finding already.
+    for pending in view.and_then(|view| view.pending().ok()).unwrap_or_default() {
+        let event_type = pending.partition.event_type;
+        let kind = kinds.entry(layout.folder(&event_type)).or_default();
+        kind.event_type = Some(event_type);
+    }
+    kinds
 }
 
 /// Day files, and what else stands below `data/`.
@@ -197,8 +238,15 @@ fn open(layout: &Layout, report: &mut Report) -> Result<Option<View>, VerifyErro
     Ok(Some(view))
 }
 
-/// Reads a day file whole and holds it against its footer, its name, its schema and its checksum.
-fn day_file(layout: &Layout, view: Option<&View>, registry: &Registry, path: &Path, report: &mut Report) -> Option<Partition> {
+/// Reads a day file whole and holds it against its footer, its name, its schema and its checksum; gathers the ids of its rows.
+fn day_file(
+    layout: &Layout,
+    view: Option<&View>,
+    registry: &Registry,
+    path: &Path,
+    ids: &mut Ids,
+    report: &mut Report,
+) -> Option<Partition> {
     let file = match DayFile::open(path) {
         Ok(Some(file)) => file,
         // Sealed or rolled away by a recorder just now, or removed.
@@ -222,7 +270,7 @@ fn day_file(layout: &Layout, view: Option<&View>, registry: &Registry, path: &Pa
         return None;
     }
     check_sum(layout, view, &file, report);
-    check_rows(registry, &file, report);
+    check_rows(registry, &file, ids, report);
     Some(partition)
 }
 
@@ -253,7 +301,7 @@ fn check_sum(layout: &Layout, view: Option<&View>, file: &DayFile, report: &mut 
 }
 
 /// Every row group decodes; rows are in order, each once, within the day and the times of the footer.
-fn check_rows(registry: &Registry, file: &DayFile, report: &mut Report) {
+fn check_rows(registry: &Registry, file: &DayFile, ids: &mut Ids, report: &mut Report) {
     let (footer, path) = (file.footer(), file.path().to_owned());
     let schema = registry.get(&footer.partition.event_type);
     if footer.schema_version > schema.version {
@@ -288,6 +336,7 @@ fn check_rows(registry: &Registry, file: &DayFile, report: &mut Report) {
                 if before.as_ref().is_some_and(|(time, id)| (*time, id.as_str()) >= key) {
                     return wrong("rows in the order of time and event id, each once", format!("row {row} of row group {group}"));
                 }
+                ids.add(key.1);
                 (first, last) = (first.min(key.0), last.max(key.0));
                 if row + 1 == keys.len() {
                     before = Some((key.0, key.1.to_owned()));

@@ -52,6 +52,11 @@ impl Keys {
         (self.time.value(row), self.id.value(row))
     }
 
+    /// The keys, row by row.
+    pub fn iter(&self) -> impl Iterator<Item = (Micros, &str)> {
+        (0..self.len()).map(|row| self.get(row))
+    }
+
     fn is_strictly_ascending(&self) -> bool {
         let times = self.time.values();
         (1..self.len()).all(|row| match times[row - 1].cmp(&times[row]) {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
-use crate::disk::DiskError;
+use crate::disk::{self, DiskError};
 use crate::error::Advice;
 use crate::schema::ConformError;
 
@@ -84,11 +84,9 @@ impl ArchiveError {
     /// True when the file itself is at fault, and will be at the next try: not the disk, not a schema that is missing.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Parquet { source, .. } => !is_system(source),
-            Self::Arrow { source: ArrowError::ExternalError(source), .. } => {
-                !source.downcast_ref::<ParquetError>().is_some_and(is_system)
-            }
-            Self::Footer { .. } | Self::Arrow { .. } => true,
+            // What the system refuses says nothing about the bytes.
+            Self::Parquet { .. } | Self::Arrow { .. } => disk::cause(self).is_none_or(|cause| cause.raw_os_error().is_none()),
+            Self::Footer { .. } => true,
             Self::Disk(_) | Self::Newer { .. } | Self::Conform { .. } => false,
         }
     }
@@ -96,16 +94,11 @@ impl ArchiveError {
     /// What to do about it.
     pub fn advice(&self) -> Advice {
         match self {
+            _ if disk::is_full(self) => Advice::MakeRoom,
             Self::Disk(_) | Self::Conform { .. } | Self::Newer { .. } => Advice::Fix,
             Self::Parquet { .. } | Self::Footer { .. } | Self::Arrow { .. } => Advice::Inspect,
         }
     }
-}
-
-/// The system refused to read, which says nothing about the bytes.
-fn is_system(error: &ParquetError) -> bool {
-    matches!(error, ParquetError::External(source)
-        if source.downcast_ref::<std::io::Error>().is_some_and(|error| error.raw_os_error().is_some()))
 }
 
 /// Results of the archive.

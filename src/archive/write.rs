@@ -211,7 +211,56 @@ impl DayWriter {
         for entry in footer.entries() {
             self.file.append_key_value_metadata(entry);
         }
-        let file = self.file.into_inner().map_err(ArchiveError::parquet(&self.path))?;
-        Ok(disk::sync(&file, &self.path)?)
+        // Not by taking the file out: that would make words of what the system says.
+        self.file.finish().map_err(ArchiveError::parquet(&self.path))?;
+        Ok(disk::sync(self.file.inner(), &self.path)?)
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use sha2::Digest;
+
+    use crate::collect::Collector;
+    use crate::error::Advice;
+    use crate::event::Source;
+    use crate::schema::Registry;
+    use crate::wire::Frame;
+
+    use super::*;
+
+    /// Writes so many events to a disk without room.
+    fn written(events: usize) -> Result<()> {
+        let registry = Arc::new(Registry::built_in().unwrap());
+        let mut collector = Collector::new(Arc::clone(&registry), Source::Import);
+        for id in 0..events {
+            let id = sha2::Sha256::digest(id.to_le_bytes());
+            let event = format!("{{\"eventId\":\"{id:x}\",\"eventType\":\"touch\",\"timestamp\":\"2026-10-01T00:00:00Z\"}}");
+            collector.add(&Frame::Line(event.as_bytes()), 1);
+        }
+        let (partition, batch) = collector.take().unwrap().parts.remove(0);
+        let schema = registry.get("touch");
+        let mut writer = DayWriter::create(Path::new("/dev/full"), &schema, Effort::Roll)?;
+        writer.write(&batch)?;
+        writer.finish(&Footer {
+            schema_version: schema.version,
+            rows: batch.num_rows() as u64,
+            time_first: partition.day.start(),
+            time_last: partition.day.start(),
+            partition,
+            buffer_id: String::new(),
+            seq_last: 0,
+            sealed: false,
+        })
+    }
+
+    #[test]
+    fn a_disk_that_is_full_in_the_middle_of_a_day_file_is_no_damage_and_wants_room() {
+        // Found at the end, when buffers are emptied, and on the way.
+        for events in [1, 1000] {
+            let error = written(events).unwrap_err();
+            assert_eq!((error.advice(), error.is_damage()), (Advice::MakeRoom, false), "{events} events: {error:?}");
+        }
     }
 }

@@ -119,23 +119,19 @@ pub enum BufferError {
 impl BufferError {
     /// True when there was no room on the disk.
     pub fn is_full(&self) -> bool {
-        match self {
-            Self::Sqlite { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
-            Self::Disk(error) => error.is_full(),
-            _ => false,
-        }
+        disk::is_full(self)
     }
 
     /// What to do about it.
     pub fn advice(&self) -> Advice {
         match self {
+            _ if self.is_full() => Advice::MakeRoom,
             Self::Locked { .. }
             | Self::Foreign(_)
             | Self::Newer { .. }
             | Self::Missing(_)
             | Self::Setting { .. }
             | Self::Disk(_) => Advice::Fix,
-            Self::Sqlite { .. } if self.is_full() => Advice::Fix,
             Self::Block { .. } => Advice::Inspect,
             Self::Sqlite { .. } | Self::Encode(_) => Advice::Stop,
         }

@@ -182,6 +182,22 @@ impl View {
         Ok(wrong)
     }
 
+    /// Hands on the rows of each block of an event type; those that do not read are passed over. One at a time, so that no
+    /// long transaction holds the log.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn each_block(&self, event_type: &str, mut take: impl FnMut(&RecordBatch)) -> Result<()> {
+        for seq in self.rows("SELECT seq FROM block WHERE event_type = ?", [event_type], |row| row.get::<_, i64>(0))? {
+            // None: rolled meanwhile.
+            let body = self.rows("SELECT body FROM block WHERE seq = ?", [seq], |row| row.get::<_, Vec<u8>>(0))?.pop();
+            if let Some(Ok(rows)) = body.map(|body| block::decode(&body)) {
+                take(&rows);
+            }
+        }
+        Ok(())
+    }
+
     /// How many faults there are.
     ///
     /// # Errors

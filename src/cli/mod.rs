@@ -172,9 +172,10 @@ impl Failure {
     }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::failed(error.to_string())
+        let what_to_do = if disk::is_full(&error) { format!(". {}", advice(Advice::MakeRoom)) } else { String::new() };
+        Self::failed(format!("{error}{what_to_do}"))
     }
 }
 
@@ -192,6 +193,7 @@ fn advice(advice: Advice) -> &'static str {
     match advice {
         Advice::Retry => "It may pass: try again.",
         Advice::Fix => "What was kept before is safe.",
+        Advice::MakeRoom => "The disk is full: make room and try again. What was kept before is safe.",
         Advice::Inspect => "What was kept before is safe; look at the file named before going on.",
         Advice::Stop => "What was kept before is safe: start again, and the recording recovers by itself.",
     }
@@ -240,8 +242,13 @@ fn clean(message: &str) -> String {
 
 /// Says what is missing, if anything is.
 fn tell_missing(missing: Option<&str>, layout: &Layout) -> Outcome {
+    tell_incomplete(missing, "gaps", layout)
+}
+
+/// The same, with the verb that says more.
+fn tell_incomplete(missing: Option<&str>, verb: &str, layout: &Layout) -> Outcome {
     let Some(missing) = missing else { return Outcome::Done };
-    eprintln!("warning: {missing}; see `{} gaps --dir {}`", program(), layout.root().display());
+    eprintln!("warning: {missing}; see `{} {verb} --dir {}`", program(), layout.root().display());
     Outcome::Incomplete
 }
 

@@ -11,7 +11,7 @@ use crate::time;
 use crate::words;
 
 use super::select::Select;
-use super::{Failure, Outcome, Recording, progress, tell_missing};
+use super::{Failure, Outcome, Recording, progress, tell_incomplete};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -39,18 +39,30 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         let path = args.output.display();
         return Err(Failure::usage(format!("{path} exists already; give another -o, or --force to replace it")));
     }
-    let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
+    let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?.lenient();
     let directory = Directory::new(&reader.devices()?);
-    let scope = Scope::of(&reader, args.select.selection(&directory)?)?;
+    let selection = args.select.selection(&directory)?;
     let zone = args.select.zone();
-    let bar = progress::bar(Some(scope.plans.iter().map(|plan| plan.events).sum()), false);
-    let facts = facts(&reader, &directory, &scope, zone, time::now(), |rows| bar.inc(rows));
-    bar.finish_and_clear();
-    let facts = facts?;
+    let (facts, pictures) = loop {
+        let scope = Scope::of(&reader, selection.clone())?;
+        let left_out = reader.left_out().len();
+        let bar = progress::bar(Some(scope.plans.iter().map(|plan| plan.events).sum()), false);
+        let facts = facts(&reader, &directory, &scope, zone, time::now(), |rows| bar.inc(rows));
+        bar.finish_and_clear();
+        let facts = facts?;
+        let pictures = if args.json { Vec::new() } else { pictures(&reader, &directory, &scope, &facts, zone)? };
+        // A file that turned out to be damaged halfway is left out from the beginning: all numbers are of the same events.
+        if reader.left_out().len() == left_out {
+            break (facts, pictures);
+        }
+    };
+    for file in &facts.unreadable {
+        eprintln!("warning: left out: {}", super::clean(file));
+    }
     if args.json {
         say!("{}", serde_json::to_string_pretty(&facts)?);
     } else {
-        let html = page(&facts, zone, &pictures(&reader, &directory, &scope, &facts, zone)?);
+        let html = page(&facts, zone, &pictures);
         if to_stdout {
             match io::stdout().write_all(html.as_bytes()) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Failure::EndOfOutput),
@@ -68,5 +80,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     let missing = facts.missing.join(" ");
     let missing = missing.trim_end_matches('.');
-    Ok(tell_missing(facts.is_incomplete().then_some(missing), &args.recording.layout()))
+    // What `gaps` tells is told by `verify`, too.
+    let verb = if facts.unreadable.is_empty() { "gaps" } else { "verify" };
+    Ok(tell_incomplete(facts.is_incomplete().then_some(missing), verb, &args.recording.layout()))
 }

@@ -59,7 +59,7 @@ fn print(status: &Status) -> Result<(), Failure> {
         say!("\n{} not filled; see `overnight gaps`", words::counted(status.gaps as u64, "gap"));
     }
     for file in &status.unreadable {
-        say!("\nunreadable: {file}");
+        say!("\nunreadable: {}; `overnight verify` says what to do", printable(file, 400));
     }
     Ok(())
 }

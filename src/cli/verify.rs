@@ -8,7 +8,8 @@ use super::{Failure, Outcome, Recording, progress, show};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 all is well, 3 something is missing and the recording says so itself (gaps), 1 something is damaged.
+Exit codes: 0 all is well, 3 something is missing and the recording says so itself (gaps), or an event was sent with two times \
+and stands twice, 1 something is damaged.
 Sealed day files can also be checked without this program: sha256sum --check MANIFEST")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -30,7 +31,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     match report.worst() {
         None | Some(Severity::Note) => Ok(Outcome::Done),
-        Some(Severity::Missing) => Ok(Outcome::Incomplete),
+        Some(Severity::Double | Severity::Missing) => Ok(Outcome::Incomplete),
         Some(Severity::Damage) => Err(Failure::failed("the recording is damaged; see above")),
     }
 }
@@ -39,6 +40,7 @@ fn print(report: &Report) -> Result<(), Failure> {
     for finding in &report.findings {
         let kind = match finding.severity {
             Severity::Note => "note",
+            Severity::Double => "double",
             Severity::Missing => "missing",
             Severity::Damage => "DAMAGE",
         };

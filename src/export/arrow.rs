@@ -24,7 +24,7 @@ impl Arrow {
     pub(super) fn new(sheets: &[Sheet], is_stream: bool, out: Out) -> Result<Self> {
         let [sheet] = sheets else { return Err(ExportError::OneType(sheets.len())) };
         let to = out.to;
-        let open = || {
+        let open = || -> std::result::Result<Writer, ArrowError> {
             let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
             Ok(if is_stream {
                 Writer::Stream(StreamWriter::try_new_with_options(out.out, &sheet.schema, options)?)
@@ -32,13 +32,9 @@ impl Arrow {
                 Writer::File(FileWriter::try_new_with_options(out.out, &sheet.schema, options)?)
             })
         };
-        let writer = open().map_err(|error| fail(&to, &error))?;
+        let writer = open().map_err(|error| ExportError::format(&to, error))?;
         Ok(Self { to, writer })
     }
-}
-
-fn fail(to: &str, error: &ArrowError) -> ExportError {
-    ExportError::Format { to: to.to_owned(), what: error.to_string() }
 }
 
 impl Sink for Arrow {
@@ -48,7 +44,7 @@ impl Sink for Arrow {
             Writer::File(writer) => writer.write(&rows),
             Writer::Stream(writer) => writer.write(&rows),
         };
-        written.map_err(|error| fail(&self.to, &error))
+        written.map_err(|error| ExportError::format(&self.to, error))
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
@@ -56,6 +52,6 @@ impl Sink for Arrow {
             Writer::File(writer) => writer.finish(),
             Writer::Stream(writer) => writer.finish(),
         };
-        finished.map_err(|error| fail(&self.to, &error))
+        finished.map_err(|error| ExportError::format(&self.to, error))
     }
 }

@@ -44,7 +44,7 @@ impl Behind {
     fn wait(&mut self) -> Result<()> {
         self.far = None;
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        thread.join().unwrap_or_else(|_| Err(ExportError::Format { to: self.to.clone(), what: "the writer died".to_owned() }))
+        thread.join().unwrap_or_else(|_| Err(ExportError::format(&self.to, "the writer died")))
     }
 }
 

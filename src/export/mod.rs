@@ -20,7 +20,7 @@ use std::sync::Arc;
 use ::arrow::array::{AsArray, RecordBatch};
 use ::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
-use crate::disk::{OutputError, Unfinished};
+use crate::disk::{self, OutputError, Unfinished};
 use crate::reader::Reader;
 use crate::schema::{RebuildError, Schema};
 use crate::tables::{Table, TableError};
@@ -58,12 +58,12 @@ pub enum ExportError {
     #[error("only rows in the order of time can be told apart by day; leave out --partition-by, or --samples and --latest")]
     NoDays,
     /// Arrow or the writer of a format refused.
-    #[error("cannot write {to}: {what}")]
+    #[error("cannot write {to}: {source}")]
     Format {
         /// The output.
         to: String,
         /// What was said.
-        what: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -77,9 +77,13 @@ impl From<OutputError> for ExportError {
 }
 
 impl ExportError {
+    fn format(to: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Format { to: to.to_owned(), source: source.into() }
+    }
+
     /// True when whoever read the output has had enough.
     pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+        disk::cause(self).is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -262,9 +266,8 @@ impl Work<'_> {
     fn file(&mut self, path: &Path, sheets: &[Sheet], fill: impl FnOnce(&mut Self, Box<dyn Sink>) -> Result<()>) -> Result<()> {
         let to = path.display().to_string();
         let (settings, force) = (self.settings, self.settings.force);
-        let is_file = crate::disk::output(path, force, &settings.unfinished, |file| {
-            fill(self, sink(settings, sheets, &to, Box::new(file))?)
-        })?;
+        let is_file =
+            disk::output(path, force, &settings.unfinished, |file| fill(self, sink(settings, sheets, &to, Box::new(file))?))?;
         if is_file {
             self.exported.files.push(path.to_owned());
         }

@@ -18,7 +18,7 @@ impl Parquet {
     pub(super) fn new(sheets: &[Sheet], out: Out) -> Result<Self> {
         let [sheet] = sheets else { return Err(ExportError::OneType(sheets.len())) };
         let to = out.to;
-        let fail = |error: parquet::errors::ParquetError| ExportError::Format { to: to.clone(), what: error.to_string() };
+        let fail = |error: parquet::errors::ParquetError| ExportError::format(&to, error);
         let properties = parquet_properties(&sheet.schema, Effort::Seal).map_err(fail)?.build();
         let writer = ArrowWriter::try_new(out.out, sheet.schema.clone(), Some(properties)).map_err(fail)?;
         Ok(Self { to, writer })
@@ -28,11 +28,10 @@ impl Parquet {
 impl Sink for Parquet {
     fn write(&mut self, _of: usize, batch: &RecordBatch, rows: Range<usize>, _fresh: bool) -> Result<()> {
         let rows = batch.slice(rows.start, rows.len());
-        self.writer.write(&rows).map_err(|error| ExportError::Format { to: self.to.clone(), what: error.to_string() })
+        self.writer.write(&rows).map_err(|error| ExportError::format(&self.to, error))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        let to = self.to;
-        self.writer.close().map(drop).map_err(|error| ExportError::Format { to, what: error.to_string() })
+        self.writer.close().map(drop).map_err(|error| ExportError::format(&self.to, error))
     }
 }

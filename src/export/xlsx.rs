@@ -95,8 +95,12 @@ impl Xlsx {
         Ok(xlsx)
     }
 
-    fn fail(&self, error: &XlsxError) -> ExportError {
-        ExportError::Format { to: self.out.to.clone(), what: error.to_string() }
+    fn fail(&self, error: XlsxError) -> ExportError {
+        match error {
+            // It would not say what it comes of.
+            XlsxError::IoError(source) => ExportError::Output { to: self.out.to.clone(), source },
+            error => ExportError::format(&self.out.to, error),
+        }
     }
 
     /// Begins the next sheet of a table: with its header, which stays in sight.
@@ -114,7 +118,7 @@ impl Xlsx {
             Ok(())
         };
         let begun = self.workbook.add_worksheet_with_constant_memory().and_then(begin);
-        begun.map_err(|error| self.fail(&error))
+        begun.map_err(|error| self.fail(error))
     }
 }
 
@@ -170,14 +174,14 @@ impl Sink for Xlsx {
                 }
                 Ok(())
             });
-            written.map_err(|error| self.fail(&error))?;
+            written.map_err(|error| self.fail(error))?;
         }
         Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         let saved = self.workbook.save_to_writer(&mut self.out.out);
-        saved.map_err(|error| self.fail(&error))?;
+        saved.map_err(|error| self.fail(error))?;
         self.out.flush()
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::collect::{Collector, Found};
-use crate::event::Source;
+use crate::event::{CloudError, Source};
 use crate::keep::Order;
 use crate::meter::Meter;
 use crate::time;
@@ -53,8 +53,9 @@ pub fn import(
             Found::Event => imported.events += 1,
             Found::Fault => imported.faults += 1,
             Found::Ping => imported.passed += 1,
-            Found::Error(error) => {
-                collector.refuse(&frame, format!("the cloud's word that a stream ended: {error}"), received_at);
+            Found::Error(said) => {
+                let reason = format!("the cloud's word that a stream ended: {}", CloudError::read(&said));
+                collector.refuse(&frame, reason, received_at);
                 imported.faults += 1;
             }
         };

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::backfill::Filler;
 use crate::buffer::{Buffer, BufferError};
+use crate::disk;
 use crate::error::Advice;
 use crate::event::Partition;
 use crate::ingest::{self, IngestError, Plan};
@@ -89,6 +90,7 @@ impl RecordError {
         match self {
             Self::Buffer(error) => error.advice(),
             Self::Roll(error) => error.advice(),
+            _ if disk::is_full(self) => Advice::MakeRoom,
             Self::Ingest(IngestError::GaveUp { .. }) | Self::Died(_) => Advice::Retry,
             _ => Advice::Fix,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::archive::{DayFile, day_files};
 use crate::buffer::Buffer;
+use crate::disk;
 use crate::event::Partition;
 use crate::layout::Layout;
 use crate::roll::{self, RollError, Roller};
@@ -44,6 +45,8 @@ pub fn rebuild(layout: &Layout, registry: &Arc<Registry>, mut progress: impl FnM
             match one(&mut buffer, &mut roller, &partition, is_listed) {
                 Ok(true) => rebuilt.files += 1,
                 Ok(false) => rebuilt.current += 1,
+                // So would all others.
+                Err(error) if disk::is_full(&error) => return Err(error.into()),
                 Err(error) => rebuilt.failed.push(error.to_string()),
             }
         }

@@ -44,6 +44,8 @@ pub struct Facts {
     pub hours: Vec<HourFacts>,
     /// Devices that spoke or that the recording knows of, by name.
     pub devices: Vec<DeviceFacts>,
+    /// Day files that could not be read and are left out, with the reason; `overnight verify` says what to do.
+    pub unreadable: Vec<String>,
     /// How many faults there are.
     pub faults: u64,
     /// The newest faults by reason.

@@ -1,7 +1,8 @@
 //! Report: a night or a week of a recording on one page, or its facts for programs.
 //!
 //! One pass over all events in time order (`tally`), one table an event type (`figures`), the ledger (`ledger`): memory
-//! grows with devices, types and hours, never with events. The page needs nothing but itself.
+//! grows with devices, types and hours, never with events. The page needs nothing but itself. Read through a lenient reader, it
+//! is made of the day files that read, and names the others.
 
 mod charts;
 mod facts;
@@ -155,6 +156,7 @@ pub fn facts(
         types: types(plans, &found, &of_types),
         hours: hours(plans, &found),
         devices: devices(plans, &found, &of_types, directory, selection, span),
+        unreadable: reader.left_out(),
         faults: 0,
         fault_reasons: Vec::new(),
     };

@@ -17,6 +17,8 @@ use super::words::{Clock, escape, length, micros, number, unit};
 
 /// Most gaps that are listed; the longest.
 const GAPS: usize = 200;
+/// Most day files that are listed.
+const FILES: usize = 50;
 
 pub(super) fn coverage(out: &mut String, facts: &Facts, span: Span, clock: &Clock) {
     if facts.coverage.is_empty() {
@@ -166,10 +168,22 @@ pub(super) fn said(figures: &Figures) -> String {
 }
 
 pub(super) fn faults(out: &mut String, facts: &Facts, clock: &Clock) {
-    if facts.faults == 0 {
+    if facts.faults == 0 && facts.unreadable.is_empty() {
         return;
     }
-    out.push_str("<section>\n<h2>Faults</h2>\n<p>What came and was no event. Each is kept raw, with its reason.</p>\n");
+    out.push_str("<section>\n<h2>Faults</h2>\n");
+    if !facts.unreadable.is_empty() {
+        out.push_str("<p>Day files that cannot be read. Nothing of them is on this page; <code>overnight verify</code> says what to do.</p>\n<ul>");
+        for file in facts.unreadable.iter().take(FILES) {
+            write!(out, "<li><code>{}</code></li>", escape(&printable(file, 300))).unwrap_or_default();
+        }
+        out.push_str("</ul>\n");
+    }
+    if facts.faults == 0 {
+        out.push_str("</section>\n");
+        return;
+    }
+    out.push_str("<p>What came and was no event. Each is kept raw, with its reason.</p>\n");
     out.push_str("<table class=\"fold\"><thead><tr><th class=\"n\">How often</th><th>Reason</th><th>Last</th><th>Example</th></tr></thead><tbody>\n");
     for fault in &facts.fault_reasons {
         let last = micros(&fault.last_at);

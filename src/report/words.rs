@@ -176,6 +176,11 @@ pub(super) fn say_missing(facts: &mut Facts, ledger: &Ledger, span: Option<Span>
         1 => facts.missing.push("1 line was no event; it is kept raw.".to_owned()),
         faults => facts.missing.push(format!("{} lines were no events; they are kept raw.", count(faults))),
     }
+    let unreadable = facts.unreadable.len() as u64;
+    if unreadable > 0 {
+        let is = if unreadable == 1 { "is" } else { "are" };
+        facts.missing.push(format!("{} that cannot be read {is} left out.", counted(unreadable, "day file")));
+    }
     let with_reason =
         |project: &ProjectFacts| project.gaps.iter().filter(|gap| gap.state == GapState::Filled && gap.why.is_some()).count();
     let partly: usize = facts.coverage.iter().map(with_reason).sum();

@@ -17,7 +17,7 @@ use sha2::Sha256;
 use tokio::sync::Mutex;
 
 use crate::event::CloudError;
-use crate::settings::{Credentials, Filters, Secret};
+use crate::settings::{Credentials, Filters, Mask, Secret};
 use crate::time::{self, SECOND};
 use crate::wire::Frames;
 
@@ -115,6 +115,8 @@ pub struct Stream {
     pub frames: Frames,
     /// When the token that it was opened with is due for renewal; none for Basic auth.
     pub dies: Option<Instant>,
+    /// Of what it was opened with.
+    pub mask: Mask,
 }
 
 impl Stream {
@@ -220,7 +222,7 @@ impl Cloud {
         if response.status() != StatusCode::OK {
             return Err(self.refused("opening the stream", response, authorization.as_bytes()).await);
         }
-        Ok(Stream { response, frames, dies })
+        Ok(Stream { response, frames, dies, mask: self.mask(authorization.as_bytes()) })
     }
 
     /// Asks for a JSON answer that is no stream.
@@ -326,13 +328,14 @@ impl Cloud {
         let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let retry_after = header.map(Duration::from_secs);
         let body = body_of(response, BODY_MAX).await.unwrap_or_default();
+        let error = said(&String::from_utf8_lossy(&body), &self.mask(sent));
+        CloudFailure::Answer { what, status, error, retry_after }
+    }
+
+    /// Of the secret, and of what a request was signed with.
+    fn mask(&self, sent: &[u8]) -> Mask {
         let sent = String::from_utf8_lossy(sent);
-        let sent = sent.rsplit(' ').next().unwrap_or_default();
-        let mut words = String::from_utf8_lossy(&body).into_owned();
-        for secret in [sent, self.credentials.secret.reveal()].into_iter().filter(|secret| !secret.is_empty()) {
-            words = words.replace(secret, "***");
-        }
-        CloudFailure::Answer { what, status, error: CloudError::read(&words), retry_after }
+        Mask::new(&[sent.rsplit(' ').next().unwrap_or_default(), self.credentials.secret.reveal()])
     }
 
     fn assertion(&self, now: i64) -> String {
@@ -352,6 +355,12 @@ impl Cloud {
             .unwrap_or_default();
         format!("{signed}.{signature}")
     }
+}
+
+/// An error in the cloud's own words, but for what must not be seen. Masked before it is cut, and behind what JSON may hide.
+pub fn said(body: &str, mask: &Mask) -> CloudError {
+    let CloudError { code, message } = CloudError::read(&mask.text(body));
+    CloudError { code, message: mask.text(&message) }
 }
 
 fn address(text: &str) -> Result<Url, CloudFailure> {

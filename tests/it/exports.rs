@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
-use crate::support::{Place, lines};
+use crate::support::{Place, lines, touch};
 
 /// An event of any type.
 fn event(event_type: &str, device: &str, time: &str, data: &str) -> String {
@@ -579,4 +579,23 @@ fn an_empty_selection_says_why_and_what_does_not_go_together_is_refused() {
     refused(&place, &["--samples", "--latest"], "cannot be used with");
     refused(&place, &["--fill", "linear"], "--every");
     refused(&place, &["--samples", "--partition-by", "day", "-o", "x/"], "in the order of time");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_wants_room_whatever_is_written_to_it() {
+    let place = Place::new();
+    place.import(touch("a", 1, 1));
+    let verbs = ["csv", "parquet", "arrow", "ndjson", "xlsx"].map(|format| vec!["export", "--format", format]);
+    for mut verb in verbs.into_iter().chain([vec!["report"], vec!["plot", "--event-type", "touch"]]) {
+        verb.extend(["-o", "/dev/full"]);
+        // What is no file has an ending all the same where one is needed.
+        let link = place.path("full.svg");
+        if verb[0] == "plot" {
+            std::os::unix::fs::symlink("/dev/full", &link).unwrap();
+            *verb.last_mut().unwrap() = link.to_str().unwrap();
+        }
+        let ran = place.run(&verb);
+        assert!(ran.code == 1 && ran.stderr.contains("make room"), "{verb:?}: {}", ran.stderr);
+    }
 }

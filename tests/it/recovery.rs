@@ -127,6 +127,63 @@ fn gaps_that_the_recording_knows_of_are_no_damage() {
     assert!(verified(&place, 3).stdout.contains("a gap from 1970-01-01T00:00:01"));
 }
 
+/// Findings of events that stand twice: the file, and what was found.
+fn doubles(place: &Place) -> Vec<(String, String)> {
+    let ran = place.run(&["verify", "--json"]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let findings: Vec<_> = report["findings"].as_array().unwrap().iter().filter(|one| one["severity"] == "double").collect();
+    // The events came from files, so nobody noted a gap.
+    assert_eq!(ran.code, if findings.is_empty() { 0 } else { 3 }, "{}{}", ran.stdout, ran.stderr);
+    for finding in &findings {
+        assert_eq!(finding["expected"], "each event id of a type once");
+        assert!(finding["advice"].as_str().unwrap().contains("nothing is damaged"), "{finding}");
+    }
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    findings.into_iter().map(|finding| (text(&finding["path"]), text(&finding["found"]))).collect()
+}
+
+#[test]
+fn an_event_that_came_with_two_times_is_a_double_and_no_damage() {
+    let place = Place::new();
+    let day = |day: u32| place.dir().join(format!("data/touch/2026-10-0{day}.parquet")).display().to_string();
+    let moved = |from: u32, to: u32| (0..5).map(|at| touch(&format!("day{from}id{at}"), to, 9 + at) + "\n").collect::<String>();
+    place.import(moved(1, 1) + &moved(2, 2) + &moved(3, 3));
+    assert_eq!(doubles(&place), []);
+    // An id belongs to its type.
+    place.import(moved(1, 4).replace("touch", "contact"));
+    assert_eq!(doubles(&place), []);
+    // In two day files.
+    place.import(moved(1, 2));
+    let [(path, found)] = doubles(&place).try_into().unwrap();
+    assert!(path == day(2) && found.contains(&format!("in {}", day(1))), "{path}: {found}");
+    let times = ["T00:00:09.000000Z", "; 4 more like it", "\"day1id0\"", "a double"];
+    assert!(times.iter().all(|words| found.contains(words)), "{found}");
+    // In one day file.
+    place.import(touch("day3id0", 3, 4000));
+    let [_, (path, found)] = doubles(&place).try_into().unwrap();
+    assert!(path == day(3) && found.contains("here also with time"), "{path}: {found}");
+    let ran = verified(&place, 3);
+    assert!(ran.stdout.contains("double   ") && !ran.stdout.contains("all is well"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_double_is_found_in_the_buffer_and_what_the_roll_will_drop_is_none() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    let some: Vec<String> = (0..20).map(|at| touch(&format!("id{at}"), 1, at)).collect();
+    // Twice in the buffer; then in a day file, in the blocks that it holds, and again behind them.
+    recording.keep(&some);
+    recording.keep(&some);
+    assert_eq!(doubles(&place), []);
+    recording.roll(overnight::time::now(), false);
+    recording.keep(&some[..3]);
+    assert_eq!(doubles(&place), []);
+    recording.roll(overnight::time::now(), true);
+    recording.keep(&[touch("id7", 2, 7)]);
+    let [(path, found)] = doubles(&place).try_into().unwrap();
+    assert!(path.ends_with("2026-10-01.parquet") && found.contains("state/buffer.db"), "{path}: {found}");
+}
+
 #[test]
 fn a_damaged_day_file_is_set_aside_and_its_day_is_a_gap() {
     let place = Place::new();

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
 
 use crate::support::{Cloud, Place, overnight};
@@ -208,6 +209,55 @@ fn a_page_is_never_overwritten_unless_asked() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     assert_eq!(place.run(&["report", "-o", path, "--force"]).code, 0);
     assert!(fs::read_to_string(&file).unwrap().starts_with("<!doctype html>"));
+}
+
+#[test]
+fn a_report_is_made_of_the_files_that_read_and_names_the_others() {
+    let place = Place::new();
+    let day = |day: u32| {
+        let time = move |at: usize| format!("2026-10-{day:02}T0{}:{:02}:00.000000Z", at / 60, at % 60);
+        let one = |at| event(at + 1000 * day as usize, "a", "temperature", &time(at), &json!({ "value": at }));
+        (0..300).map(one).collect::<String>()
+    };
+    place.import((1..=3).map(day).collect::<String>());
+    let path = |day: u32| place.dir().join(format!("data/temperature/2026-10-0{day}.parquet"));
+    let good = [1, 2].map(|day| fs::read(path(day)).unwrap());
+    // The end is gone; a page of values does not read, which is found when the events are counted already.
+    let ends = good[0][..good[0].len() / 2].to_vec();
+    let mut middle = good[1].clone();
+    let file = SerializedFileReader::new(bytes::Bytes::from(good[1].clone())).unwrap();
+    let columns = file.metadata().row_group(0).columns();
+    let values = columns.iter().find(|column| column.column_path().string() == "temperature").unwrap().byte_range();
+    middle[usize::try_from(values.0).unwrap()..][..usize::try_from(values.1).unwrap()].fill(0xff);
+    for (bad, day, events) in [(&ends, 1, 600), (&middle, 2, 600)] {
+        fs::write(path(day), bad).unwrap();
+        let facts = facts(&place, &[]);
+        assert_eq!(facts["events"], events, "nothing of a damaged file counts");
+        assert_eq!(facts["devices"][0]["figures"]["temperature"]["readings"], events);
+        assert_eq!(facts["missing"], json!(["1 day file that cannot be read is left out."]));
+        let name = path(day).display().to_string();
+        assert!(facts["unreadable"][0].as_str().unwrap().contains(&name), "{facts}");
+        let ran = place.run(&["report", "-o", "-"]);
+        let faults = ran.stdout.split_once("<h2>Faults</h2>").unwrap().1;
+        assert!(faults.contains(&name) && faults.contains("overnight verify"), "{faults}");
+        assert!(ran.stdout.contains("verdict bad") && ran.code == 3, "{}", ran.stderr);
+        assert!(ran.stderr.contains(&name) && ran.stderr.contains(" verify --dir "), "{}", ran.stderr);
+        // Whoever asks for events or a picture gets all of it or none.
+        for verb in [vec!["export"], vec!["export", "--every", "1d"], vec!["plot", "--event-type", "temperature"]] {
+            let ran = place.run(&verb);
+            assert!(ran.code == 1 && ran.stderr.contains(&name), "{verb:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains("`overnight verify`"), "{verb:?}: {}", ran.stderr);
+        }
+        fs::write(path(day), &good[day as usize - 1]).unwrap();
+    }
+    for (day, bad) in [(1, &ends), (2, &middle)] {
+        fs::write(path(day), bad).unwrap();
+    }
+    let both = facts(&place, &[]);
+    assert_eq!((&both["events"], both["unreadable"].as_array().unwrap().len()), (&300.into(), 2));
+    let ran = place.run(&["status"]);
+    let says = format!("unreadable: {}", path(1).display());
+    assert!(ran.code == 3 && ran.stdout.contains(&says) && ran.stdout.contains("`overnight verify`"), "{}", ran.stdout);
 }
 
 #[test]

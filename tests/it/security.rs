@@ -58,6 +58,15 @@ fn echoing() -> Fake {
                 let body = format!("{{\"result\":{{\"event\":{}}}}}\nno event\n", touch("kept", 1, 1));
                 answer("200 OK", "", &body)
             }
+            // In the middle of a stream: a line that is no event, and the last word.
+            line if line.contains("devices:stream") && line.contains("projects/ends") => {
+                let error = json!({"error": {"code": 13, "message": format!("you sent {request}")}});
+                let signed = request.lines().find(|line| line.to_lowercase().starts_with("authorization")).unwrap();
+                let lines = [touch("ends", 1, 2), format!("no event: {signed}"), error.to_string()];
+                let is_sse = request.to_lowercase().contains("text/event-stream");
+                let cut = |line: &String| if is_sse { format!("data: {line}\n\n") } else { format!("{line}\n") };
+                answer("200 OK", "", &lines.iter().map(cut).collect::<String>())
+            }
             line if line.contains("/devices?") && line.contains("projects/good") => answer("200 OK", "", EMPTY),
             line if line.contains("/devices?") => answer("403 No", "", &said),
             _ => answer("503 Later", "", &said),
@@ -88,6 +97,11 @@ fn nothing_that_the_program_wrote_holds_a_secret() {
             }
         }
     }
+    for accept in ["json", "sse"] {
+        for email in [None, Some(EMAIL)] {
+            run(&["record", "--project", "ends", "--accept", accept, "--max-retries", "1", "--no-backfill"], email);
+        }
+    }
     // Credentials that do not read: what is wrong with them is told, and not what they are.
     let file = place.path("credentials.json");
     for text in [format!("{{\"serviceAccount\": \"{SECRET}\"}}"), format!("{{\"serviceAccount\":{{\"secret\":{SECRET}}}}}")] {
@@ -114,7 +128,9 @@ fn nothing_that_the_program_wrote_holds_a_secret() {
         let to = place.path(&format!("export-{format}/"));
         said.push((format!("export {format}"), place.run(&["export", "--format", format, "-o", &format!("{}/", to.display())])));
     }
-    assert_eq!(place.events().len(), 1, "there was something to write");
+    assert_eq!(place.events().len(), 2, "there was something to write");
+    let of_streams = said.iter().filter(|(what, _)| what.contains("ends")).all(|(_, ran)| ran.stderr.contains("you sent"));
+    assert!(of_streams && place.status()["fault_reasons"].to_string().contains("***"), "{said:#?}");
 
     let mut secrets = vec![SECRET.to_owned(), TOKEN.to_owned(), PUSHES.to_owned(), STANDARD.encode(format!("key:{SECRET}"))];
     for request in cloud.heard() {
