@@ -62,6 +62,9 @@ pub enum RollError {
     /// Reading or writing the partition's day file brought the program down, as a damaged page can.
     #[error("{0}: its day file brings the program down; move the file out of the recording, the rows in the buffer are safe")]
     Panicked(Partition),
+    /// The checksum of the day file as it is could not be taken off the list, so the file stays as it is.
+    #[error("{0}: the checksum of its day file cannot be taken back; the day file is as it was, the rows stay in the buffer")]
+    Listed(Partition),
     /// The footer that was written does not read back as it was meant.
     #[error("{partition}: the footer reads back as {found:?}; the day file is as it was, the rows stay in the buffer")]
     ReadBack {
@@ -89,6 +92,7 @@ impl RollError {
             Self::Archive(error) => error.advice(),
             Self::Disk(error) if disk::is_full(error) => Advice::MakeRoom,
             Self::Disk(_) | Self::NewerSchema { .. } => Advice::Fix,
+            Self::Listed(_) => Advice::Retry,
             Self::ReadBack { .. } | Self::Panicked(_) => Advice::Inspect,
         }
     }
@@ -466,7 +470,7 @@ impl Roller {
             None => Vec::new(),
         };
         let runs = runs.into_iter().chain([Box::new([Ok(rows)].into_iter()) as Run]).collect();
-        let sealed = plan.copied.is_empty() && partition.day.end() + policy.quiet <= now;
+        let sealed = !more && plan.copied.is_empty() && partition.day.end() + policy.quiet <= now;
         self.publish(Draft {
             partition,
             schema: &schema,
@@ -592,8 +596,9 @@ impl Roller {
     /// Steps 2 to 4. A file that fails is removed from staging: on a full disk the keeper needs its room.
     fn publish(&mut self, draft: Draft<'_>) -> Result<(), RollError> {
         let (partition, sealed) = (draft.partition, draft.sealed);
-        // Also when this fails, since it may fail behind the rename.
+        // Also when this fails, since it may fail behind the rename. What the file consisted of before is of no worth any more.
         self.unsealed.insert(partition.clone());
+        self.sums.retain(|(other, _)| other != partition);
         let staged = self.layout.staged(partition);
         let mut sum = None;
         let written = stage(&staged, draft).and_then(|()| {

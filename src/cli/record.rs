@@ -144,7 +144,7 @@ pub(super) fn record(
     let layout = recording.layout();
     let end = timing.end()?;
     let begun = time::now();
-    let timing = Timing { roll_every: timing.roll_every(file)?, ..Timing::default() };
+    let timing = Timing { roll_every: timing.roll_every(file)?, seals_at_end: false, ..Timing::default() };
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, recording.registry()?, Arc::clone(&meter), timing)?;
     recording.keep_schemas()?;

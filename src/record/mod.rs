@@ -104,11 +104,13 @@ pub struct Timing {
     pub roll_every: Duration,
     /// What is due then.
     pub policy: Policy,
+    /// Whether the end also seals what its own roll has opened: for whoever brings much of the past, and is in no hurry to stop.
+    pub seals_at_end: bool,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { roll_every: Duration::from_mins(15), policy: Policy::default() }
+        Self { roll_every: Duration::from_mins(15), policy: Policy::default(), seals_at_end: true }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Thread "roll": makes day files of what is kept, seals them, publishes the device list and the checksums.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -83,9 +84,14 @@ impl Rolling<'_> {
     fn roll(&mut self, scope: Scope) -> Result<(), RollError> {
         let mut failure = None;
         let work = self.roller.due(&self.timing.policy, time::now(), scope)?;
-        self.reopen(&work)?;
+        let listed = self.reopen(&work)?;
         for work in &work {
             let (Work::Roll(partition) | Work::Seal(partition)) = work;
+            if listed.contains(partition) {
+                // Its checksum would be that of another file; the next time may be better.
+                failure = Some(RollError::Listed(partition.clone()));
+                continue;
+            }
             let mut result = self.guarded(work);
             if let Err(error) = &result {
                 match self.mend(partition, error) {
@@ -96,6 +102,14 @@ impl Rolling<'_> {
             }
             if let Err(error) = result {
                 failure = Some(error);
+            }
+        }
+        if scope == Scope::All && self.timing.seals_at_end {
+            // What was rolled just now is out of the buffer then, and its file may be whole.
+            self.chores.reach();
+            let due = self.roller.due(&self.timing.policy, time::now(), scope)?;
+            for work in due.iter().filter(|work| matches!(work, Work::Seal(_))) {
+                failure = self.guarded(work).err().or(failure);
             }
         }
         for partition in std::mem::take(&mut self.unlisted) {
@@ -116,23 +130,23 @@ impl Rolling<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// A sealed day file that is going to change has no checksum any more, before it changes.
-    fn reopen(&self, work: &[Work]) -> Result<(), RollError> {
-        let sealed = self.roller.sealed()?;
-        let mut reopened = false;
-        for work in work {
-            if let Work::Roll(partition) = work
-                && sealed.contains_key(partition)
-            {
-                self.chores.send(Order::Unsealed(partition.clone()));
-                reopened = true;
-            }
+    /// A sealed day file that is going to change has no checksum any more, before it changes. Gives those that still have one.
+    fn reopen(&self, work: &[Work]) -> Result<BTreeSet<Partition>, RollError> {
+        let changing: BTreeSet<&Partition> =
+            work.iter().filter_map(|work| if let Work::Roll(it) = work { Some(it) } else { None }).collect();
+        let listed = || -> Result<BTreeSet<Partition>, RollError> {
+            Ok(self.roller.sealed()?.into_keys().filter(|partition| changing.contains(partition)).collect())
+        };
+        let before = listed()?;
+        if before.is_empty() {
+            return Ok(before);
         }
-        if reopened {
-            self.chores.reach();
-            self.roller.publish_manifest()?;
+        for partition in before {
+            self.chores.send(Order::Unsealed(partition));
         }
-        Ok(())
+        self.chores.reach();
+        self.roller.publish_manifest()?;
+        listed()
     }
 
     fn guarded(&mut self, work: &Work) -> Result<(), RollError> {

@@ -49,6 +49,22 @@ fn verified(place: &Place, code: i32) -> Ran {
 }
 
 #[test]
+fn a_day_that_comes_in_more_pieces_than_one_is_sealed_with_the_checksum_of_its_last_bytes() {
+    let place = Place::new();
+    // More than a roll takes at once, of a day that is long over.
+    let text: String = (0..150_000).map(|at| touch(&format!("id{at:06}"), 1, at / 2) + "\n").collect();
+    assert_eq!(place.import(text).code, 0);
+    let path = place.dir().join("data/touch/2026-10-01.parquet");
+    assert!(DayFile::open(&path).unwrap().unwrap().footer().sealed);
+    assert!(verified(&place, 0).stdout.contains("1 held against their checksums"));
+    // Late events open it again.
+    assert_eq!(place.import(touch("late", 2, 1)).code, 0);
+    assert!(damage(&check(&place)).is_empty());
+    assert_eq!(place.run(&["roll"]).code, 0);
+    assert!(verified(&place, 0).stdout.contains("150,001 rows"));
+}
+
+#[test]
 fn a_flipped_bit_anywhere_in_a_sealed_file_is_found() {
     let place = Place::new();
     let path = sealed(&place);
