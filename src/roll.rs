@@ -229,11 +229,12 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
             Ok(None) => continue,
             Err(error) if error.is_damage() => {
                 let aside = aside(layout, &path, now)?;
-                disk::set_aside(&path, &aside)?;
                 let damage = Damage { path, aside, why: error.to_string(), rescued: 0, span: (day.start(), day.end()) };
+                // Before the file goes: a crash between must not make a silence of it.
                 for project in buffer.projects()? {
                     buffer.gap_wanted(&project, &damage.cause(), damage.span.0, damage.span.1)?;
                 }
+                disk::set_aside(&damage.path, &damage.aside)?;
                 recovered.damaged.push(damage);
                 continue;
             }
@@ -255,6 +256,10 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
         }
         if !footer.sealed {
             recovered.unsealed.insert(footer.partition.clone());
+            if listed.contains_key(&footer.partition) {
+                // That of the file before: somebody has put back an old buffer.
+                buffer.unsealed(&footer.partition)?;
+            }
         } else if !listed.contains_key(&footer.partition) {
             recovered.unlisted.insert(footer.partition.clone());
         }
@@ -538,10 +543,17 @@ impl Roller {
     }
 
     /// Sets a damaged day file aside and puts those of its row groups that read into a new one. None when there is no file.
+    /// What is lost is noted before anything changes: a crash between must not make a silence of it.
     ///
     /// # Errors
     /// When anything refuses; the damaged file is still there then, under its own name or the one of what is set aside.
-    pub fn rescue(&mut self, partition: &Partition, why: String, now: Micros) -> Result<Option<Damage>, RollError> {
+    pub fn rescue(
+        &mut self,
+        partition: &Partition,
+        why: String,
+        now: Micros,
+        note: impl FnOnce(&Damage),
+    ) -> Result<Option<Damage>, RollError> {
         let schema = self.registry.get(&partition.event_type);
         let path = self.layout.day_file(partition);
         if !path.exists() {
@@ -562,15 +574,17 @@ impl Roller {
             return Ok(None);
         }
         let Some(file) = file.filter(|_| !good.is_empty()) else {
+            note(&damage);
             disk::set_aside(&path, &damage.aside)?;
             self.unsealed.remove(partition);
             return Ok(Some(damage));
         };
-        disk::keep_as(&path, &damage.aside)?;
         let times = bad.iter().map(|group| file.group_times(*group));
         let span = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or(damage.span);
         damage.span = (span.0.max(damage.span.0), span.1.saturating_add(1).min(damage.span.1));
         damage.rescued = good.iter().map(|group| file.group_rows(*group) as u64).sum();
+        note(&damage);
+        disk::keep_as(&path, &damage.aside)?;
         self.publish(Draft {
             partition,
             schema: &schema,

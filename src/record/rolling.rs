@@ -11,7 +11,7 @@ use crate::devices;
 use crate::event::{DeviceRow, Partition};
 use crate::keep::Order;
 use crate::meter::Meter;
-use crate::roll::{RollError, Roller, Scope, Work};
+use crate::roll::{Damage, RollError, Roller, Scope, Work};
 use crate::time;
 
 use super::Timing;
@@ -185,13 +185,17 @@ impl Rolling<'_> {
         if !error.is_damage() {
             return Ok(false);
         }
-        let Some(damage) = self.roller.rescue(partition, error.to_string(), now)? else { return Ok(false) };
+        let projects = self.roller.projects()?;
+        let note = |damage: &Damage| {
+            for project in projects {
+                let (begins, ends) = damage.span;
+                self.chores.send(Order::GapWanted { project, cause: damage.cause(), begins, ends });
+            }
+            self.chores.reach();
+        };
+        let Some(damage) = self.roller.rescue(partition, error.to_string(), now, note)? else { return Ok(false) };
         Meter::add(&self.meter.roll_errors, 1);
         self.meter.note(now, damage.to_string());
-        for project in self.roller.projects()? {
-            let (begins, ends) = damage.span;
-            self.chores.send(Order::GapWanted { project, cause: damage.cause(), begins, ends });
-        }
         Ok(true)
     }
 }

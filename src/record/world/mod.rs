@@ -91,6 +91,8 @@ struct World {
     checked: BTreeMap<PathBuf, Vec<u8>>,
     /// A copy of the buffer with its log.
     copy: Option<[Option<Vec<u8>>; 2]>,
+    /// An old buffer was put back: its checksums are those of then.
+    is_old: bool,
 }
 
 /// Says that something is so, or what is wrong.
@@ -126,6 +128,7 @@ impl World {
             queue: VecDeque::new(),
             session: 0,
             checked: BTreeMap::new(),
+            is_old: false,
             copy: None,
             rng,
         }
@@ -279,11 +282,16 @@ impl World {
             let listed = if scope == Scope::Large { Ok(()) } else { threads::list_devices(&open.roller, &mut open.devices) };
             threads::roll_once(&mut open.roller, &mut orders, &self.policy, scope, || self.now.get()).and(listed)
         };
+        let waits = orders.iter().any(|order| matches!(order, Order::Sealed(..)));
         for order in orders {
             self.queue.push_back(Sending { order, sent: None, withdrawn: false });
         }
         if let Err(error) = &result {
             self.note(format!("    the roll fails: {error}"));
+        }
+        // Thread "roll" goes on when checksums are noted.
+        if waits && !self.disk.is_dead() {
+            self.work(self.queue.len())?;
         }
         result.map_err(told)
     }
@@ -328,6 +336,7 @@ impl World {
             (0 | 1, _) => self.copy = Some(files.map(|file| fs::read(file).ok())),
             (2 | 3, Some(copy)) => {
                 self.note("the copy of the buffer is put back");
+                self.is_old = true;
                 for (file, bytes) in files.iter().zip(copy) {
                     remove(file).map_err(told)?;
                     bytes.as_ref().map_or(Ok(()), |bytes| fs::write(file, bytes)).map_err(told)?;
@@ -437,6 +446,12 @@ impl World {
                 self.check_file(&path, day).map_err(|wrong| format!("{}: {wrong}", path.display()))?;
                 self.checked.insert(path, bytes);
             }
+        }
+        let listed = View::open(&self.layout).and_then(|view| view.sealed()).map_err(told)?;
+        for (partition, sum) in listed.iter().filter(|_| !self.is_old) {
+            let path = self.layout.day_file(partition);
+            let of_file = crate::disk::sha256(&path).map_err(told)?.0;
+            ensure(of_file == sum.sha256, || format!("{}: its checksum is another file's", path.display()))?;
         }
         if self.layout.devices().exists() {
             let devices = fs::read(self.layout.devices()).map_err(told)?;

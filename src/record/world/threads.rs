@@ -57,7 +57,8 @@ pub(super) fn list_devices(roller: &Roller, last: &mut Vec<DeviceRow>) -> Result
     Ok(())
 }
 
-/// Rolls and seals what is due as thread "roll" does, but for files that do not read: here there are none.
+/// Rolls and seals what is due as thread "roll" does, but for files that do not read: here there are none. Where a checksum has
+/// to go first, thread "roll" waits for that; here it is the next turn's.
 pub(super) fn roll_once(
     roller: &mut Roller,
     orders: &mut Vec<Order>,
@@ -66,8 +67,13 @@ pub(super) fn roll_once(
     now: impl Fn() -> Micros,
 ) -> Result<(), RollError> {
     let mut failure = None;
+    let listed = roller.sealed()?;
     for work in roller.due(policy, now(), scope)? {
         let (Work::Roll(partition) | Work::Seal(partition)) = &work;
+        if listed.contains_key(partition) {
+            orders.push(Order::Unsealed(partition.clone()));
+            continue;
+        }
         let result = catch_unwind(AssertUnwindSafe(|| match &work {
             Work::Roll(partition) => roll_partition(roller, orders, partition, policy, &now),
             Work::Seal(partition) => roller.seal(partition).map(drop),
@@ -76,6 +82,7 @@ pub(super) fn roll_once(
             failure = Some(error);
         }
     }
+    orders.extend(roller.take_sums().into_iter().map(|(partition, sum)| Order::Sealed(partition, sum)));
     orders.push(Order::Tidy);
     failure.map_or(Ok(()), Err)
 }
