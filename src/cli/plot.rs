@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     // A door that stayed shut has no events tonight, and is shut all the same.
     let plans = tables::plans(&reader, &selection)?;
-    let screen = screen();
+    let (screen, now) = (screen(), time::now());
     let width = args.size.map_or(WIDTH, |size| size.width);
     let settings = Settings {
         zone: args.select.zone().clone(),
@@ -83,7 +83,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             Some(_) => usize::try_from(width).unwrap_or_default().min(2000),
             None => screen.width * 2,
         },
-        known: tables::known(&reader, &selection, time::now())?,
+        known: tables::known(&reader, &selection, now)?,
+        unrecorded: tables::unrecorded(&reader, now)?,
+        now,
     };
     let bar = progress::bar(Some(plans.iter().map(|plan| plan.events).sum()), false);
     let drawn = charts(&reader, &plans, &selection, &directory, &settings);

@@ -42,12 +42,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?.lenient();
     let directory = Directory::new(&reader.devices()?);
     let selection = args.select.selection(&directory)?;
-    let zone = args.select.zone();
+    let (zone, now) = (args.select.zone(), time::now());
     let (facts, pictures) = loop {
-        let scope = Scope::of(&reader, selection.clone())?;
+        let scope = Scope::of(&reader, selection.clone(), now)?;
         let left_out = reader.left_out().len();
         let bar = progress::bar(Some(scope.plans.iter().map(|plan| plan.events).sum()), false);
-        let facts = facts(&reader, &directory, &scope, zone, time::now(), |rows| bar.inc(rows));
+        let facts = facts(&reader, &directory, &scope, zone, now, |rows| bar.inc(rows));
         bar.finish_and_clear();
         let facts = facts?;
         let pictures = if args.json { Vec::new() } else { pictures(&reader, &directory, &scope, &facts, zone)? };
@@ -58,6 +58,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     for file in &facts.unreadable {
         eprintln!("warning: left out: {}", super::clean(file));
+    }
+    for text in &facts.unknown {
+        eprintln!("note: {}", super::clean(text));
     }
     if args.json {
         say!("{}", serde_json::to_string_pretty(&facts)?);

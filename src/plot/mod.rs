@@ -14,10 +14,11 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 
 use crate::chart::{Chart, Data, Line, written};
+use crate::coverage::merged;
 use crate::devices::Directory;
 use crate::reader::{Reader, Selection, TypePlan};
 use crate::schema::Behaviour;
-use crate::tables::{Known, Last, TableError, Value, before, main_value};
+use crate::tables::{Known, Last, TableError, Unrecorded, Value, before, main_value};
 use crate::time::{Micros, SECOND};
 use crate::zone::Zone;
 
@@ -41,6 +42,10 @@ pub struct Settings {
     pub points: usize,
     /// What is known of times without an event: how long the state of a door lasts that has not moved since.
     pub known: Known,
+    /// Times in which nobody recorded.
+    pub unrecorded: Unrecorded,
+    /// No axis reaches beyond it, unless events do.
+    pub now: Micros,
 }
 
 /// The charts of a selection, one an event type that has events in it, all of the same span. Lines are called by the names of
@@ -72,7 +77,7 @@ pub fn charts(
     let first = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.0)).min();
     let last = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.1)).max();
     let from = selection.start.or(first).unwrap_or_default();
-    let to = selection.end.or(last.max(Some(settings.known.until))).unwrap_or(from).max(from);
+    let to = selection.until(settings.now).or(Some(settings.known.until)).max(last).unwrap_or(from).max(from);
     Ok(all.into_iter().map(|(value, tracks)| tracks.chart(&value, (from, to), directory)).collect())
 }
 
@@ -248,7 +253,7 @@ impl<'s> Tracks<'s> {
             zone: settings.zone.clone(),
             span,
             lines: lines.into_iter().map(|(line, _)| line).collect(),
-            gaps: settings.known.unknown.clone(),
+            gaps: merged([settings.known.unknown.clone(), settings.unrecorded.nothing_within(span)].concat()),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::chart::{Size, svg};
 use crate::devices::Directory;
 use crate::plot::{Settings, charts};
 use crate::reader::{Reader, Selection};
-use crate::tables::known;
+use crate::tables::{known, unrecorded};
 use crate::words::count;
 use crate::zone::Zone;
 
@@ -46,13 +46,13 @@ pub fn pictures(
 ) -> Result<Vec<Picture>, ReportError> {
     let Some((from, to)) = facts.from.as_deref().zip(facts.to.as_deref()) else { return Ok(Vec::new()) };
     let (from, to) = (micros(from), micros(to));
-    let known = known(reader, &scope.selection, micros(&facts.made_at))?;
-    let settings = Settings { zone: zone.clone(), points: POINTS, known };
+    let now = micros(&facts.made_at);
+    let (known, unrecorded) = (known(reader, &scope.selection, now)?, unrecorded(reader, now)?);
+    let settings = Settings { zone: zone.clone(), points: POINTS, known, unrecorded, now };
     let mut all = Vec::new();
     for plan in &scope.plans {
         let (chosen, note) = chosen(facts, &plan.schema.name);
-        // The last event belongs to it.
-        let selection = Selection { devices: chosen, start: Some(from), end: Some(to + 1), ..scope.selection.clone() };
+        let selection = Selection { devices: chosen, start: Some(from), ..scope.shown((from, to)) };
         if selection.devices.is_empty() {
             continue;
         }

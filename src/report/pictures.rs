@@ -9,6 +9,7 @@ use crate::zone::{Buckets, Every, Zone};
 
 use super::facts::{Facts, ProjectFacts};
 use super::ledger::Span;
+use super::seconds;
 use super::words::{Clock, escape, length, micros, share};
 
 /// Widest strip in cells: more hours than these are put together.
@@ -28,7 +29,14 @@ pub(super) fn look(state: GapState) -> (&'static str, &'static str) {
 }
 
 /// A project's time, with its gaps by their numbers.
-pub(super) fn coverage(out: &mut String, project: &ProjectFacts, first_number: usize, span: Span, clock: &Clock) {
+pub(super) fn coverage(
+    out: &mut String,
+    project: &ProjectFacts,
+    imported: &[(String, String)],
+    first_number: usize,
+    span: Span,
+    clock: &Clock,
+) {
     let mut boxes = String::new();
     let mut draw = |class: &str, from: Micros, to: Micros, least: f64, title: &str| {
         let (x, end) = (share(from, span) * WIDTH, share(to, span) * WIDTH);
@@ -41,6 +49,9 @@ pub(super) fn coverage(out: &mut String, project: &ProjectFacts, first_number: u
         )
         .unwrap_or_default();
     };
+    for (from, to) in imported {
+        draw("imported", micros(from), micros(to), 0.5, "events, but no session");
+    }
     for (from, to) in &project.covered {
         draw("covered", micros(from), micros(to), 0.5, "covered");
     }
@@ -65,16 +76,11 @@ pub(super) fn coverage(out: &mut String, project: &ProjectFacts, first_number: u
     write!(
         out,
         "<svg class=\"strip\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">\
-         <rect class=\"nobody\" x=\"0\" y=\"0\" width=\"1000\" height=\"10\"><title>not recorded</title></rect>{boxes}</svg>",
+         <rect class=\"nobody\" x=\"0\" y=\"0\" width=\"1000\" height=\"10\"><title>nobody recorded</title></rect>{boxes}</svg>",
         escape(&about)
     )
     .unwrap_or_default();
     axis(out, span, clock);
-}
-
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a report are far below 2^53")]
-fn seconds((from, to): Span) -> f64 {
-    (to - from) as f64 / SECOND as f64
 }
 
 /// Times below a strip, at round hours or at midnights.

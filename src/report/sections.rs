@@ -39,12 +39,16 @@ pub(super) fn coverage(out: &mut String, facts: &Facts, span: Span, clock: &Cloc
             counted(project.sessions as u64, "session")
         )
         .unwrap_or_default();
-        pictures::coverage(out, project, first, span, clock);
+        pictures::coverage(out, project, &facts.imported, first, span, clock);
         first += project.gaps.len();
     }
     out.push_str("<ul class=\"legend\">");
     let states = [GapState::Filled, GapState::Open, GapState::Lost].map(pictures::look);
-    for (class, name) in [("covered", "covered")].into_iter().chain(states).chain([("nobody", "nobody recorded")]) {
+    for (class, name) in [("covered", "covered")]
+        .into_iter()
+        .chain(states)
+        .chain([("imported", "events, but no session"), ("nobody", "nobody recorded")])
+    {
         write!(out, "<li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect class=\"{class}\" width=\"10\" height=\"10\"/></svg>{name}</li>")
             .unwrap_or_default();
     }

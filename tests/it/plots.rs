@@ -264,6 +264,17 @@ fn several_event_types_stand_in_one_picture_on_one_axis_of_time() {
 }
 
 #[test]
+fn the_range_that_was_asked_is_the_range_of_the_axis() {
+    let place = recording(&temperatures("d", 0..60));
+    let (ran, picture) = drawn(&place, &["--event-type", "temperature", "--start", "2026-10-24", "--end", "2026-10-26"]);
+    assert!(picture.contains("24 Oct 2026 00:00 to 26 Oct 2026 00:00, UTC"), "{picture}");
+    assert!(ran.code == 0 && picture.contains("gap: nothing was recorded"), "{}", ran.stderr);
+    // An end that is still to come is now.
+    let (_, picture) = drawn(&place, &["--event-type", "temperature", "--start", "2026-10-24", "--end", "2999-01-01"]);
+    assert!(!picture.contains("2999"), "{picture}");
+}
+
+#[test]
 fn a_hundred_thousand_events_are_a_small_picture_that_still_shows_the_worst_of_them() {
     let value = |second: i64| if second == 77_777 { 60.0 } else { 20.0 + part(second, 100) };
     let place =
