@@ -301,10 +301,23 @@ fn a_page_is_never_overwritten_unless_asked() {
     assert!(ran.code == 0 && ran.stderr.contains(path), "{}", ran.stderr);
     fs::write(&file, "mine").unwrap();
     let ran = place.run(&["report", "-o", path]);
-    assert!(ran.code == 2 && ran.stderr.contains("--force"), "{}", ran.stderr);
+    assert!(ran.code == 1 && ran.stderr.contains("--force"), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     assert_eq!(place.run(&["report", "-o", path, "--force"]).code, 0);
     assert!(fs::read_to_string(&file).unwrap().starts_with("<!doctype html>"));
+}
+
+#[test]
+fn what_is_no_page_by_its_name_is_refused() {
+    let place = Place::new();
+    place.import(event(1, "a", "temperature", "2026-10-24T23:50:00.000000Z", &json!({ "value": 1 })));
+    for name in ["page.pdf", "page.json", "page"] {
+        let file = place.path(name);
+        let ran = place.run(&["report", "-o", file.to_str().unwrap()]);
+        assert!(ran.code == 2 && ran.stderr.contains("FILE.html") && !file.exists(), "{name}: {}", ran.stderr);
+    }
+    assert_eq!(place.run(&["report", "-o", place.path("page.HTM").to_str().unwrap()]).code, 0);
+    assert_eq!(place.run(&["report", "-o", "/dev/null"]).code, 0);
 }
 
 #[test]
