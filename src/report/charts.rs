@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use crate::chart::{Size, svg};
+use crate::chart::{Chart, svgs};
 use crate::devices::Directory;
 use crate::plot::{Settings, charts};
 use crate::reader::{Reader, Selection};
@@ -49,7 +49,7 @@ pub fn pictures(
     let now = micros(&facts.made_at);
     let (known, unrecorded) = (known(reader, &scope.selection, now)?, unrecorded(reader, now)?);
     let settings = Settings { zone: zone.clone(), points: POINTS, known, unrecorded, now };
-    let mut all = Vec::new();
+    let (mut drawn, mut notes) = (Vec::new(), Vec::new());
     for plan in &scope.plans {
         let (chosen, note) = chosen(facts, &plan.schema.name);
         let selection = Selection { devices: chosen, start: Some(from), ..scope.shown((from, to)) };
@@ -57,15 +57,16 @@ pub fn pictures(
             continue;
         }
         for chart in charts(reader, std::slice::from_ref(plan), &selection, directory, &settings)? {
-            let drawn = |width| {
-                let text = svg(&[&chart], Size::fitting(&[&chart], width));
-                // Inside a page an element needs no name of its language.
-                text.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "")
-            };
-            all.push(Picture { note: note.clone(), wide: drawn(WIDTHS.0), narrow: drawn(WIDTHS.1) });
+            drawn.push(chart);
+            notes.push(note.clone());
         }
     }
-    Ok(all)
+    let drawn: Vec<&Chart> = drawn.iter().collect();
+    // Inside a page an element needs no name of its language.
+    let inside = |text: String| text.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
+    let both = svgs(&drawn, WIDTHS.0).into_iter().zip(svgs(&drawn, WIDTHS.1));
+    let pictures = notes.into_iter().zip(both);
+    Ok(pictures.map(|(note, (wide, narrow))| Picture { note, wide: inside(wide), narrow: inside(narrow) }).collect())
 }
 
 /// The devices to draw: those with the lowest and with the highest means, or else those with most events.

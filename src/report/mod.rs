@@ -123,12 +123,13 @@ pub fn facts(
 ) -> Result<Facts, ReportError> {
     let Scope { selection, plans, outside, asked } = scope;
     let ledger = Ledger::read(reader.view(), now)?;
-    let heard = ledger.span();
+    let heard =
+        ledger.span().and_then(|span| cut(span, (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX))));
     let (known, unrecorded) = (known(reader, selection, now)?, unrecorded(reader, now)?);
     // What was asked for; on a side that was left open, as far as there is anything.
     let until = Some(known.until).filter(|until| *until > Micros::MIN && *outside == 0);
-    let start = asked.0.or(heard.map(|span| span.0)).map(|start| start.max(selection.start.unwrap_or(start)));
-    let end = asked.1.or(heard.map(|span| span.1).max(until)).map(|end| end.min(selection.end.unwrap_or(end)));
+    let start = asked.0.or(heard.map(|span| span.0));
+    let end = asked.1.or(heard.map(|span| span.1).max(until));
     let found = tally(reader, plans, selection, (&ledger, &unrecorded), zone, (start, end), progress)?;
     let span = match (found.events, start, end) {
         (Some((first, last)), start, end) => Some((start.unwrap_or(first).min(first), end.unwrap_or(last).max(last))),
