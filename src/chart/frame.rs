@@ -17,7 +17,7 @@ const FOOT: f64 = 36.0;
 /// Around everything.
 pub(super) const PAD: f64 = 14.0;
 /// How high a drawing of lines looks best, and the least that can be read.
-const LINES: (f64, f64) = (220.0, 60.0);
+const LINES: (f64, f64) = (220.0, 80.0);
 
 /// Heights of a chart.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,11 @@ impl Heights {
     pub(super) fn of(chart: &Chart, width: f64) -> Self {
         let (natural, least) = if chart.has_strips() { strips::heights(chart) } else { LINES };
         Self { around: HEAD + FOOT + Key::of(chart).height(width - 2.0 * PAD) + PAD, natural, least }
+    }
+
+    /// Of the drawing: 0 is the least, 1 is natural.
+    pub(super) fn inner(&self, stretch: f64) -> f64 {
+        self.least + (self.natural - self.least) * stretch
     }
 }
 

@@ -24,23 +24,20 @@ impl Size {
 
     /// The smallest size, of a width if that is enough, in which they can be read.
     pub fn smallest(charts: &[&Chart], width: u32) -> Self {
-        let width = width.max(NARROWEST);
-        let heights = charts.iter().map(|chart| Heights::of(chart, f64::from(width)));
-        Self::high(charts, width, heights.map(|height| height.least / height.natural).fold(0.0, f64::max))
+        Self::high(charts, width.max(NARROWEST), 0.0)
     }
 
-    /// As high as drawings of so much of their natural height make it.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "charts are a few thousand pixels high")]
     fn high(charts: &[&Chart], width: u32, stretch: f64) -> Self {
         let heights = charts.iter().map(|chart| Heights::of(chart, f64::from(width)));
-        let height: f64 = heights.map(|height| height.around + height.natural * stretch).sum();
+        let height: f64 = heights.map(|height| height.around + height.inner(stretch)).sum();
         Self { width, height: height.ceil().max(1.0) as u32 }
     }
 }
 
 /// The left margin that charts of a width have in common, so that a time stands in the same place in all of them.
 pub(super) fn common_margin(charts: &[&Chart], width: f64, stretch: f64) -> f64 {
-    let margins = charts.iter().map(|chart| margin(chart, width, Heights::of(chart, width).natural * stretch));
+    let margins = charts.iter().map(|chart| margin(chart, width, Heights::of(chart, width).inner(stretch)));
     margins.fold(0.0, f64::max)
 }
 
@@ -108,20 +105,22 @@ pub(super) struct Scene {
 impl Scene {
     /// Charts above each other. Their drawings take what room is left by what stands around them.
     pub(super) fn of(charts: &[&Chart], width: f64, height: f64) -> Self {
-        let heights = charts.iter().map(|chart| Heights::of(chart, width));
-        let (around, natural) = heights.fold((0.0, 0.0), |sum, own| (sum.0 + own.around, sum.1 + own.natural));
-        let stretch = ((height - around) / natural.max(1.0)).max(0.0);
+        let high = |stretch| {
+            charts.iter().map(|chart| Heights::of(chart, width)).map(|own| own.around + own.inner(stretch)).sum::<f64>()
+        };
+        let (least, natural) = (high(0.0), high(1.0));
+        let stretch = ((height - least) / (natural - least).max(1.0)).max(0.0);
         Self::behind(charts, (width, height), stretch, common_margin(charts, width, stretch))
     }
 
-    /// The same, in so much of their natural heights and behind a given margin.
+    /// The same, stretched so far and behind a given margin.
     pub(super) fn behind(charts: &[&Chart], (width, height): (f64, f64), stretch: f64, margin: f64) -> Self {
         let mut scene = Self { width, height, shapes: Vec::new() };
         let mut top = 0.0;
         for chart in charts {
             let own = Heights::of(chart, width);
-            Frame::draw(chart, &mut scene, top, own.natural * stretch, margin);
-            top += own.around + own.natural * stretch;
+            Frame::draw(chart, &mut scene, top, own.inner(stretch), margin);
+            top += own.around + own.inner(stretch);
         }
         scene
     }

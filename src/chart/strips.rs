@@ -11,8 +11,9 @@ use super::{Chart, Data, Span, font};
 
 /// How high a row looks best, and the least that can be read.
 const ROW: (f64, f64) = (22.0, 6.0);
-/// The least height of a row that has a name.
+/// The least height of a row that has a name, and how many have one in any case.
 const NAME: f64 = 11.0;
+const NAMED: f64 = 20.0;
 /// Room for names, at most this and a part of the picture.
 const NAMES: f64 = 220.0;
 /// More rows than this are no picture any more.
@@ -27,7 +28,7 @@ pub(super) fn most(chart: &Chart) -> usize {
 #[expect(clippy::cast_precision_loss, reason = "a few rows")]
 pub(super) fn heights(chart: &Chart) -> (f64, f64) {
     let rows = most(chart).max(1) as f64;
-    (rows * ROW.0, (rows * ROW.1).max(NAME))
+    (rows * ROW.0, (rows * ROW.1).max(rows.min(NAMED) * NAME))
 }
 
 /// Room for the names at the left.

@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         },
         known: tables::known(&reader, &selection, now)?,
         unrecorded: tables::unrecorded(&reader, now)?,
-        now,
+        end: selection.until(now),
     };
     let bar = progress::bar(Some(plans.iter().map(|plan| plan.events).sum()), false);
     let drawn = charts(&reader, &plans, &selection, &directory, &settings);

@@ -1,5 +1,6 @@
 //! `overnight report`: a night or a week as one HTML page, or its facts as JSON.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -32,7 +33,7 @@ pub(super) struct Args {
 
 /// Refuses, before anything is read, what is no page by its name, and what is there already.
 fn check(path: &Path, force: bool) -> Result<(), Failure> {
-    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    let ending = path.extension().map(OsStr::to_ascii_lowercase);
     let is_page = ending.is_some_and(|ending| ending == "html" || ending == "htm");
     // A device or a pipe has any name.
     if !is_page && (path.is_file() || !path.exists()) {

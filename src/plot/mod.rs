@@ -44,8 +44,8 @@ pub struct Settings {
     pub known: Known,
     /// Times in which nobody recorded.
     pub unrecorded: Unrecorded,
-    /// No axis reaches beyond it, unless events do.
-    pub now: Micros,
+    /// Where the axis ends, unless events lie behind it; none: with the last that is known.
+    pub end: Option<Micros>,
 }
 
 /// The charts of a selection, one an event type that has events in it, all of the same span. Lines are called by the names of
@@ -77,7 +77,7 @@ pub fn charts(
     let first = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.0)).min();
     let last = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.1)).max();
     let from = selection.start.or(first).unwrap_or_default();
-    let to = selection.until(settings.now).or(Some(settings.known.until)).max(last).unwrap_or(from).max(from);
+    let to = settings.end.or(Some(settings.known.until)).max(last).unwrap_or(from).max(from);
     let names = names(all.iter().flat_map(|(_, tracks)| tracks.devices.iter().cloned()).collect(), directory);
     Ok(all.into_iter().map(|(value, tracks)| tracks.chart(&value, (from, to), &names)).collect())
 }
@@ -240,6 +240,9 @@ impl<'s> Tracks<'s> {
             .map(|(track, id)| (Line { name: names.get(&id).cloned().unwrap_or_default(), data: data(track) }, id))
             .collect();
         lines.sort_by(|(a, a_id), (b, b_id)| (&a.name, a_id).cmp(&(&b.name, b_id)));
+        let gaps = merged([settings.known.unknown.clone(), settings.unrecorded.nothing_within(span)].concat());
+        // What begins with the last event is not seen.
+        let gaps = gaps.into_iter().filter(|(begins, _)| *begins < span.1 - 1).collect();
         let unit = value.unit().map(written).filter(|unit| !unit.is_empty());
         let axis = match (value.behaves(), unit) {
             (None | Some(Behaviour::State), _) => String::new(),
@@ -252,7 +255,7 @@ impl<'s> Tracks<'s> {
             zone: settings.zone.clone(),
             span,
             lines: lines.into_iter().map(|(line, _)| line).collect(),
-            gaps: merged([settings.known.unknown.clone(), settings.unrecorded.nothing_within(span)].concat()),
+            gaps,
         }
     }
 }
@@ -270,7 +273,9 @@ fn measure(column: &ArrayRef, row: usize) -> Option<f64> {
 fn names(devices: BTreeSet<String>, directory: &Directory) -> BTreeMap<String, String> {
     let called = |id: &str| if id.is_empty() { "no device".to_owned() } else { directory.name(id).to_owned() };
     let mut shared: HashMap<String, usize> = HashMap::new();
-    devices.iter().for_each(|id| *shared.entry(called(id)).or_default() += 1);
+    for id in &devices {
+        *shared.entry(called(id)).or_default() += 1;
+    }
     let unique = |id: String| {
         let name = called(&id);
         let name = if shared.get(&name) == Some(&1) { name } else { format!("{name} ({id})") };

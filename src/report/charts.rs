@@ -48,7 +48,7 @@ pub fn pictures(
     let (from, to) = (micros(from), micros(to));
     let now = micros(&facts.made_at);
     let (known, unrecorded) = (known(reader, &scope.selection, now)?, unrecorded(reader, now)?);
-    let settings = Settings { zone: zone.clone(), points: POINTS, known, unrecorded, now };
+    let settings = Settings { zone: zone.clone(), points: POINTS, known, unrecorded, end: Some(to) };
     let (mut drawn, mut notes) = (Vec::new(), Vec::new());
     for plan in &scope.plans {
         let (chosen, note) = chosen(facts, &plan.schema.name);

@@ -67,7 +67,7 @@ pub struct ProjectFacts {
     pub covered_seconds: f64,
     /// Seconds of gaps that were filled from history.
     pub filled_seconds: f64,
-    /// Seconds in which nobody recorded, and nothing was imported.
+    /// Seconds in which nobody recorded, and nothing was imported, but for seams between sessions.
     pub not_recorded_seconds: f64,
     /// Spans covered by a session: begin and end.
     pub covered: Vec<(String, String)>,

@@ -23,7 +23,7 @@ use crate::devices::Directory;
 use crate::event::printable;
 use crate::reader::{ReadError, Reader, Selection, TypePlan};
 use crate::status::{FaultReason, StatusError, status};
-use crate::tables::{Ask, TableError, Unrecorded, known, plans, unrecorded};
+use crate::tables::{Ask, SEAM, TableError, Unrecorded, known, plans, unrecorded};
 use crate::time::{Day, Micros, SECOND, rfc3339};
 use crate::zone::Zone;
 
@@ -206,10 +206,16 @@ fn seconds((from, to): Span) -> f64 {
     (to - from) as f64 / SECOND as f64
 }
 
+/// A sum that is nothing, not less than nothing, of none.
+fn total(spans: impl Iterator<Item = Span>) -> f64 {
+    spans.map(seconds).fold(0.0, |sum, length| sum + length)
+}
+
 fn covered(project: &Project, unrecorded: &Unrecorded, span: Span) -> ProjectFacts {
     let spans: Vec<Span> = project.covered.iter().filter_map(|covered| cut(*covered, span)).collect();
     let filled = project.gaps.iter().filter(|(_, gap)| gap.state == GapState::Filled).filter_map(|(gap, _)| cut(*gap, span));
     let filled: Vec<Span> = filled.collect();
+    let pauses = project.not_recorded(span, unrecorded).into_iter().filter(|(from, to)| to - from > SEAM);
     let gaps = project
         .gaps
         .iter()
@@ -217,9 +223,9 @@ fn covered(project: &Project, unrecorded: &Unrecorded, span: Span) -> ProjectFac
     ProjectFacts {
         project: project.name.clone(),
         sessions: project.sessions.iter().filter(|session| cut(**session, span).is_some()).count(),
-        covered_seconds: spans.iter().copied().map(seconds).sum(),
-        filled_seconds: filled.into_iter().map(seconds).sum(),
-        not_recorded_seconds: project.not_recorded(span, unrecorded).into_iter().map(seconds).sum(),
+        covered_seconds: total(spans.iter().copied()),
+        filled_seconds: total(filled.into_iter()),
+        not_recorded_seconds: total(pauses),
         covered: spans.into_iter().map(|(from, to)| (rfc3339(from), rfc3339(to))).collect(),
         gaps: gaps
             .map(|(span, gap)| GapReport {

@@ -90,7 +90,7 @@ fn verdict(out: &mut String, facts: &Facts) {
     let (class, text, below) = match (facts.missing.as_slice(), facts.unknown.as_slice()) {
         ([], _) if facts.from.is_none() => ("unknown", "The recording is empty here.".to_owned(), &[][..]),
         ([], []) => ("good", "Nothing is missing.".to_owned(), &[][..]),
-        ([], unknown) => ("unknown", unknown.join(" "), &[][..]),
+        ([], [first, others @ ..]) => ("unknown", first.clone(), others),
         (missing, unknown) => ("bad", missing.join(" "), unknown),
     };
     write!(out, "<div class=\"verdict {class}\" role=\"status\"><p><b>{}</b></p>", escape(&text)).unwrap_or_default();

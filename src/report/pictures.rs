@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use crate::buffer::GapState;
-use crate::time::{DAY, Micros, SECOND};
+use crate::time::{Micros, SECOND};
 use crate::words::count;
 use crate::zone::{Buckets, Every, Zone};
 
 use super::facts::{Facts, ProjectFacts};
 use super::ledger::Span;
 use super::seconds;
-use super::words::{Clock, escape, length, micros, share};
+use super::words::{Clock, breakable, escape, length, micros, share};
 
 /// Widest strip in cells: more hours than these are put together.
 const CELLS: i64 = 400;
@@ -86,7 +86,6 @@ pub(super) fn coverage(
 /// Times below a strip, at round hours or at midnights.
 pub(super) fn axis(out: &mut String, span: Span, clock: &Clock) {
     let (from, to) = span;
-    let long = to - from > 2 * DAY;
     let every = [1, 2, 3, 6, 12].map(|hours| Every::Part(hours * 3600 * SECOND));
     let all = every.into_iter().chain([1, 2, 7, 14].map(Every::Days)).chain([1, 2, 3, 6, 12, 60].map(Every::Months));
     let every = all.into_iter().find(|every| (to - from) / every.about() <= 7).unwrap_or(Every::Months(1200));
@@ -103,17 +102,18 @@ pub(super) fn axis(out: &mut String, span: Span, clock: &Clock) {
             at = buckets.of(at).1;
         }
     }
-    for tick in ticks {
-        let label = if long { clock.day(tick) } else { clock.hour(tick) };
+    // A midnight is called by its day, which tells the hours of several days apart; a phone shows every other tick, and it.
+    let has_hours = short || matches!(every, Every::Part(_));
+    let is_midnight = |tick: Micros| clock.hour(tick) == "00:00" && !short;
+    let kept = ticks.iter().position(|tick| is_midnight(*tick)).unwrap_or_default() % 2;
+    for (number, tick) in ticks.into_iter().enumerate() {
+        let label = if has_hours && !is_midnight(tick) { clock.hour(tick) } else { clock.day(tick) };
         let place = share(tick, span) * 100.0;
-        let class = if place > 94.0 {
-            " class=\"last\""
-        } else if place < 6.0 {
-            " class=\"first\""
-        } else {
-            ""
-        };
-        write!(out, "<span{class} style=\"left:{place:.2}%\">{label}</span>").unwrap_or_default();
+        let class = if number % 2 == kept { "" } else { " class=\"minor\"" };
+        // All of it stays on the page, however narrow that is: a letter is about half as wide as high.
+        let half = f64::from(u32::try_from(label.chars().count()).unwrap_or_default()) * 0.28;
+        write!(out, "<span{class} style=\"left:clamp({half:.1}em,{place:.2}%,100% - {half:.1}em)\">{label}</span>")
+            .unwrap_or_default();
     }
     out.push_str("</div>");
 }
@@ -166,7 +166,7 @@ pub(super) fn events(out: &mut String, facts: &Facts, span: Span, zone: &Zone, c
             out,
             "<div class=\"bar\"><div class=\"what\"><b>{}</b><span>{}</span><small>most {}</small></div>\
              <svg viewBox=\"0 0 1000 30\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{} by {name}\">{bars}</svg></div>",
-            escape(&kind.event_type),
+            breakable(&kind.event_type),
             count(kind.events),
             count(most),
             escape(&kind.event_type),

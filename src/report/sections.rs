@@ -13,7 +13,7 @@ use super::figures::Figures;
 use super::ledger::Span;
 use super::page::time;
 use super::pictures;
-use super::words::{Clock, escape, length, micros, number, unit};
+use super::words::{Clock, breakable, escape, length, micros, number, unit};
 
 /// Most gaps that are listed; the longest.
 const GAPS: usize = 200;
@@ -113,7 +113,7 @@ pub(super) fn measured(out: &mut String, facts: &Facts, charts: &[Picture]) {
         write!(
             out,
             "<tr><td data-label=\"Type\"><b>{}</b></td><td class=\"n\" data-label=\"Events\">{}</td><td class=\"n\" data-label=\"Devices\">{}</td>{}</tr>",
-            escape(&kind.event_type),
+            breakable(&kind.event_type),
             count(kind.events),
             count(kind.devices as u64),
             cells(kind),

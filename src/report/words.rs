@@ -13,7 +13,7 @@ use crate::zone::{Zone, write_offset};
 
 use super::facts::{Facts, ProjectFacts};
 use super::ledger::{Span, cut};
-use super::seconds;
+use super::{seconds, total};
 
 /// Text for HTML, in elements and in quoted attributes; what cannot be printed is a blank.
 pub(super) fn escape(text: &str) -> String {
@@ -30,6 +30,18 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+/// A name like `objectPresentCount` for HTML, which a narrow column may break before a capital.
+pub(super) fn breakable(name: &str) -> String {
+    let mut parts: Vec<String> = vec![String::new()];
+    for c in name.chars() {
+        if c.is_uppercase() && parts.last().is_some_and(|part| part.ends_with(char::is_lowercase)) {
+            parts.push(String::new());
+        }
+        parts.last_mut().into_iter().for_each(|part| part.push(c));
+    }
+    parts.iter().map(|part| escape(part)).collect::<Vec<_>>().join("<wbr>")
 }
 
 /// `12 s`, `13 min`, `2 h 5 min`, `3 d 4 h`
@@ -57,7 +69,8 @@ pub(super) fn number(value: f64) -> String {
         10.0..1000.0 => 1,
         _ => 0,
     };
-    let mut text = format!("{value:.digits$}");
+    // What is no measure, but can be sent, does not burst a table.
+    let mut text = if value.abs() < 1e12 { format!("{value:.digits$}") } else { format!("{value:.2e}") };
     if text.contains('.') {
         text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
     }
@@ -191,8 +204,8 @@ pub(super) fn say_unknown(facts: &mut Facts, unrecorded: &Unrecorded, span: Span
         |project: &ProjectFacts| project.gaps.iter().filter(|gap| gap.state == GapState::Filled && gap.why.is_some()).count();
     let partly: usize = facts.coverage.iter().map(with_reason).sum();
     let of_projects: f64 = facts.coverage.iter().map(|project| project.covered_seconds + project.filled_seconds).sum();
-    let nothing: f64 = unrecorded.nothing_within(span).into_iter().map(seconds).sum();
-    let imported: f64 = unrecorded.imported.iter().filter_map(|part| cut(*part, span)).map(seconds).sum();
+    let nothing: f64 = total(unrecorded.nothing_within(span).into_iter());
+    let imported: f64 = total(unrecorded.imported.iter().filter_map(|part| cut(*part, span)));
     let mut nobody = |who: &str, pause: f64| match pause {
         ..1.0 => {}
         pause if pause > seconds(span) - 1.0 => facts.unknown.push(format!("Nobody recorded{who} in this time.")),
@@ -257,6 +270,7 @@ mod tests {
     #[test]
     fn nothing_of_a_text_is_markup() {
         assert_eq!(escape("<b>&\"'\u{0}"), "&lt;b&gt;&amp;&quot;&#39; ");
+        assert_eq!(breakable("<touchCount"), "&lt;touch<wbr>Count");
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::zone::{Every, Zone};
 pub use aggregate::Aggregate;
 pub use before::{Before, Last, before, has_states, plans};
 pub use calendar::Fill;
-pub use known::{Known, known};
+pub use known::{Known, SEAM, known};
 pub use unrecorded::{Unrecorded, unrecorded};
 pub use values::{Value, main_value, values};
 

@@ -23,21 +23,17 @@ impl Unrecorded {
     }
 }
 
-/// Finds it, up to the beginning and the end of all times, by the rule of [`super::known()`]: what lies between the first and
-/// the last event that came another way is not nothing.
+/// Finds it, from the beginning of all times until now, by the rule of [`super::known()`]: what lies between the first and the
+/// last event that came another way is not nothing.
 ///
 /// # Errors
 /// When the ledger does not read.
 pub fn unrecorded(reader: &Reader, now: Micros) -> Result<Unrecorded, ReadError> {
     let Listened { spans, .. } = reader.view().map(|view| listened(view, now)).transpose()?.unwrap_or_default();
     let mut found = Unrecorded::default();
-    for (begins, ends) in between(&spans, (Micros::MIN, Micros::MAX)) {
-        let (first, last) = (begins.saturating_add(SEAM), ends.saturating_sub(SEAM));
-        let mut events = (first < last.min(now)).then(|| reader.first_and_last((first, last.min(now)))).transpose()?.flatten();
-        if events.is_none() && spans.is_empty() {
-            // All of them from the future, by wrong clocks.
-            events = reader.first_and_last((first, last))?;
-        }
+    for (begins, ends) in between(&spans, (Micros::MIN, now)) {
+        let (from, to) = (begins.saturating_add(SEAM), if ends < now { ends.saturating_sub(SEAM) } else { now });
+        let events = if from < to { reader.first_and_last((from, to))? } else { None };
         let Some((first, last)) = events else {
             found.nothing.push((begins, ends));
             continue;

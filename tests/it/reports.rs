@@ -170,7 +170,7 @@ fn the_top_of_the_page_is_true_in_every_case() {
     let files = "The events came from files, and nobody noted what may be missing.";
     assert_eq!(top(&[]), unknown(&[files]));
     let day = ["--start", "2026-10-05", "--end", "2026-10-06"];
-    assert_eq!(top(&day), unknown(&[&format!("Nobody recorded for 23 h 20 min. {files}")]));
+    assert_eq!(top(&day), unknown(&["Nobody recorded for 23 h 20 min.", files]));
     note(&place, SESSION, "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z");
     assert_eq!(top(&["--start", "2026-10-05T10:00", "--end", "2026-10-05T11:00"]), good(&["Nothing is missing."]));
     assert_eq!(top(&[]), good(&["Nothing is missing."]));
@@ -180,7 +180,7 @@ fn the_top_of_the_page_is_true_in_every_case() {
     assert_eq!(top(&later), unknown(&["Nobody recorded in this time.", "No event lies in this time."]));
     place.import([one(3, "2026-10-05T14:00:00.000000Z"), one(4, "2026-10-05T16:00:00.000000Z")].concat());
     let files = "For 2 h there are events but no session, and nobody noted what may be missing.";
-    assert_eq!(top(&day), unknown(&[&format!("Nobody recorded for 21 h. {files}"), rest]));
+    assert_eq!(top(&day), unknown(&["Nobody recorded for 21 h.", files, rest]));
     let filled =
         "INSERT INTO gap (project, begins, ends, cause, state, why) VALUES ('p', ?, ?, 'silence', 'filled', 'but for x')";
     note(&place, filled, "2026-10-05T11:00:00Z", "2026-10-05T12:00:00Z");
