@@ -96,7 +96,8 @@ pub(super) fn axis(out: &mut String, span: Span, clock: &Clock) {
     if short {
         ticks.extend([from, to]);
     } else {
-        let mut at = buckets.of(from).1;
+        let (begins, next) = buckets.of(from);
+        let mut at = if begins == from { from } else { next };
         while at <= to && ticks.len() < 20 {
             ticks.push(at);
             at = buckets.of(at).1;

@@ -225,7 +225,7 @@ fn a_door_is_in_its_states_for_no_longer_than_the_page_is() {
         [door(1, "2026-10-24T19:00:00.000000Z", "OPEN"), door(2, "2026-10-25T23:30:00.000000Z", "CLOSED")].concat()
             + &event(3, "a", "temperature", "2026-10-26T12:00:00.000000Z", &json!({ "value": 20 })),
     );
-    // The day in which clocks are set back has 25 hours; and a page of doors ends where that is known no longer.
+    // The day in which clocks are set back has 25 hours; a page of doors ends where their states are known no longer.
     let day = ["--tz", "Europe/Oslo", "--start", "2026-10-25", "--end", "2026-10-26"];
     for (range, hours) in [(&day[..], 25), (&["--event-type", "contact"], 41)] {
         let facts = facts(&place, range);
@@ -234,6 +234,17 @@ fn a_door_is_in_its_states_for_no_longer_than_the_page_is() {
         let states = facts["types"][0]["figures"]["seconds_in"].as_object().unwrap();
         let sum: f64 = states.values().map(|seconds| seconds.as_f64().unwrap()).sum();
         assert_eq!(sum.to_string(), (hours * 3600).to_string());
+        // An export of the same range says the same.
+        let only = ["export", "--every", "1d", "-o", "-", "--event-type", "contact"];
+        let range: Vec<&str> = range.iter().copied().filter(|word| !["--event-type", "contact"].contains(word)).collect();
+        let ran = place.run(&[&only[..], &range].concat());
+        let mut rows = ran.stdout.lines().map(|row| row.split(',').collect::<Vec<_>>());
+        let head = rows.next().unwrap();
+        let seconds = |row: Vec<&str>| -> i64 {
+            let all = head.iter().zip(row).filter(|(name, _)| name.ends_with("_seconds"));
+            all.map(|(_, cell)| cell.parse::<i64>().unwrap_or_default()).sum()
+        };
+        assert_eq!(rows.map(seconds).sum::<i64>(), hours * 3600, "{}{}", ran.stdout, ran.stderr);
     }
 }
 
@@ -305,6 +316,26 @@ fn a_page_is_never_overwritten_unless_asked() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     assert_eq!(place.run(&["report", "-o", path, "--force"]).code, 0);
     assert!(fs::read_to_string(&file).unwrap().starts_with("<!doctype html>"));
+}
+
+#[test]
+fn no_two_labels_of_an_axis_are_the_same() {
+    let place = Place::new();
+    place.import(night());
+    note(&place, SESSION, "2026-10-24T20:00:00Z", "2026-10-24T22:00:00Z");
+    for (end, expected) in [
+        ("2026-10-25", ["Sat 24 Oct", "06:00", "12:00", "18:00", "Sun 25 Oct"].as_slice()),
+        ("2026-10-26T12:00", &["Sun 25 Oct", "12:00", "Mon 26 Oct"]),
+        ("2026-10-30", &["Sun 25 Oct", "Mon 26 Oct"]),
+    ] {
+        let page = page(&place, &["--start", "2026-10-24", "--end", end]);
+        let axis = page.split_once("<div class=\"axis\" aria-hidden=\"true\">").unwrap().1.split_once("</div>").unwrap().0;
+        let labels: Vec<&str> = axis.split("</span>").filter_map(|label| Some(label.rsplit_once('>')?.1)).collect();
+        assert!(expected.iter().all(|label| labels.contains(label)), "{labels:?}");
+        // Only hours of several days come again, each behind its day.
+        let unique: std::collections::BTreeSet<_> = labels.windows(2).collect();
+        assert_eq!(unique.len(), labels.len() - 1, "{labels:?}");
+    }
 }
 
 #[test]
