@@ -71,6 +71,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Until when it asks: never beyond now, and from a start on until now; none: as far as there is anything.
+    pub fn until(&self, now: Micros) -> Option<Micros> {
+        self.end.or(self.start.map(|_| now)).map(|end| end.min(now))
+    }
+
     fn has_day(&self, day: Day) -> bool {
         self.start.is_none_or(|start| day.end() > start) && self.end.is_none_or(|end| day.start() < end)
     }

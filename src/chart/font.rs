@@ -5,6 +5,9 @@ use std::sync::LazyLock;
 
 use ttf_parser::{Face, GlyphId};
 
+use super::scene::clean;
+use super::{Chart, colour};
+
 static FACE: LazyLock<Option<Face<'static>>> = LazyLock::new(|| Face::parse(dejavu::sans::regular(), 0).ok());
 
 /// The font; none when it does not read, which a test excludes.
@@ -25,6 +28,18 @@ pub(super) fn glyph(face: &Face<'_>, c: char, size: f64) -> (GlyphId, f64) {
 pub(super) fn width(text: &str, size: f64) -> f64 {
     let Some(face) = face() else { return 0.0 };
     text.chars().map(|c| glyph(face, c, size).1).sum()
+}
+
+/// The first text of charts of which the font lacks a letter.
+pub fn lacking(charts: &[&Chart]) -> Option<String> {
+    let face = face()?;
+    let lacks = |text: &str| clean(text).chars().any(|c| face.glyph_index(c).is_none());
+    let states = |chart: &Chart| colour::states(chart).into_iter().map(|state| state.name.to_string());
+    let texts = charts.iter().flat_map(|chart| {
+        let names = chart.lines.iter().map(|line| line.name.clone());
+        [chart.title.clone(), chart.axis.clone()].into_iter().chain(names).chain(states(chart)).collect::<Vec<_>>()
+    });
+    texts.into_iter().find(|text| lacks(text))
 }
 
 #[cfg(test)]

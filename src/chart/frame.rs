@@ -16,13 +16,35 @@ const HEAD: f64 = 50.0;
 const FOOT: f64 = 36.0;
 /// Around everything.
 pub(super) const PAD: f64 = 14.0;
-/// How high a drawing of lines is where nobody says.
-const LINES: f64 = 220.0;
+/// How high a drawing of lines looks best, and the least that can be read.
+const LINES: (f64, f64) = (220.0, 80.0);
 
-/// How high a chart looks best at a width.
-pub(super) fn natural_height(chart: &Chart, width: f64) -> f64 {
-    let inner = if chart.has_strips() { strips::natural_height(chart) } else { LINES };
-    HEAD + inner + FOOT + Key::of(chart).height(width - 2.0 * PAD) + PAD
+/// Heights of a chart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heights {
+    /// What stands above and below its drawing.
+    pub(super) around: f64,
+    /// How high the drawing looks best.
+    pub(super) natural: f64,
+    /// How high it must be to be read.
+    pub(super) least: f64,
+}
+
+impl Heights {
+    pub(super) fn of(chart: &Chart, width: f64) -> Self {
+        let (natural, least) = if chart.has_strips() { strips::heights(chart) } else { LINES };
+        Self { around: HEAD + FOOT + Key::of(chart).height(width - 2.0 * PAD) + PAD, natural, least }
+    }
+
+    /// Of the drawing: 0 is the least, 1 is natural.
+    pub(super) fn inner(&self, stretch: f64) -> f64 {
+        self.least + (self.natural - self.least) * stretch
+    }
+}
+
+/// Room that a chart needs at its left for names or numbers.
+pub(super) fn margin(chart: &Chart, width: f64, height: f64) -> f64 {
+    if chart.has_strips() { strips::margin(chart, width - 2.0 * PAD) } else { numbers::Scale::of(chart, height).margin() }
 }
 
 /// The span that is shown: something, even where all happened at once.
@@ -44,18 +66,18 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Draws a chart into a scene, between two heights.
-    pub(super) fn draw(chart: &Chart, scene: &mut Scene, top: f64, height: f64) {
+    /// Draws a chart into a scene, its drawing of a height and behind a margin; charts with the same one share their times.
+    pub(super) fn draw(chart: &Chart, scene: &mut Scene, top: f64, height: f64, margin: f64) {
         let (from, to) = shown(chart);
         let key = Key::of(chart);
         let right = (scene.width - PAD).max(PAD + 1.0);
-        let bottom = top + height - PAD - FOOT - key.height(right - PAD);
+        let inner = top + HEAD;
         #[expect(clippy::cast_precision_loss, reason = "a place to a pixel")]
         let length = (to.saturating_sub(from)) as f64;
-        let mut frame = Self { left: PAD, right, top: top + HEAD, bottom: bottom.max(top + HEAD + 10.0), from, length };
+        let bottom = inner + height.max(10.0);
+        let frame = Self { left: (PAD + margin).min(right - 1.0), right, top: inner, bottom, from, length };
         frame.heading(chart, scene, top);
-        let scale = numbers::Scale::of(chart, &frame);
-        frame.left += if chart.has_strips() { strips::margin(chart, &frame) } else { scale.margin() };
+        let scale = numbers::Scale::of(chart, frame.bottom - frame.top);
         frame.gaps(chart, scene);
         let days = frame.times(chart, scene);
         if chart.lines.is_empty() {
@@ -79,10 +101,10 @@ impl Frame {
     }
 
     fn heading(&self, chart: &Chart, scene: &mut Scene, top: f64) {
-        let width = self.right - self.left;
+        let width = self.right - PAD;
         let (title, about) = chart.heading();
         let text = fit(title, TITLE, width);
-        let (x, y) = (self.left, top + PAD + 10.0);
+        let (x, y) = (PAD, top + PAD + 10.0);
         scene.shapes.push(Shape::Text { x, y, size: TITLE, anchor: Anchor::Left, is_bold: true, fill: colour::INK, text });
         let span = ticks::words(shown(chart), &chart.zone);
         let below = if about.is_empty() { span } else { format!("{about}  ·  {span}") };

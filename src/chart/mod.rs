@@ -21,9 +21,10 @@ use std::sync::Arc;
 use crate::time::Micros;
 use crate::zone::Zone;
 
+pub use font::lacking;
 pub use png::{PngError, png};
 pub use scene::Size;
-pub use svg::svg;
+pub use svg::{svg, svgs};
 pub use terminal::{Screen, terminal};
 pub use unit::written;
 

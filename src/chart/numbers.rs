@@ -48,10 +48,11 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    pub(super) fn of(chart: &Chart, frame: &Frame) -> Self {
+    /// Of a drawing so high.
+    pub(super) fn of(chart: &Chart, height: f64) -> Self {
         let (least, greatest) = padded(extent(chart.lines.iter()));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few ticks")]
-        let most = ((frame.bottom - frame.top) / 42.0).clamp(2.0, 20.0) as usize;
+        let most = (height / 42.0).clamp(3.0, 20.0) as usize;
         Self { least, greatest, ticks: ticks::values((least, greatest), most) }
     }
 

@@ -1,7 +1,7 @@
 //! Shapes on a plane: all that a picture is made of, before somebody writes it down as SVG or PNG.
 
 use super::colour::Colour;
-use super::frame::{self, Frame};
+use super::frame::{Frame, Heights, margin};
 use super::{Chart, font};
 
 /// How large a picture is, in pixels.
@@ -13,13 +13,32 @@ pub struct Size {
     pub height: u32,
 }
 
+/// A narrower chart cannot be read.
+const NARROWEST: u32 = 300;
+
 impl Size {
     /// The size in which charts that stand above each other look best at a width.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "charts are a few thousand pixels high")]
     pub fn fitting(charts: &[&Chart], width: u32) -> Self {
-        let height: f64 = charts.iter().map(|chart| frame::natural_height(chart, f64::from(width))).sum();
+        Self::high(charts, width, 1.0)
+    }
+
+    /// The smallest size, of a width if that is enough, in which they can be read.
+    pub fn smallest(charts: &[&Chart], width: u32) -> Self {
+        Self::high(charts, width.max(NARROWEST), 0.0)
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "charts are a few thousand pixels high")]
+    fn high(charts: &[&Chart], width: u32, stretch: f64) -> Self {
+        let heights = charts.iter().map(|chart| Heights::of(chart, f64::from(width)));
+        let height: f64 = heights.map(|height| height.around + height.inner(stretch)).sum();
         Self { width, height: height.ceil().max(1.0) as u32 }
     }
+}
+
+/// The left margin that charts of a width have in common, so that a time stands in the same place in all of them.
+pub(super) fn common_margin(charts: &[&Chart], width: f64, stretch: f64) -> f64 {
+    let margins = charts.iter().map(|chart| margin(chart, width, Heights::of(chart, width).inner(stretch)));
+    margins.fold(0.0, f64::max)
 }
 
 /// Where a text is held.
@@ -84,15 +103,24 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Charts above each other.
+    /// Charts above each other. Their drawings take what room is left by what stands around them.
     pub(super) fn of(charts: &[&Chart], width: f64, height: f64) -> Self {
+        let high = |stretch| {
+            charts.iter().map(|chart| Heights::of(chart, width)).map(|own| own.around + own.inner(stretch)).sum::<f64>()
+        };
+        let (least, natural) = (high(0.0), high(1.0));
+        let stretch = ((height - least) / (natural - least).max(1.0)).max(0.0);
+        Self::behind(charts, (width, height), stretch, common_margin(charts, width, stretch))
+    }
+
+    /// The same, stretched so far and behind a given margin.
+    pub(super) fn behind(charts: &[&Chart], (width, height): (f64, f64), stretch: f64, margin: f64) -> Self {
         let mut scene = Self { width, height, shapes: Vec::new() };
-        let natural: Vec<f64> = charts.iter().map(|chart| frame::natural_height(chart, width)).collect();
-        let scale = height / natural.iter().sum::<f64>().max(1.0);
         let mut top = 0.0;
-        for (chart, natural) in charts.iter().zip(natural) {
-            Frame::draw(chart, &mut scene, top, natural * scale);
-            top += natural * scale;
+        for chart in charts {
+            let own = Heights::of(chart, width);
+            Frame::draw(chart, &mut scene, top, own.inner(stretch), margin);
+            top += own.around + own.inner(stretch);
         }
         scene
     }

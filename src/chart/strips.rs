@@ -10,7 +10,10 @@ use super::scene::{Anchor, Scene, Shape, fit};
 use super::{Chart, Data, Span, font};
 
 /// How high a row looks best, and the least that can be read.
-const ROW: (f64, f64) = (22.0, 11.0);
+const ROW: (f64, f64) = (22.0, 6.0);
+/// The least height of a row that has a name, and how many have one in any case.
+const NAME: f64 = 11.0;
+const NAMED: f64 = 20.0;
 /// Room for names, at most this and a part of the picture.
 const NAMES: f64 = 220.0;
 /// More rows than this are no picture any more.
@@ -21,14 +24,16 @@ pub(super) fn most(chart: &Chart) -> usize {
     chart.lines.len().min(MOST)
 }
 
+/// How high it looks best, and the least that can be read.
 #[expect(clippy::cast_precision_loss, reason = "a few rows")]
-pub(super) fn natural_height(chart: &Chart) -> f64 {
-    most(chart).max(1) as f64 * ROW.0
+pub(super) fn heights(chart: &Chart) -> (f64, f64) {
+    let rows = most(chart).max(1) as f64;
+    (rows * ROW.0, (rows * ROW.1).max(rows.min(NAMED) * NAME))
 }
 
 /// Room for the names at the left.
-pub(super) fn margin(chart: &Chart, frame: &Frame) -> f64 {
-    let most = NAMES.min((frame.right - frame.left) * 0.3);
+pub(super) fn margin(chart: &Chart, width: f64) -> f64 {
+    let most = NAMES.min(width * 0.3);
     let widths = chart.lines.iter().take(MOST).map(|line| font::width(&fit(&line.name, SMALL, most), SMALL));
     widths.fold(0.0, f64::max) + 8.0
 }
@@ -39,7 +44,7 @@ pub(super) fn draw(chart: &Chart, frame: &Frame, scene: &mut Scene) {
     let rows = most(chart).max(1);
     let row = (frame.bottom - frame.top) / rows as f64;
     // In a low picture every other name, or less.
-    let names_each = (ROW.1 / row).ceil().max(1.0);
+    let names_each = (NAME / row).ceil().max(1.0);
     for (number, line) in chart.lines.iter().take(rows).enumerate() {
         let top = frame.top + number as f64 * row;
         let bar = (top + row * 0.14, row * 0.72);

@@ -3,15 +3,30 @@
 use std::fmt::Write;
 
 use super::Chart;
-use super::scene::{Anchor, Scene, Shape, Size};
+use super::scene::{Anchor, Scene, Shape, Size, common_margin};
 
 /// Charts above each other as one `<svg>` element. It refers to nothing outside and names nothing, so several may stand in
 /// one page; text is escaped; there is no script.
 pub fn svg(charts: &[&Chart], size: Size) -> String {
     let scene = Scene::of(charts, f64::from(size.width), f64::from(size.height));
+    written(&scene, &charts.iter().map(|chart| chart.title.as_str()).collect::<Vec<_>>().join(", "))
+}
+
+/// Charts of one page: an `<svg>` element each, of a width and as high as it looks best, all with the same margins.
+pub fn svgs(charts: &[&Chart], width: u32) -> Vec<String> {
+    let margin = common_margin(charts, f64::from(width), 1.0);
+    let one = |chart: &&Chart| {
+        let size = Size::fitting(&[*chart], width);
+        let scene = Scene::behind(&[*chart], (f64::from(size.width), f64::from(size.height)), 1.0, margin);
+        written(&scene, &chart.title)
+    };
+    charts.iter().map(one).collect()
+}
+
+fn written(scene: &Scene, title: &str) -> String {
     let mut out = String::with_capacity(16 * 1024);
     // Writing to a string cannot fail.
-    write(&scene, &charts.iter().map(|chart| chart.title.as_str()).collect::<Vec<_>>().join(", "), &mut out).unwrap_or_default();
+    write(scene, title, &mut out).unwrap_or_default();
     out
 }
 

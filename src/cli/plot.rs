@@ -1,5 +1,6 @@
 //! `overnight plot`: events over time, in the terminal or as a picture.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -74,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     // A door that stayed shut has no events tonight, and is shut all the same.
     let plans = tables::plans(&reader, &selection)?;
-    let screen = screen();
+    let (screen, now) = (screen(), time::now());
     let width = args.size.map_or(WIDTH, |size| size.width);
     let settings = Settings {
         zone: args.select.zone().clone(),
@@ -83,7 +84,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             Some(_) => usize::try_from(width).unwrap_or_default().min(2000),
             None => screen.width * 2,
         },
-        known: tables::known(&reader, &selection, time::now())?,
+        known: tables::known(&reader, &selection, now)?,
+        unrecorded: tables::unrecorded(&reader, now)?,
+        end: selection.until(now),
     };
     let bar = progress::bar(Some(plans.iter().map(|plan| plan.events).sum()), false);
     let drawn = charts(&reader, &plans, &selection, &directory, &settings);
@@ -95,8 +98,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     } else if let (Some(path), Some(kind)) = (&args.output, kind) {
         write(path, kind, &charts, args)?;
     } else {
-        let pictures: Vec<String> = charts.iter().map(|chart| chart::terminal(chart, &screen)).collect();
-        match io::stdout().write_all(pictures.join("\n").as_bytes()).and_then(|()| io::stdout().flush()) {
+        match io::stdout().write_all(chart::terminal(&charts, &screen).as_bytes()).and_then(|()| io::stdout().flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Failure::EndOfOutput),
             written => written?,
         }
@@ -111,6 +113,17 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
 
 fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), Failure> {
     let fitting = Size::fitting(charts, WIDTH);
+    if let Some(size) = args.size {
+        let smallest = Size::smallest(charts, size.width);
+        if size.width < smallest.width || size.height < smallest.height {
+            let what = words::counted(charts.len() as u64, "chart");
+            let smallest = format!("{}x{}", smallest.width, smallest.height);
+            return Err(Failure::usage(format!(
+                "{what} cannot be read in {}x{}; give --size {smallest} or more",
+                size.width, size.height
+            )));
+        }
+    }
     let (bytes, size) = match (kind, args.size) {
         (Kind::Svg, size) => {
             let size = size.unwrap_or(fitting);
@@ -120,12 +133,21 @@ fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), 
             let size = Size { width: fitting.width * SHARP, height: fitting.height * SHARP };
             (chart::png(charts, size, f64::from(SHARP))?, size)
         }
-        // Letters grow with the picture.
-        (Kind::Png, Some(size)) => (chart::png(charts, size, (f64::from(size.width) / f64::from(WIDTH)).max(1.0))?, size),
+        // Letters grow with the picture, as far as there is room.
+        (Kind::Png, Some(size)) => {
+            let room = f64::from(size.height) / f64::from(Size::smallest(charts, WIDTH).height);
+            let scale = (f64::from(size.width) / f64::from(WIDTH)).min(room).max(1.0);
+            (chart::png(charts, size, scale)?, size)
+        }
     };
     disk::output_bytes(path, args.force, &bytes)?;
-    let lines = charts.iter().map(|chart| chart.lines.len()).max().unwrap_or_default();
-    let devices = words::counted(u64::try_from(lines).unwrap_or_default(), "device");
+    if let Some(text) = chart::lacking(charts).filter(|_| kind == Kind::Png) {
+        let text = crate::event::printable(&text, 40);
+        eprintln!("warning: the font of PNG pictures lacks some letters of {text:?}; an SVG shows them");
+    }
+    // A device has the same name in all of them, and no other one has it.
+    let names: BTreeSet<&str> = charts.iter().flat_map(|chart| &chart.lines).map(|line| line.name.as_str()).collect();
+    let devices = words::counted(names.len() as u64, "device");
     let titles = charts.iter().map(|chart| crate::event::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
     eprintln!("drew {titles} of {devices} to {}, {} x {} pixels", path.display(), size.width, size.height);
     Ok(())

@@ -1,10 +1,11 @@
 //! `overnight report`: a night or a week as one HTML page, or its facts as JSON.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use crate::devices::Directory;
-use crate::disk;
+use crate::disk::{self, OutputError};
 use crate::reader::Reader;
 use crate::report::{Scope, facts, page, pictures};
 use crate::time;
@@ -30,24 +31,38 @@ pub(super) struct Args {
     select: Select,
 }
 
+/// Refuses, before anything is read, what is no page by its name, and what is there already.
+fn check(path: &Path, force: bool) -> Result<(), Failure> {
+    let ending = path.extension().map(OsStr::to_ascii_lowercase);
+    let is_page = ending.is_some_and(|ending| ending == "html" || ending == "htm");
+    // A device or a pipe has any name.
+    if !is_page && (path.is_file() || !path.exists()) {
+        let path = path.display();
+        return Err(Failure::usage(format!("{path} is no page; -o takes FILE.html, and --json goes to standard output")));
+    }
+    if path.is_file() && !force {
+        return Err(OutputError::Exists(path.to_owned()).into());
+    }
+    Ok(())
+}
+
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let to_stdout = args.output == Path::new("-");
     if to_stdout && io::stdout().is_terminal() {
         return Err(Failure::usage("HTML is nothing for a terminal; give -o FILE.html, or redirect"));
     }
-    if !args.json && !to_stdout && !args.force && args.output.is_file() {
-        let path = args.output.display();
-        return Err(Failure::usage(format!("{path} exists already; give another -o, or --force to replace it")));
+    if !args.json && !to_stdout {
+        check(&args.output, args.force)?;
     }
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?.lenient();
     let directory = Directory::new(&reader.devices()?);
     let selection = args.select.selection(&directory)?;
-    let zone = args.select.zone();
+    let (zone, now) = (args.select.zone(), time::now());
     let (facts, pictures) = loop {
-        let scope = Scope::of(&reader, selection.clone())?;
+        let scope = Scope::of(&reader, selection.clone(), now)?;
         let left_out = reader.left_out().len();
         let bar = progress::bar(Some(scope.plans.iter().map(|plan| plan.events).sum()), false);
-        let facts = facts(&reader, &directory, &scope, zone, time::now(), |rows| bar.inc(rows));
+        let facts = facts(&reader, &directory, &scope, zone, now, |rows| bar.inc(rows));
         bar.finish_and_clear();
         let facts = facts?;
         let pictures = if args.json { Vec::new() } else { pictures(&reader, &directory, &scope, &facts, zone)? };
@@ -58,6 +73,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     for file in &facts.unreadable {
         eprintln!("warning: left out: {}", super::clean(file));
+    }
+    for text in &facts.unknown {
+        eprintln!("note: {}", super::clean(text));
     }
     if args.json {
         say!("{}", serde_json::to_string_pretty(&facts)?);

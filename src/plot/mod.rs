@@ -7,17 +7,18 @@ mod moments;
 mod numbers;
 mod states;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 
 use crate::chart::{Chart, Data, Line, written};
+use crate::coverage::merged;
 use crate::devices::Directory;
 use crate::reader::{Reader, Selection, TypePlan};
 use crate::schema::Behaviour;
-use crate::tables::{Known, Last, TableError, Value, before, main_value};
+use crate::tables::{Known, Last, TableError, Unrecorded, Value, before, main_value};
 use crate::time::{Micros, SECOND};
 use crate::zone::Zone;
 
@@ -41,10 +42,14 @@ pub struct Settings {
     pub points: usize,
     /// What is known of times without an event: how long the state of a door lasts that has not moved since.
     pub known: Known,
+    /// Times in which nobody recorded.
+    pub unrecorded: Unrecorded,
+    /// Where the axis ends, unless events lie behind it; none: with the last that is known.
+    pub end: Option<Micros>,
 }
 
 /// The charts of a selection, one an event type that has events in it, all of the same span. Lines are called by the names of
-/// their devices.
+/// their devices; a device has one name in all charts, which no other one has.
 ///
 /// # Errors
 /// When the recording does not read.
@@ -72,8 +77,9 @@ pub fn charts(
     let first = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.0)).min();
     let last = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.1)).max();
     let from = selection.start.or(first).unwrap_or_default();
-    let to = selection.end.or(last.max(Some(settings.known.until))).unwrap_or(from).max(from);
-    Ok(all.into_iter().map(|(value, tracks)| tracks.chart(&value, (from, to), directory)).collect())
+    let to = settings.end.or(Some(settings.known.until)).max(last).unwrap_or(from).max(from);
+    let names = names(all.iter().flat_map(|(_, tracks)| tracks.devices.iter().cloned()).collect(), directory);
+    Ok(all.into_iter().map(|(value, tracks)| tracks.chart(&value, (from, to), &names)).collect())
 }
 
 /// What one device says of one value.
@@ -214,9 +220,8 @@ impl<'s> Tracks<'s> {
         }
     }
 
-    fn chart(self, value: &Value, span: (Micros, Micros), directory: &Directory) -> Chart {
+    fn chart(self, value: &Value, span: (Micros, Micros), names: &BTreeMap<String, String>) -> Chart {
         let Self { settings, by_device: tracks, devices, states, .. } = self;
-        let names = names(&devices, directory);
         let length = span.1.saturating_sub(span.0);
         let known_until = settings.known.until.min(span.1);
         let marks = (STRIPS / devices.len().max(1)).clamp(50, settings.points.max(50));
@@ -231,11 +236,13 @@ impl<'s> Tracks<'s> {
         };
         let mut lines: Vec<(Line, String)> = tracks
             .into_iter()
-            .zip(names)
             .zip(devices)
-            .map(|((track, name), id)| (Line { name, data: data(track) }, id))
+            .map(|(track, id)| (Line { name: names.get(&id).cloned().unwrap_or_default(), data: data(track) }, id))
             .collect();
         lines.sort_by(|(a, a_id), (b, b_id)| (&a.name, a_id).cmp(&(&b.name, b_id)));
+        let gaps = merged([settings.known.unknown.clone(), settings.unrecorded.nothing_within(span)].concat());
+        // What begins with the last event is not seen.
+        let gaps = gaps.into_iter().filter(|(begins, _)| *begins < span.1 - 1).collect();
         let unit = value.unit().map(written).filter(|unit| !unit.is_empty());
         let axis = match (value.behaves(), unit) {
             (None | Some(Behaviour::State), _) => String::new(),
@@ -248,7 +255,7 @@ impl<'s> Tracks<'s> {
             zone: settings.zone.clone(),
             span,
             lines: lines.into_iter().map(|(line, _)| line).collect(),
-            gaps: settings.known.unknown.clone(),
+            gaps,
         }
     }
 }
@@ -262,20 +269,19 @@ fn measure(column: &ArrayRef, row: usize) -> Option<f64> {
     }
 }
 
-/// What the lines are called: names of devices, with the id behind it where two share one.
-fn names(devices: &[String], directory: &Directory) -> Vec<String> {
-    let called = |device: &String| if device.is_empty() { "no device".to_owned() } else { directory.name(device).to_owned() };
-    let mut all: Vec<String> = devices.iter().map(called).collect();
-    let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
-    for name in &all {
-        if !seen.insert(name.clone()) {
-            twice.insert(name.clone());
-        }
+/// What the lines are called, by the ids of devices: their names, with the id behind it where two share one.
+fn names(devices: BTreeSet<String>, directory: &Directory) -> BTreeMap<String, String> {
+    let called = |id: &str| if id.is_empty() { "no device".to_owned() } else { directory.name(id).to_owned() };
+    let mut shared: HashMap<String, usize> = HashMap::new();
+    for id in &devices {
+        *shared.entry(called(id)).or_default() += 1;
     }
-    for (name, device) in all.iter_mut().zip(devices).filter(|(name, _)| twice.contains(*name)) {
-        *name = format!("{name} ({device})");
-    }
-    all
+    let unique = |id: String| {
+        let name = called(&id);
+        let name = if shared.get(&name) == Some(&1) { name } else { format!("{name} ({id})") };
+        (id, name)
+    };
+    devices.into_iter().map(unique).collect()
 }
 
 /// True when a whole gap lies between two events that follow each other.

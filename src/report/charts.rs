@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use crate::chart::{Size, svg};
+use crate::chart::{Chart, svgs};
 use crate::devices::Directory;
 use crate::plot::{Settings, charts};
 use crate::reader::{Reader, Selection};
-use crate::tables::known;
+use crate::tables::{known, unrecorded};
 use crate::words::count;
 use crate::zone::Zone;
 
@@ -46,26 +46,27 @@ pub fn pictures(
 ) -> Result<Vec<Picture>, ReportError> {
     let Some((from, to)) = facts.from.as_deref().zip(facts.to.as_deref()) else { return Ok(Vec::new()) };
     let (from, to) = (micros(from), micros(to));
-    let known = known(reader, &scope.selection, micros(&facts.made_at))?;
-    let settings = Settings { zone: zone.clone(), points: POINTS, known };
-    let mut all = Vec::new();
+    let now = micros(&facts.made_at);
+    let (known, unrecorded) = (known(reader, &scope.selection, now)?, unrecorded(reader, now)?);
+    let settings = Settings { zone: zone.clone(), points: POINTS, known, unrecorded, end: Some(to) };
+    let (mut drawn, mut notes) = (Vec::new(), Vec::new());
     for plan in &scope.plans {
         let (chosen, note) = chosen(facts, &plan.schema.name);
-        // The last event belongs to it.
-        let selection = Selection { devices: chosen, start: Some(from), end: Some(to + 1), ..scope.selection.clone() };
+        let selection = Selection { devices: chosen, start: Some(from), ..scope.shown((from, to)) };
         if selection.devices.is_empty() {
             continue;
         }
         for chart in charts(reader, std::slice::from_ref(plan), &selection, directory, &settings)? {
-            let drawn = |width| {
-                let text = svg(&[&chart], Size::fitting(&[&chart], width));
-                // Inside a page an element needs no name of its language.
-                text.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "")
-            };
-            all.push(Picture { note: note.clone(), wide: drawn(WIDTHS.0), narrow: drawn(WIDTHS.1) });
+            drawn.push(chart);
+            notes.push(note.clone());
         }
     }
-    Ok(all)
+    let drawn: Vec<&Chart> = drawn.iter().collect();
+    // Inside a page an element needs no name of its language.
+    let inside = |text: String| text.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
+    let both = svgs(&drawn, WIDTHS.0).into_iter().zip(svgs(&drawn, WIDTHS.1));
+    let pictures = notes.into_iter().zip(both);
+    Ok(pictures.map(|(note, (wide, narrow))| Picture { note, wide: inside(wide), narrow: inside(narrow) }).collect())
 }
 
 /// The devices to draw: those with the lowest and with the highest means, or else those with most events.

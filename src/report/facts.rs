@@ -24,6 +24,8 @@ pub struct Facts {
     pub to: Option<String>,
     /// What is missing, a sentence each; empty when nothing is known to be missing.
     pub missing: Vec<String>,
+    /// Of which times and events nobody knows whether anything is missing, a sentence each.
+    pub unknown: Vec<String>,
     /// What else one should know, a sentence each.
     pub notes: Vec<String>,
     /// True while a recorder writes.
@@ -38,6 +40,8 @@ pub struct Facts {
     pub buffer_bytes: u64,
     /// Coverage by project, within the time of the report.
     pub coverage: Vec<ProjectFacts>,
+    /// Times that no session covers and whose events came another way, from a file say: begin and end.
+    pub imported: Vec<(String, String)>,
     /// By event type.
     pub types: Vec<TypeFacts>,
     /// Hours with events, ascending.
@@ -63,7 +67,7 @@ pub struct ProjectFacts {
     pub covered_seconds: f64,
     /// Seconds of gaps that were filled from history.
     pub filled_seconds: f64,
-    /// Seconds in which nobody recorded, on purpose.
+    /// Seconds in which nobody recorded, and nothing was imported, but for seams between sessions.
     pub not_recorded_seconds: f64,
     /// Spans covered by a session: begin and end.
     pub covered: Vec<(String, String)>,

@@ -2,6 +2,7 @@
 
 use crate::buffer::{BufferError, Gap, GapState, View};
 use crate::coverage::{between, merged};
+use crate::tables::Unrecorded;
 use crate::time::Micros;
 
 pub(super) use crate::coverage::{Span, cut};
@@ -60,15 +61,15 @@ impl Ledger {
 }
 
 impl Project {
-    /// Times of a span in which nobody recorded, on purpose: no session, and no gap either.
-    pub(super) fn not_recorded(&self, span: Span) -> Vec<Span> {
-        let known = [self.covered.clone(), self.gaps.iter().map(|(span, _)| *span).collect()].concat();
-        between(&merged(known), span)
+    /// Times of a span in which nobody recorded: no session, no gap either, and nothing came another way.
+    pub(super) fn not_recorded(&self, span: Span, unrecorded: &Unrecorded) -> Vec<Span> {
+        let gaps = self.gaps.iter().map(|(span, _)| *span);
+        between(&merged(self.covered.iter().copied().chain(gaps).chain(unrecorded.imported.iter().copied()).collect()), span)
     }
 
     /// Times of a span of which nobody can say whether a device was silent.
-    pub(super) fn unheard(&self, span: Span) -> Vec<Span> {
+    pub(super) fn unheard(&self, span: Span, unrecorded: &Unrecorded) -> Vec<Span> {
         let open = self.gaps.iter().filter(|(_, gap)| gap.state != GapState::Filled).filter_map(|(gap, _)| cut(*gap, span));
-        merged(self.not_recorded(span).into_iter().chain(open).collect())
+        merged(self.not_recorded(span, unrecorded).into_iter().chain(open).collect())
     }
 }

@@ -23,7 +23,7 @@ use crate::devices::Directory;
 use crate::event::printable;
 use crate::reader::{ReadError, Reader, Selection, TypePlan};
 use crate::status::{FaultReason, StatusError, status};
-use crate::tables::{Ask, TableError, known, plans};
+use crate::tables::{Ask, SEAM, TableError, Unrecorded, known, plans, unrecorded};
 use crate::time::{Day, Micros, SECOND, rfc3339};
 use crate::zone::Zone;
 
@@ -33,7 +33,7 @@ pub use figures::Figures;
 pub use page::page;
 
 use figures::figures;
-use ledger::{Ledger, Span, cut};
+use ledger::{Ledger, Project, Span, cut};
 use tally::{Device, Lowest, Tally, tally};
 
 /// Days without an event that part a device with a wrong clock from a recording.
@@ -67,6 +67,8 @@ pub struct Scope {
     pub plans: Vec<TypePlan>,
     /// Events that were left out, about.
     pub outside: u64,
+    /// What was asked for: from when, and until when.
+    asked: (Option<Micros>, Option<Micros>),
 }
 
 impl Scope {
@@ -75,10 +77,11 @@ impl Scope {
     ///
     /// # Errors
     /// When the recording does not read.
-    pub fn of(reader: &Reader, selection: Selection) -> Result<Self, ReportError> {
+    pub fn of(reader: &Reader, selection: Selection, now: Micros) -> Result<Self, ReportError> {
         let plans = plans(reader, &selection)?;
+        let asked = (selection.start, selection.until(now));
         if selection.start.is_some() || selection.end.is_some() {
-            return Ok(Self { selection, plans, outside: 0 });
+            return Ok(Self { selection, plans, outside: 0, asked });
         }
         let mut days: BTreeMap<Day, usize> = BTreeMap::new();
         plans.iter().flat_map(|plan| &plan.partitions).for_each(|partition| *days.entry(partition.day).or_default() += 1);
@@ -90,13 +93,19 @@ impl Scope {
             }
         }
         let Some((_, first, last)) = groups.iter().max().copied().filter(|_| groups.len() > 1) else {
-            return Ok(Self { selection, plans, outside: 0 });
+            return Ok(Self { selection, plans, outside: 0, asked });
         };
         let selection = Selection { start: Some(first.start()), end: Some(last.end()), ..selection };
         let events = |plans: &[TypePlan]| plans.iter().map(|plan| plan.events).sum::<u64>();
         let all = events(&plans);
         let plans = reader.plan(&selection)?;
-        Ok(Self { outside: all - events(&plans).min(all), selection, plans })
+        Ok(Self { outside: all - events(&plans).min(all), selection, plans, asked })
+    }
+
+    /// Its part that lies within a page. The last event belongs to it, unless it lies at an end that was asked for.
+    fn shown(&self, (from, to): Span) -> Selection {
+        let end = self.selection.end.map_or(to + 1, |end| end.min(to + 1));
+        Selection { start: self.selection.start.map(|_| from), end: Some(end), ..self.selection.clone() }
     }
 }
 
@@ -112,33 +121,33 @@ pub fn facts(
     now: Micros,
     progress: impl FnMut(u64),
 ) -> Result<Facts, ReportError> {
-    let Scope { selection, plans, outside } = scope;
+    let Scope { selection, plans, outside, asked } = scope;
     let ledger = Ledger::read(reader.view(), now)?;
-    let heard = ledger.span();
-    // A start that was asked for, but not one before anything began.
-    let asked = |time: Option<Micros>, else_: Option<Micros>, of: fn(Micros, Micros) -> Micros| match (time, else_) {
-        (Some(time), Some(other)) => Some(of(time, other)),
-        (time, other) => {
-            if *outside > 0 {
-                other
-            } else {
-                time.or(other)
-            }
-        }
-    };
-    let (start, end) =
-        (asked(selection.start, heard.map(|span| span.0), Ord::max), asked(selection.end, heard.map(|span| span.1), Ord::min));
-    let found = tally(reader, plans, selection, &ledger, zone, (start, end), progress)?;
+    let heard =
+        ledger.span().and_then(|span| cut(span, (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX))));
+    let (known, unrecorded) = (known(reader, selection, now)?, unrecorded(reader, now)?);
+    // What was asked for; on a side that was left open, as far as there is anything.
+    let until = Some(known.until).filter(|until| *until > Micros::MIN && *outside == 0);
+    let start = asked.0.or(heard.map(|span| span.0));
+    let end = asked.1.or(heard.map(|span| span.1).max(until));
+    let found = tally(reader, plans, selection, (&ledger, &unrecorded), zone, (start, end), progress)?;
     let span = match (found.events, start, end) {
         (Some((first, last)), start, end) => Some((start.unwrap_or(first).min(first), end.unwrap_or(last).max(last))),
         (None, Some(start), Some(end)) if start < end => Some((start, end)),
         _ => None,
     };
-    let ask = Ask { zone: zone.clone(), known: known(reader, selection, now)?, ..Ask::default() };
+    let ask = Ask { zone: zone.clone(), known, ..Ask::default() };
+    // What was a state before the page begins does not count before it.
+    let shown = span.map_or_else(|| selection.clone(), |span| scope.shown(span));
     let mut of_types: Vec<BTreeMap<String, Figures>> = Vec::new();
     for plan in plans {
-        of_types.push(figures(reader, plan, selection, directory, &ask)?);
+        of_types.push(figures(reader, plan, &shown, directory, &ask)?);
     }
+    let cover = |span: Span| ledger.projects.iter().map(|project| covered(project, &unrecorded, span)).collect();
+    // Nobody can have recorded what is still to come.
+    let past = span.map(|(from, to)| (from, to.min(now).max(from)));
+    let spans = |all: Vec<Span>| all.into_iter().map(|(from, to)| (rfc3339(from), rfc3339(to))).collect();
+    let imported = span.map(|span| unrecorded.imported.iter().filter_map(|part| cut(*part, span)).collect());
     let mut facts = Facts {
         dir: reader.layout().root().display().to_string(),
         made_at: rfc3339(now),
@@ -146,13 +155,15 @@ pub fn facts(
         from: span.map(|span| rfc3339(span.0)),
         to: span.map(|span| rfc3339(span.1)),
         missing: Vec::new(),
+        unknown: Vec::new(),
         notes: Vec::new(),
         recording: false,
         events: found.hours.values().flatten().sum(),
         outside: *outside,
         bytes: 0,
         buffer_bytes: 0,
-        coverage: span.map(|span| ledger.projects.iter().map(|project| covered(project, span)).collect()).unwrap_or_default(),
+        coverage: past.map(cover).unwrap_or_default(),
+        imported: imported.map(spans).unwrap_or_default(),
         types: types(plans, &found, &of_types),
         hours: hours(plans, &found),
         devices: devices(plans, &found, &of_types, directory, selection, span),
@@ -161,7 +172,11 @@ pub fn facts(
         fault_reasons: Vec::new(),
     };
     look_around(&mut facts, reader, selection, now)?;
-    words::say_missing(&mut facts, &ledger, span);
+    words::say_missing(&mut facts);
+    if let Some(span) = past {
+        words::say_unknown(&mut facts, &unrecorded, span);
+    }
+    words::say_notes(&mut facts);
     Ok(facts)
 }
 
@@ -191,10 +206,16 @@ fn seconds((from, to): Span) -> f64 {
     (to - from) as f64 / SECOND as f64
 }
 
-fn covered(project: &ledger::Project, span: Span) -> ProjectFacts {
+/// A sum that is nothing, not less than nothing, of none.
+fn total(spans: impl Iterator<Item = Span>) -> f64 {
+    spans.map(seconds).fold(0.0, |sum, length| sum + length)
+}
+
+fn covered(project: &Project, unrecorded: &Unrecorded, span: Span) -> ProjectFacts {
     let spans: Vec<Span> = project.covered.iter().filter_map(|covered| cut(*covered, span)).collect();
     let filled = project.gaps.iter().filter(|(_, gap)| gap.state == GapState::Filled).filter_map(|(gap, _)| cut(*gap, span));
     let filled: Vec<Span> = filled.collect();
+    let pauses = project.not_recorded(span, unrecorded).into_iter().filter(|(from, to)| to - from > SEAM);
     let gaps = project
         .gaps
         .iter()
@@ -202,9 +223,9 @@ fn covered(project: &ledger::Project, span: Span) -> ProjectFacts {
     ProjectFacts {
         project: project.name.clone(),
         sessions: project.sessions.iter().filter(|session| cut(**session, span).is_some()).count(),
-        covered_seconds: spans.iter().copied().map(seconds).sum(),
-        filled_seconds: filled.into_iter().map(seconds).sum(),
-        not_recorded_seconds: project.not_recorded(span).into_iter().map(seconds).sum(),
+        covered_seconds: total(spans.iter().copied()),
+        filled_seconds: total(filled.into_iter()),
+        not_recorded_seconds: total(pauses),
         covered: spans.into_iter().map(|(from, to)| (rfc3339(from), rfc3339(to))).collect(),
         gaps: gaps
             .map(|(span, gap)| GapReport {

@@ -87,16 +87,17 @@ fn title(out: &mut String, facts: &Facts, span: Option<Span>, clock: &Clock) {
 
 /// What is missing, or that nothing is.
 fn verdict(out: &mut String, facts: &Facts) {
-    let unknown = facts.coverage.is_empty();
-    let (class, text) = match (facts.missing.as_slice(), unknown) {
-        ([], _) if facts.from.is_none() => ("unknown", "The recording is empty here.".to_owned()),
-        ([], true) => ("unknown", "Whether anything is missing, nobody noted.".to_owned()),
-        ([], false) => ("good", "Nothing is missing.".to_owned()),
-        (missing, _) => ("bad", missing.join(" ")),
+    let (class, text, below) = match (facts.missing.as_slice(), facts.unknown.as_slice()) {
+        ([], _) if facts.from.is_none() => ("unknown", "The recording is empty here.".to_owned(), &[][..]),
+        ([], []) => ("good", "Nothing is missing.".to_owned(), &[][..]),
+        ([], [first, others @ ..]) => ("unknown", first.clone(), others),
+        (missing, unknown) => ("bad", missing.join(" "), unknown),
     };
     write!(out, "<div class=\"verdict {class}\" role=\"status\"><p><b>{}</b></p>", escape(&text)).unwrap_or_default();
-    for note in &facts.notes {
-        write!(out, "<p>{}</p>", escape(note)).unwrap_or_default();
+    let is_covered = facts.coverage.iter().any(|project| project.covered_seconds + project.filled_seconds > 0.0);
+    let rest = (class == "unknown" && is_covered).then_some("Otherwise nothing is missing.");
+    for text in below.iter().map(String::as_str).chain(rest).chain(facts.notes.iter().map(String::as_str)) {
+        write!(out, "<p>{}</p>", escape(text)).unwrap_or_default();
     }
     out.push_str("</div>\n");
 }

@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use crate::buffer::GapState;
-use crate::time::{DAY, Micros, SECOND};
+use crate::time::{Micros, SECOND};
 use crate::words::count;
 use crate::zone::{Buckets, Every, Zone};
 
 use super::facts::{Facts, ProjectFacts};
 use super::ledger::Span;
-use super::words::{Clock, escape, length, micros, share};
+use super::seconds;
+use super::words::{Clock, breakable, escape, length, micros, share};
 
 /// Widest strip in cells: more hours than these are put together.
 const CELLS: i64 = 400;
@@ -28,7 +29,14 @@ pub(super) fn look(state: GapState) -> (&'static str, &'static str) {
 }
 
 /// A project's time, with its gaps by their numbers.
-pub(super) fn coverage(out: &mut String, project: &ProjectFacts, first_number: usize, span: Span, clock: &Clock) {
+pub(super) fn coverage(
+    out: &mut String,
+    project: &ProjectFacts,
+    imported: &[(String, String)],
+    first_number: usize,
+    span: Span,
+    clock: &Clock,
+) {
     let mut boxes = String::new();
     let mut draw = |class: &str, from: Micros, to: Micros, least: f64, title: &str| {
         let (x, end) = (share(from, span) * WIDTH, share(to, span) * WIDTH);
@@ -41,6 +49,9 @@ pub(super) fn coverage(out: &mut String, project: &ProjectFacts, first_number: u
         )
         .unwrap_or_default();
     };
+    for (from, to) in imported {
+        draw("imported", micros(from), micros(to), 0.5, "events, but no session");
+    }
     for (from, to) in &project.covered {
         draw("covered", micros(from), micros(to), 0.5, "covered");
     }
@@ -65,22 +76,16 @@ pub(super) fn coverage(out: &mut String, project: &ProjectFacts, first_number: u
     write!(
         out,
         "<svg class=\"strip\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">\
-         <rect class=\"nobody\" x=\"0\" y=\"0\" width=\"1000\" height=\"10\"><title>not recorded</title></rect>{boxes}</svg>",
+         <rect class=\"nobody\" x=\"0\" y=\"0\" width=\"1000\" height=\"10\"><title>nobody recorded</title></rect>{boxes}</svg>",
         escape(&about)
     )
     .unwrap_or_default();
     axis(out, span, clock);
 }
 
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a report are far below 2^53")]
-fn seconds((from, to): Span) -> f64 {
-    (to - from) as f64 / SECOND as f64
-}
-
 /// Times below a strip, at round hours or at midnights.
 pub(super) fn axis(out: &mut String, span: Span, clock: &Clock) {
     let (from, to) = span;
-    let long = to - from > 2 * DAY;
     let every = [1, 2, 3, 6, 12].map(|hours| Every::Part(hours * 3600 * SECOND));
     let all = every.into_iter().chain([1, 2, 7, 14].map(Every::Days)).chain([1, 2, 3, 6, 12, 60].map(Every::Months));
     let every = all.into_iter().find(|every| (to - from) / every.about() <= 7).unwrap_or(Every::Months(1200));
@@ -91,23 +96,25 @@ pub(super) fn axis(out: &mut String, span: Span, clock: &Clock) {
     if short {
         ticks.extend([from, to]);
     } else {
-        let mut at = buckets.of(from).1;
+        let (begins, next) = buckets.of(from);
+        let mut at = if begins == from { from } else { next };
         while at <= to && ticks.len() < 20 {
             ticks.push(at);
             at = buckets.of(at).1;
         }
     }
-    for tick in ticks {
-        let label = if long { clock.day(tick) } else { clock.hour(tick) };
+    // A midnight is called by its day, which tells the hours of several days apart; a phone shows every other tick, and it.
+    let has_hours = short || matches!(every, Every::Part(_));
+    let is_midnight = |tick: Micros| clock.hour(tick) == "00:00" && !short;
+    let kept = ticks.iter().position(|tick| is_midnight(*tick)).unwrap_or_default() % 2;
+    for (number, tick) in ticks.into_iter().enumerate() {
+        let label = if has_hours && !is_midnight(tick) { clock.hour(tick) } else { clock.day(tick) };
         let place = share(tick, span) * 100.0;
-        let class = if place > 94.0 {
-            " class=\"last\""
-        } else if place < 6.0 {
-            " class=\"first\""
-        } else {
-            ""
-        };
-        write!(out, "<span{class} style=\"left:{place:.2}%\">{label}</span>").unwrap_or_default();
+        let class = if number % 2 == kept { "" } else { " class=\"minor\"" };
+        // All of it stays on the page, however narrow that is: a letter is about half as wide as high.
+        let half = f64::from(u32::try_from(label.chars().count()).unwrap_or_default()) * 0.28;
+        write!(out, "<span{class} style=\"left:clamp({half:.1}em,{place:.2}%,100% - {half:.1}em)\">{label}</span>")
+            .unwrap_or_default();
     }
     out.push_str("</div>");
 }
@@ -160,7 +167,7 @@ pub(super) fn events(out: &mut String, facts: &Facts, span: Span, zone: &Zone, c
             out,
             "<div class=\"bar\"><div class=\"what\"><b>{}</b><span>{}</span><small>most {}</small></div>\
              <svg viewBox=\"0 0 1000 30\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{} by {name}\">{bars}</svg></div>",
-            escape(&kind.event_type),
+            breakable(&kind.event_type),
             count(kind.events),
             count(most),
             escape(&kind.event_type),

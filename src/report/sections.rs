@@ -13,7 +13,7 @@ use super::figures::Figures;
 use super::ledger::Span;
 use super::page::time;
 use super::pictures;
-use super::words::{Clock, escape, length, micros, number, unit};
+use super::words::{Clock, breakable, escape, length, micros, number, unit};
 
 /// Most gaps that are listed; the longest.
 const GAPS: usize = 200;
@@ -39,12 +39,16 @@ pub(super) fn coverage(out: &mut String, facts: &Facts, span: Span, clock: &Cloc
             counted(project.sessions as u64, "session")
         )
         .unwrap_or_default();
-        pictures::coverage(out, project, first, span, clock);
+        pictures::coverage(out, project, &facts.imported, first, span, clock);
         first += project.gaps.len();
     }
     out.push_str("<ul class=\"legend\">");
     let states = [GapState::Filled, GapState::Open, GapState::Lost].map(pictures::look);
-    for (class, name) in [("covered", "covered")].into_iter().chain(states).chain([("nobody", "nobody recorded")]) {
+    for (class, name) in [("covered", "covered")]
+        .into_iter()
+        .chain(states)
+        .chain([("imported", "events, but no session"), ("nobody", "nobody recorded")])
+    {
         write!(out, "<li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect class=\"{class}\" width=\"10\" height=\"10\"/></svg>{name}</li>")
             .unwrap_or_default();
     }
@@ -109,7 +113,7 @@ pub(super) fn measured(out: &mut String, facts: &Facts, charts: &[Picture]) {
         write!(
             out,
             "<tr><td data-label=\"Type\"><b>{}</b></td><td class=\"n\" data-label=\"Events\">{}</td><td class=\"n\" data-label=\"Devices\">{}</td>{}</tr>",
-            escape(&kind.event_type),
+            breakable(&kind.event_type),
             count(kind.events),
             count(kind.devices as u64),
             cells(kind),

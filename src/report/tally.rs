@@ -7,10 +7,11 @@ use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 
 use crate::reader::{ReadError, Reader, Rows, Selection, TypePlan};
+use crate::tables::Unrecorded;
 use crate::time::{Micros, SECOND};
 use crate::zone::{Buckets, Every, Zone};
 
-use super::ledger::{Ledger, Span};
+use super::ledger::{Ledger, Span, cut};
 
 /// What the events say of one device. Holds nothing of the events themselves.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ pub(super) fn tally(
     reader: &Reader,
     plans: &[TypePlan],
     selection: &Selection,
-    ledger: &Ledger,
+    (ledger, unrecorded): (&Ledger, &Unrecorded),
     zone: &Zone,
     (from, to): (Option<Micros>, Option<Micros>),
     mut progress: impl FnMut(u64),
@@ -100,16 +101,20 @@ pub(super) fn tally(
     }
     let begins = heads.iter().flatten().map(|head| head.times()[0]).min();
     let start = [from, begins].into_iter().flatten().min().unwrap_or(0);
+    let span = (start, Micros::MAX);
+    let mut unheard: Vec<VecDeque<Span>> =
+        ledger.projects.iter().map(|project| project.unheard(span, unrecorded).into_iter().collect()).collect();
+    // Of projects that no session knows.
+    unheard.push(unrecorded.nothing.iter().filter_map(|part| cut(*part, span)).collect());
     let mut pass = Pass {
         tally: Tally { devices: BTreeMap::new(), hours: BTreeMap::new(), events: begins.map(|time| (time, time)) },
         numbers: HashMap::new(),
         devices: Vec::new(),
         projects: ledger.projects.iter().map(|project| project.name.clone()).collect(),
-        listening: vec![start; ledger.projects.len()],
-        unheard: ledger.projects.iter().map(|project| project.unheard((start, Micros::MAX)).into_iter().collect()).collect(),
+        listening: vec![start; unheard.len()],
+        unheard,
         types: plans.len(),
         buckets: Buckets::new(zone.clone(), Every::Part(3600 * SECOND)),
-        start,
     };
     loop {
         // The event type whose next event is the first, and the time of the first of all others.
@@ -138,13 +143,12 @@ struct Pass {
     numbers: HashMap<String, usize>,
     devices: Vec<Device>,
     projects: Vec<String>,
-    /// By project: times in which nobody listened and that have not come yet.
+    /// By project, at last of all others: times in which nobody listened and that have not come yet.
     unheard: Vec<VecDeque<Span>>,
     /// By project: since when somebody listens.
     listening: Vec<Micros>,
     types: usize,
     buckets: Buckets,
-    start: Micros,
 }
 
 impl Pass {
@@ -172,9 +176,9 @@ impl Pass {
             let known = self.numbers.get(id).copied();
             let device = known.unwrap_or_else(|| {
                 let name = projects.filter(|projects| projects.is_valid(row)).map_or("", |projects| projects.value(row));
-                let project = self.projects.iter().position(|project| project == name).unwrap_or(usize::MAX);
+                let project = self.projects.iter().position(|project| project == name).unwrap_or(self.projects.len());
                 // Where nobody listened before, its silence begins with the first that was heard of its project.
-                let heard = self.listening.get(project).copied().unwrap_or(self.start);
+                let heard = self.listening[project];
                 self.numbers.insert(id.to_owned(), self.devices.len());
                 self.devices.push(Device {
                     project,

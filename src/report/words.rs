@@ -6,12 +6,14 @@ use jiff::Timestamp;
 
 use crate::buffer::GapState;
 use crate::chart::written;
+use crate::tables::Unrecorded;
 use crate::time::{Micros, parse_rfc3339};
 use crate::words::{count, counted};
 use crate::zone::{Zone, write_offset};
 
 use super::facts::{Facts, ProjectFacts};
-use super::ledger::{Ledger, Span};
+use super::ledger::{Span, cut};
+use super::{seconds, total};
 
 /// Text for HTML, in elements and in quoted attributes; what cannot be printed is a blank.
 pub(super) fn escape(text: &str) -> String {
@@ -28,6 +30,18 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+/// A name like `objectPresentCount` for HTML, which a narrow column may break before a capital.
+pub(super) fn breakable(name: &str) -> String {
+    let mut parts: Vec<String> = vec![String::new()];
+    for c in name.chars() {
+        if c.is_uppercase() && parts.last().is_some_and(|part| part.ends_with(char::is_lowercase)) {
+            parts.push(String::new());
+        }
+        parts.last_mut().into_iter().for_each(|part| part.push(c));
+    }
+    parts.iter().map(|part| escape(part)).collect::<Vec<_>>().join("<wbr>")
 }
 
 /// `12 s`, `13 min`, `2 h 5 min`, `3 d 4 h`
@@ -55,7 +69,8 @@ pub(super) fn number(value: f64) -> String {
         10.0..1000.0 => 1,
         _ => 0,
     };
-    let mut text = format!("{value:.digits$}");
+    // What is no measure, but can be sent, does not burst a table.
+    let mut text = if value.abs() < 1e12 { format!("{value:.digits$}") } else { format!("{value:.2e}") };
     if text.contains('.') {
         text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
     }
@@ -156,8 +171,8 @@ fn offset_text(offset: Micros) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Says what is missing, and what else one should know.
-pub(super) fn say_missing(facts: &mut Facts, ledger: &Ledger, span: Option<Span>) {
+/// Says what is missing.
+pub(super) fn say_missing(facts: &mut Facts) {
     for (state, ending) in [(GapState::Lost, "lost"), (GapState::Open, "not filled yet")] {
         let gaps = facts.coverage.iter().flat_map(|project| &project.gaps);
         let of = gaps.filter(|gap| match state {
@@ -181,21 +196,40 @@ pub(super) fn say_missing(facts: &mut Facts, ledger: &Ledger, span: Option<Span>
         let is = if unreadable == 1 { "is" } else { "are" };
         facts.missing.push(format!("{} that cannot be read {is} left out.", counted(unreadable, "day file")));
     }
+}
+
+/// Says of which times and events nobody knows whether anything is missing.
+pub(super) fn say_unknown(facts: &mut Facts, unrecorded: &Unrecorded, span: Span) {
     let with_reason =
         |project: &ProjectFacts| project.gaps.iter().filter(|gap| gap.state == GapState::Filled && gap.why.is_some()).count();
     let partly: usize = facts.coverage.iter().map(with_reason).sum();
-    if partly > 0 {
-        facts.notes.push(format!("{} filled, but not with everything; see below.", counted(partly as u64, "gap")));
+    let of_projects: f64 = facts.coverage.iter().map(|project| project.covered_seconds + project.filled_seconds).sum();
+    let nothing: f64 = total(unrecorded.nothing_within(span).into_iter());
+    let imported: f64 = total(unrecorded.imported.iter().filter_map(|part| cut(*part, span)));
+    let mut nobody = |who: &str, pause: f64| match pause {
+        ..1.0 => {}
+        pause if pause > seconds(span) - 1.0 => facts.unknown.push(format!("Nobody recorded{who} in this time.")),
+        pause => facts.unknown.push(format!("Nobody recorded{who} for {}.", length(pause))),
+    };
+    match facts.coverage.as_slice() {
+        [] => nobody("", nothing),
+        [project] => nobody("", project.not_recorded_seconds),
+        projects => projects.iter().for_each(|project| nobody(&format!(" {}", project.project), project.not_recorded_seconds)),
     }
-    let pause: f64 = facts.coverage.iter().map(|project| project.not_recorded_seconds).sum();
-    if pause >= 1.0 {
-        facts.notes.push(format!("Nobody recorded for {}, on purpose.", length(pause)));
-    }
-    if span.is_some() && ledger.projects.is_empty() {
+    if facts.events > 0 && of_projects == 0.0 {
+        facts.unknown.push("The events came from files, and nobody noted what may be missing.".to_owned());
+    } else if imported >= 1.0 {
         facts
-            .notes
-            .push("No stream was recorded here: the events came from files, and nobody noted what may be missing.".to_owned());
+            .unknown
+            .push(format!("For {} there are events but no session, and nobody noted what may be missing.", length(imported)));
     }
+    if partly > 0 {
+        facts.unknown.push(format!("{} filled, but not with everything; see below.", counted(partly as u64, "gap")));
+    }
+}
+
+/// Says what else one should know.
+pub(super) fn say_notes(facts: &mut Facts) {
     if facts.outside > 0 {
         let text = format!(
             "{} more than a month away from the others and left out; --start and --end show them.",
@@ -236,6 +270,7 @@ mod tests {
     #[test]
     fn nothing_of_a_text_is_markup() {
         assert_eq!(escape("<b>&\"'\u{0}"), "&lt;b&gt;&amp;&quot;&#39; ");
+        assert_eq!(breakable("<touchCount"), "&lt;touch<wbr>Count");
     }
 
     #[test]

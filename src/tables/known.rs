@@ -6,9 +6,9 @@ use crate::time::{Micros, SECOND};
 
 /// So short a time between two sessions is none: a recorder that was started again at once, clocks that do not quite agree, the
 /// ten seconds by which backfill reaches beyond a gap.
-const SEAM: Micros = 15 * SECOND;
+pub const SEAM: Micros = 15 * SECOND;
 /// A sensor says something at least so often. Where events came by another way, they need not reach the session next to them.
-const QUIET: Micros = 3600 * SECOND;
+pub(super) const QUIET: Micros = 3600 * SECOND;
 
 /// What is known of times of which no event tells.
 #[derive(Debug, Clone, PartialEq, Eq)]

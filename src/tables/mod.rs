@@ -13,6 +13,7 @@ mod latest;
 mod long;
 mod samples;
 mod series;
+mod unrecorded;
 mod values;
 mod wide;
 
@@ -32,7 +33,8 @@ use crate::zone::{Every, Zone};
 pub use aggregate::Aggregate;
 pub use before::{Before, Last, before, has_states, plans};
 pub use calendar::Fill;
-pub use known::{Known, known};
+pub use known::{Known, SEAM, known};
+pub use unrecorded::{Unrecorded, unrecorded};
 pub use values::{Value, main_value, values};
 
 /// Why there is no such table.

@@ -214,7 +214,7 @@ fn a_png_is_one_and_has_the_size_that_was_asked() {
         (side(16), side(20))
     };
     assert_eq!(size(&["--size", "640x480"]), (640, 480));
-    assert_eq!(size(&["--size", "3000x200"]), (3000, 200));
+    assert_eq!(size(&["--size", "3000x200"]), (3000, 200), "letters grow only as far as there is room");
     assert_eq!(size(&[]).0, 2000);
     let ran = place.run(&["plot", "--event-type", "temperature", "-o", "x.png", "--size", "0x99999"]);
     assert_eq!(ran.code, 2);
@@ -256,11 +256,83 @@ fn what_cannot_be_drawn_is_told() {
 }
 
 #[test]
+fn a_size_in_which_nothing_could_be_read_is_refused_and_the_smallest_is_named() {
+    let mut events = String::new();
+    for device in 0..30 {
+        let name = format!("d{device}");
+        events += &temperatures(&name, 0..20);
+        events += &event(&name, "touch", NIGHT, "");
+        events += &event(&name, "contact", NIGHT, r#""state":"OPEN","#);
+    }
+    let place = recording(&events);
+    for ending in ["svg", "png"] {
+        let file = place.path(&format!("plot.{ending}"));
+        let drawn = |size: &str| {
+            let types = ["temperature", "touch", "contact"].map(|event_type| ["--event-type", event_type]).concat();
+            place.run(&[&["plot", "--force", "-o", file.to_str().unwrap(), "--size", size], &types[..]].concat())
+        };
+        for size in ["100x100", "4000x200", "1000x450"] {
+            let ran = drawn(size);
+            assert!(ran.code == 2 && !file.exists(), "{}", ran.stderr);
+            let named = ran.stderr.split_once("give --size ").unwrap().1.split(' ').next().unwrap().to_owned();
+            let ran = drawn(&named);
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            fs::remove_file(&file).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_png_says_so_where_its_font_lacks_a_letter() {
+    let place = recording(&temperatures("d", 0..60));
+    let said = |ending: &str| {
+        let file = place.path(&format!("plot.{ending}"));
+        place.run(&["plot", "--force", "--event-type", "temperature", "-o", file.to_str().unwrap()]).stderr
+    };
+    assert!(!said("png").contains("letters"));
+    call(&place, "d", "冷蔵庫");
+    assert!(said("png").contains("warning: the font of PNG pictures lacks some letters of \"冷蔵庫\""), "{}", said("png"));
+    assert!(!said("svg").contains("letters"));
+}
+
+#[test]
+fn charts_of_one_picture_have_the_same_axis_of_time_at_the_same_place() {
+    let place = recording(&(temperatures("d", 0..60) + &event("e", "touch", NIGHT, "") + &event("d", "touch", NIGHT, "")));
+    call(&place, "e", "The door with the long name");
+    let types = ["--event-type", "temperature", "--event-type", "touch"];
+    let (ran, picture) = drawn(&place, &types);
+    assert!(ran.stderr.contains("of 2 devices"), "{}", ran.stderr);
+    // Axes are lines from the left to the right.
+    let axes: Vec<&str> = picture.lines().filter(|line| line.contains("stroke=\"#8a939b\"") && line.contains("L986 ")).collect();
+    let left = |axis: &&str| axis.split_once("d=\"M").unwrap().1.split(' ').next().unwrap().to_owned();
+    assert_eq!(axes.len(), 2, "{picture}");
+    assert_eq!(left(&axes[0]), left(&axes[1]));
+    let shown = in_locale(&place, "C.UTF-8", &types).stdout;
+    let corners: Vec<usize> = shown.lines().filter_map(|line| Some(line.split_once('└')?.0.chars().count())).collect();
+    assert!(corners.len() == 2 && corners[0] == corners[1], "{shown}");
+    let page = place.run(&["report", "-o", "-"]).stdout;
+    let lefts = page.lines().filter(|line| line.contains("stroke=\"#8a939b\"") && line.contains("L1126 "));
+    let lefts: Vec<String> = lefts.map(|axis| left(&axis)).collect();
+    assert!(lefts.len() == 2 && lefts[0] == lefts[1], "{lefts:?}");
+}
+
+#[test]
 fn several_event_types_stand_in_one_picture_on_one_axis_of_time() {
     let place = recording(&(temperatures("d", 0..60) + &event("d", "touch", NIGHT + 90 * MINUTE, "")));
     let (_, picture) = drawn(&place, &["--event-type", "temperature", "--event-type", "touch"]);
     assert_eq!(picture.matches("<svg").count(), 1);
     assert_eq!(picture.matches("24 Oct 2026 22:00 to 23:30, UTC").count(), 2, "{picture}");
+}
+
+#[test]
+fn the_range_that_was_asked_is_the_range_of_the_axis() {
+    let place = recording(&temperatures("d", 0..60));
+    let (ran, picture) = drawn(&place, &["--event-type", "temperature", "--start", "2026-10-24", "--end", "2026-10-26"]);
+    assert!(picture.contains("24 Oct 2026 00:00 to 26 Oct 2026 00:00, UTC"), "{picture}");
+    assert!(ran.code == 0 && picture.contains("gap: nothing was recorded"), "{}", ran.stderr);
+    // An end that is still to come is now.
+    let (_, picture) = drawn(&place, &["--event-type", "temperature", "--start", "2026-10-24", "--end", "2999-01-01"]);
+    assert!(!picture.contains("2999"), "{picture}");
 }
 
 #[test]
@@ -315,7 +387,7 @@ fn nothing_and_one_point_and_the_same_all_night_are_pictures_too() {
     }
     for chart in &charts {
         for (has_unicode, has_colour) in [(true, true), (true, false), (false, false)] {
-            let shown = terminal(chart, &Screen { width: 80, height: 24, has_colour, has_unicode });
+            let shown = terminal(&[chart], &Screen { width: 80, height: 24, has_colour, has_unicode });
             assert!(shown.lines().count() > 2, "{shown}");
         }
     }

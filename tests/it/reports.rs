@@ -141,6 +141,113 @@ fn a_recording_from_files_does_not_claim_that_nothing_is_missing() {
     assert!(!page.contains("Nothing is missing") && page.contains("nobody noted what may be missing"));
 }
 
+/// The lines of the block at the top: what is missing, and what else one should know.
+fn verdict(page: &str) -> (String, Vec<String>) {
+    let block = page.split_once("<div class=\"verdict ").unwrap().1.split_once("</div>").unwrap().0;
+    let (class, lines) = block.split_once('"').unwrap();
+    let texts = lines.split("<p>").skip(1).map(|line| line.replace("<b>", "").replace("</b>", "").replace("</p>", ""));
+    (class.to_owned(), texts.collect())
+}
+
+/// Writes a session or a gap into the ledger.
+fn note(place: &Place, statement: &str, begins: &str, ends: &str) {
+    let micros = |time: &str| overnight::time::parse_rfc3339(time.as_bytes()).unwrap().time;
+    let buffer = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
+    buffer.execute(statement, [micros(begins), micros(ends)]).unwrap();
+}
+
+const SESSION: &str =
+    "INSERT INTO session (project, source, filters, opened_at, spoke_at, closed_at) VALUES ('p', 'stream', '{}', ?1, ?2, ?2)";
+
+#[test]
+fn the_top_of_the_page_is_true_in_every_case() {
+    let place = Place::new();
+    let one = |id: usize, time: &str| event(id, "a", "temperature", time, &json!({ "value": 20 }));
+    place.import([one(1, "2026-10-05T10:10:00.000000Z"), one(2, "2026-10-05T10:50:00.000000Z")].concat());
+    let top = |arguments: &[&str]| verdict(&page(&place, arguments));
+    let good = |lines: &[&str]| ("good".to_owned(), lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>());
+    let unknown = |lines: &[&str]| ("unknown".to_owned(), good(lines).1);
+    let files = "The events came from files, and nobody noted what may be missing.";
+    assert_eq!(top(&[]), unknown(&[files]));
+    let day = ["--start", "2026-10-05", "--end", "2026-10-06"];
+    assert_eq!(top(&day), unknown(&["Nobody recorded for 23 h 20 min.", files]));
+    note(&place, SESSION, "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z");
+    assert_eq!(top(&["--start", "2026-10-05T10:00", "--end", "2026-10-05T11:00"]), good(&["Nothing is missing."]));
+    assert_eq!(top(&[]), good(&["Nothing is missing."]));
+    let rest = "Otherwise nothing is missing.";
+    assert_eq!(top(&day), unknown(&["Nobody recorded for 23 h.", rest]));
+    let later = ["--start", "2026-10-08", "--end", "2026-10-09"];
+    assert_eq!(top(&later), unknown(&["Nobody recorded in this time.", "No event lies in this time."]));
+    place.import([one(3, "2026-10-05T14:00:00.000000Z"), one(4, "2026-10-05T16:00:00.000000Z")].concat());
+    let files = "For 2 h there are events but no session, and nobody noted what may be missing.";
+    assert_eq!(top(&day), unknown(&["Nobody recorded for 21 h.", files, rest]));
+    let filled =
+        "INSERT INTO gap (project, begins, ends, cause, state, why) VALUES ('p', ?, ?, 'silence', 'filled', 'but for x')";
+    note(&place, filled, "2026-10-05T11:00:00Z", "2026-10-05T12:00:00Z");
+    let hours = ["--start", "2026-10-05T10:00", "--end", "2026-10-05T12:00"];
+    assert_eq!(top(&hours), unknown(&["1 gap filled, but not with everything; see below.", rest]));
+    let lost = "INSERT INTO gap (project, begins, ends, cause, state) VALUES ('p', ?, ?, 'silence', 'lost')";
+    note(&place, lost, "2026-10-05T12:00:00Z", "2026-10-05T13:00:00Z");
+    let found = top(&day);
+    // So near to the gap, the silence before the first of the events is no pause.
+    let files = "For 3 h there are events but no session, and nobody noted what may be missing.";
+    let lines = ["1 gap, 1 h, lost.", "Nobody recorded for 18 h.", files, "1 gap filled, but not with everything; see below."];
+    assert_eq!((found.0.as_str(), found.1), ("bad", good(&lines).1));
+}
+
+#[test]
+fn the_range_that_was_asked_is_the_range_of_the_page() {
+    let place = Place::new();
+    place.import(event(1, "a", "temperature", "2026-10-05T10:10:00.000000Z", &json!({ "value": 20 })));
+    note(&place, SESSION, "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z");
+    let week = facts(&place, &["--start", "2026-10-05", "--end", "2026-10-12"]);
+    assert_eq!((&week["from"], &week["to"]), (&"2026-10-05T00:00:00.000000Z".into(), &"2026-10-12T00:00:00.000000Z".into()));
+    assert_eq!(week["unknown"], json!(["Nobody recorded for 6 d 23 h."]));
+    assert_eq!((&week["missing"], &week["coverage"][0]["not_recorded_seconds"]), (&json!([]), &json!(601_200.0)));
+    let silence = &week["devices"][0]["silence"];
+    assert_eq!(silence["to"], "2026-10-05T11:00:00.000000Z", "nobody heard it later");
+    // The axes of its charts as well.
+    assert!(
+        page(&place, &["--start", "2026-10-05", "--end", "2026-10-12"]).contains("5 Oct 2026 00:00 to 12 Oct 2026 00:00, UTC")
+    );
+    // What is to come is no time in which nobody recorded.
+    let until_now = facts(&place, &["--start", "2026-10-05", "--end", "2999-01-01"]);
+    assert_eq!(until_now["to"], until_now["made_at"]);
+    assert_eq!(facts(&place, &["--since", "1h"])["unknown"], json!(["Nobody recorded in this time."]));
+    assert_eq!(facts(&place, &[])["to"], "2026-10-05T11:00:00.000000Z", "where nobody asks, what there is");
+}
+
+#[test]
+fn a_door_is_in_its_states_for_no_longer_than_the_page_is() {
+    let place = Place::new();
+    let door = |id, time: &str, state: &str| event(id, "b", "contact", time, &json!({ "state": state }));
+    place.import(
+        [door(1, "2026-10-24T19:00:00.000000Z", "OPEN"), door(2, "2026-10-25T23:30:00.000000Z", "CLOSED")].concat()
+            + &event(3, "a", "temperature", "2026-10-26T12:00:00.000000Z", &json!({ "value": 20 })),
+    );
+    // The day in which clocks are set back has 25 hours; a page of doors ends where their states are known no longer.
+    let day = ["--tz", "Europe/Oslo", "--start", "2026-10-25", "--end", "2026-10-26"];
+    for (range, hours) in [(&day[..], 25), (&["--event-type", "contact"], 41)] {
+        let facts = facts(&place, range);
+        let time = |name: &str| overnight::time::parse_rfc3339(facts[name].as_str().unwrap().as_bytes()).unwrap().time;
+        assert_eq!(time("to") - time("from"), hours * 3600 * overnight::time::SECOND);
+        let states = facts["types"][0]["figures"]["seconds_in"].as_object().unwrap();
+        let sum: f64 = states.values().map(|seconds| seconds.as_f64().unwrap()).sum();
+        assert_eq!(sum.to_string(), (hours * 3600).to_string());
+        // An export of the same range says the same.
+        let only = ["export", "--every", "1d", "-o", "-", "--event-type", "contact"];
+        let range: Vec<&str> = range.iter().copied().filter(|word| !["--event-type", "contact"].contains(word)).collect();
+        let ran = place.run(&[&only[..], &range].concat());
+        let mut rows = ran.stdout.lines().map(|row| row.split(',').collect::<Vec<_>>());
+        let head = rows.next().unwrap();
+        let seconds = |row: Vec<&str>| -> i64 {
+            let all = head.iter().zip(row).filter(|(name, _)| name.ends_with("_seconds"));
+            all.map(|(_, cell)| cell.parse::<i64>().unwrap_or_default()).sum()
+        };
+        assert_eq!(rows.map(seconds).sum::<i64>(), hours * 3600, "{}{}", ran.stdout, ran.stderr);
+    }
+}
+
 #[test]
 fn gaps_that_are_open_are_said_first_and_end_with_3() {
     let cloud = Cloud::start(&["--rate", "100", "--devices", "13", "--session-life", "2s"]);
@@ -205,10 +312,43 @@ fn a_page_is_never_overwritten_unless_asked() {
     assert!(ran.code == 0 && ran.stderr.contains(path), "{}", ran.stderr);
     fs::write(&file, "mine").unwrap();
     let ran = place.run(&["report", "-o", path]);
-    assert!(ran.code == 2 && ran.stderr.contains("--force"), "{}", ran.stderr);
+    assert!(ran.code == 1 && ran.stderr.contains("--force"), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     assert_eq!(place.run(&["report", "-o", path, "--force"]).code, 0);
     assert!(fs::read_to_string(&file).unwrap().starts_with("<!doctype html>"));
+}
+
+#[test]
+fn no_two_labels_of_an_axis_are_the_same() {
+    let place = Place::new();
+    place.import(night());
+    note(&place, SESSION, "2026-10-24T20:00:00Z", "2026-10-24T22:00:00Z");
+    for (end, expected) in [
+        ("2026-10-25", ["Sat 24 Oct", "06:00", "12:00", "18:00", "Sun 25 Oct"].as_slice()),
+        ("2026-10-26T12:00", &["Sun 25 Oct", "12:00", "Mon 26 Oct"]),
+        ("2026-10-30", &["Sun 25 Oct", "Mon 26 Oct"]),
+    ] {
+        let page = page(&place, &["--start", "2026-10-24", "--end", end]);
+        let axis = page.split_once("<div class=\"axis\" aria-hidden=\"true\">").unwrap().1.split_once("</div>").unwrap().0;
+        let labels: Vec<&str> = axis.split("</span>").filter_map(|label| Some(label.rsplit_once('>')?.1)).collect();
+        assert!(expected.iter().all(|label| labels.contains(label)), "{labels:?}");
+        // Only hours of several days come again, each behind its day.
+        let unique: std::collections::BTreeSet<_> = labels.windows(2).collect();
+        assert_eq!(unique.len(), labels.len() - 1, "{labels:?}");
+    }
+}
+
+#[test]
+fn what_is_no_page_by_its_name_is_refused() {
+    let place = Place::new();
+    place.import(event(1, "a", "temperature", "2026-10-24T23:50:00.000000Z", &json!({ "value": 1 })));
+    for name in ["page.pdf", "page.json", "page"] {
+        let file = place.path(name);
+        let ran = place.run(&["report", "-o", file.to_str().unwrap()]);
+        assert!(ran.code == 2 && ran.stderr.contains("FILE.html") && !file.exists(), "{name}: {}", ran.stderr);
+    }
+    assert_eq!(place.run(&["report", "-o", place.path("page.HTM").to_str().unwrap()]).code, 0);
+    assert_eq!(place.run(&["report", "-o", "/dev/null"]).code, 0);
 }
 
 #[test]

@@ -126,7 +126,7 @@ def the_page_has_what_the_facts_say(browser, page, facts):
     browser.open(page, WIDTHS["desk"])
     text = browser.value("document.body.innerText")
     check(f"{facts['events']:,}" in text, f"no {facts['events']:,} events")
-    for sentence in facts["missing"] + facts["notes"]:
+    for sentence in facts["missing"] + facts["unknown"] + facts["notes"]:
         check(sentence in text, f"does not say: {sentence}")
     for kind in facts["types"]:
         check(kind["type"] in text, f"no {kind['type']}")

@@ -10,24 +10,43 @@ const COLOURS: usize = 6;
 /// The bits of a braille character, by row and column of its dots.
 const DOTS: [[u8; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]];
 
-/// Draws the lines of a chart; gives its key, its bottom line, and the first column of the drawing.
-pub(super) fn draw(chart: &Chart, screen: &Screen, paper: &mut Paper) -> (Vec<Item>, usize, usize) {
-    let named = named(chart);
-    let is_alone = chart.lines.len() == 1;
-    let has_dots = screen.has_unicode && (is_alone || (screen.has_colour && named.len() <= COLOURS));
-    let mut key: Vec<Item> =
-        named.iter().enumerate().map(|(number, line)| item(chart, number, *line, has_dots, is_alone)).collect();
+/// How many columns the numbers at the left take.
+pub(super) fn margin(chart: &Chart, screen: &Screen, paper: &Paper) -> usize {
+    let rows = rows(&key(chart, screen), screen, paper);
+    labels(chart, rows).iter().map(|(_, label)| paper.columns(label)).max().unwrap_or_default()
+}
+
+fn labels(chart: &Chart, rows: usize) -> Vec<(f64, String)> {
+    ticks::values(padded(extent(chart.lines.iter())), (rows / 3).max(2))
+}
+
+/// How many rows a key leaves to the drawing.
+fn rows(key: &[Item], screen: &Screen, paper: &Paper) -> usize {
+    screen.height.saturating_sub(HEAD + FOOT + key_height(key, paper, screen.width)).max(4)
+}
+
+/// Whether lines are dots of braille: where a colour tells them apart, or nothing needs to.
+fn has_dots(chart: &Chart, screen: &Screen) -> bool {
+    screen.has_unicode && (chart.lines.len() == 1 || (screen.has_colour && named(chart).len() <= COLOURS))
+}
+
+fn key(chart: &Chart, screen: &Screen) -> Vec<Item> {
+    let (named, has_dots) = (named(chart), has_dots(chart, screen));
+    let mut key: Vec<Item> = named.iter().enumerate().map(|(number, line)| item(chart, number, *line, has_dots)).collect();
     if chart.lines.len() > named.len() {
         let sample = if has_dots { "━━" } else { "." };
         key.push((sample.to_owned(), PALE, format!("and {} more", chart.lines.len() - named.len())));
     }
-    // The axis first: its labels say where the drawing begins.
     key.extend(Field::new(chart, 1, screen, (HEAD, HEAD)).gap_item(chart));
-    let rows = screen.height.saturating_sub(HEAD + FOOT + key_height(&key, paper, screen.width)).max(4);
-    let scale = padded(extent(chart.lines.iter()));
-    let labels = ticks::values(scale, (rows / 3).max(2));
-    let margin = labels.iter().map(|(_, label)| paper.columns(label)).max().unwrap_or_default();
-    let left = margin + 2;
+    key
+}
+
+/// Draws the lines of a chart from a column on; gives its key and its bottom line.
+pub(super) fn draw(chart: &Chart, screen: &Screen, left: usize, paper: &mut Paper) -> (Vec<Item>, usize) {
+    let (key, named, has_dots) = (key(chart, screen), named(chart), has_dots(chart, screen));
+    let is_alone = chart.lines.len() == 1;
+    let rows = rows(&key, screen, paper);
+    let (scale, labels) = (padded(extent(chart.lines.iter())), labels(chart, rows));
     let bottom = HEAD + rows;
     let field = Field::new(chart, left, screen, (HEAD, bottom));
     field.gaps(chart, paper);
@@ -35,7 +54,7 @@ pub(super) fn draw(chart: &Chart, screen: &Screen, paper: &mut Paper) -> (Vec<It
     (HEAD..bottom).for_each(|y| paper.put(left - 1, y, edge, PALE));
     for (value, label) in &labels {
         let y = HEAD + row(*value, scale, rows);
-        paper.write(margin - paper.columns(label), y, label, None);
+        paper.write(left - 2 - paper.columns(label), y, label, None);
         paper.put(left - 1, y, mark, PALE);
     }
     let mut canvas = Canvas::new(field.columns, rows, if has_dots { (2, 4) } else { (1, 1) });
@@ -45,11 +64,11 @@ pub(super) fn draw(chart: &Chart, screen: &Screen, paper: &mut Paper) -> (Vec<It
         canvas.line(&chart.lines[line], who, &field, scale);
     }
     canvas.draw(has_dots, is_alone, (left, HEAD), paper);
-    (key, bottom, left)
+    (key, bottom)
 }
 
-fn item(chart: &Chart, number: usize, of: usize, has_dots: bool, is_alone: bool) -> Item {
-    let sample = if has_dots { "━━".to_owned() } else { letter(Some(number), is_alone).to_string() };
+fn item(chart: &Chart, number: usize, of: usize, has_dots: bool) -> Item {
+    let sample = if has_dots { "━━".to_owned() } else { letter(Some(number), chart.lines.len() == 1).to_string() };
     (sample, Some(ink_of(number)), chart.lines[of].name.clone())
 }
 

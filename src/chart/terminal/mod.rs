@@ -31,9 +31,19 @@ const FOOT: usize = 3;
 const LONGEST: usize = 28;
 const KEY: usize = 4;
 
-/// A chart as lines of text, none longer than the screen is wide.
-pub fn terminal(chart: &Chart, screen: &Screen) -> String {
+/// Charts below each other as lines of text, none longer than the screen is wide; a time stands in the same column of all.
+pub fn terminal(charts: &[&Chart], screen: &Screen) -> String {
     let screen = Screen { width: screen.width.max(30), height: screen.height.max(10), ..*screen };
+    let paper = Paper::new(screen.width, screen.has_unicode, screen.has_colour);
+    let margin = |chart: &&Chart| {
+        if chart.has_strips() { rows::margin(chart, &screen, &paper) } else { lines::margin(chart, &screen, &paper) }
+    };
+    let left = charts.iter().map(margin).max().unwrap_or_default() + 2;
+    charts.iter().map(|chart| one(chart, &screen, left)).collect::<Vec<_>>().join("\n")
+}
+
+/// One chart, whose drawing begins in a column.
+fn one(chart: &Chart, screen: &Screen, left: usize) -> String {
     let mut paper = Paper::new(screen.width, screen.has_unicode, screen.has_colour);
     let (title, about) = chart.heading();
     let title = if about.is_empty() { title.to_owned() } else { format!("{title}  ·  {about}") };
@@ -43,9 +53,9 @@ pub fn terminal(chart: &Chart, screen: &Screen) -> String {
         paper.write(2, HEAD, "no events", None);
         return paper.text();
     }
-    let (key, bottom, left) =
-        if chart.has_strips() { rows::draw(chart, &screen, &mut paper) } else { lines::draw(chart, &screen, &mut paper) };
-    let field = Field::new(chart, left, &screen, (HEAD, bottom));
+    let draw = if chart.has_strips() { rows::draw } else { lines::draw };
+    let (key, bottom) = draw(chart, screen, left, &mut paper);
+    let field = Field::new(chart, left, screen, (HEAD, bottom));
     field.axis(chart, &mut paper);
     write_key(&key, bottom + FOOT, &mut paper, screen.width);
     paper.text()

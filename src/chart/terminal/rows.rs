@@ -20,8 +20,18 @@ struct Look {
     is_quiet: bool,
 }
 
-/// Draws the rows of a chart; gives its key, its bottom line, and the first column of the drawing.
-pub(super) fn draw(chart: &Chart, screen: &Screen, paper: &mut Paper) -> (Vec<Item>, usize, usize) {
+/// How many columns the names at the left take.
+pub(super) fn margin(chart: &Chart, screen: &Screen, paper: &Paper) -> usize {
+    let names = chart.lines.iter().take(screen.height);
+    names.map(|line| paper.columns(&paper.fit(&line.name, longest(screen)))).max().unwrap_or_default()
+}
+
+fn longest(screen: &Screen) -> usize {
+    NAMES.min(screen.width / 3)
+}
+
+/// Draws the rows of a chart from a column on; gives its key and its bottom line.
+pub(super) fn draw(chart: &Chart, screen: &Screen, left: usize, paper: &mut Paper) -> (Vec<Item>, usize) {
     let looks = looks(states(chart), screen);
     let full = |look: &Look| look.letter.unwrap_or('█').to_string();
     let mut key: Vec<Item> = looks.iter().map(|look| (full(look), look.ink, look.name.to_string())).collect();
@@ -29,15 +39,12 @@ pub(super) fn draw(chart: &Chart, screen: &Screen, paper: &mut Paper) -> (Vec<It
     let room = screen.height.saturating_sub(HEAD + FOOT + key_height(&key, paper, screen.width)).max(2);
     let rows = if chart.lines.len() <= room { chart.lines.len() } else { room - 1 };
     let more = chart.lines.len() - rows;
-    let longest = NAMES.min(screen.width / 3);
-    let names: Vec<String> = chart.lines.iter().take(rows).map(|line| paper.fit(&line.name, longest)).collect();
-    let margin = names.iter().map(|name| paper.columns(name)).max().unwrap_or_default();
-    let (left, bottom) = (margin + 2, HEAD + rows);
+    let bottom = HEAD + rows;
     let field = Field::new(chart, left, screen, (HEAD, bottom));
     field.gaps(chart, paper);
-    for ((row, line), name) in chart.lines.iter().take(rows).enumerate().zip(&names) {
-        let y = HEAD + row;
-        paper.write(margin - paper.columns(name), y, name, None);
+    for (row, line) in chart.lines.iter().take(rows).enumerate() {
+        let (y, name) = (HEAD + row, paper.fit(&line.name, longest(screen)));
+        paper.write(left - 2 - paper.columns(&name), y, &name, None);
         paper.put(left - 1, y, if screen.has_unicode { '│' } else { '|' }, PALE);
         match &line.data {
             Data::States(spans) => draw_states(spans, &looks, &field, y, paper),
@@ -53,7 +60,7 @@ pub(super) fn draw(chart: &Chart, screen: &Screen, paper: &mut Paper) -> (Vec<It
     if more > 0 {
         key.push((String::new(), None, format!("and {more} more devices")));
     }
-    (key, bottom, left)
+    (key, bottom)
 }
 
 fn looks(states: Vec<State>, screen: &Screen) -> Vec<Look> {
