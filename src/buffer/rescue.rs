@@ -41,28 +41,23 @@ pub struct Rescued {
 }
 
 /// What is wrong with a buffer, if anything is. Looks into every page when the last writer did not end well, or when that is
-/// quick. A disk that gives nothing back at all is no damage, nor is a page that reads the second time.
+/// quick. What the disk does not give back is no damage: it may be there tomorrow, and SQLite says what fails meanwhile.
 pub(super) fn damage(layout: &Layout) -> Option<String> {
     if size(&layout.buffer()) == 0 {
         return None;
     }
-    let why = match check(layout) {
-        Ok(found) => found?,
-        Err(error) if is_damage(&error, layout) => error.to_string(),
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) => error.to_string(),
+    let found = || match check(layout) {
+        Ok(found) => found,
         // Anything else, such as a missing permission, is told when the buffer is opened.
-        Err(_) => return None,
+        Err(error) => is_damage(&error, layout).then(|| error.to_string()),
     };
+    found()?;
+    // The check does not tell a page that does not read from one that is wrong, nor whether it would read now.
     let files = [layout.buffer(), layout.state().join("buffer.db-wal")];
-    let pieces = files.iter().filter(|file| file.exists()).map(|file| disk::pieces(file).unwrap_or((0, 1)));
-    match pieces.fold((0, 0), |(good, bad), of_file| (good + of_file.0, bad + of_file.1)) {
-        (_, 0) => match check(layout) {
-            Ok(found) => found,
-            Err(error) => is_damage(&error, layout).then(|| error.to_string()),
-        },
-        (0, _) => None,
-        (_, bad) => Some(format!("{bad} pieces of it do not read; {why}")),
+    if files.iter().any(|file| file.exists() && !disk::reads(file)) {
+        return None;
     }
+    found()
 }
 
 fn check(layout: &Layout) -> rusqlite::Result<Option<String>> {
