@@ -67,6 +67,14 @@ fn echoing() -> Fake {
                 let cut = |line: &String| if is_sse { format!("data: {line}\n\n") } else { format!("{line}\n") };
                 answer("200 OK", "", &lines.iter().map(cut).collect::<String>())
             }
+            // In the middle of a history: what is no event.
+            line if line.contains("/devices?") && line.contains("projects/past") => {
+                answer("200 OK", "", r#"{"devices":[{"name":"projects/past/devices/d1"}]}"#)
+            }
+            line if line.contains("/events?") && line.contains("projects/past") => {
+                let signed = request.lines().find(|line| line.to_lowercase().starts_with("authorization")).unwrap();
+                answer("200 OK", "", &json!({"events": [{"no event": signed}]}).to_string())
+            }
             line if line.contains("/devices?") && line.contains("projects/good") => answer("200 OK", "", EMPTY),
             line if line.contains("/devices?") => answer("403 No", "", &said),
             _ => answer("503 Later", "", &said),
@@ -96,6 +104,9 @@ fn nothing_that_the_program_wrote_holds_a_secret() {
                 run(&["backfill", "--project", project, "--since", "1h"], email);
             }
         }
+    }
+    for email in [None, Some(EMAIL)] {
+        run(&["backfill", "--project", "past", "--since", "1h"], email);
     }
     for accept in ["json", "sse"] {
         for email in [None, Some(EMAIL)] {
