@@ -8,6 +8,7 @@ mod dialect;
 mod lines;
 mod ndjson;
 mod parquet;
+mod terminal;
 mod text;
 mod xlsx;
 
@@ -228,7 +229,7 @@ pub fn export(
     match &settings.output {
         Output::Stdout => {
             let sheets: Vec<Sheet> = tables.iter().map(|table| Sheet::of(table.as_ref())).collect();
-            let sink = sink(settings, &sheets, "standard output", Box::new(io::stdout()))?;
+            let sink = sink(settings, &sheets, "standard output", terminal::stdout())?;
             work.all(tables, sink)?;
         }
         Output::File(path) => {

@@ -496,7 +496,8 @@ def a_broken_pipe_is_no_error(world):
     check(done.stdout.startswith("time,") and done.stdout.endswith("\n0\n") and not done.stderr, f"{done.stdout[-200:]} {done.stderr}")
 
 
-def a_terminal_sees_a_bar_with_rate_and_time_left(world):
+def on_a_terminal(world, *args, streams):
+    """Runs an export with some of its streams on a terminal; gives what is seen there."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([world.product.binary, "export", "--dir", world.dir, "-o", world.product.folder / "bar.xlsx"], stderr=theirs)
     os.close(theirs)
@@ -510,7 +511,27 @@ def a_terminal_sees_a_bar_with_rate_and_time_left(world):
             break
         seen += part
     os.close(ours)
-    check(process.wait(20) == 0 and all(word in seen.decode() for word in ["events", "/s", "left"]), f"{seen!r}")
+    check(process.wait(20) == 0, f"{args}: {seen!r}")
+    return seen.decode()
+
+
+def a_terminal_sees_a_bar_with_rate_and_time_left(world):
+    seen = on_a_terminal(world, "--dir", world.dir, "-o", world.product.folder / "bar.xlsx", streams=["stderr"])
+    check(all(word in seen for word in ["events", "/s", "left"]), f"{seen!r}")
+
+
+def no_control_character_of_a_name_reaches_a_terminal_and_a_pipe_has_it_as_it_is(world):
+    copy = world.product.folder / "with odd names"
+    shutil.copytree(world.dir, copy)
+    odd = "\x1b]0;owned\x07\x9b31m\x7f Büro"
+    with sqlite3.connect(copy / "state/buffer.db") as db:
+        db.execute("UPDATE device SET labels = ? WHERE id = 't1'", (json.dumps({"name": odd}),))
+    args = ["--dir", copy, "--latest", "--names", "--device", "t1"]
+    check(odd in world.product.run("export", *args), "the name is not as it was given")
+    for more in [[], ["--format", "ndjson"]]:
+        seen = on_a_terminal(world, *args, *more, streams=["stdout", "stderr"])
+        check("temperature" in seen and not any(ord(c) < 32 and c not in "\n\r\t" or 127 <= ord(c) < 160 for c in seen), f"{seen!r}")
+    check("owned" in on_a_terminal(world, *args, streams=["stdout"]), "the rest of the name is gone")
 
 
 def an_interrupted_export_leaves_no_half_file(world):
@@ -580,5 +601,6 @@ def scenario(product):
     return hold(RULES, World(product, folder, night.record(product, folder)))
 
 
+    no_control_character_of_a_name_reaches_a_terminal_and_a_pipe_has_it_as_it_is,
 if __name__ == "__main__":
     script(scenario, seconds=110)
