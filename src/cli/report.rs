@@ -32,6 +32,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let to_stdout = args.output == Path::new("-");
+    args.recording.refuse_own(&args.output)?;
     if to_stdout && io::stdout().is_terminal() {
         return Err(Failure::usage("HTML is nothing for a terminal; give -o FILE.html, or redirect"));
     }
@@ -41,7 +42,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?.lenient();
     let directory = Directory::new(&reader.devices()?);
-    let selection = args.select.selection(&directory)?;
+    let selection = args.select.selection(&reader, &directory)?;
     let zone = args.select.zone();
     let (facts, pictures) = loop {
         let scope = Scope::of(&reader, selection.clone())?;
