@@ -46,17 +46,22 @@ pub fn few<T: AsRef<str>>(names: &[T]) -> String {
     }
 }
 
-/// What somebody may have meant by a word that is none of these: `did you mean "speed"?`, else what there is.
-pub fn instead<T: AsRef<str>>(word: &str, known: &[T]) -> String {
+/// What somebody may have meant by a word that is none of these: the one that it is most like; none, where it is like none.
+pub fn nearest<'k, T: AsRef<str>>(word: &str, known: &'k [T]) -> Option<&'k str> {
     /// So much of it is right: letters exchanged, left out or put in, and not another word.
     const ALIKE: f64 = 0.7;
-    let likeness = |name: &T| strsim::normalized_damerau_levenshtein(&word.to_lowercase(), &name.as_ref().to_lowercase());
-    let nearest = known.iter().map(|name| (likeness(name), name.as_ref())).max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        None => "there is none at all".to_owned(),
-        Some((likeness, name)) if likeness >= ALIKE => format!("did you mean {name:?}?"),
-        Some(_) if known.len() == 1 => format!("there is only {}", few(known)),
-        Some(_) => format!("there are {}", few(known)),
+    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase());
+    let all = known.iter().map(|name| (likeness(name.as_ref()), name.as_ref()));
+    all.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+/// The same as a sentence: `did you mean "speed"?`, else what there is.
+pub fn instead<T: AsRef<str>>(word: &str, known: &[T]) -> String {
+    match (nearest(word, known), known) {
+        (Some(name), _) => format!("did you mean {name:?}?"),
+        (None, []) => "there is none at all".to_owned(),
+        (None, [only]) => format!("there is only {}", only.as_ref()),
+        (None, known) => format!("there are {}", few(known)),
     }
 }
 
