@@ -149,7 +149,7 @@ impl Select {
 
 /// No device is like that: an error with what may have been meant, or what there is.
 fn nobody<'n>(is_like: &str, word: &str, known: impl IntoIterator<Item = &'n &'n str>) -> Failure {
-    let known: Vec<String> = known.into_iter().map(|name| printable(name, 100)).collect();
+    let known: Vec<String> = known.into_iter().filter(|name| !name.is_empty()).map(|name| printable(name, 100)).collect();
     Failure::failed(format!("no device of the recording {is_like}; {}", words::instead(word, &known)))
 }
 

@@ -14,7 +14,7 @@
 //! | forged, changed, old pushes | `pushes::a_push_that_the_cloud_did_not_sign_…`, `fuzz::a_push_is_believed_only_when_its_bytes_are_signed` |
 //! | formulas in CSV | `export::dialect::formulas_are_told_from_numbers`, `exports::csv_for_a_country_has_its_separators_and_plain_local_times` |
 //! | names that are paths | `bad_input::an_event_type_is_never_a_path`, `fuzz::an_event_type_is_never_a_path_nor_anothers_folder`, `a_recording_is_never_written_through_a_link` |
-//! | escapes for the terminal | `no_control_character_of_others_reaches_the_terminal` |
+//! | escapes for the terminal | `no_control_character_of_others_reaches_the_terminal`, `export::terminal`, with a terminal in `tests/python/exports.py` |
 //! | other users of the machine | `only_the_owner_reads_a_recording`, `a_file_of_secrets_that_everybody_can_read_is_refused` |
 //! | what a hole in this program would reach | `the_service_of_the_readme_reaches_little` |
 #![cfg(unix)]
