@@ -17,7 +17,7 @@ use crate::collect::Collector;
 use crate::event::{DeviceRow, Source, printable};
 use crate::keep::{Order, Outlet};
 use crate::layout::Layout;
-use crate::settings::Filters;
+use crate::settings::{Filters, Mask};
 use crate::sources::cloud::{Cloud, CloudFailure};
 use crate::sources::history::{self, Device, Pace};
 use crate::time::{self, DAY, Micros, SECOND};
@@ -279,23 +279,25 @@ impl Filler {
     /// Everything that the history has of a device in a span, newest first; gives the number of events.
     async fn device(&self, gap: Option<i64>, device: Device, span: (Micros, Micros)) -> Result<u64, BackfillError> {
         let mut collector = Collector::new(Arc::clone(&self.outlet.registry), Source::History);
-        let (mut events, mut page) = (0, None);
+        let (mut events, mut page, mut mask) = (0, None, Mask::default());
         loop {
             let types = &self.filters.event_types;
             let got =
                 self.patiently(|| history::page(&self.cloud, &self.project, &device.id, span, types, page.as_deref())).await?;
             let received_at = time::now();
+            // What was collected may be of pages that were signed otherwise.
+            mask.add(got.mask);
             for event in &got.events {
                 collector.add(&Frame::Line(event.as_bytes()), received_at);
                 if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES {
-                    self.keep(&mut collector).await;
+                    self.keep(&mut collector, &mask).await;
                 }
             }
             events += got.events.len() as u64;
             let Some(next) = got.next else { break };
             page = Some(following(page, next)?);
         }
-        self.keep(&mut collector).await;
+        self.keep(&mut collector, &mask).await;
         // Behind its events in the queue: noted only when they are kept.
         if let Some(gap) = gap {
             self.outlet.send(Order::GapDeviceDone { gap, device: device.id, events }).await;
@@ -303,8 +305,8 @@ impl Filler {
         Ok(events)
     }
 
-    async fn keep(&self, collector: &mut Collector) {
-        match collector.take() {
+    async fn keep(&self, collector: &mut Collector, mask: &Mask) {
+        match collector.take_masked(mask) {
             Ok(batch) if batch.is_empty() => {}
             Ok(batch) => self.outlet.send(Order::Keep(batch)).await,
             Err(error) => self.outlet.meter.note(time::now(), format!("a batch could not be built and is lost: {error}")),

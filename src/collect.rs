@@ -10,6 +10,7 @@ use arrow::error::ArrowError;
 use crate::event::{Batch, Fault, Line, Partition, Source};
 use crate::json::Cursor;
 use crate::schema::{Columns, Registry, Row, Schema};
+use crate::settings::Mask;
 use crate::time::{Day, Micros};
 use crate::wire::{Frame, LINE_MAX};
 
@@ -121,6 +122,19 @@ impl Collector {
         self.events = 0;
         self.bytes = 0;
         Ok(Batch { parts, faults: std::mem::take(&mut self.faults), devices: Vec::new() })
+    }
+
+    /// The same, collected of a server that was sent secrets: what is no event may be what it was sent.
+    ///
+    /// # Errors
+    /// When Arrow refuses the columns.
+    pub fn take_masked(&mut self, mask: &Mask) -> Result<Batch, ArrowError> {
+        let mut batch = self.take()?;
+        for fault in &mut batch.faults {
+            mask.bytes(&mut fault.raw);
+            fault.reason = mask.text(&fault.reason);
+        }
+        Ok(batch)
     }
 
     fn line(&mut self, line: &[u8], received_at: Micros) -> Result<Found, String> {

@@ -624,13 +624,8 @@ async fn flush(collector: &mut Collector, mask: &Mask, outlet: &Outlet) {
         return;
     }
     let last = collector.last_time();
-    match collector.take() {
-        Ok(mut batch) => {
-            for fault in &mut batch.faults {
-                // What is no event may be what the server was sent.
-                mask.bytes(&mut fault.raw);
-                fault.reason = mask.text(&fault.reason);
-            }
+    match collector.take_masked(mask) {
+        Ok(batch) => {
             outlet.meter.update(|parts| {
                 parts.last_event = last.or(parts.last_event);
                 parts.stranger |= speaks_a_stranger(&batch, &parts.devices);

@@ -1,7 +1,7 @@
 //! Where everything stands in a recording. Every path has its one constructor here.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -91,6 +91,15 @@ impl Layout {
         self.root.join("devices.parquet")
     }
 
+    /// True when a path is one that only a recorder writes to, or lies below one, whichever way it leads there.
+    pub fn owns(&self, path: &Path) -> bool {
+        let own = [self.data(), self.state(), self.manifest(), self.devices(), self.settings()].map(|own| resolved(&own));
+        // A file that is a link is replaced itself; what it leads to stays.
+        let named = path.file_name().map(|name| resolved(path.parent().unwrap_or(Path::new(""))).join(name));
+        let places = [Some(resolved(path)), named];
+        places.iter().flatten().any(|place| own.iter().any(|own| place.starts_with(own)))
+    }
+
     /// The folder of an event type's day files.
     pub fn folder(&self, event_type: &str) -> PathBuf {
         self.data().join(folder_name(event_type))
@@ -105,6 +114,21 @@ impl Layout {
     pub fn staged(&self, partition: &Partition) -> PathBuf {
         self.staging().join(format!("{}.{}.parquet", folder_name(&partition.event_type), partition.day))
     }
+}
+
+/// Where a path leads, through links and `..`, also where its last parts do not exist yet.
+fn resolved(path: &Path) -> PathBuf {
+    let mut place = std::env::current_dir().unwrap_or_default();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(place.pop()),
+            Component::CurDir => {}
+            part => place.push(part),
+        }
+        // Step by step: `..` behind a link is above what the link leads to.
+        place = place.canonicalize().unwrap_or(place);
+    }
+    place
 }
 
 /// The day in a day file's name.

@@ -15,7 +15,7 @@ use arrow::error::ArrowError;
 
 use crate::archive::{ArchiveError, DayFile, Merge, Run, Wanted, day_files, sorted};
 use crate::buffer::{BufferError, Pending, View};
-use crate::event::{DeviceRow, Partition};
+use crate::event::{DeviceRow, Partition, printable};
 use crate::layout::{self, Layout};
 use crate::schema::{Registry, Schema, conform};
 use crate::time::{Day, Micros};
@@ -38,9 +38,6 @@ pub enum ReadError {
         /// What there is.
         known: String,
     },
-    /// No device is like what was asked for.
-    #[error("no device of the recording {0}; `overnight status` and devices.parquet tell which there are")]
-    NoDevice(String),
     /// Rows of the buffer do not fit their schema.
     #[error("{partition} in the buffer: {what}")]
     Block {
@@ -196,8 +193,9 @@ impl Reader {
         }
         for (wanted, folder) in selection.event_types.iter().zip(&folders) {
             if !known.contains(wanted) && !folder.is_dir() {
-                known.extend(self.folder_names()?);
-                let known = if known.is_empty() { "none at all".to_owned() } else { few(&Vec::from_iter(known)) };
+                known.extend(self.types_of_files()?);
+                let known: Vec<String> = known.iter().map(|name| printable(name, 200)).collect();
+                let known = if known.is_empty() { "none at all".to_owned() } else { few(&known) };
                 return Err(ReadError::NoType { wanted: wanted.clone(), known });
             }
         }
@@ -283,11 +281,42 @@ impl Reader {
         found
     }
 
-    /// Names of the folders of day files: event types as file names.
-    fn folder_names(&self) -> Result<Vec<String>> {
-        let folders = crate::disk::list(&self.layout.data()).map_err(ArchiveError::from)?;
-        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
-        Ok(folders.iter().filter_map(name).collect())
+    /// The event types of the day files, as their footers have them: a folder may be called otherwise.
+    fn types_of_files(&self) -> Result<BTreeSet<String>> {
+        let mut types = BTreeMap::new();
+        for (path, _) in day_files(&self.layout)? {
+            let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+            if !types.contains_key(&folder)
+                && let Ok(Some(file)) = DayFile::open(&path)
+            {
+                types.insert(folder, file.footer().partition.event_type.to_string());
+            }
+        }
+        Ok(types.into_values().collect())
+    }
+
+    /// Takes out of `wanted` the ids that events are about, whenever that was, until none is left. Gives ids that were met on the
+    /// way, the first `most` of them.
+    ///
+    /// # Errors
+    /// When the buffer or a day file does not read.
+    pub fn find_devices(&self, wanted: &mut HashSet<&str>, most: usize) -> Result<BTreeSet<String>> {
+        let (all, mut met) = (Selection::default(), BTreeSet::new());
+        for plan in self.plan(&all)? {
+            let mut rows = self.columns(&plan, &all, &[]).uncounted();
+            while let Some(batch) = rows.next_batch()? {
+                for id in batch.column(1).as_string::<i32>().iter().flatten() {
+                    wanted.remove(id);
+                    if met.len() < most && !met.contains(id) {
+                        met.insert(id.to_owned());
+                    }
+                }
+                if wanted.is_empty() {
+                    return Ok(met);
+                }
+            }
+        }
+        Ok(met)
     }
 
     /// The selected rows of a type, in time order.

@@ -62,7 +62,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Takes secrets out of what others say: some servers say back what they were sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Mask(Vec<Secret>);
 
 impl Mask {
@@ -73,11 +73,18 @@ impl Mask {
             quoted[1..quoted.len() - 1].to_owned()
         };
         let written = |secret: &&str| [(*secret).to_owned(), json(secret), json(secret).replace('/', "\\/")];
-        let mut all: Vec<String> = secrets.iter().filter(|secret| !secret.is_empty()).flat_map(written).collect();
+        let all = secrets.iter().filter(|secret| !secret.is_empty()).flat_map(written);
+        let mut mask = Self::default();
+        mask.add(Self(all.map(Secret).collect()));
+        mask
+    }
+
+    /// Also of another one's secrets.
+    pub fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
         // One may be a part of another.
-        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        all.dedup();
-        Self(all.into_iter().map(Secret).collect())
+        self.0.sort_by(|Secret(a), Secret(b)| (b.len(), b).cmp(&(a.len(), a)));
+        self.0.dedup_by(|Secret(a), Secret(b)| a == b);
     }
 
     /// The text with `***` for each secret.

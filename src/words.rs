@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers and lists as people read them, and what they may have meant.
 
 /// `1,234,567`
 pub fn count(number: u64) -> String {
@@ -46,9 +46,38 @@ pub fn few<T: AsRef<str>>(names: &[T]) -> String {
     }
 }
 
+/// What somebody may have meant by a word that is none of these: the one that it is most like; none, where it is like none.
+pub fn nearest<'k, T: AsRef<str>>(word: &str, known: &'k [T]) -> Option<&'k str> {
+    /// So much of it is right: letters exchanged, left out or put in, and not another word.
+    const ALIKE: f64 = 0.7;
+    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase());
+    let all = known.iter().map(|name| (likeness(name.as_ref()), name.as_ref()));
+    all.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+/// The same as a sentence: `did you mean "speed"?`, else what there is.
+pub fn instead<T: AsRef<str>>(word: &str, known: &[T]) -> String {
+    match (nearest(word, known), known) {
+        (Some(name), _) => format!("did you mean {name:?}?"),
+        (None, []) => "there is none at all".to_owned(),
+        (None, [only]) => format!("there is only {}", only.as_ref()),
+        (None, known) => format!("there are {}", few(known)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_that_is_like_another_may_mean_it() {
+        let known = ["temperature", "Cold room", "touch"];
+        assert_eq!(instead("temprature", &known), "did you mean \"temperature\"?");
+        assert_eq!(instead("cold rom", &known), "did you mean \"Cold room\"?");
+        assert_eq!(instead("nosuch", &known), "there are temperature, Cold room, touch");
+        assert_eq!(instead("nosuch", &["a"]), "there is only a");
+        assert_eq!(instead::<&str>("nosuch", &[]), "there is none at all");
+    }
 
     #[test]
     fn numbers_read_well() {

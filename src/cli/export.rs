@@ -1,5 +1,6 @@
 //! `overnight export`: a selection of events, as they are or put together, as CSV, Parquet, Arrow, NDJSON or a workbook.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::time::{self, Micros};
 use crate::words;
 use crate::zone::Every;
 
-use super::select::{Select, why_empty};
+use super::select::{Select, labels, why_empty};
 use super::signal::{INTERRUPTED, on_stop};
 use super::{Failure, Outcome, Recording, duration, progress, tell_missing};
 
@@ -62,7 +63,8 @@ pub(super) struct Args {
     /// Replace files that exist
     #[arg(long)]
     force: bool,
-    /// What is a file of its own in a directory [default: type]
+    /// What is a file of its own in a directory [default: type]. Each event type has its own columns: read the files of one
+    /// (night/event_type=temperature), or in DuckDB all of them with union_by_name=true; other readers drop columns or fail
     #[arg(long, value_enum)]
     partition_by: Option<PartitionName>,
     #[command(flatten, next_help_heading = "Which events")]
@@ -72,8 +74,9 @@ pub(super) struct Args {
     #[command(flatten, next_help_heading = "CSV")]
     csv: CsvArgs,
     /// Rows of a sheet in a workbook, its header among them, before the next one begins
-    #[arg(long, value_name = "N", default_value_t = SHEET_ROWS, value_parser = clap::value_parser!(u32).range(2..=i64::from(SHEET_ROWS)), help_heading = "XLSX")]
-    sheet_rows: u32,
+    /// [default: 1048576]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=i64::from(SHEET_ROWS)), help_heading = "XLSX")]
+    sheet_rows: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -85,7 +88,7 @@ struct ShapeArgs {
     /// A row a sample between two heartbeats
     #[arg(long, conflicts_with_all = ["latest", "every"])]
     samples: bool,
-    /// Only the latest event of each device
+    /// Only the latest event of each device and event type
     #[arg(long, conflicts_with = "every")]
     latest: bool,
     /// A row a bucket of the calendar in --tz: 15m, 1h, 1d, 1w, 1mo. States become the time in each, totals differences
@@ -100,7 +103,7 @@ struct ShapeArgs {
     /// Holes longer than this are not filled [default: four buckets]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "every")]
     fill_limit: Option<Duration>,
-    /// A column with the names of devices; with --wide, columns are called so
+    /// A column with the names of devices; with --wide, columns are called so. NDJSON then has rows, and no events as received
     #[arg(long)]
     names: bool,
     /// A column for each of these labels of the devices
@@ -110,10 +113,11 @@ struct ShapeArgs {
 
 #[derive(Debug, clap::Args)]
 struct CsvArgs {
-    /// As Excel and LibreOffice take it where they are set to this country, such as de-DE or en-US [default: this computer's]
+    /// As Excel and LibreOffice take it where they are set to this country, such as de-DE or en-US [default: this computer's];
+    /// times in whole seconds
     #[arg(long, value_name = "LOCALE", num_args = 0..=1, default_missing_value = "")]
     for_excel: Option<String>,
-    /// Between cells: one character, or tab
+    /// Between cells: one character, or tab [default: , or ; as the decimals need it; tab in a .tsv]
     #[arg(long, value_name = "C", value_parser = delimiter)]
     delimiter: Option<u8>,
     /// Before decimals: . or ,
@@ -155,7 +159,22 @@ fn decimal(text: &str) -> Result<u8, String> {
 }
 
 impl CsvArgs {
-    fn dialect(&self, select: &Select) -> Result<Dialect, Failure> {
+    /// The first of these flags that was given.
+    fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--for-excel", self.for_excel.is_some()),
+            ("--delimiter", self.delimiter.is_some()),
+            ("--decimal", self.decimal.is_some()),
+            ("--bom", self.bom),
+            ("--crlf", self.crlf),
+            ("--time-format", self.time_format.is_some()),
+            ("--null", self.null.is_some()),
+            ("--no-defuse", self.no_defuse),
+        ];
+        flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+    }
+
+    fn dialect(&self, select: &Select, is_tsv: bool) -> Result<Dialect, Failure> {
         let mut dialect = match self.for_excel.as_deref() {
             None => Dialect::default(),
             Some("") => Dialect::for_excel(&locale()).map_err(Failure::usage)?,
@@ -163,7 +182,13 @@ impl CsvArgs {
         };
         dialect.zone = select.zone().clone();
         dialect.decimal = self.decimal.unwrap_or(dialect.decimal);
-        let usual = if dialect.decimal == b',' && dialect.delimiter == b',' { b';' } else { dialect.delimiter };
+        let usual = if is_tsv {
+            b'\t'
+        } else if dialect.decimal == b',' && dialect.delimiter == b',' {
+            b';'
+        } else {
+            dialect.delimiter
+        };
         dialect.delimiter = self.delimiter.unwrap_or(usual);
         if dialect.delimiter == dialect.decimal {
             return Err(Failure::usage("cells and decimals cannot both be separated by a comma; give another --delimiter"));
@@ -193,20 +218,36 @@ fn locale() -> String {
 }
 
 impl Args {
+    fn ending(&self) -> String {
+        self.output.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
+    }
+
     fn format(&self) -> Result<Format, Failure> {
-        let ending = self.output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        Ok(match (self.format, ending) {
+        let ending = self.ending();
+        let format = match (self.format, ending.as_str()) {
             (Some(FormatName::Parquet), _) | (None, "parquet") => Format::Parquet,
             (Some(FormatName::Arrow), _) | (None, "arrow" | "feather") => Format::Arrow,
             (Some(FormatName::Ndjson), _) | (None, "ndjson" | "jsonl") => Format::Ndjson,
             (Some(FormatName::Xlsx), _) | (None, "xlsx") => Format::Xlsx,
             (None, "json" | "xls" | "ods" | "gz" | "zip") => {
                 return Err(Failure::usage(format!(
-                    "no export to .{ending}; there are csv, parquet, arrow, ndjson and xlsx (give --format for another ending)"
+                    "no export to .{ending}; there are csv, tsv, parquet, arrow, ndjson and xlsx (give --format for another ending)"
                 )));
             }
             (Some(FormatName::Csv) | None, _) => Format::Csv,
-        })
+        };
+        let misplaced = match format {
+            Format::Csv => None,
+            _ => self.csv.given().map(|flag| (flag, "CSV")),
+        };
+        let misplaced = misplaced.or(self.sheet_rows.filter(|_| format != Format::Xlsx).map(|_| ("--sheet-rows", "a workbook")));
+        if let Some((flag, of)) = misplaced {
+            let format = format.extension();
+            return Err(Failure::usage(format!(
+                "{flag} is for {of}, and this is {format}; leave it out, or give another --format"
+            )));
+        }
+        Ok(format)
     }
 
     fn output(&self) -> Output {
@@ -227,34 +268,75 @@ impl Args {
             shape: match shape {
                 ShapeArgs { samples: true, .. } => Shape::Samples,
                 ShapeArgs { latest: true, .. } => Shape::Latest,
-                ShapeArgs { wide, .. } if !wide.is_empty() => Shape::Wide(wide.clone()),
+                ShapeArgs { wide, .. } if !wide.is_empty() => Shape::Wide(once(wide)),
                 _ => Shape::Long,
             },
             every: shape.every,
-            aggregates: shape.agg.clone(),
+            aggregates: once(&shape.agg),
             fill: shape.fill,
             fill_limit: shape.fill_limit.map(time::micros),
             names: shape.names,
-            labels: shape.with_labels.clone(),
+            labels: once(&shape.with_labels),
             zone: self.select.zone().clone(),
             known: Known::default(),
         }
     }
 }
 
+/// Each of them once, in the order in which they were given.
+fn once<T: Clone + PartialEq>(all: &[T]) -> Vec<T> {
+    let first = |(at, one): &(usize, &T)| !all[..*at].contains(*one);
+    all.iter().enumerate().filter(first).map(|(_, one)| one.clone()).collect()
+}
+
 /// From here on, a signal ends this process at once, and leaves no half file behind.
-fn leave_nothing_half(unfinished: &Unfinished) {
+fn leave_nothing_half(unfinished: &Unfinished, output: &Output) {
     let unfinished = unfinished.clone();
+    let is_set = matches!(output, Output::Directory(_));
     let stop = move || {
-        let removed = if unfinished.abandon() { "; what was half written is removed" } else { "" };
-        eprintln!("\novernight: stopped{removed}");
+        let left = unfinished.abandon();
+        let removed = if left.removed > 0 { "; what was half written is removed" } else { "" };
+        let whole = match left.whole {
+            whole @ 1.. if is_set => {
+                let are = if whole == 1 { "is" } else { "are" };
+                let files = words::counted(whole, "file");
+                format!("; {files} {are} complete, the others are missing (the same command with --force begins anew)")
+            }
+            _ => String::new(),
+        };
+        eprintln!("\novernight: stopped{removed}{whole}");
         std::process::exit(INTERRUPTED);
     };
     // Without the thread, a signal ends this process as it would any other.
     on_stop(stop).unwrap_or_default();
 }
 
+/// Warns of labels that no device has: their columns stay empty.
+fn warn_of_labels(wanted: &[String], directory: &Directory) {
+    let known: Vec<String> = labels(directory).into_iter().map(|label| printable(label, 100)).collect();
+    for label in wanted.iter().filter(|label| directory.iter().all(|(_, known)| !known.labels.contains_key(*label))) {
+        let instead = words::instead(label, &known);
+        eprintln!("warning: no device has the label {label:?}, so its column is empty; {instead}");
+    }
+}
+
+/// Most readers take the columns of the first file for those of all, without a word.
+fn hint_at_columns(settings: &Settings, files: &[PathBuf]) {
+    let Output::Directory(folder) = &settings.output else { return };
+    // The file or the folder of an event type.
+    let types: BTreeSet<_> = files.iter().filter_map(|file| file.strip_prefix(folder).ok()?.iter().next()).collect();
+    let Some(first) = types.first().filter(|_| types.len() > 1) else { return };
+    let first = folder.join(first);
+    let duckdb = match settings.format {
+        Format::Parquet => ", or all of them in DuckDB with union_by_name=true",
+        Format::Arrow => "",
+        _ => return,
+    };
+    eprintln!("each event type has its own columns: read one at a time, such as {}{duckdb}", first.display());
+}
+
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    args.recording.refuse_own(&args.output)?;
     let settings = Settings {
         format: args.format()?,
         output: args.output(),
@@ -264,9 +346,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             Some(PartitionName::Hive) => Partition::Hive,
         },
         force: args.force,
-        dialect: args.csv.dialect(&args.select)?,
+        dialect: args.csv.dialect(&args.select, args.ending() == "tsv")?,
         zone: args.select.zone().clone(),
-        sheet_rows: args.sheet_rows,
+        sheet_rows: args.sheet_rows.unwrap_or(SHEET_ROWS),
         unfinished: Unfinished::default(),
     };
     if settings.output == Output::Stdout {
@@ -279,15 +361,16 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
     let directory = Directory::new(&reader.devices()?);
-    let selection = args.select.selection(&directory)?;
+    let selection = args.select.selection(&reader, &directory)?;
     let mut ask = args.ask();
+    warn_of_labels(&ask.labels, &directory);
     // In a bucket, a door that nobody touched is what it was before; a row of its own it has not.
     let plans = if ask.every.is_some() { plans(&reader, &selection)? } else { reader.plan(&selection)? };
     if ask.every.is_some() && plans.iter().any(|plan| ask.reads(&plan.schema) && has_states(&plan.schema)) {
         ask.known = known(&reader, &selection, time::now())?;
     }
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
-    leave_nothing_half(&settings.unfinished);
+    leave_nothing_half(&settings.unfinished, &settings.output);
     let is_in_the_way = settings.output == Output::Stdout && io::stdout().is_terminal();
     let bar = if is_in_the_way { progress::hidden() } else { progress::bar(Some(events), false) };
     let exported = tables(&reader, &plans, &selection, &directory, &ask)
@@ -296,6 +379,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     bar.finish_and_clear();
     let exported = match exported {
         Err(error) if error.is_broken_pipe() => return Err(Failure::EndOfOutput),
+        Err(error) if error.is_wrong_use() => return Err(Failure::usage(error.to_string())),
         exported => exported?,
     };
     let rows: u64 = exported.rows.values().sum();
@@ -314,6 +398,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             _ => "row",
         };
         eprintln!("exported {} to {files}: {}", words::counted(rows, what), words::few(&which));
+        hint_at_columns(&settings, &exported.files);
     }
     let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
     let missing = match reader.view() {

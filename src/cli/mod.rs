@@ -44,6 +44,7 @@ use clap::{Parser, Subcommand};
 
 use crate::disk;
 use crate::error::Advice;
+use crate::export::ExportError;
 use crate::layout::Layout;
 use crate::schema::Registry;
 use crate::settings;
@@ -114,6 +115,14 @@ struct Recording {
 impl Recording {
     fn layout(&self) -> Layout {
         Layout::new(&self.dir)
+    }
+
+    /// Refuses an output that would be taken for a part of the recording.
+    fn refuse_own(&self, output: &Path) -> Result<(), Failure> {
+        if output != Path::new("-") && self.layout().owns(output) {
+            return Err(Failure::usage(ExportError::Own(output.to_owned()).to_string()));
+        }
+        Ok(())
     }
 
     /// The built-in schemas, those of the recording, those given by flag.

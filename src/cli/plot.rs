@@ -64,9 +64,10 @@ fn kind(path: &Path) -> Result<Kind, Failure> {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let kind = args.output.as_deref().map(kind).transpose()?;
+    args.output.as_deref().map(|output| args.recording.refuse_own(output)).transpose()?;
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
     let directory = Directory::new(&reader.devices()?);
-    let selection = args.select.selection(&directory)?;
+    let selection = args.select.selection(&reader, &directory)?;
     if selection.event_types.is_empty() {
         let plans = reader.plan(&selection)?;
         let known: Vec<&str> = plans.iter().map(|plan| plan.schema.name.as_str()).collect();

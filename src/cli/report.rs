@@ -48,6 +48,7 @@ fn check(path: &Path, force: bool) -> Result<(), Failure> {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let to_stdout = args.output == Path::new("-");
+    args.recording.refuse_own(&args.output)?;
     if to_stdout && io::stdout().is_terminal() {
         return Err(Failure::usage("HTML is nothing for a terminal; give -o FILE.html, or redirect"));
     }
@@ -56,7 +57,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?.lenient();
     let directory = Directory::new(&reader.devices()?);
-    let selection = args.select.selection(&directory)?;
+    let selection = args.select.selection(&reader, &directory)?;
     let (zone, now) = (args.select.zone(), time::now());
     let (facts, pictures) = loop {
         let scope = Scope::of(&reader, selection.clone(), now)?;

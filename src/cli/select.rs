@@ -1,12 +1,13 @@
 //! Which events: the flags that reading verbs share, and what they come to in a recording.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time};
 
 use crate::devices::Directory;
-use crate::reader::{ReadError, Reader, Selection};
+use crate::event::printable;
+use crate::reader::{Reader, Selection};
 use crate::time::{self, Micros};
 use crate::words;
 use crate::zone::Zone;
@@ -36,7 +37,8 @@ pub(super) struct Select {
     /// The last so long, such as 12h
     #[arg(long, value_name = "TIME", value_parser = duration)]
     since: Option<Duration>,
-    /// Time zone by its IANA name, such as Europe/Oslo, or `system`: of times, days and buckets
+    /// Time zone by its IANA name, such as Europe/Oslo, or `system`: of --start and --end, of days and buckets, and of the times
+    /// that people read (in Parquet, Arrow and NDJSON they stay UTC)
     #[arg(long, value_name = "ZONE", value_parser = Zone::named, default_value = "UTC")]
     tz: Zone,
 }
@@ -92,7 +94,7 @@ impl Select {
     ///
     /// # Errors
     /// When no device is like that, or nothing can lie between the times.
-    pub(super) fn selection(&self, directory: &Directory) -> Result<Selection, Failure> {
+    pub(super) fn selection(&self, reader: &Reader, directory: &Directory) -> Result<Selection, Failure> {
         let since = self.since.map(|since| time::now().saturating_sub(time::micros(since)));
         let start = since.or_else(|| self.start.map(|start| start.moment(&self.tz)));
         let end = self.end.map(|end| end.moment(&self.tz));
@@ -101,24 +103,32 @@ impl Select {
         {
             return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
         }
-        Ok(Selection { event_types: self.event_type.clone(), devices: self.devices(directory)?, start, end })
+        Ok(Selection { event_types: self.event_type.clone(), devices: self.devices(reader, directory)?, start, end })
     }
 
     /// Ids of the devices that were asked for; none: all.
-    fn devices(&self, directory: &Directory) -> Result<HashSet<String>, Failure> {
+    fn devices(&self, reader: &Reader, directory: &Directory) -> Result<HashSet<String>, Failure> {
         if self.device.is_empty() && self.device_type.is_empty() && self.label.is_empty() {
             return Ok(HashSet::new());
         }
         // An id that the directory does not know may stand in the events all the same.
         let mut ids: HashSet<String> = self.device.iter().filter(|wanted| directory.get(wanted).is_none()).cloned().collect();
-        if !self.device_type.is_empty() || !self.label.is_empty() {
-            ids.clear();
-        }
+        refuse_strangers(&ids, reader, directory)?;
         let labels: Vec<(&str, Option<&str>)> = self
             .label
             .iter()
             .map(|label| label.split_once('=').map_or((label.as_str(), None), |(key, value)| (key, Some(value))))
             .collect();
+        if !self.device_type.is_empty() || !labels.is_empty() {
+            ids.clear();
+        }
+        let kinds: BTreeSet<&str> = directory.iter().map(|(_, known)| &*known.kind).filter(|kind| !kind.is_empty()).collect();
+        if let Some(kind) = self.device_type.iter().find(|kind| !kinds.contains(kind.as_str())) {
+            return Err(nobody(&format!("is of type {kind:?}"), kind, &kinds));
+        }
+        for (key, value) in &labels {
+            refuse_label(key, *value, directory)?;
+        }
         for (id, known) in directory.iter() {
             let is_named = self.device.is_empty() || self.device.iter().any(|wanted| wanted == id || *wanted == known.name);
             let is_of_type = self.device_type.is_empty() || self.device_type.contains(&known.kind);
@@ -130,14 +140,58 @@ impl Select {
             }
         }
         if ids.is_empty() {
-            let mut like = Vec::new();
-            like.extend(self.device.iter().map(|device| format!("is {device:?}")));
-            like.extend(self.device_type.iter().map(|kind| format!("is of type {kind:?}")));
-            like.extend(self.label.iter().map(|label| format!("has the label {label:?}")));
-            return Err(ReadError::NoDevice(like.join(", or ")).into());
+            let what = "no device of the recording is all of that together: what --device, --device-type and --label ask for";
+            return Err(Failure::failed(what));
         }
         Ok(ids)
     }
+}
+
+/// No device is like that: an error with what may have been meant, or what there is.
+fn nobody<'n>(is_like: &str, word: &str, known: impl IntoIterator<Item = &'n &'n str>) -> Failure {
+    let known: Vec<String> = known.into_iter().filter(|name| !name.is_empty()).map(|name| printable(name, 100)).collect();
+    Failure::failed(format!("no device of the recording {is_like}; {}", words::instead(word, &known)))
+}
+
+/// Refuses names that neither a device of the directory nor any event has.
+fn refuse_strangers(names: &HashSet<String>, reader: &Reader, directory: &Directory) -> Result<(), Failure> {
+    /// Ids that are looked through for what somebody may have meant.
+    const MOST: usize = 100_000;
+    let mut known: BTreeSet<&str> = directory.iter().map(|(_, known)| known.name.as_str()).collect();
+    let mut strangers: HashSet<&str> = names.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    // What does not read may be about them; whoever reads it says what is wrong with it.
+    let Ok(met) = reader.find_devices(&mut strangers, MOST) else { return Ok(()) };
+    if !reader.left_out().is_empty() {
+        return Ok(());
+    }
+    let Some(stranger) = strangers.iter().min() else { return Ok(()) };
+    let ids: Vec<&str> = met.iter().map(String::as_str).chain(directory.iter().map(|(id, _)| id)).collect();
+    match words::nearest(stranger, &ids) {
+        Some(id) => known = BTreeSet::from([id]),
+        // Of those there are, names say more to people; ids where there is none.
+        None => known.extend(ids.iter().filter(|id| directory.get(id).is_none())),
+    }
+    Err(nobody(&format!("is called {stranger:?}, by its id or its name"), stranger, &known))
+}
+
+/// Refuses a label that no device has, and a value of it.
+fn refuse_label(key: &str, value: Option<&str>, directory: &Directory) -> Result<(), Failure> {
+    let values: BTreeSet<&str> = directory.iter().filter_map(|(_, known)| known.labels.get(key)).map(String::as_str).collect();
+    match value {
+        _ if values.is_empty() => Err(nobody(&format!("has the label {key:?}"), key, &labels(directory))),
+        Some(value) if !values.contains(value) => {
+            Err(nobody(&format!("has the label {:?}", format!("{key}={value}")), value, &values))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Labels that any device has.
+pub(super) fn labels(directory: &Directory) -> BTreeSet<&str> {
+    directory.iter().flat_map(|(_, known)| known.labels.keys()).map(String::as_str).collect()
 }
 
 /// Why a selection has no events.

@@ -29,6 +29,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    args.recording.refuse_own(&args.output)?;
     let given = args.recording.layout();
     let reader = Reader::open(&given, args.recording.registry()?)?;
     let plans = reader.plan(&Selection::default())?;

@@ -19,26 +19,41 @@ pub enum OutputError {
     Disk(#[from] DiskError),
 }
 
-/// Files that are being written.
+/// Files that are being written, and how many are whole by now.
 #[derive(Debug, Clone, Default)]
 pub struct Unfinished {
-    parts: Arc<Mutex<Vec<PathBuf>>>,
+    files: Arc<Mutex<Files>>,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    parts: Vec<PathBuf>,
+    whole: u64,
+}
+
+/// What a process leaves that ends in the middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Half files, which are removed.
+    pub removed: usize,
+    /// Whole files.
+    pub whole: u64,
 }
 
 impl Unfinished {
-    fn lock(&self) -> MutexGuard<'_, Vec<PathBuf>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes them, and lets nobody begin or finish another one: for a process that ends now. True when there were any.
-    pub fn abandon(&self) -> bool {
-        let mut parts = self.lock();
-        let were_any = !parts.is_empty();
-        for part in parts.drain(..) {
+    /// Removes them, and lets nobody begin or finish another one: for a process that ends now.
+    pub fn abandon(&self) -> Left {
+        let mut files = self.lock();
+        let left = Left { removed: files.parts.len(), whole: files.whole };
+        for part in files.parts.drain(..) {
             remove(&part).unwrap_or_default();
         }
-        mem::forget(parts);
-        were_any
+        mem::forget(files);
+        left
     }
 }
 
@@ -57,26 +72,27 @@ impl<'u> Whole<'u> {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let mut parts = unfinished.lock();
+        let mut files = unfinished.lock();
         let file = create_for_others(&part)?;
-        parts.push(part.clone());
+        files.parts.push(part.clone());
         Ok(Self { part, file, unfinished })
     }
 
     fn finish(self, path: &Path) -> Result<(), DiskError> {
         sync(&self.file, &self.part)?;
-        let mut parts = self.unfinished.lock();
+        let mut files = self.unfinished.lock();
         publish(&self.part, path)?;
-        parts.retain(|part| *part != self.part);
+        files.parts.retain(|part| *part != self.part);
+        files.whole += 1;
         Ok(())
     }
 }
 
 impl Drop for Whole<'_> {
     fn drop(&mut self) {
-        let mut parts = self.unfinished.lock();
-        if parts.contains(&self.part) {
-            parts.retain(|part| *part != self.part);
+        let mut files = self.unfinished.lock();
+        if files.parts.contains(&self.part) {
+            files.parts.retain(|part| *part != self.part);
             remove(&self.part).unwrap_or_default();
         }
     }

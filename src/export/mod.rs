@@ -8,6 +8,7 @@ mod dialect;
 mod lines;
 mod ndjson;
 mod parquet;
+mod terminal;
 mod text;
 mod xlsx;
 
@@ -21,6 +22,7 @@ use ::arrow::array::{AsArray, RecordBatch};
 use ::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
 use crate::disk::{self, OutputError, Unfinished};
+use crate::layout::Layout;
 use crate::reader::Reader;
 use crate::schema::{RebuildError, Schema};
 use crate::tables::{Table, TableError};
@@ -51,6 +53,9 @@ pub enum ExportError {
     /// The output exists already.
     #[error("{} exists already; give another -o, or --force to replace it", .0.display())]
     Exists(PathBuf),
+    /// The output is the recording's own.
+    #[error("{} is the recording's own, and would be read as a part of it; give another -o", .0.display())]
+    Own(PathBuf),
     /// Parquet and Arrow hold one event type a file.
     #[error("{0} event types do not fit one file, since their columns differ; give a directory (-o DIR/), or one --event-type")]
     OneType(usize),
@@ -81,6 +86,11 @@ impl ExportError {
         Self::Format { to: to.to_owned(), source: source.into() }
     }
 
+    /// True when what was asked for cannot be, whatever the recording holds.
+    pub fn is_wrong_use(&self) -> bool {
+        matches!(self, Self::Own(_) | Self::OneType(_) | Self::NoDays | Self::Table(TableError::Ask(_)))
+    }
+
     /// True when whoever read the output has had enough.
     pub fn is_broken_pipe(&self) -> bool {
         disk::cause(self).is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
@@ -98,7 +108,7 @@ pub enum Format {
     Parquet,
     /// Arrow IPC (Feather), one event type a file.
     Arrow,
-    /// One event a line, as it was received; other tables as one object a row.
+    /// One event a line, as it was received; other tables, and events with names or labels, as one object a row.
     Ndjson,
     /// An Excel workbook, a sheet an event type.
     Xlsx,
@@ -224,11 +234,11 @@ pub fn export(
         progress(read - told);
         told = read;
     };
-    let mut work = Work { settings, exported: Exported::default(), tell: &mut tell };
+    let mut work = Work { layout: reader.layout(), settings, exported: Exported::default(), tell: &mut tell };
     match &settings.output {
         Output::Stdout => {
             let sheets: Vec<Sheet> = tables.iter().map(|table| Sheet::of(table.as_ref())).collect();
-            let sink = sink(settings, &sheets, "standard output", Box::new(io::stdout()))?;
+            let sink = sink(settings, &sheets, "standard output", terminal::stdout())?;
             work.all(tables, sink)?;
         }
         Output::File(path) => {
@@ -256,6 +266,7 @@ pub fn export(
 
 /// An export on its way.
 struct Work<'w> {
+    layout: &'w Layout,
     settings: &'w Settings,
     exported: Exported,
     tell: &'w mut dyn FnMut(),
@@ -266,6 +277,10 @@ impl Work<'_> {
     fn file(&mut self, path: &Path, sheets: &[Sheet], fill: impl FnOnce(&mut Self, Box<dyn Sink>) -> Result<()>) -> Result<()> {
         let to = path.display().to_string();
         let (settings, force) = (self.settings, self.settings.force);
+        // An event type may be called `data`.
+        if self.layout.owns(path) {
+            return Err(ExportError::Own(path.to_owned()));
+        }
         let is_file =
             disk::output(path, force, &settings.unfinished, |file| fill(self, sink(settings, sheets, &to, Box::new(file))?))?;
         if is_file {

@@ -1,9 +1,8 @@
 //! A text that somebody asked for: a script, a page of a manual.
 
-use std::io::{self, Write};
-
 use crate::disk::output_bytes;
 
+use super::terminal::stdout;
 use super::{ExportError, Output, Result};
 
 /// Writes a text.
@@ -13,7 +12,7 @@ use super::{ExportError, Output, Result};
 pub fn write_text(to: &Output, force: bool, text: &str) -> Result<()> {
     match to {
         Output::Stdout => {
-            let mut out = io::stdout();
+            let mut out = stdout();
             let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
             written.map_err(|source| ExportError::Output { to: "standard output".to_owned(), source })
         }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use crate::words::instead;
+
 use super::columns::{FIXED_HEAD, FIXED_TAIL, arrow_schema};
 use super::shape::{Envelope, Shape};
 use super::{Behaviour, Column, Kind, Schema};
@@ -116,7 +118,7 @@ fn column(table: &Table, of: &str, is_item: bool) -> Result<Column> {
     let written = string(table, "type", &here)?;
     let kind = KINDS.into_iter().find(|kind| kind.name() == written).ok_or_else(|| {
         let names: Vec<_> = KINDS.iter().map(|kind| kind.name()).collect();
-        format!("{here}: type {written:?} is none of {}{}", names.join(", "), nearest(&written, &names))
+        format!("{here}: no type is called {written:?}; {}", instead(&written, &names))
     })?;
     let items = columns(table.get("item"), &here, true)?;
     let number = matches!(kind, Kind::Int64 | Kind::Float64);
@@ -186,13 +188,8 @@ fn check_pointer(text: &str, of: &str) -> Result<String> {
 fn known_keys(table: &Table, known: &[&str], of: &str) -> Result<()> {
     match table.keys().find(|key| !known.contains(&key.as_str())) {
         None => Ok(()),
-        Some(key) => Err(format!("{of}: unknown key {key:?}{}", nearest(key, known))),
+        Some(key) => Err(format!("{of}: unknown key {key:?}; {}", instead(key, known))),
     }
-}
-
-fn nearest(word: &str, known: &[&str]) -> String {
-    let closest = known.iter().max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)));
-    closest.map(|closest| format!("; did you mean {closest:?}?")).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ impl Cloud {
         Ok(Stream { response, frames, dies, mask: self.mask(authorization.as_bytes()) })
     }
 
-    /// Asks for a JSON answer that is no stream.
+    /// Asks for a JSON answer that is no stream; beside it stands what the server was sent, and may say back.
     ///
     /// # Errors
     /// When the network or the cloud refuses, or the answer is not what was asked for.
@@ -234,7 +234,7 @@ impl Cloud {
         what: &'static str,
         path: &[&str],
         query: &[(&str, String)],
-    ) -> Result<T, CloudFailure> {
+    ) -> Result<(T, Mask), CloudFailure> {
         let mut url = self.api.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -248,10 +248,11 @@ impl Cloud {
         }
         let status = response.status().as_u16();
         let body = body_of(response, PAGE_MAX).await?;
-        serde_json::from_slice(&body).map_err(|_| {
+        let answer = serde_json::from_slice(&body).map_err(|_| {
             let error = CloudError { code: 0, message: "the answer is not what was asked for".to_owned() };
             CloudFailure::Answer { what, status, error, retry_after: None }
-        })
+        })?;
+        Ok((answer, self.mask(authorization.as_bytes())))
     }
 
     /// The header that signs a request in, and when what it holds dies.

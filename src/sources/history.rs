@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
-use crate::settings::Filters;
+use crate::settings::{Filters, Mask};
 use crate::time::{self, Micros, rfc3339};
 
 use super::cloud::{Cloud, CloudFailure};
@@ -41,6 +41,8 @@ pub struct Page {
     pub events: Vec<String>,
     /// Token of the next page; none at the end.
     pub next: Option<String>,
+    /// What the server was sent, and may say back in its events.
+    pub mask: Mask,
 }
 
 /// Lets requests through at the pace that the cloud allows. Shared by all that ask one cloud.
@@ -105,7 +107,7 @@ pub async fn devices(
     query.extend(filters.device_types.iter().map(|kind| ("device_types", kind.clone())));
     query.extend(filters.labels.iter().map(|label| ("label_filters", label.clone())));
     query.extend(filters.product_numbers.iter().map(|number| ("product_numbers", number.clone())));
-    let answer: Answer = cloud.get("listing the devices", &["projects", project, "devices"], &query).await?;
+    let (answer, _): (Answer, _) = cloud.get("listing the devices", &["projects", project, "devices"], &query).await?;
     let devices = answer.devices.into_iter().map(|listed| Device {
         project: project.to_owned(),
         id: listed.name.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -139,9 +141,11 @@ pub async fn page(
     let mut query = vec![("startTime", rfc3339(begins)), ("endTime", rfc3339(ends)), ("pageSize", PAGE.to_owned())];
     query.extend(event_types.iter().map(|name| ("eventTypes", name.clone())));
     query.extend(page.map(|page| ("pageToken", page.to_owned())));
-    let answer: Answer = cloud.get("reading the history", &["projects", project, "devices", device, "events"], &query).await?;
+    let path = ["projects", project, "devices", device, "events"];
+    let (answer, mask): (Answer, _) = cloud.get("reading the history", &path, &query).await?;
     Ok(Page {
         events: answer.events.into_iter().map(|event| event.get().to_owned()).collect(),
         next: Some(answer.next_page_token).filter(|token| !token.is_empty()),
+        mask,
     })
 }

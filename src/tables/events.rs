@@ -24,15 +24,20 @@ pub(super) struct People<'a> {
 impl People<'_> {
     /// The columns, beside columns of these names.
     pub(super) fn fields(&self, beside: &[FieldRef]) -> Vec<FieldRef> {
+        /// Columns that tables have beside those.
+        const TAKEN: [&str; 6] = ["time", "device_id", "device_name", "event_id", "event_type", "event_time"];
         let name = self
             .names
             .then(|| field("device_name", DataType::Utf8, None, "What people call the device; its id where it has no name."));
-        let label = |label: &String| {
-            let taken = label == "device_name" || beside.iter().any(|field| field.name() == label);
-            let name = if taken { format!("label_{label}") } else { label.clone() };
-            field(&name, DataType::Utf8, None, &format!("Label {label} of the device, as it was last."))
-        };
-        name.into_iter().chain(self.labels.iter().map(label)).map(Arc::new).collect()
+        let mut all: Vec<FieldRef> = name.into_iter().map(Arc::new).collect();
+        for label in &self.labels {
+            let mut name = label.clone();
+            while TAKEN.contains(&name.as_str()) || beside.iter().chain(&all).any(|field| *field.name() == name) {
+                name.insert_str(0, "label_");
+            }
+            all.push(Arc::new(field(&name, DataType::Utf8, None, &format!("Label {label} of the device, as it was last."))));
+        }
+        all
     }
 
     /// Their values for some devices.
@@ -81,7 +86,8 @@ impl Table for Events<'_> {
     }
 
     fn events(&self) -> Option<&Arc<Schema>> {
-        Some(&self.about)
+        // With what people know beside it, a row is more than an event.
+        (self.added == 0).then_some(&self.about)
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {

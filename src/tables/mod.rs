@@ -49,6 +49,9 @@ pub enum TableError {
     /// What was asked for cannot be had.
     #[error("{0}")]
     Ask(String),
+    /// No event of the selection has such a value.
+    #[error("{0}")]
+    NoValue(String),
 }
 
 type Result<T> = std::result::Result<T, TableError>;

@@ -69,7 +69,7 @@ pub(super) fn named(wanted: &str, schemas: &[&Schema]) -> Result<Value, TableErr
         [] => {
             let there = few(&all().map(|value| full(&value)).collect::<Vec<_>>());
             let there = if there.is_empty() { "no values at all".to_owned() } else { there };
-            Err(TableError::Ask(format!("the selection has no value {wanted:?}; it has {there}")))
+            Err(TableError::NoValue(format!("the selection has no value {wanted:?}; it has {there}")))
         }
         several => {
             let several = several.iter().map(full).collect::<Vec<_>>().join(" or ");

@@ -14,6 +14,7 @@ use crate::devices::Directory;
 use crate::reader::{Reader, Rows, Selection, TypePlan};
 use crate::schema::time_type;
 use crate::time::Micros;
+use crate::words;
 use crate::zone::Every;
 
 use super::aggregate::Aggregate;
@@ -25,6 +26,23 @@ use super::{Ask, Result, Table, TableError, field};
 
 /// Cells that are handed on together, whatever the number of columns.
 const CELLS: usize = 256 * 1024;
+/// Columns at most, as many as a sheet of a spreadsheet has: each has a name, a description and cells of its own in memory.
+const COLUMNS: usize = 16_384;
+
+/// Refuses a table that is wider than anything could show; `cells` are its columns beside the time.
+fn check_width(cells: usize) -> Result<()> {
+    let columns = cells + 1;
+    if columns <= COLUMNS {
+        return Ok(());
+    }
+    let count = |number: usize| words::count(u64::try_from(number).unwrap_or(u64::MAX));
+    Err(TableError::Ask(format!(
+        "--wide makes {} columns here, and no spreadsheet has more than {}; choose devices (--device, --label, --device-type), or \
+         leave out --wide",
+        count(columns),
+        count(COLUMNS)
+    )))
+}
 
 /// The values that were asked for, with the plans of their types, each type once.
 fn asked<'a>(plans: &'a [TypePlan], wanted: &[String]) -> Result<Vec<(&'a TypePlan, Vec<Value>)>> {
@@ -140,6 +158,7 @@ impl<'a> Wide<'a> {
             }
             devices.push(found(reader, plan, selection, values)?.0.into_iter().collect());
         }
+        check_width(asked.iter().zip(&devices).map(|((_, values), devices)| values.len() * devices.len()).sum())?;
         let names = Names::new(directory, ask.names, &devices.iter().flatten().map(String::as_str).collect());
         let mut heads = Vec::new();
         for ((plan, values), devices) in asked.into_iter().zip(&devices) {
@@ -169,12 +188,13 @@ enum Growing {
 }
 
 impl Growing {
-    fn new(kind: &DataType) -> Self {
+    /// For so many rows.
+    fn new(kind: &DataType, rows: usize) -> Self {
         match kind {
-            DataType::Float64 => Self::Float(Float64Builder::new()),
-            DataType::Int64 => Self::Int(Int64Builder::new()),
-            DataType::Boolean => Self::Bool(BooleanBuilder::new()),
-            _ => Self::Text(StringBuilder::new()),
+            DataType::Float64 => Self::Float(Float64Builder::with_capacity(rows)),
+            DataType::Int64 => Self::Int(Int64Builder::with_capacity(rows)),
+            DataType::Boolean => Self::Bool(BooleanBuilder::with_capacity(rows)),
+            _ => Self::Text(StringBuilder::with_capacity(rows, 0)),
         }
     }
 
@@ -231,7 +251,8 @@ impl Table for Wide<'_> {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let most = (CELLS / self.schema.fields().len()).max(16);
         let mut times: Vec<Micros> = Vec::new();
-        let mut cells: Vec<Growing> = self.schema.fields().iter().skip(1).map(|field| Growing::new(field.data_type())).collect();
+        let fields = self.schema.fields().iter().skip(1);
+        let mut cells: Vec<Growing> = fields.map(|field| Growing::new(field.data_type(), most)).collect();
         loop {
             let mut least: Option<(Micros, usize)> = None;
             for (number, head) in self.heads.iter_mut().enumerate() {
@@ -302,6 +323,7 @@ impl<'a> Buckets<'a> {
         for (plan, values) in asked(plans, wanted)? {
             all.push(Series::new(reader, plan, selection, &values, &[Aggregate::Mean], directory, ask)?);
         }
+        check_width(all.iter().map(|series| series.width() * series.devices.len()).sum())?;
         let devices = all.iter().flat_map(|series| series.devices.iter().map(String::as_str)).collect();
         let names = Names::new(directory, ask.names, &devices);
         let (mut from, mut order) = (0, Vec::new());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
-use crate::support::{Place, lines, touch};
+use crate::support::{Place, Running, lines, overnight, touch, until};
 
 /// An event of any type.
 fn event(event_type: &str, device: &str, time: &str, data: &str) -> String {
@@ -44,10 +44,14 @@ fn export(place: &Place, arguments: &[&str]) -> Vec<String> {
     ran.stdout.lines().map(str::to_owned).collect()
 }
 
+/// What cannot be, whatever the recording holds.
 fn refused(place: &Place, arguments: &[&str], why: &str) {
+    ends(place, arguments, 2, why);
+}
+
+fn ends(place: &Place, arguments: &[&str], code: i32, why: &str) {
     let ran = place.run(&[&["export"], arguments].concat());
-    assert!(ran.code == 1 || ran.code == 2, "{arguments:?}: {}", ran.code);
-    assert!(ran.stderr.contains(why), "{arguments:?}: {}", ran.stderr);
+    assert!(ran.code == code && ran.stderr.contains(why), "{arguments:?}: {} {}", ran.code, ran.stderr);
 }
 
 #[test]
@@ -451,7 +455,7 @@ fn wide_tables_join_types_on_time_with_a_column_a_device() {
         ]
     );
     assert_eq!(export(&place, &["--wide", "humidity.temperature"])[1], "2026-11-23T10:00:00.000000Z,19.5");
-    refused(&place, &["--wide", "temprature"], "humidity.relative_humidity");
+    ends(&place, &["--wide", "temprature"], 1, "humidity.relative_humidity");
 }
 
 #[test]
@@ -500,7 +504,19 @@ fn devices_are_chosen_and_told_by_name_type_and_label() {
     assert_eq!(ids(&["--device-type", "humidity"]), set(&["b"]));
     assert_eq!(ids(&["--label", "room"]), set(&["a", "b"]));
     assert_eq!(ids(&["--label", "room=202"]), set(&["b"]));
-    refused(&place, &["--label", "room=303"], "room=303");
+    // What nobody is called or has: what may have been meant, or what there is.
+    for (arguments, why) in [
+        (["--label", "room=303"], "has the label \"room=303\"; there are 101, 202"),
+        (["--label", "rom"], "has the label \"rom\"; did you mean \"room\"?"),
+        (["--device-type", "humidty"], "is of type \"humidty\"; did you mean \"humidity\"?"),
+        (["--device-type", "co2"], "there are humidity, temperature"),
+        (["--device", "nosuch"], "is called \"nosuch\", by its id or its name; there are Büro, Freezer, c"),
+        (["--device", "freezr"], "did you mean \"Freezer\"?"),
+    ] {
+        ends(&place, &arguments, 1, why);
+        ends(&place, &[&["--device", "a"], &arguments[..]].concat(), 1, why);
+    }
+    ends(&place, &["--device", "a", "--label", "room=202"], 1, "all of that together");
     let named = export(&place, &["--names", "--with-labels", "room,floor"]);
     assert!(named[0].starts_with("time,device_id,device_name,room,floor,project_id,temperature"), "{}", named[0]);
     let told: Vec<_> = named[1..].iter().map(|line| line.splitn(6, ',').skip(1).take(4).collect::<Vec<_>>()).collect();
@@ -598,4 +614,200 @@ fn a_full_disk_wants_room_whatever_is_written_to_it() {
         let ran = place.run(&verb);
         assert!(ran.code == 1 && ran.stderr.contains("make room"), "{verb:?}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn a_device_of_which_only_an_event_tells_is_known_whenever_that_was() {
+    let time = |day: u32| format!("2026-11-{day:02}T10:00:00.000000Z");
+    let place = recording(&[temperature("a1", &time(20), 1.0), state("contact", "b2", &time(22), "OPEN")]);
+    assert_eq!(export(&place, &["--device", "b2"]).len(), 2);
+    ends(&place, &["--device", "b2", "--end", "2026-11-21"], 0, "none of them in this selection");
+    ends(&place, &["--device", "b2", "--device", "c3"], 1, "is called \"c3\", by its id or its name; there are a1, b2");
+    name(&place, "bjehr0ig1me000dm66s0", "temperature", r#"{"name":"Freezer"}"#);
+    ends(&place, &["--device", "bjehr0ig1me00dm66s0"], 1, "did you mean \"bjehr0ig1me000dm66s0\"?");
+    // Nobody can say of a file that does not read whom it is about.
+    std::fs::write(place.dir().join("data/contact/2026-11-22.parquet"), "no Parquet").unwrap();
+    assert_eq!(export(&place, &["--device", "a1", "--device", "c3", "--event-type", "temperature"]).len(), 2);
+}
+
+#[test]
+fn an_event_type_that_there_is_not_says_which_there_are_as_they_are_called() {
+    let odd = "=cmd|'/C calc'!A0";
+    let place = recording(&[temperature("a", "2026-11-23T10:00:00.000000Z", 1.0), event(odd, "a", "2026-11-23T10:00:00Z", "{}")]);
+    ends(&place, &["--event-type", "nosuch"], 1, &format!("it has {odd}, temperature\n"));
+}
+
+#[test]
+fn a_label_that_no_device_has_is_told() {
+    let place = recording(&[temperature("a", "2026-11-23T10:00:00.000000Z", 1.0)]);
+    name(&place, "a", "temperature", r#"{"name":"Freezer","room":"101"}"#);
+    ends(
+        &place,
+        &["--with-labels", "room,nolabel"],
+        0,
+        "no device has the label \"nolabel\", so its column is empty; there are name, room",
+    );
+    assert_eq!(place.run(&["export", "--with-labels", "room"]).stderr, "");
+}
+
+#[test]
+fn no_column_comes_twice() {
+    let place = recording(&[temperature("a", "2026-11-23T10:00:00.000000Z", 1.0)]);
+    name(&place, "a", "temperature", r#"{"time":"x","room":"101","label_time":"y"}"#);
+    for (arguments, header) in [
+        (&["--every", "1h", "--agg", "mean,max,mean"][..], "time,device_id,temperature_mean,temperature_max,event_type"),
+        (&["--every", "1h", "--agg", "mean", "--with-labels", "time"], "time,device_id,label_time,temperature_mean,event_type"),
+        (
+            &["--with-labels", "room,time,label_time,room"],
+            "time,device_id,room,label_time,label_label_time,project_id,temperature,samples,\
+             is_backfilled,event_id,event_type,received_at,source,raw",
+        ),
+        (&["--wide", "temperature,temperature"], "time,a"),
+    ] {
+        assert_eq!(export(&place, arguments)[0], header, "{arguments:?}");
+    }
+}
+
+#[test]
+fn json_lines_are_events_as_they_were_received_or_rows_with_what_people_know_beside_them() {
+    let event = temperature("a", "2026-11-23T10:00:00.000000Z", 1.5);
+    let place = recording(std::slice::from_ref(&event));
+    name(&place, "a", "temperature", r#"{"name":"Freezer","room":"101"}"#);
+    for more in [&[][..], &["--latest"]] {
+        let found = |people: &[&str]| lines(&place.run(&[&["export", "--format", "ndjson"], more, people].concat()).stdout);
+        assert_eq!(found(&[]), lines(&event));
+        let row = &found(&["--names", "--with-labels", "room"])[0];
+        let told = ["device_id", "device_name", "room", "event_type"].map(|column| row[column].as_str().unwrap());
+        assert_eq!((told, row["temperature"].as_f64()), (["a", "Freezer", "101", "temperature"], Some(1.5)));
+    }
+}
+
+#[test]
+fn a_file_of_tabs_has_tabs() {
+    let place = recording(&[temperature("a", "2026-11-23T10:00:00.000000Z", 1.5)]);
+    let file = place.path("out.TSV").display().to_string();
+    for (more, row) in [
+        (&[][..], "2026-11-23T10:00:00.000000Z\ta\tp\t1.5"),
+        (&["--for-excel", "de-DE"], "2026-11-23 10:00:00\ta\tp\t1,5"),
+        (&["--delimiter", ";"], "2026-11-23T10:00:00.000000Z;a;p;1.5"),
+    ] {
+        export(&place, &[&["-o", &file, "--force"], more].concat());
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.lines().nth(1).unwrap().starts_with(row), "{more:?}: {text}");
+    }
+}
+
+#[test]
+fn flags_of_one_format_are_no_flags_of_another() {
+    let place = recording(&[temperature("a", "2026-11-23T10:00:00.000000Z", 1.0)]);
+    let flags = [
+        &["--for-excel", "de-DE"][..],
+        &["--delimiter", ";"],
+        &["--decimal", ","],
+        &["--time-format", "unix"],
+        &["--null", "NA"],
+        &["--bom"],
+        &["--crlf"],
+        &["--no-defuse"],
+    ];
+    for format in ["ndjson", "parquet", "arrow", "xlsx"] {
+        for flag in flags {
+            refused(&place, &[&["--format", format], flag].concat(), &format!("{} is for CSV", flag[0]));
+        }
+    }
+    refused(&place, &["--sheet-rows", "100"], "--sheet-rows is for a workbook");
+    export(&place, &["--format", "ndjson", "--tz", "Europe/Oslo"]);
+}
+
+#[test]
+fn several_types_do_not_fit_a_file_of_one_and_a_directory_of_them_says_how_it_is_read() {
+    let place = recording(&[
+        temperature("a", "2026-11-23T10:00:00.000000Z", 1.0),
+        state("contact", "c", "2026-11-23T10:00:00.000000Z", "OPEN"),
+    ]);
+    refused(&place, &["--format", "parquet"], "2 event types do not fit one file");
+    for (by, first) in [("type", "contact.parquet"), ("day", "contact"), ("hive", "event_type=contact")] {
+        let out = place.path(by).display().to_string();
+        let by = ["--format", "parquet", "--partition-by", by, "-o", &out];
+        ends(&place, &by, 0, &format!("such as {out}/{first}, or all of them in DuckDB with union_by_name=true"));
+        let ran = place.run(&[&["export", "--force", "--event-type", "contact"], &by[..]].concat());
+        assert!(ran.code == 0 && !ran.stderr.contains("union_by_name"), "{}", ran.stderr);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_into_the_recording_itself_whichever_way_leads_there() {
+    let place = recording(&[
+        temperature("a", "2026-11-23T10:00:00.000000Z", 1.0),
+        event("data", "a", "2026-11-23T10:00:00.000000Z", "{}"),
+    ]);
+    std::os::unix::fs::symlink(place.dir().join("data"), place.path("link")).unwrap();
+    let before = place.day_files();
+    let within = |path: &str| place.path(path).display().to_string();
+    for path in [
+        "recording/data/x.csv",
+        "recording/data/",
+        "recording/data/temperature/new/x.csv",
+        "recording/state/x.csv",
+        "recording/nowhere/../data/x.csv",
+        "recording/devices.parquet",
+        "link/x.csv",
+        "link/temperature/../../state/x.csv",
+    ] {
+        refused(&place, &["-o", &within(path), "--force"], "the recording's own");
+        let ran = place.run(&["sql", "-o", &within(path)]);
+        assert!(ran.code == 2 && ran.stderr.contains("the recording's own"), "{path}: {}", ran.stderr);
+    }
+    let (svg, html) = (within("recording/data/x.svg"), within("link/x.html"));
+    for verb in [&["plot", "--event-type", "temperature", "-o", &svg][..], &["report", "-o", &html]] {
+        let ran = place.run(verb);
+        assert!(ran.code == 2 && ran.stderr.contains("the recording's own"), "{verb:?}: {}", ran.stderr);
+    }
+    // A type that is called like the folder.
+    refused(&place, &["-o", &within("recording/"), "--partition-by", "day", "--event-type", "data"], "the recording's own");
+    assert_eq!(place.day_files(), before);
+    // Beside them there is room.
+    export(&place, &["-o", &within("recording/x.csv")]);
+    export(&place, &["-o", &within("recording/data/../database.csv")]);
+    let mut command = overnight();
+    let ran = command.args(["export", "--dir", "../.."]).current_dir(place.dir().join("data/temperature")).output().unwrap();
+    assert!(ran.status.success(), "standard output is no file");
+}
+
+#[test]
+fn a_table_is_no_wider_than_a_spreadsheet() {
+    let hour = |device: u32| if device < 16_383 { 10 } else { 12 };
+    let event = |device| temperature(&format!("d{device:05}"), &format!("2026-11-23T{}:00:00.000000Z", hour(device)), 1.0);
+    let place = recording(&(0..20_000).map(event).collect::<Vec<_>>());
+    refused(&place, &["--wide", "temperature"], "20,001 columns here, and no spreadsheet has more than 16,384; choose devices");
+    refused(&place, &["--wide", "temperature", "--every", "1h"], "20,001 columns here");
+    refused(&place, &["--wide", "temperature", "--every", "1h", "--agg", "min,max"], "40,001 columns here");
+    for shape in [&["--wide", "temperature"][..], &["--wide", "temperature", "--every", "1h"]] {
+        let widest = export(&place, &[shape, &["--end", "2026-11-23T12:00"]].concat());
+        assert_eq!(widest[1].matches(",1").count(), 16_383);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_set_of_files_that_was_interrupted_says_that_it_is_not_complete() {
+    let place = Place::new();
+    let noon = |day: i64| (jiff::Timestamp::UNIX_EPOCH + jiff::Span::new().hours(24 * (20_000 + day) + 12)).to_string();
+    let ran = place.import((0..600).map(|day| temperature("a", &noon(day), 1.0)).collect::<String>());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let out = place.path("out");
+    let mut command = overnight();
+    command.args(["export", "--format", "parquet", "--partition-by", "day", "-o"]).arg(&out).arg("--dir").arg(place.dir());
+    let mut running = Running::start(&mut command);
+    until("there is a file", || out.join("temperature/2024-10-04.parquet").exists());
+    let killed = std::process::Command::new("kill").args(["-INT", &running.child.id().to_string()]).status().unwrap();
+    let ran = running.wait();
+    let files: Vec<_> = std::fs::read_dir(out.join("temperature")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(killed.success() && ran.code == 130 && files.len() < 600, "{} files, {ran:?}", files.len());
+    assert!(files.iter().all(|path| path.extension().unwrap() == "parquet"), "{files:?}");
+    let are = if files.len() == 1 { "file is" } else { "files are" };
+    let count = overnight::words::count(files.len() as u64);
+    let said = format!("{count} {are} complete, the others are missing (the same command with --force begins anew)");
+    assert!(ran.stderr.contains(&said), "{}", ran.stderr);
 }

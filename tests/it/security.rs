@@ -14,7 +14,7 @@
 //! | forged, changed, old pushes | `pushes::a_push_that_the_cloud_did_not_sign_…`, `fuzz::a_push_is_believed_only_when_its_bytes_are_signed` |
 //! | formulas in CSV | `export::dialect::formulas_are_told_from_numbers`, `exports::csv_for_a_country_has_its_separators_and_plain_local_times` |
 //! | names that are paths | `bad_input::an_event_type_is_never_a_path`, `fuzz::an_event_type_is_never_a_path_nor_anothers_folder`, `a_recording_is_never_written_through_a_link` |
-//! | escapes for the terminal | `no_control_character_of_others_reaches_the_terminal` |
+//! | escapes for the terminal | `no_control_character_of_others_reaches_the_terminal`, `export::terminal`, with a terminal in `tests/python/exports.py` |
 //! | other users of the machine | `only_the_owner_reads_a_recording`, `a_file_of_secrets_that_everybody_can_read_is_refused` |
 //! | what a hole in this program would reach | `the_service_of_the_readme_reaches_little` |
 #![cfg(unix)]
@@ -67,6 +67,14 @@ fn echoing() -> Fake {
                 let cut = |line: &String| if is_sse { format!("data: {line}\n\n") } else { format!("{line}\n") };
                 answer("200 OK", "", &lines.iter().map(cut).collect::<String>())
             }
+            // In the middle of a history: what is no event.
+            line if line.contains("/devices?") && line.contains("projects/past") => {
+                answer("200 OK", "", r#"{"devices":[{"name":"projects/past/devices/d1"}]}"#)
+            }
+            line if line.contains("/events?") && line.contains("projects/past") => {
+                let signed = request.lines().find(|line| line.to_lowercase().starts_with("authorization")).unwrap();
+                answer("200 OK", "", &json!({"events": [{"no event": signed}]}).to_string())
+            }
             line if line.contains("/devices?") && line.contains("projects/good") => answer("200 OK", "", EMPTY),
             line if line.contains("/devices?") => answer("403 No", "", &said),
             _ => answer("503 Later", "", &said),
@@ -96,6 +104,9 @@ fn nothing_that_the_program_wrote_holds_a_secret() {
                 run(&["backfill", "--project", project, "--since", "1h"], email);
             }
         }
+    }
+    for email in [None, Some(EMAIL)] {
+        run(&["backfill", "--project", "past", "--since", "1h"], email);
     }
     for accept in ["json", "sse"] {
         for email in [None, Some(EMAIL)] {

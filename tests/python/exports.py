@@ -174,6 +174,16 @@ def partitions_read_with_default_calls(world):
         found = read()
         check(sorted(found["event_id"]) == sorted(wanted["event_id"]), f"{reader}: other rows")
         check({str(key)[:10]: count for key, count in found["date"].value_counts().items()} == days, f"{reader}: other days")
+    # Over several types at once: DuckDB alone has all columns, the others lose some or fail, as the README says.
+    for tree, of_one in [(by_type, "temperature.parquet"), (day, "temperature"), (hive, "event_type=temperature")]:
+        of_one = tree / of_one
+        files = of_one if of_one.is_file() else f"{of_one}/**/*.parquet"
+        whole = [
+            list(pd.read_parquet(of_one)), pq.read_table(of_one).column_names, pl.read_parquet(of_one).columns, duckdb.sql(f"FROM '{files}'").columns,
+            duckdb.sql(f"FROM read_parquet('{tree}/**/*.parquet', union_by_name = true)").columns,
+        ]
+        check(all("temperature" in columns for columns in whole), f"{tree}: {whole}")
+        check("co2" not in pq.read_table(tree).column_names or "state" not in pq.read_table(tree).column_names, "pyarrow has all columns now: the README is behind")
     every = duckdb.sql(f"SELECT event_type, count(*) FROM read_parquet('{hive}/**/*.parquet', union_by_name = true) GROUP BY ALL").fetchall()
     types = pd.Series([one["eventType"] for one in world.events]).value_counts().to_dict()
     check({name: count for name, count in every if "odd" not in name} == {name: count for name, count in types.items() if "odd" not in name}, f"{every}")
@@ -496,9 +506,10 @@ def a_broken_pipe_is_no_error(world):
     check(done.stdout.startswith("time,") and done.stdout.endswith("\n0\n") and not done.stderr, f"{done.stdout[-200:]} {done.stderr}")
 
 
-def a_terminal_sees_a_bar_with_rate_and_time_left(world):
+def on_a_terminal(world, *args, streams):
+    """Runs an export with some of its streams on a terminal; gives what is seen there."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([world.product.binary, "export", "--dir", world.dir, "-o", world.product.folder / "bar.xlsx"], stderr=theirs)
+    process = subprocess.Popen([world.product.binary, "export", *args], **{stream: theirs for stream in streams})
     os.close(theirs)
     seen = b""
     while True:
@@ -510,7 +521,27 @@ def a_terminal_sees_a_bar_with_rate_and_time_left(world):
             break
         seen += part
     os.close(ours)
-    check(process.wait(20) == 0 and all(word in seen.decode() for word in ["events", "/s", "left"]), f"{seen!r}")
+    check(process.wait(20) == 0, f"{args}: {seen!r}")
+    return seen.decode()
+
+
+def a_terminal_sees_a_bar_with_rate_and_time_left(world):
+    seen = on_a_terminal(world, "--dir", world.dir, "-o", world.product.folder / "bar.xlsx", streams=["stderr"])
+    check(all(word in seen for word in ["events", "/s", "left"]), f"{seen!r}")
+
+
+def no_control_character_of_a_name_reaches_a_terminal_and_a_pipe_has_it_as_it_is(world):
+    copy = world.product.folder / "with odd names"
+    shutil.copytree(world.dir, copy)
+    odd = "\x1b]0;owned\x07\x9b31m\x7f Büro"
+    with sqlite3.connect(copy / "state/buffer.db") as db:
+        db.execute("UPDATE device SET labels = ? WHERE id = 't1'", (json.dumps({"name": odd}),))
+    args = ["--dir", copy, "--latest", "--names", "--device", "t1"]
+    check(odd in world.product.run("export", *args), "the name is not as it was given")
+    for more in [[], ["--format", "ndjson"]]:
+        seen = on_a_terminal(world, *args, *more, streams=["stdout", "stderr"])
+        check("temperature" in seen and not any(ord(c) < 32 and c not in "\n\r\t" or 127 <= ord(c) < 160 for c in seen), f"{seen!r}")
+    check("owned" in on_a_terminal(world, *args, streams=["stdout"]), "the rest of the name is gone")
 
 
 def an_interrupted_export_leaves_no_half_file(world):
@@ -570,6 +601,7 @@ RULES = [
     an_existing_file_stays_and_an_empty_result_says_why,
     a_broken_pipe_is_no_error,
     a_terminal_sees_a_bar_with_rate_and_time_left,
+    no_control_character_of_a_name_reaches_a_terminal_and_a_pipe_has_it_as_it_is,
     an_interrupted_export_leaves_no_half_file,
     gaps_in_the_range_are_told_and_exit_3,
 ]
