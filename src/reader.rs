@@ -374,25 +374,38 @@ impl Reader {
             .filter(|(seq, _)| *seq > covered)
             .map(|(_, rows)| conform(rows, schema).map_err(|error| fail(error.to_string())))
             .collect::<Result<_>>()?;
-        let wanted = Wanted { columns, devices: &selection.devices };
+        let devices = &selection.devices;
+        // A merge compares keys: time is among the columns always.
+        let keyed: Option<Vec<usize>> = columns.map(|columns| {
+            let id = schema.arrow().index_of("event_id").unwrap_or_default();
+            let mut keyed = columns.to_vec();
+            keyed.push(id);
+            keyed.sort_unstable();
+            keyed.dedup();
+            keyed
+        });
         let mut runs = match &file {
             Some(file) => {
                 let groups: Vec<_> = (0..file.groups()).filter(|group| selection.overlaps(file.group_times(*group))).collect();
                 if pending.is_empty()
                     && let Some(chain) = file.one_run(&groups)
                 {
-                    return Ok(file.only(chain, schema, &wanted)?);
+                    return Ok(file.only(chain, schema, &Wanted { columns, devices })?);
                 }
-                file.runs(&groups, schema)?
+                file.runs_of(&groups, schema, &Wanted { columns: keyed.as_deref(), devices })?
             }
             None => Vec::new(),
         };
-        if let Some(rows) = sorted(&pending).map_err(|error| fail(error.to_string()))? {
+        if let Some(mut rows) = sorted(&pending).map_err(|error| fail(error.to_string()))? {
+            if let Some(keyed) = &keyed {
+                rows = rows.project(keyed).map_err(|error| fail(error.to_string()))?;
+            }
             runs.push(Box::new([Ok(rows)].into_iter()) as Run);
         }
         let merged = Merge::new(runs);
-        let Some(columns) = columns.map(<[usize]>::to_vec) else { return Ok(Box::new(merged)) };
-        Ok(Box::new(merged.map(move |rows| rows?.project(&columns).map_err(ArchiveError::arrow(Path::new("rows"))))))
+        let (Some(columns), Some(keyed)) = (columns, keyed) else { return Ok(Box::new(merged)) };
+        let places: Vec<usize> = columns.iter().filter_map(|column| keyed.binary_search(column).ok()).collect();
+        Ok(Box::new(merged.map(move |rows| rows?.project(&places).map_err(ArchiveError::arrow(Path::new("rows"))))))
     }
 }
 

@@ -227,18 +227,23 @@ impl DayFile {
     /// # Errors
     /// As for [`DayFile::rows`].
     pub fn only(&self, groups: Vec<usize>, schema: &Arc<Schema>, wanted: &Wanted<'_>) -> Result<Run> {
+        self.only_by(BATCH_ROWS, groups, schema, wanted)
+    }
+
+    fn only_by(&self, at_a_time: usize, groups: Vec<usize>, schema: &Arc<Schema>, wanted: &Wanted<'_>) -> Result<Run> {
         let all: Vec<usize> = (0..schema.arrow().fields().len()).collect();
         let columns = wanted.columns.unwrap_or(&all).to_vec();
         if !self.has_columns_of(schema) {
-            let (rows, path) = (self.rows(groups, schema)?, self.path.clone());
+            let (rows, path) = (self.rows_by(at_a_time, groups, schema)?, self.path.clone());
             return Ok(Box::new(rows.map(move |batch| batch?.project(&columns).map_err(ArchiveError::arrow(&path)))));
         }
         let target = Arc::new(schema.arrow().project(&columns).map_err(ArchiveError::arrow(&self.path))?);
-        let alike: Vec<Option<ArrayRef>> = target.fields().iter().map(|field| self.alike(&groups, field)).collect();
+        let most = groups.iter().map(|group| self.group_rows(*group)).sum::<usize>().min(at_a_time);
+        let alike: Vec<Option<ArrayRef>> = target.fields().iter().map(|field| self.alike(&groups, field, most)).collect();
         let decoded = columns.iter().zip(&alike).filter(|(_, alike)| alike.is_none()).map(|(column, _)| *column);
         let of_file = self.metadata.parquet_schema();
         let mask = ProjectionMask::roots(of_file, decoded);
-        let mut builder = self.builder(groups, mask)?;
+        let mut builder = self.builder(groups, mask)?.with_batch_size(at_a_time);
         if !wanted.devices.is_empty() {
             let devices = wanted.devices.clone();
             let is_wanted = ArrowPredicateFn::new(ProjectionMask::columns(of_file, ["device_id"]), move |batch: RecordBatch| {
@@ -268,9 +273,9 @@ impl DayFile {
         })))
     }
 
-    /// A batch of a column of which the statistics say that all rows of some groups are alike, as those of a project or an
+    /// So many rows of a column of which the statistics say that all rows of some groups are alike, as those of a project or an
     /// event type are; none where they do not say so. It need not be decoded then.
-    fn alike(&self, groups: &[usize], field: &Field) -> Option<ArrayRef> {
+    fn alike(&self, groups: &[usize], field: &Field, rows: usize) -> Option<ArrayRef> {
         let of_file = self.metadata.parquet_schema();
         let leaf = (0..of_file.num_columns()).find(|leaf| of_file.column(*leaf).path().parts() == [field.name().as_str()])?;
         let mut all: Option<Option<&[u8]>> = None;
@@ -292,7 +297,6 @@ impl DayFile {
                 return None;
             }
         }
-        let rows = groups.iter().map(|group| self.group_rows(*group)).sum::<usize>().min(BATCH_ROWS);
         match all? {
             None => Some(new_null_array(field.data_type(), rows)),
             Some(text) if *field.data_type() == DataType::Utf8 => {
@@ -333,6 +337,21 @@ impl DayFile {
     /// # Errors
     /// As for [`DayFile::rows`].
     pub fn runs(&self, groups: &[usize], schema: &Arc<Schema>) -> Result<Vec<Run>> {
+        let (chains, at_a_time) = self.chains(groups);
+        chains.into_iter().map(|chain| self.rows_by(at_a_time, chain, schema)).collect()
+    }
+
+    /// The same runs of what is wanted, as [`DayFile::only`] reads it.
+    ///
+    /// # Errors
+    /// As for [`DayFile::rows`].
+    pub fn runs_of(&self, groups: &[usize], schema: &Arc<Schema>, wanted: &Wanted<'_>) -> Result<Vec<Run>> {
+        let (chains, at_a_time) = self.chains(groups);
+        chains.into_iter().map(|chain| self.only_by(at_a_time, chain, schema, wanted)).collect()
+    }
+
+    /// Groups by the runs that they make up, and how many rows of a run to decode at a time.
+    fn chains(&self, groups: &[usize]) -> (Vec<Vec<usize>>, usize) {
         let mut chains: Vec<(Micros, Vec<usize>)> = Vec::new();
         let mut groups: Vec<_> = groups.iter().map(|group| (self.group_times(*group), *group)).collect();
         groups.sort_unstable();
@@ -346,7 +365,7 @@ impl DayFile {
             }
         }
         let at_a_time = (MERGED_ROWS / chains.len().max(1)).clamp(BATCH_ROWS_MIN, BATCH_ROWS);
-        chains.into_iter().map(|(_, chain)| self.rows_by(at_a_time, chain, schema)).collect()
+        (chains.into_iter().map(|(_, chain)| chain).collect(), at_a_time)
     }
 
     /// Hands on the keys (time, event id) of a row group, batch by batch.
@@ -474,7 +493,7 @@ mod tests {
             assert_eq!(groups, 4);
             for field in schema.arrow().fields().iter().filter(|field| *field.data_type() == DataType::Utf8) {
                 let is_told = field.name() != "raw" && matches!(kind(field), 0 | 3);
-                assert_eq!(file.alike(&[0, 1], field).is_some(), is_told, "{field}");
+                assert_eq!(file.alike(&[0, 1], field, 1).is_some(), is_told, "{field}");
             }
         }
     }
