@@ -188,7 +188,7 @@ impl fmt::Display for Damage {
         let (path, aside, (from, to)) = (self.path.display(), self.aside.display(), self.span);
         write!(
             out,
-            "{path} does not read ({}); it stands in {aside} now, {} of its rows could be read, and {} to {} is a gap",
+            "{path} is damaged ({}); it stands in {aside} now, {} of its rows could be read, and {} to {} is a gap",
             self.why,
             self.rescued,
             rfc3339(from),
@@ -233,6 +233,9 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
                 // Before the file goes: a crash between must not make a silence of it.
                 for project in buffer.projects()? {
                     buffer.gap_wanted(&project, &damage.cause(), damage.span.0, damage.span.1)?;
+                }
+                for partition in listed.keys().filter(|partition| layout.day_file(partition) == damage.path) {
+                    buffer.unsealed(partition)?;
                 }
                 disk::set_aside(&damage.path, &damage.aside)?;
                 recovered.damaged.push(damage);
@@ -355,6 +358,11 @@ impl Roller {
     /// When the buffer cannot be read.
     pub fn sealed(&self) -> Result<BTreeMap<Partition, Sum>, RollError> {
         Ok(self.view.sealed()?)
+    }
+
+    /// True when a partition's day file is sealed.
+    pub fn is_sealed(&self, partition: &Partition) -> bool {
+        DayFile::of(&self.layout, partition).is_ok_and(|file| file.is_some_and(|file| file.footer().sealed))
     }
 
     /// Checksums of the files that were sealed since this was called last.
@@ -545,12 +553,16 @@ impl Roller {
     /// Sets a damaged day file aside and puts those of its row groups that read into a new one. None when there is no file.
     /// What is lost is noted before anything changes: a crash between must not make a silence of it.
     ///
+    /// `is_changed` where its checksum tells that it is not the file that was sealed. Then it is damaged even if all of it reads,
+    /// and nobody knows where: all its time is a gap.
+    ///
     /// # Errors
     /// When anything refuses; the damaged file is still there then, under its own name or the one of what is set aside.
     pub fn rescue(
         &mut self,
         partition: &Partition,
         why: String,
+        is_changed: bool,
         now: Micros,
         note: impl FnOnce(&Damage),
     ) -> Result<Option<Damage>, RollError> {
@@ -569,7 +581,7 @@ impl Roller {
         };
         let groups = file.as_ref().map_or(0, DayFile::groups);
         let (good, bad): (Vec<_>, Vec<_>) = (0..groups).partition(|group| file.as_ref().is_some_and(|file| reads(file, *group)));
-        if groups > 0 && bad.is_empty() {
+        if groups > 0 && bad.is_empty() && !is_changed {
             // Every page reads: whatever went wrong, it was not the file.
             return Ok(None);
         }
@@ -579,7 +591,7 @@ impl Roller {
             self.unsealed.remove(partition);
             return Ok(Some(damage));
         };
-        let times = bad.iter().map(|group| file.group_times(*group));
+        let times = bad.iter().filter(|_| !is_changed).map(|group| file.group_times(*group));
         let span = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or(damage.span);
         damage.span = (span.0.max(damage.span.0), span.1.saturating_add(1).min(damage.span.1));
         damage.rescued = good.iter().map(|group| file.group_rows(*group) as u64).sum();

@@ -1,4 +1,4 @@
-//! `overnight roll`: moves everything from the buffer into day files, by hand.
+//! `overnight roll`: moves everything from the buffer into day files, by hand, and mends day files that are not what they were.
 
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     let meter = Arc::new(Meter::default());
     // Closing rolls all there is.
-    Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?.close()?;
+    let timing = Timing { checks_sealed: true, ..Timing::default() };
+    Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), timing)?.close()?;
     for (_, note) in meter.take_notes() {
         eprintln!("{note}");
     }

@@ -106,11 +106,13 @@ pub struct Timing {
     pub policy: Policy,
     /// Whether the end also seals what its own roll has opened: for whoever brings much of the past, and is in no hurry to stop.
     pub seals_at_end: bool,
+    /// Whether the end holds every sealed day file against its checksum.
+    pub checks_sealed: bool,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { roll_every: Duration::from_mins(15), policy: Policy::default(), seals_at_end: true }
+        Self { roll_every: Duration::from_mins(15), policy: Policy::default(), seals_at_end: true, checks_sealed: false }
     }
 }
 

@@ -1,18 +1,20 @@
 //! Thread "roll": makes day files of what is kept, seals them, publishes the device list and the checksums.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use crate::buffer::BufferError;
+use crate::buffer::{BufferError, Sum};
 use crate::devices;
+use crate::disk;
 use crate::event::{DeviceRow, Partition};
 use crate::keep::Order;
 use crate::meter::Meter;
 use crate::roll::{Damage, RollError, Roller, Scope, Work};
-use crate::time;
+use crate::time::{self, Micros};
 
 use super::Timing;
 use super::keeping::Chores;
@@ -82,40 +84,40 @@ impl Rolling<'_> {
 
     /// Rolls and seals what is due. A partition that fails does not keep the others from being rolled.
     fn roll(&mut self, scope: Scope) -> Result<(), RollError> {
+        let ends = scope == Scope::All;
         let mut failure = None;
         let work = self.roller.due(&self.timing.policy, time::now(), scope)?;
-        let listed = self.reopen(&work)?;
+        let opened = self.reopen(&work, ends && self.timing.checks_sealed, &mut failure)?;
         for work in &work {
             let (Work::Roll(partition) | Work::Seal(partition)) = work;
-            if listed.contains(partition) {
+            let result = match opened.get(partition) {
                 // Its checksum would be that of another file; the next time may be better.
-                failure = Some(RollError::Listed(partition.clone()));
-                continue;
-            }
-            let mut result = self.guarded(work);
-            if let Err(error) = &result {
-                match self.mend(partition, error) {
-                    Ok(true) => result = self.guarded(work),
-                    Ok(false) => {}
-                    Err(error) => result = Err(error),
-                }
-            }
-            if let Err(error) = result {
-                failure = Some(error);
-            }
+                Some(None) => Err(RollError::Listed(partition.clone())),
+                _ => self.carry_out(work),
+            };
+            failure = failure.or(result.err());
         }
-        if scope == Scope::All && self.timing.seals_at_end {
+        if ends && self.timing.seals_at_end {
             // What was rolled just now is out of the buffer then, and its file may be whole.
             self.chores.reach();
             let due = self.roller.due(&self.timing.policy, time::now(), scope)?;
             for work in due.iter().filter(|work| matches!(work, Work::Seal(_))) {
-                failure = self.guarded(work).err().or(failure);
+                failure = failure.or(self.carry_out(work).err());
             }
         }
         for partition in std::mem::take(&mut self.unlisted) {
             self.roller.sum(&partition)?;
         }
-        let sums = self.roller.take_sums();
+        let mut sums: BTreeMap<Partition, Sum> = self.roller.take_sums().into_iter().collect();
+        for (partition, sum) in opened {
+            // All its rows were doubles: the file is the one that it was.
+            if let Some(sum) = sum
+                && !sums.contains_key(&partition)
+                && self.roller.is_sealed(&partition)
+            {
+                sums.insert(partition, sum);
+            }
+        }
         if !sums.is_empty() {
             for (partition, sum) in sums {
                 self.chores.send(Order::Sealed(partition, sum));
@@ -130,23 +132,72 @@ impl Rolling<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// A sealed day file that is going to change has no checksum any more, before it changes. Gives those that still have one.
-    fn reopen(&self, work: &[Work]) -> Result<BTreeSet<Partition>, RollError> {
+    /// A sealed day file that is going to change is held against its checksum a last time, and has none any more before it
+    /// changes; with `all`, the others are held against theirs as well. Gives what was taken back, and none where that failed.
+    fn reopen(
+        &mut self,
+        work: &[Work],
+        all: bool,
+        failure: &mut Option<RollError>,
+    ) -> Result<BTreeMap<Partition, Option<Sum>>, RollError> {
         let changing: BTreeSet<&Partition> =
             work.iter().filter_map(|work| if let Work::Roll(it) = work { Some(it) } else { None }).collect();
-        let listed = || -> Result<BTreeSet<Partition>, RollError> {
-            Ok(self.roller.sealed()?.into_keys().filter(|partition| changing.contains(partition)).collect())
-        };
-        let before = listed()?;
-        if before.is_empty() {
-            return Ok(before);
+        let (mut opened, mut is_other) = (BTreeMap::new(), false);
+        for (partition, sum) in self.roller.sealed()? {
+            let is_changing = changing.contains(&partition);
+            if is_changing || all {
+                match self.hold(&partition, &sum, is_changing) {
+                    Ok(true) if is_changing => drop(opened.insert(partition, Some(sum))),
+                    Ok(is_same) => is_other |= !is_same,
+                    Err(error) => {
+                        opened.extend(is_changing.then_some((partition, None)));
+                        *failure = failure.take().or(Some(error));
+                    }
+                }
+            }
         }
-        for partition in before {
-            self.chores.send(Order::Unsealed(partition));
+        if opened.is_empty() && !is_other {
+            return Ok(opened);
+        }
+        for (partition, _) in opened.iter().filter(|(_, sum)| sum.is_some()) {
+            self.chores.send(Order::Unsealed(partition.clone()));
         }
         self.chores.reach();
         self.roller.publish_manifest()?;
-        listed()
+        for partition in self.roller.sealed()?.into_keys() {
+            opened.entry(partition).and_modify(|sum| *sum = None);
+        }
+        Ok(opened)
+    }
+
+    /// Holds a sealed day file against its checksum. Another file is set aside, and a gap; so is one that is gone, where another
+    /// is about to take its place. True when it is the one that was sealed.
+    fn hold(&mut self, partition: &Partition, sum: &Sum, is_changing: bool) -> Result<bool, RollError> {
+        match disk::sha256(&self.roller.layout().day_file(partition)) {
+            Ok((sha256, _)) if sha256 == sum.sha256 => return Ok(true),
+            Ok(_) => {
+                let why = "its checksum is not that of its seal; what reads of it is kept, and may be wrong".to_owned();
+                self.set_aside(partition, why, true)?;
+            }
+            Err(error) if error.source.kind() == ErrorKind::NotFound && is_changing => {
+                let span = (partition.day.start(), partition.day.end());
+                note_lost(&self.chores, partition, "a day file is gone", span, self.roller.projects()?);
+                Meter::add(&self.meter.roll_errors, 1);
+                self.meter.note(time::now(), format!("{partition}: its sealed day file is gone; its day is a gap"));
+            }
+            Err(error) if error.source.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(false)
+    }
+
+    /// Rolls or seals a partition, if need be after what is damaged was set aside.
+    fn carry_out(&mut self, work: &Work) -> Result<(), RollError> {
+        let (Work::Roll(partition) | Work::Seal(partition)) = work;
+        match self.guarded(work) {
+            Err(error) if self.mend(partition, &error)? => self.guarded(work),
+            result => result,
+        }
     }
 
     fn guarded(&mut self, work: &Work) -> Result<(), RollError> {
@@ -182,20 +233,26 @@ impl Rolling<'_> {
             self.chores.reach();
             return Ok(true);
         }
-        if !error.is_damage() {
-            return Ok(false);
-        }
-        let projects = self.roller.projects()?;
-        let note = |damage: &Damage| {
-            for project in projects {
-                let (begins, ends) = damage.span;
-                self.chores.send(Order::GapWanted { project, cause: damage.cause(), begins, ends });
-            }
-            self.chores.reach();
-        };
-        let Some(damage) = self.roller.rescue(partition, error.to_string(), now, note)? else { return Ok(false) };
+        if error.is_damage() { self.set_aside(partition, error.to_string(), false) } else { Ok(false) }
+    }
+
+    /// Sets a damaged day file aside; false when it is none, or gone.
+    fn set_aside(&mut self, partition: &Partition, why: String, is_changed: bool) -> Result<bool, RollError> {
+        let (projects, now) = (self.roller.projects()?, time::now());
+        let Self { roller, chores, .. } = self;
+        let note = |damage: &Damage| note_lost(chores, partition, &damage.cause(), damage.span, projects);
+        let Some(damage) = roller.rescue(partition, why, is_changed, now, note)? else { return Ok(false) };
         Meter::add(&self.meter.roll_errors, 1);
         self.meter.note(now, damage.to_string());
         Ok(true)
     }
+}
+
+/// Notes a span of a day file as gaps, and that it has no checksum any more.
+fn note_lost(chores: &Chores, partition: &Partition, cause: &str, (begins, ends): (Micros, Micros), projects: Vec<String>) {
+    for project in projects {
+        chores.send(Order::GapWanted { project, cause: cause.to_owned(), begins, ends });
+    }
+    chores.send(Order::Unsealed(partition.clone()));
+    chores.reach();
 }

@@ -83,6 +83,83 @@ fn a_flipped_bit_anywhere_in_a_sealed_file_is_found() {
     assert_eq!(check(&place).worst(), None);
 }
 
+/// Flips a bit so that the file still reads, with another value in it.
+fn change(path: &Path) {
+    let good = fs::read(path).unwrap();
+    let reads = |bytes: &[u8]| {
+        write(path, bytes);
+        let read = |file: DayFile| -> Option<usize> {
+            let schema = Registry::built_in().unwrap().get("touch");
+            let rows = file.rows((0..file.groups()).collect(), &schema).ok()?;
+            rows.map(|rows| rows.ok().map(|rows| rows.num_rows())).sum()
+        };
+        DayFile::open(path).ok().flatten().and_then(read) == Some(300)
+    };
+    let changed = (4..good.len()).find(|at| {
+        let mut bad = good.clone();
+        bad[*at] ^= 8;
+        reads(&bad)
+    });
+    assert!(changed.is_some(), "no bit of this file can change unseen");
+}
+
+#[test]
+fn a_sealed_file_that_is_not_what_it_was_never_gets_a_new_checksum_as_if_it_were() {
+    for by in ["a late event", "roll"] {
+        let place = Place::new();
+        let path = sealed(&place);
+        change(&path);
+        let changed = fs::read(&path).unwrap();
+        verified(&place, 1);
+        let (ran, events) = match by {
+            "roll" => (place.run(&["roll"]), 300),
+            _ => (place.import(touch("late", 1, 9000)), 301),
+        };
+        assert!(ran.code == 3 && ran.stderr.contains("checksum") && ran.stderr.contains("is a gap"), "{by}: {}", ran.stderr);
+        assert!(aside(&place).iter().any(|path| fs::read(path).unwrap() == changed), "{by}");
+        assert_eq!(place.events().len(), events);
+        // A gap says so from now on, and nothing else is wrong.
+        assert!(damage(&check(&place)).is_empty(), "{by}");
+        verified(&place, 3);
+        assert!(fs::read_to_string(place.dir().join("MANIFEST")).unwrap().contains(&disk::sha256(&path).unwrap().0), "{by}");
+    }
+}
+
+#[test]
+fn known_events_leave_a_sealed_file_and_its_checksum_as_they_are() {
+    let place = Place::new();
+    let path = sealed(&place);
+    let before = (fs::read(&path).unwrap(), fs::read(place.dir().join("MANIFEST")).unwrap());
+    assert_eq!(place.import(touch("id0007", 1, 7)).code, 0);
+    assert_eq!((fs::read(&path).unwrap(), fs::read(place.dir().join("MANIFEST")).unwrap()), before);
+    assert_eq!(check(&place).worst(), None);
+}
+
+#[test]
+fn a_page_that_does_not_read_is_mended_by_the_event_that_meets_it() {
+    let place = Place::new();
+    let path = sealed(&place);
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.len() / 3;
+    bytes[at..at + 40].fill(0xa5);
+    write(&path, &bytes);
+    let ran = place.import(touch("late", 1, 9000));
+    assert!(ran.code == 3 && ran.stderr.contains("imported 1 event"), "{}", ran.stderr);
+    assert!(damage(&check(&place)).is_empty());
+    assert!(place.events().iter().any(|event| event["eventId"] == "late"));
+}
+
+#[test]
+fn a_sealed_file_that_is_gone_is_a_gap_before_another_takes_its_place() {
+    let place = Place::new();
+    let path = sealed(&place);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(place.import(touch("late", 1, 9000)).code, 3);
+    let gaps = View::open(&Layout::new(&place.dir())).unwrap().gaps().unwrap();
+    assert!(gaps.iter().any(|gap| gap.cause == "a day file is gone"), "{gaps:?}");
+    verified(&place, 3);
+}
+
 #[test]
 fn plain_tools_check_the_manifest() {
     let place = Place::new();
