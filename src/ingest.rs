@@ -41,6 +41,9 @@ const PING_JITTER: Duration = Duration::from_secs(2);
 const NOTE_EVERY: Duration = Duration::from_secs(5);
 /// A session that lived shorter does not count as a success: a server that accepts and closes must not make a busy loop.
 const LIVED: Duration = Duration::from_secs(10);
+/// How long a session stays after the next one has spoken. Events come in any order: one that the cloud had before the next
+/// session opened may still be on its way to the older one, and to nobody else.
+const OVERLAP: Duration = Duration::from_secs(5);
 /// A session is replaced so long before its token dies, and is given at least so long to live.
 const MARGIN: Duration = Duration::from_mins(1);
 const ROTATE_LEAST: Duration = Duration::from_secs(30);
@@ -253,6 +256,8 @@ struct Live {
     stop: watch::Sender<bool>,
     rotate_at: Instant,
     spoke: bool,
+    /// When it goes, once a younger one has spoken.
+    leaves_at: Option<Instant>,
 }
 
 /// How a session went.
@@ -328,8 +333,10 @@ impl Keeping {
                 .first()
                 .filter(|live| alone && live.spoke && self.plan.retries_max != Some(0))
                 .map(|live| live.rotate_at);
+            let leaves_at = self.live.iter().filter_map(|live| live.leaves_at).min();
             tokio::select! {
                 () = told(stop) => return Ok(()),
+                () = until(leaves_at) => self.let_go(),
                 opened = maybe(opening.as_mut()) => {
                     opening = None;
                     self.tell_clock();
@@ -392,17 +399,19 @@ impl Keeping {
         let least = now + ROTATE_LEAST.min(self.plan.rotate_after);
         let by_token = stream.dies.and_then(|dies| dies.checked_sub(MARGIN)).unwrap_or(latest);
         let rotate_at = by_token.clamp(least, latest);
-        self.live.push(Live { session, stop, rotate_at, spoke: false });
+        self.live.push(Live { session, stop, rotate_at, spoke: false, leaves_at: None });
         self.running.spawn(run_session(session, self.plan.clone(), stream, self.outlet.clone(), self.news.0.clone(), stopped));
     }
 
-    /// A session gave its first sign of life: the project is covered, and older sessions may go.
+    /// A session gave its first sign of life: the project is covered, and older sessions may go, after what is on its way to them
+    /// out of order.
     async fn spoke(&mut self, session: u64, at: Micros) {
         self.retry.spoke();
         let Some(place) = self.live.iter().position(|live| live.session == session) else { return };
         self.live[place].spoke = true;
-        for older in &self.live[..place] {
-            older.stop.send_replace(true);
+        let leaves_at = time::instant() + OVERLAP.min(self.plan.rotate_after / 2);
+        for older in &mut self.live[..place] {
+            older.leaves_at.get_or_insert(leaves_at);
         }
         self.last_sign = self.last_sign.max(at);
         if !std::mem::replace(&mut self.covered, true) {
@@ -410,6 +419,15 @@ impl Keeping {
             self.outlet.meter.connected(&self.plan.project, Some(at));
             self.outlet.meter.note(at, format!("{}: connected", self.plan.project));
             self.gaps.notify_one();
+        }
+    }
+
+    /// Ends the sessions whose time it is.
+    fn let_go(&mut self) {
+        let now = time::instant();
+        for live in self.live.iter_mut().filter(|live| live.leaves_at.is_some_and(|at| at <= now)) {
+            live.leaves_at = None;
+            live.stop.send_replace(true);
         }
     }
 

@@ -30,6 +30,27 @@ fn rotation_alone_loses_nothing_on_a_server_that_allows_two_streams() {
 }
 
 #[test]
+fn what_comes_out_of_order_is_not_lost_at_a_rotation() {
+    // Every other event comes up to 60 others late: a fifth of a second.
+    let cloud = Cloud::start(&["--rate", "300", "--reorder", "60"]);
+    let place = Place::new();
+    let ran = record(&place, &cloud, &["--rotate-after", "1s", "--no-backfill", "--for", "8s"]).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let recorded = place.events();
+    let times = || recorded.iter().map(|event| event["timestamp"].as_str().unwrap());
+    let (first, last) = (seconds(times().min().unwrap()) + 2.0, seconds(times().max().unwrap()) - 2.0);
+    // What was late at the first opening and at the end nobody could hear.
+    place.holds_everything(&cloud, |event| !(first..last).contains(&seconds(event["timestamp"].as_str().unwrap())));
+    assert!(recorded.len() > 1500, "only {} events", recorded.len());
+}
+
+/// Seconds of the day of an RFC 3339 time.
+fn seconds(time: &str) -> f64 {
+    let part = |range: std::ops::Range<usize>| time[range].parse::<f64>().unwrap();
+    part(11..13) * 3600.0 + part(14..16) * 60.0 + time[17..].trim_end_matches('Z').parse::<f64>().unwrap()
+}
+
+#[test]
 fn what_is_missed_between_sessions_is_filled_from_history_while_the_stream_goes_on() {
     let cloud = Cloud::start(&["--rate", "300", "--devices", "13", "--session-life", "2s"]);
     let place = Place::with_quick_history();
