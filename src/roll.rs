@@ -11,7 +11,7 @@
 //! open a file twice). Only when there are many small row groups, and at the seal, they are encoded anew as one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::{self, Write};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use crate::archive::{ArchiveError, DayFile, DayWriter, Effort, Footer, GROUP_ROWS, Keys, Merge, Run, day_files, sorted};
-use crate::buffer::{Buffer, BufferError, Pending, Sum, View};
+use crate::buffer::{Buffer, BufferError, Pending, Sum, View, manifest};
 use crate::disk::{self, DiskError, fault};
 use crate::error::Advice;
 use crate::event::{DeviceRow, Partition};
 use crate::layout::Layout;
 use crate::schema::{Registry, Schema, conform};
-use crate::time::{Micros, rfc3339};
+use crate::time::{Day, Micros, rfc3339};
 
 /// Rows taken from the buffer at a time; what lies beyond is the next roll's. Bounds the memory of a roll. Few in unit
 /// tests, so that small worlds come to all of it.
@@ -229,7 +229,7 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
             Ok(None) => continue,
             Err(error) if error.is_damage() => {
                 let aside = aside(layout, &path, now)?;
-                let damage = Damage { path, aside, why: error.to_string(), rescued: 0, span: (day.start(), day.end()) };
+                let damage = Damage { path, aside, why: error.to_string(), rescued: 0, span: so_far(day, now) };
                 // Before the file goes: a crash between must not make a silence of it.
                 for project in buffer.projects()? {
                     buffer.gap_wanted(&project, &damage.cause(), damage.span.0, damage.span.1)?;
@@ -270,6 +270,11 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
     }
     buffer.renew_id()?;
     Ok(recovered)
+}
+
+/// The time of a day that is over: what is still to come is no gap.
+pub fn so_far(day: Day, now: Micros) -> (Micros, Micros) {
+    (day.start(), day.end().min(now).max(day.start()))
 }
 
 /// A free name for a day file that is set aside.
@@ -360,6 +365,11 @@ impl Roller {
         Ok(self.view.sealed()?)
     }
 
+    /// Day files that are not sealed.
+    pub fn unsealed(&self) -> Vec<Partition> {
+        self.unsealed.iter().cloned().collect()
+    }
+
     /// True when a partition's day file is sealed.
     pub fn is_sealed(&self, partition: &Partition) -> bool {
         DayFile::of(&self.layout, partition).is_ok_and(|file| file.is_some_and(|file| file.footer().sealed))
@@ -387,13 +397,7 @@ impl Roller {
     /// # Errors
     /// When the disk refuses.
     pub fn publish_manifest(&self) -> Result<(), RollError> {
-        let mut lines = String::new();
-        for (partition, sum) in self.view.sealed()? {
-            let path = self.layout.day_file(&partition);
-            let path = path.strip_prefix(self.layout.root()).unwrap_or(&path);
-            // A folder name has letters, digits and a few signs: nothing that would need quoting.
-            writeln!(lines, "{}  {}", sum.sha256, path.display()).unwrap_or_default();
-        }
+        let lines = manifest(&self.layout, &self.view.sealed()?);
         Ok(disk::write(&self.layout.staging(), &self.layout.manifest(), lines.as_bytes())?)
     }
 
@@ -572,8 +576,7 @@ impl Roller {
             return Ok(None);
         }
         let aside = aside(&self.layout, &path, now)?;
-        let mut damage =
-            Damage { path: path.clone(), aside, why, rescued: 0, span: (partition.day.start(), partition.day.end()) };
+        let mut damage = Damage { path: path.clone(), aside, why, rescued: 0, span: so_far(partition.day, now) };
         let file = DayFile::of(&self.layout, partition).ok().flatten();
         let reads = |file: &DayFile, group: usize| -> bool {
             let read = || file.rows(vec![group], &schema).is_ok_and(|mut rows| rows.all(|rows| rows.is_ok()));

@@ -41,7 +41,7 @@ use crate::time::Micros;
 pub(crate) use ledger::PUSHES_LAST;
 pub use ledger::{Gap, GapState, Session};
 pub use rescue::Rescued;
-pub use sealed::Sum;
+pub use sealed::{Sum, manifest};
 pub use view::{FaultReason, Pending, View};
 
 /// The log is cut back to this after a checkpoint, in bytes.

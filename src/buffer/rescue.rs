@@ -24,6 +24,8 @@ use super::{Buffer, Result, View, block, connect};
 const HELD: Micros = 2 * 3600 * SECOND;
 /// Cause of the gaps that a damaged buffer leaves.
 const CAUSE: &str = "the buffer was damaged";
+/// Whose gaps they are in a recording that was imported, and knows of no project.
+const NO_PROJECT: &str = "imported";
 
 /// What became of a damaged buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,7 +225,7 @@ impl Buffer {
         self.execute("DELETE FROM block WHERE seq = ?", [seq])
     }
 
-    /// Projects that the ledger speaks of.
+    /// Projects that the ledger speaks of; where there are none, one that stands for them, so that what is lost is told.
     ///
     /// # Errors
     /// When SQLite refuses.
@@ -233,7 +235,7 @@ impl Buffer {
 }
 
 impl View {
-    /// Projects that the ledger speaks of.
+    /// Projects that the ledger speaks of; where there are none, one that stands for them, so that what is lost is told.
     ///
     /// # Errors
     /// When SQLite refuses.
@@ -244,7 +246,11 @@ impl View {
 
 fn projects(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT project FROM session UNION SELECT project FROM gap UNION SELECT project FROM device";
-    db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+    let mut found = db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    if found.is_empty() {
+        found.push(NO_PROJECT.to_owned());
+    }
+    Ok(found)
 }
 
 impl fmt::Display for Rescued {

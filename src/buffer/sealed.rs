@@ -1,10 +1,12 @@
 //! Checksums of sealed day files: a row says that the file has these bytes, from its seal until it is rolled again.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use rusqlite::{Row, params};
 
 use crate::event::Partition;
+use crate::layout::Layout;
 use crate::time::Day;
 
 use super::{Buffer, Result, View};
@@ -51,4 +53,16 @@ impl View {
         };
         Ok(self.rows("SELECT event_type, day, sha256, bytes FROM sealed", [], read)?.into_iter().collect())
     }
+}
+
+/// A list of checksums, as `sha256sum --check MANIFEST` reads it.
+pub fn manifest(layout: &Layout, sums: &BTreeMap<Partition, Sum>) -> String {
+    let mut lines = String::new();
+    for (partition, sum) in sums {
+        let path = layout.day_file(partition);
+        let path = path.strip_prefix(layout.root()).unwrap_or(&path);
+        // A folder name has letters, digits and a few signs: nothing that would need quoting.
+        writeln!(lines, "{}  {}", sum.sha256, path.display()).unwrap_or_default();
+    }
+    lines
 }

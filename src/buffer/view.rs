@@ -211,8 +211,7 @@ impl View {
     /// # Errors
     /// When SQLite refuses.
     pub fn fault_reasons(&self, most: usize) -> Result<Vec<FaultReason>> {
-        let sql =
-            "SELECT reason, count(*), max(at), substr(raw, 1, 200) FROM fault GROUP BY reason ORDER BY max(at) DESC LIMIT ?";
+        let sql = "SELECT reason, count(*), max(at), coalesce(substr(raw, 1, 200), x'') FROM fault GROUP BY reason ORDER BY max(at) DESC LIMIT ?";
         let read = |row: &Row<'_>| {
             Ok(FaultReason { reason: row.get(0)?, count: row.get(1)?, last_at: row.get(2)?, example: row.get(3)? })
         };
@@ -224,7 +223,7 @@ impl View {
     /// # Errors
     /// When SQLite refuses.
     pub fn fault_reasons_between(&self, from: Micros, to: Micros) -> Result<Vec<FaultReason>> {
-        let sql = "SELECT reason, count(*), max(at), substr(raw, 1, 200) FROM fault WHERE at >= ? AND at < ?
+        let sql = "SELECT reason, count(*), max(at), coalesce(substr(raw, 1, 200), x'') FROM fault WHERE at >= ? AND at < ?
                    GROUP BY reason ORDER BY max(at) DESC";
         let read = |row: &Row<'_>| {
             Ok(FaultReason { reason: row.get(0)?, count: row.get(1)?, last_at: row.get(2)?, example: row.get(3)? })

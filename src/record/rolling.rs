@@ -13,7 +13,7 @@ use crate::disk;
 use crate::event::{DeviceRow, Partition};
 use crate::keep::Order;
 use crate::meter::Meter;
-use crate::roll::{Damage, RollError, Roller, Scope, Work};
+use crate::roll::{Damage, RollError, Roller, Scope, Work, so_far};
 use crate::time::{self, Micros};
 
 use super::Timing;
@@ -118,7 +118,7 @@ impl Rolling<'_> {
                 sums.insert(partition, sum);
             }
         }
-        if !sums.is_empty() {
+        if !sums.is_empty() || (ends && self.timing.checks_sealed) {
             for (partition, sum) in sums {
                 self.chores.send(Order::Sealed(partition, sum));
             }
@@ -156,7 +156,14 @@ impl Rolling<'_> {
                 }
             }
         }
-        if opened.is_empty() && !is_other {
+        for partition in if all { self.roller.unsealed() } else { Vec::new() } {
+            // Where all of it reads, this does nothing.
+            match self.set_aside(&partition, "not all of it reads".to_owned(), false) {
+                Ok(_) => {}
+                Err(error) => *failure = failure.take().or(Some(error)),
+            }
+        }
+        if opened.is_empty() && !is_other && !all {
             return Ok(opened);
         }
         for (partition, _) in opened.iter().filter(|(_, sum)| sum.is_some()) {
@@ -180,7 +187,7 @@ impl Rolling<'_> {
                 self.set_aside(partition, why, true)?;
             }
             Err(error) if error.source.kind() == ErrorKind::NotFound && is_changing => {
-                let span = (partition.day.start(), partition.day.end());
+                let span = so_far(partition.day, time::now());
                 note_lost(&self.chores, partition, "a day file is gone", span, self.roller.projects()?);
                 Meter::add(&self.meter.roll_errors, 1);
                 self.meter.note(time::now(), format!("{partition}: its sealed day file is gone; its day is a gap"));

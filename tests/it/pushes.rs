@@ -280,11 +280,11 @@ fn slow_senders_are_cut_and_too_many_are_sent_away() {
 fn what_is_signed_and_no_event_is_kept_as_a_fault() {
     let place = Place::new();
     let listening = Listening::start(&place, &[]);
-    for body in [r#"{"event":{"eventType":"touch"}}"#, "not JSON", r#"{"error":{"code":4,"message":"x"}}"#] {
+    for body in [r#"{"event":{"eventType":"touch"}}"#, "not JSON", "", r#"{"error":{"code":4,"message":"x"}}"#] {
         assert_eq!(listening.post(&Push::raw(body)).status, 200, "{body}");
     }
     assert_eq!(listening.terminate().code, 3);
-    assert_eq!(place.status()["faults"], 3);
+    assert_eq!(place.status()["faults"], 4);
 }
 
 #[test]

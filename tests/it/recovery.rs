@@ -126,6 +126,39 @@ fn a_sealed_file_that_is_not_what_it_was_never_gets_a_new_checksum_as_if_it_were
 }
 
 #[test]
+fn what_does_not_read_of_an_open_day_is_mended_by_a_roll_and_its_gap_ends_now() {
+    let place = Place::new();
+    // Of today, so that it stays open.
+    let now = overnight::time::now();
+    let time = |at: i64| overnight::time::rfc3339(now - (300 - at) * 1000);
+    let event = |at: i64| touch(&format!("id{at:04}"), 1, 1).replace("2026-10-01T00:00:01.000000Z", &time(at));
+    assert_eq!(place.import((0..300).map(|at| event(at) + "\n").collect::<String>()).code, 0);
+    let path = place.dir().join(format!("data/touch/{}.parquet", Day::of(now)));
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.len() / 3;
+    bytes[at..at + 40].fill(0xa5);
+    write(&path, &bytes);
+    verified(&place, 1);
+    assert_eq!(place.run(&["roll"]).code, 3);
+    verified(&place, 3);
+    // Nobody knows of a project here, and it is told all the same.
+    let gaps = View::open(&Layout::new(&place.dir())).unwrap().gaps().unwrap();
+    assert!(gaps.len() == 1 && gaps[0].ends.is_some_and(|ends| ends <= overnight::time::now()), "{gaps:?}");
+}
+
+#[test]
+fn a_list_of_checksums_that_is_another_is_told_and_written_anew() {
+    let place = Place::new();
+    sealed(&place);
+    let good = fs::read(place.dir().join("MANIFEST")).unwrap();
+    write(&place.dir().join("MANIFEST"), "garbage");
+    assert!(verified(&place, 0).stdout.contains("MANIFEST"));
+    assert_eq!(place.run(&["roll"]).code, 0);
+    assert_eq!(fs::read(place.dir().join("MANIFEST")).unwrap(), good);
+    assert_eq!(check(&place).worst(), None);
+}
+
+#[test]
 fn known_events_leave_a_sealed_file_and_its_checksum_as_they_are() {
     let place = Place::new();
     let path = sealed(&place);
