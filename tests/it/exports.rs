@@ -347,6 +347,27 @@ fn an_event_from_the_future_makes_no_state_last_until_then() {
 }
 
 #[test]
+fn what_a_clock_that_runs_ahead_tells_is_no_time_in_state_whatever_the_bucket() {
+    let now = overnight::time::now();
+    let at = |minutes: i64| overnight::time::rfc3339(now + minutes * 60 * overnight::time::SECOND);
+    let doors = [
+        state("contact", "a", &at(-300), "OPEN"),
+        state("contact", "a", &at(-240), "CLOSED"),
+        state("contact", "b", &at(-1), "CLOSED"),
+        state("contact", "a", &at(60), "OPEN"),
+        state("contact", "a", &at(180), "CLOSED"),
+    ];
+    let place = recording(&doors);
+    for every in ["15m", "1h", "1d", "1mo"] {
+        let rows = cells(&place, &["--every", every]);
+        let sum = |column: usize| rows.iter().filter_map(|row| row[column].parse::<f64>().ok()).sum::<f64>();
+        assert_eq!([sum(2), sum(4)].map(f64::round), [239.0 * 60.0, 3600.0], "{every}: closed and open");
+    }
+    let report = place.run(&["report", "--json"]);
+    assert!(report.stdout.contains("\"OPEN\": 3600.0"), "{}", report.stdout);
+}
+
+#[test]
 fn where_nobody_recorded_no_state_is_known_until_the_door_speaks_again() {
     let door = |time: &str| state("contact", "d", &format!("2025-11-23T{time}:00.000000Z"), "CLOSED");
     let air = |time: &str| temperature("a", &format!("2025-11-23T{time}:00.000000Z"), 1.0);
