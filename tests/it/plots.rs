@@ -309,6 +309,9 @@ fn a_png_says_so_where_its_font_lacks_a_letter() {
     call(&place, "d", "冷蔵庫");
     assert!(said("png").contains("warning: the font of PNG pictures lacks some letters of \"冷蔵庫\""), "{}", said("png"));
     assert!(!said("svg").contains("letters"));
+    place.import(temperatures("e", 0..60));
+    call(&place, "e", "冷凍庫");
+    assert!(said("png").contains("lacks some letters of \"冷凍庫\", \"冷蔵庫\"; an SVG"), "{}", said("png"));
 }
 
 #[test]
