@@ -91,13 +91,20 @@ impl Layout {
         self.root.join("devices.parquet")
     }
 
-    /// True when a path is one that only a recorder writes to, or lies below one, whichever way it leads there.
+    /// True when a path is one that only a recorder writes to, or lies below one, whichever way it leads there: of this recording,
+    /// or of another one that it lies in.
     pub fn owns(&self, path: &Path) -> bool {
-        let own = [self.data(), self.state(), self.manifest(), self.devices(), self.settings()].map(|own| resolved(&own));
         // A file that is a link is replaced itself; what it leads to stays.
         let named = path.file_name().map(|name| resolved(path.parent().unwrap_or(Path::new(""))).join(name));
-        let places = [Some(resolved(path)), named];
-        places.iter().flatten().any(|place| own.iter().any(|own| place.starts_with(own)))
+        let places: Vec<PathBuf> = [resolved(path)].into_iter().chain(named).collect();
+        let above = places.iter().flat_map(|place| place.ancestors()).chain(path.ancestors()).map(Self::new);
+        let mut recordings = above.filter(|other| other.buffer().is_file());
+        self.has(&places) || recordings.any(|other| other.has(&places))
+    }
+
+    fn has(&self, places: &[PathBuf]) -> bool {
+        let own = [self.data(), self.state(), self.manifest(), self.devices(), self.settings()].map(|own| resolved(&own));
+        places.iter().any(|place| own.iter().any(|own| place.starts_with(own)))
     }
 
     /// The folder of an event type's day files.

@@ -1,6 +1,7 @@
 //! The font that PNG is written in, and by which all texts are measured. It comes with the program, since slim machines have
 //! none. A browser may choose a narrower one for SVG; few are wider.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use ttf_parser::{Face, GlyphId};
@@ -30,16 +31,17 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(|c| glyph(face, c, size).1).sum()
 }
 
-/// The first text of charts of which the font lacks a letter.
-pub fn lacking(charts: &[&Chart]) -> Option<String> {
-    let face = face()?;
+/// Texts of charts of which the font lacks a letter, each once.
+pub fn lacking(charts: &[&Chart]) -> Vec<String> {
+    let Some(face) = face() else { return Vec::new() };
     let lacks = |text: &str| clean(text).chars().any(|c| face.glyph_index(c).is_none());
     let states = |chart: &Chart| colour::states(chart).into_iter().map(|state| state.name.to_string());
     let texts = charts.iter().flat_map(|chart| {
         let names = chart.lines.iter().map(|line| line.name.clone());
         [chart.title.clone(), chart.axis.clone()].into_iter().chain(names).chain(states(chart)).collect::<Vec<_>>()
     });
-    texts.into_iter().find(|text| lacks(text))
+    let mut met = HashSet::new();
+    texts.filter(|text| lacks(text) && met.insert(text.clone())).collect()
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ fn report(layout: &Layout) -> Result<(), Failure> {
         let file = layout.folder(&part.event_type).join(format!("{}.parquet", part.day));
         vec![part.event_type.clone(), words::count(part.rows), words::bytes(part.bytes), file.display().to_string()]
     });
-    say!("{}", show::table(&["event type", "events", "size", "day file"], &[1, 2], rows.collect()));
+    say!("{}", show::table(&["event type", "events", "size", "day file"], &[1, 2], &[3], rows.collect()));
     say!("{} recorded, each once; {} of Parquet", words::counted(status.events, "event"), words::bytes(status.bytes));
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::devices::Directory;
 use crate::disk::Unfinished;
 use crate::event::printable;
 use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
-use crate::reader::Reader;
+use crate::reader::{Reader, TypePlan};
 use crate::tables::{Aggregate, Ask, Fill, Known, Shape, has_states, known, plans, tables};
 use crate::time::{self, Micros};
 use crate::words;
@@ -337,16 +337,18 @@ fn hint_at_columns(settings: &Settings, files: &[PathBuf]) {
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     args.recording.refuse_own(&args.output)?;
+    let output = args.output();
+    let is_tsv = matches!(output, Output::File(_)) && args.ending() == "tsv";
     let settings = Settings {
         format: args.format()?,
-        output: args.output(),
+        output,
         partition: match args.partition_by {
             None | Some(PartitionName::Type) => Partition::Type,
             Some(PartitionName::Day) => Partition::Day,
             Some(PartitionName::Hive) => Partition::Hive,
         },
         force: args.force,
-        dialect: args.csv.dialect(&args.select, args.ending() == "tsv")?,
+        dialect: args.csv.dialect(&args.select, is_tsv)?,
         zone: args.select.zone().clone(),
         sheet_rows: args.sheet_rows.unwrap_or(SHEET_ROWS),
         unfinished: Unfinished::default(),
@@ -365,7 +367,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let mut ask = args.ask();
     warn_of_labels(&ask.labels, &directory);
     // In a bucket, a door that nobody touched is what it was before; a row of its own it has not.
-    let plans = if ask.every.is_some() { plans(&reader, &selection)? } else { reader.plan(&selection)? };
+    let mut plans = if ask.every.is_some() { plans(&reader, &selection)? } else { reader.plan(&selection)? };
+    // A type that was asked for has its columns, also where it has no events.
+    if plans.is_empty() && !matches!(ask.shape, Shape::Wide(_)) {
+        let bare = |name: &String| TypePlan { schema: reader.registry().get(name), partitions: Vec::new(), events: 0 };
+        plans = selection.event_types.iter().map(bare).collect();
+    }
     if ask.every.is_some() && plans.iter().any(|plan| ask.reads(&plan.schema) && has_states(&plan.schema)) {
         ask.known = known(&reader, &selection, time::now())?;
     }

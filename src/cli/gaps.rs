@@ -49,20 +49,24 @@ fn print(coverage: &Coverage) -> Result<(), Failure> {
                 GapState::Filled => "filled",
                 GapState::Lost => "lost",
             };
+            let begins = short(&gap.begins);
+            // The day and the year are mostly those of the beginning, and room is for the cause.
             let ends = gap.ends.as_deref().map_or_else(|| "lasts".to_owned(), short);
-            let why = gap.why.as_deref().map_or_else(String::new, |why| format!(" ({})", printable(why, 120)));
+            let alike = |to: usize| begins.get(..to).and_then(|same| ends.strip_prefix(same)).map(str::to_owned);
+            let ends = alike("2026-11-23 ".len()).or_else(|| alike("2026-".len())).unwrap_or(ends);
+            let why = gap.why.as_deref().map_or_else(String::new, |why| format!("; {state}: {}", printable(why, 120)));
             vec![
-                short(&gap.begins),
+                begins,
                 ends,
                 format!("{:.1} s", gap.seconds),
-                format!("{state}{why}"),
+                state.to_owned(),
                 words::count(gap.events),
-                printable(&gap.cause, 80),
+                format!("{}{why}", printable(&gap.cause, 80)),
             ]
         });
         say!(
             "{}",
-            show::table(&["begins (UTC)", "ends (UTC)", "length", "state", "from history", "cause"], &[2, 4], rows.collect())
+            show::table(&["begins (UTC)", "ends (UTC)", "length", "state", "history", "cause"], &[2, 4], &[5], rows.collect())
         );
     }
     if coverage.projects.is_empty() {

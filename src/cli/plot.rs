@@ -142,9 +142,10 @@ fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), 
         }
     };
     disk::output_bytes(path, args.force, &bytes)?;
-    if let Some(text) = chart::lacking(charts).filter(|_| kind == Kind::Png) {
-        let text = crate::event::printable(&text, 40);
-        eprintln!("warning: the font of PNG pictures lacks some letters of {text:?}; an SVG shows them");
+    let lacking = if kind == Kind::Png { chart::lacking(charts) } else { Vec::new() };
+    if !lacking.is_empty() {
+        let texts: Vec<String> = lacking.iter().map(|text| format!("{:?}", crate::event::printable(text, 40))).collect();
+        eprintln!("warning: the font of PNG pictures lacks some letters of {}; an SVG shows them", words::few(&texts));
     }
     // A device has the same name in all of them, and no other one has it.
     let names: BTreeSet<&str> = charts.iter().flat_map(|chart| &chart.lines).map(|line| line.name.as_str()).collect();

@@ -1,8 +1,9 @@
 //! Times, tables and JSON as people and programs read them.
 
 use std::fmt::Write;
+use std::io::{self, IsTerminal};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use crate::time::Micros;
 
@@ -37,16 +38,34 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::
     Ok(out)
 }
 
-/// A table; columns named in `right` are aligned to the right.
-pub(super) fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> Table {
+/// A table without frames; columns named in `right` are aligned to the right. On a terminal, the columns `wraps` share what the
+/// others leave, in as many lines as they need; anywhere else, a row is a line.
+pub(super) fn table(header: &[&str], right: &[usize], wraps: &[usize], rows: Vec<Vec<String>>) -> String {
+    let size = console::Term::stdout().size_checked().filter(|_| io::stdout().is_terminal());
+    arranged(header, right, wraps, rows, size.map(|(_, width)| width))
+}
+
+fn arranged(header: &[&str], right: &[usize], wraps: &[usize], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+    /// Narrower than this, nothing can be read.
+    const NARROWEST: u16 = 12;
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(header).add_rows(rows);
-    for index in right {
-        if let Some(column) = table.column_mut(*index) {
+    table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = width {
+        table.set_width(width);
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if index + 1 == header.len() { 0 } else { 2 }));
+        column.set_constraint(if wraps.contains(&index) {
+            ColumnConstraint::LowerBoundary(Width::Fixed(NARROWEST))
+        } else {
+            ColumnConstraint::ContentWidth
+        });
+        if right.contains(&index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table
+    table.trim_fmt()
 }
 
 #[cfg(test)]
@@ -58,6 +77,20 @@ mod tests {
         let text = json(&"a\u{9b}\u{7f}\u{1b}\nö").unwrap();
         assert!(!text.contains(|c: char| c.is_control()), "{text:?}");
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), "a\u{9b}\u{7f}\u{1b}\nö");
+    }
+
+    #[test]
+    fn a_table_fits_a_terminal_and_is_a_line_a_row_anywhere_else() {
+        let cause = "no connection: the server said in many words that it does not want to be asked, and closed";
+        let row = ["2026-11-24 00:41:10", "11-25 01:17:53", "100000.0 s", "filled", "4,310", cause].map(str::to_owned);
+        let header = ["begins (UTC)", "ends (UTC)", "length", "state", "history", "cause"];
+        let table = |width| arranged(&header, &[2, 4], &[5], vec![row.to_vec(); 3], width);
+        for width in [80, 120] {
+            let lines = table(Some(width));
+            assert!(lines.lines().count() > 4 && lines.lines().all(|line| line.len() <= width.into()), "{lines}");
+        }
+        assert_eq!(table(None).lines().count(), 4);
+        assert!(table(None).lines().skip(1).all(|line| line.ends_with(cause)), "{}", table(None));
     }
 
     #[test]

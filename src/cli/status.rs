@@ -64,8 +64,8 @@ fn print(status: &Status) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A line an event type: the days stand in `--json`.
-fn partitions(status: &Status) -> comfy_table::Table {
+/// A line an event type, with its UTC days: each of them, and its times, stand in `--json`.
+fn partitions(status: &Status) -> String {
     let mut types: BTreeMap<&str, (u64, u64, u64, u64, &str, &str)> = BTreeMap::new();
     for part in &status.partitions {
         let sum = types.entry(&part.event_type).or_insert((0, 0, 0, 0, &part.first, &part.last));
@@ -76,7 +76,7 @@ fn partitions(status: &Status) -> comfy_table::Table {
         sum.4 = sum.4.min(&part.first);
         sum.5 = sum.5.max(&part.last);
     }
-    let second = |text: &str| text.get(..19).unwrap_or(text).replace('T', " ");
+    let day = |text: &str| text.get(..10).unwrap_or(text).to_owned();
     let rows = types.into_iter().map(|(name, (days, rows, buffered, bytes, first, last))| {
         vec![
             printable(name, 40),
@@ -84,9 +84,10 @@ fn partitions(status: &Status) -> comfy_table::Table {
             words::count(rows),
             words::count(buffered),
             words::bytes(bytes),
-            second(first),
-            second(last),
+            day(first),
+            day(last),
         ]
     });
-    show::table(&["type", "days", "events", "in buffer", "day files", "first (UTC)", "last (UTC)"], &[1, 2, 3, 4], rows.collect())
+    let header = ["type", "days", "events", "in buffer", "day files", "first day", "last day"];
+    show::table(&header, &[1, 2, 3, 4], &[0], rows.collect())
 }

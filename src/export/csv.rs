@@ -58,7 +58,9 @@ impl Csv {
             }
             pen.write_text(name, header);
         }
-        pen.end_line(header);
+        if !columns.is_empty() {
+            pen.end_line(header);
+        }
         let open = sheets.iter().map(|_| Row::default()).collect();
         Self { columns, open, pen, lines }
     }

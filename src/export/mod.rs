@@ -228,6 +228,10 @@ pub fn export(
     settings: &Settings,
     mut progress: impl FnMut(u64),
 ) -> Result<Exported> {
+    // These are nothing without columns.
+    if tables.is_empty() && matches!(settings.format, Format::Parquet | Format::Arrow) {
+        return Ok(Exported::default());
+    }
     let mut told = 0;
     let mut tell = || {
         let read = reader.rows_read();

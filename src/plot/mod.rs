@@ -223,15 +223,14 @@ impl<'s> Tracks<'s> {
     fn chart(self, value: &Value, span: (Micros, Micros), names: &BTreeMap<String, String>) -> Chart {
         let Self { settings, by_device: tracks, devices, states, .. } = self;
         let length = span.1.saturating_sub(span.0);
-        let known_until = settings.known.until.min(span.1);
         let marks = (STRIPS / devices.len().max(1)).clamp(50, settings.points.max(50));
         let data = |track: Track| match track {
             Track::Gauge(track) => Data::Numbers(track.pieces(settings.points, length, true)),
             Track::Counter(track) => Data::Steps(track.pieces(settings.points, length, false)),
             Track::Events(track) => Data::Moments(track.moments(marks)),
             Track::State(track) => {
-                let gap = track.since().and_then(|since| settings.known.first_unknown(since, known_until));
-                Data::States(track.spans(known_until, gap, marks, &states))
+                let gap = track.since().and_then(|since| settings.known.first_unknown(since, span.1));
+                Data::States(track.spans(span.1, gap, marks, &states))
             }
         };
         let mut lines: Vec<(Line, String)> = tracks

@@ -71,7 +71,9 @@ pub fn pictures(
 
 /// The devices to draw: those with the lowest and with the highest means, or else those with most events.
 fn chosen(facts: &Facts, event_type: &str) -> (HashSet<String>, String) {
-    let of = |device: &&DeviceFacts| !device.id.is_empty() && device.events_by_type.contains_key(event_type);
+    // One that said nothing may be in a state that it told before.
+    let tells = |device: &DeviceFacts| device.events_by_type.contains_key(event_type) || device.figures.contains_key(event_type);
+    let of = |device: &&DeviceFacts| !device.id.is_empty() && tells(device);
     let mut all: Vec<&DeviceFacts> = facts.devices.iter().filter(of).collect();
     let mean = |device: &DeviceFacts| device.figures.get(event_type).and_then(|figures| figures.mean);
     let mut note = String::new();

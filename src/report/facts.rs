@@ -18,9 +18,9 @@ pub struct Facts {
     pub made_at: String,
     /// The zone whose hours are counted and whose clock the page shows.
     pub zone: String,
-    /// Beginning of what is reported; null where there is nothing.
+    /// Beginning of what is reported; null where there is nothing, and nobody said from when.
     pub from: Option<String>,
-    /// Its end, exclusive but for the last event.
+    /// Its end, exclusive but for the last event; null where there is nothing, and nobody said until when.
     pub to: Option<String>,
     /// What is missing, a sentence each; empty when nothing is known to be missing.
     pub missing: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Facts {
     pub types: Vec<TypeFacts>,
     /// Hours with events, ascending.
     pub hours: Vec<HourFacts>,
-    /// Devices that spoke or that the recording knows of, by name.
+    /// Devices that spoke, are in a state that they told before, or that the recording knows of, by name.
     pub devices: Vec<DeviceFacts>,
     /// Day files that could not be read and are left out, with the reason; `overnight verify` says what to do.
     pub unreadable: Vec<String>,
@@ -67,6 +67,10 @@ pub struct ProjectFacts {
     pub covered_seconds: f64,
     /// Seconds of gaps that were filled from history.
     pub filled_seconds: f64,
+    /// Seconds of gaps that are not filled yet.
+    pub open_seconds: f64,
+    /// Seconds of gaps that are lost.
+    pub lost_seconds: f64,
     /// Seconds in which nobody recorded, and nothing was imported, but for seams between sessions.
     pub not_recorded_seconds: f64,
     /// Spans covered by a session: begin and end.
@@ -165,6 +169,11 @@ impl Facts {
     /// Whether anything is missing or was lost.
     pub fn is_incomplete(&self) -> bool {
         !self.missing.is_empty()
+    }
+
+    /// Of what a page can say that something does not lie there.
+    pub(super) fn here(&self) -> &'static str {
+        if self.unreadable.is_empty() { "in this time" } else { "in the files that read" }
     }
 
     /// Devices that said something.

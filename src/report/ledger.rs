@@ -18,6 +18,11 @@ pub(super) struct Project {
     pub(super) sessions: Vec<Span>,
 }
 
+/// Whether a gap may still be filled.
+pub(super) fn is_open(state: GapState) -> bool {
+    matches!(state, GapState::Open | GapState::Filling)
+}
+
 /// The ledger of a recording.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {

@@ -15,7 +15,7 @@ mod sections;
 mod tally;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::buffer::{BufferError, GapState};
 use crate::coverage::GapReport;
@@ -33,7 +33,7 @@ pub use figures::Figures;
 pub use page::page;
 
 use figures::figures;
-use ledger::{Ledger, Project, Span, cut};
+use ledger::{Ledger, Project, Span, cut, is_open};
 use tally::{Device, Lowest, Tally, tally};
 
 /// Days without an event that part a device with a wrong clock from a recording.
@@ -79,27 +79,36 @@ impl Scope {
     /// When the recording does not read.
     pub fn of(reader: &Reader, selection: Selection, now: Micros) -> Result<Self, ReportError> {
         let plans = plans(reader, &selection)?;
-        let asked = (selection.start, selection.until(now));
+        // What is wholly to come is shown as it was asked for.
+        let is_to_come = selection.start.is_some_and(|start| start >= now);
+        let asked = (selection.start, if is_to_come { selection.end } else { selection.until(now) });
         if selection.start.is_some() || selection.end.is_some() {
             return Ok(Self { selection, plans, outside: 0, asked });
         }
-        let mut days: BTreeMap<Day, usize> = BTreeMap::new();
-        plans.iter().flat_map(|plan| &plan.partitions).for_each(|partition| *days.entry(partition.day).or_default() += 1);
-        let mut groups: Vec<(usize, Day, Day)> = Vec::new();
-        for (day, partitions) in days {
+        let days: BTreeSet<Day> = plans.iter().flat_map(|plan| &plan.partitions).map(|partition| partition.day).collect();
+        let mut groups: Vec<(Day, Day)> = Vec::new();
+        for day in days {
             match groups.last_mut() {
-                Some((sum, _, last)) if day.0 - last.0 <= HOLE => (*sum, *last) = (*sum + partitions, day),
-                _ => groups.push((partitions, day, day)),
+                Some((_, last)) if day.0 - last.0 <= HOLE => *last = day,
+                _ => groups.push((day, day)),
             }
         }
-        let Some((_, first, last)) = groups.iter().max().copied().filter(|_| groups.len() > 1) else {
+        if groups.len() < 2 {
             return Ok(Self { selection, plans, outside: 0, asked });
-        };
-        let selection = Selection { start: Some(first.start()), end: Some(last.end()), ..selection };
+        }
         let events = |plans: &[TypePlan]| plans.iter().map(|plan| plan.events).sum::<u64>();
         let all = events(&plans);
-        let plans = reader.plan(&selection)?;
-        Ok(Self { outside: all - events(&plans).min(all), selection, plans, asked })
+        let mut best = (false, 0, Self { selection: selection.clone(), plans, outside: 0, asked });
+        for (first, last) in groups {
+            let selection = Selection { start: Some(first.start()), end: Some(last.end()), ..selection.clone() };
+            let plans = reader.plan(&selection)?;
+            // Most events; but whatever a wrong clock tells of times to come, the recording is what was.
+            let (has_been, sum) = (first.start() <= now, events(&plans));
+            if (has_been, sum) >= (best.0, best.1) {
+                best = (has_been, sum, Self { selection, plans, outside: all - sum.min(all), asked });
+            }
+        }
+        Ok(best.2)
     }
 
     /// Its part that lies within a page. The last event belongs to it, unless it lies at an end that was asked for.
@@ -152,8 +161,8 @@ pub fn facts(
         dir: reader.layout().root().display().to_string(),
         made_at: rfc3339(now),
         zone: zone.name().to_owned(),
-        from: span.map(|span| rfc3339(span.0)),
-        to: span.map(|span| rfc3339(span.1)),
+        from: span.map(|span| span.0).or(asked.0).map(rfc3339),
+        to: span.map(|span| span.1).or(asked.1).map(rfc3339),
         missing: Vec::new(),
         unknown: Vec::new(),
         notes: Vec::new(),
@@ -173,8 +182,14 @@ pub fn facts(
     };
     look_around(&mut facts, reader, selection, now)?;
     words::say_missing(&mut facts);
-    if let Some(span) = past {
-        words::say_unknown(&mut facts, &unrecorded, span);
+    match past {
+        _ if asked.0.is_some_and(|start| start >= now) => {
+            facts.unknown.push("Nobody recorded in this time; it is still to come.".to_owned());
+        }
+        Some(span) => words::say_unknown(&mut facts, &unrecorded, span),
+        // Before anything that there is.
+        None if *asked != (None, None) => facts.unknown.push("Nobody recorded in this time.".to_owned()),
+        None => {}
     }
     words::say_notes(&mut facts);
     Ok(facts)
@@ -213,9 +228,12 @@ fn total(spans: impl Iterator<Item = Span>) -> f64 {
 
 fn covered(project: &Project, unrecorded: &Unrecorded, span: Span) -> ProjectFacts {
     let spans: Vec<Span> = project.covered.iter().filter_map(|covered| cut(*covered, span)).collect();
-    let filled = project.gaps.iter().filter(|(_, gap)| gap.state == GapState::Filled).filter_map(|(gap, _)| cut(*gap, span));
-    let filled: Vec<Span> = filled.collect();
-    let pauses = project.not_recorded(span, unrecorded).into_iter().filter(|(from, to)| to - from > SEAM);
+    let of_gaps = |is: fn(GapState) -> bool| {
+        total(project.gaps.iter().filter(|(_, gap)| is(gap.state)).filter_map(|(gap, _)| cut(*gap, span)))
+    };
+    // A pause of which little lies on the page is one all the same.
+    let pauses = project.not_recorded((Micros::MIN, Micros::MAX), unrecorded).into_iter();
+    let pauses = pauses.filter(|(from, to)| to.saturating_sub(*from) > SEAM).filter_map(|pause| cut(pause, span));
     let gaps = project
         .gaps
         .iter()
@@ -224,7 +242,9 @@ fn covered(project: &Project, unrecorded: &Unrecorded, span: Span) -> ProjectFac
         project: project.name.clone(),
         sessions: project.sessions.iter().filter(|session| cut(**session, span).is_some()).count(),
         covered_seconds: total(spans.iter().copied()),
-        filled_seconds: total(filled.into_iter()),
+        filled_seconds: of_gaps(|state| state == GapState::Filled),
+        open_seconds: of_gaps(is_open),
+        lost_seconds: of_gaps(|state| state == GapState::Lost),
         not_recorded_seconds: total(pauses),
         covered: spans.into_iter().map(|(from, to)| (rfc3339(from), rfc3339(to))).collect(),
         gaps: gaps
@@ -273,7 +293,10 @@ fn devices(
     span: Option<Span>,
 ) -> Vec<DeviceFacts> {
     let wanted = |id: &str| selection.devices.is_empty() || selection.devices.contains(id);
-    let silent = directory.iter().filter(|(id, _)| wanted(id) && !found.devices.contains_key(*id)).map(|(id, _)| (id, None));
+    // The directory need not know who is in a state that it told before.
+    let others: BTreeSet<&str> = directory.iter().map(|(id, _)| id).filter(|id| wanted(id)).collect();
+    let others = others.into_iter().chain(of_types.iter().flat_map(BTreeMap::keys).map(String::as_str)).collect::<BTreeSet<_>>();
+    let silent = others.into_iter().filter(|id| !found.devices.contains_key(*id)).map(|id| (id, None));
     let spoke = found.devices.iter().map(|(id, device)| (id.as_str(), Some(device)));
     let one = |(id, device): (&str, Option<&Device>)| {
         let own =

@@ -8,7 +8,6 @@ use crate::zone::Zone;
 
 use super::charts::Picture;
 use super::facts::Facts;
-use super::ledger::Span;
 use super::people;
 use super::sections::{coverage, faults, hours, measured};
 use super::words::{Clock, escape, length, micros};
@@ -18,17 +17,21 @@ const STYLE: &str = include_str!("style.css");
 
 /// The facts as a page; `pictures` are its charts.
 pub fn page(facts: &Facts, zone: &Zone, pictures: &[Picture]) -> String {
-    let span = facts.from.as_deref().zip(facts.to.as_deref()).map(|(from, to)| (micros(from), micros(to)));
-    let clock = Clock::new(zone, span.map_or(micros(&facts.made_at), |span| span.0));
+    let (from, to) = (facts.from.as_deref().map(micros), facts.to.as_deref().map(micros));
+    let span = from.zip(to);
+    let clock = Clock::new(zone, from.or(to).unwrap_or(micros(&facts.made_at)));
     let mut out = String::with_capacity(256 * 1024);
     head(&mut out, facts);
     out.push_str("<body>\n<main>\n");
-    title(&mut out, facts, span, &clock);
+    title(&mut out, facts, (from, to), &clock);
     if let Some(span) = span {
         coverage(&mut out, facts, span, &clock);
         if facts.events > 0 {
             hours(&mut out, facts, span, zone, &clock);
-            people::to_look_at(&mut out, facts, &clock);
+        }
+        people::to_look_at(&mut out, facts, &clock);
+        // A door that nobody touched has its time in state.
+        if !facts.types.is_empty() {
             measured(&mut out, facts, pictures);
         }
         people::table(&mut out, facts, &clock);
@@ -51,12 +54,22 @@ fn head(out: &mut String, facts: &Facts) {
     .unwrap_or_default();
 }
 
-fn title(out: &mut String, facts: &Facts, span: Option<Span>, clock: &Clock) {
+fn title(out: &mut String, facts: &Facts, bounds: (Option<Micros>, Option<Micros>), clock: &Clock) {
     let name = std::path::Path::new(&facts.dir)
         .file_name()
         .map_or_else(|| facts.dir.clone(), |name| name.to_string_lossy().into_owned());
     write!(out, "<header>\n<h1>Sensor report <small>{}</small></h1>", escape(&name)).unwrap_or_default();
-    if let Some((from, to)) = span {
+    // Where there is nothing, what was asked for: its end may be all that was said.
+    let one = match bounds {
+        (Some(from), None) => Some(("from", from)),
+        (None, to) => to.map(|to| ("up to", to)),
+        _ => None,
+    };
+    if let Some((word, at)) = one {
+        let (at, zone) = (time(at, &clock.full(at)), escape(&clock.name((at, at))));
+        write!(out, "<p class=\"span\">{word} {at}<br><small>all times are {zone}</small></p>").unwrap_or_default();
+    }
+    if let (Some(from), Some(to)) = bounds {
         #[expect(clippy::cast_precision_loss, reason = "microseconds of a report are far below 2^53")]
         let seconds = (to - from) as f64 / crate::time::SECOND as f64;
         write!(
@@ -88,7 +101,7 @@ fn title(out: &mut String, facts: &Facts, span: Option<Span>, clock: &Clock) {
 /// What is missing, or that nothing is.
 fn verdict(out: &mut String, facts: &Facts) {
     let (class, text, below) = match (facts.missing.as_slice(), facts.unknown.as_slice()) {
-        ([], _) if facts.from.is_none() => ("unknown", "The recording is empty here.".to_owned(), &[][..]),
+        ([], _) if facts.from.is_none() && facts.to.is_none() => ("unknown", "The recording is empty here.".to_owned(), &[][..]),
         ([], []) => ("good", "Nothing is missing.".to_owned(), &[][..]),
         ([], [first, others @ ..]) => ("unknown", first.clone(), others),
         (missing, unknown) => ("bad", missing.join(" "), unknown),

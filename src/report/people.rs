@@ -81,20 +81,17 @@ pub(super) fn table(out: &mut String, facts: &Facts, clock: &Clock) {
          <th class=\"n\">Battery</th><th class=\"n\">Signal <small>(least)</small></th><th>Min / mean / max, time in state</th></tr></thead><tbody>\n",
     );
     for device in shown {
-        row(out, device, clock);
+        row(out, device, facts.here(), clock);
     }
     out.push_str("</tbody></table>\n</section>\n");
 }
 
-fn row(out: &mut String, device: &DeviceFacts, clock: &Clock) {
+fn row(out: &mut String, device: &DeviceFacts, here: &str, clock: &Clock) {
     let name = if device.id.is_empty() { "(about no device)" } else { &device.name };
     let id = if device.name == device.id { "" } else { &device.id };
     let about = [id, &device.kind].into_iter().filter(|text| !text.is_empty()).map(escape).collect::<Vec<_>>().join(" · ");
-    let last = device
-        .last_seen
-        .as_deref()
-        .map(micros)
-        .map_or_else(|| "never in this time".to_owned(), |last| time(last, &clock.short(last)));
+    let last =
+        device.last_seen.as_deref().map(micros).map_or_else(|| format!("never {here}"), |last| time(last, &clock.short(last)));
     let silence = device.silence.as_ref().map_or_else(String::new, |silence| {
         let (from, to) = (micros(&silence.from), micros(&silence.to));
         let until = if silence.lasts { "the end".to_owned() } else { time(to, &clock.short_behind(from, to)) };

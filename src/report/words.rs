@@ -1,7 +1,5 @@
 //! Facts as people read them: lengths, counts, units, times of a zone; and what is missing, in sentences.
 
-use std::fmt::Write;
-
 use jiff::Timestamp;
 
 use crate::buffer::GapState;
@@ -12,7 +10,7 @@ use crate::words::{count, counted};
 use crate::zone::{Zone, write_offset};
 
 use super::facts::{Facts, ProjectFacts};
-use super::ledger::{Span, cut};
+use super::ledger::{Span, cut, is_open};
 use super::{seconds, total};
 
 /// Text for HTML, in elements and in quoted attributes; what cannot be printed is a blank.
@@ -173,17 +171,15 @@ fn offset_text(offset: Micros) -> String {
 
 /// Says what is missing.
 pub(super) fn say_missing(facts: &mut Facts) {
-    for (state, ending) in [(GapState::Lost, "lost"), (GapState::Open, "not filled yet")] {
-        let gaps = facts.coverage.iter().flat_map(|project| &project.gaps);
-        let of = gaps.filter(|gap| match state {
-            GapState::Lost => gap.state == GapState::Lost,
-            _ => matches!(gap.state, GapState::Open | GapState::Filling),
-        });
-        let lengths: Vec<f64> = of.map(|gap| gap.seconds).collect();
-        if !lengths.is_empty() {
-            let mut text = counted(lengths.len() as u64, "gap");
-            write!(text, ", {}, {ending}.", length(lengths.iter().sum())).unwrap_or_default();
-            facts.missing.push(text);
+    let (mut lost, mut open) = ((0, 0.0), (0, 0.0));
+    for project in &facts.coverage {
+        let count = |is: fn(GapState) -> bool| project.gaps.iter().filter(|gap| is(gap.state)).count() as u64;
+        lost = (lost.0 + count(|state| state == GapState::Lost), lost.1 + project.lost_seconds);
+        open = (open.0 + count(is_open), open.1 + project.open_seconds);
+    }
+    for ((gaps, seconds), ending) in [(lost, "lost"), (open, "not filled yet")] {
+        if gaps > 0 {
+            facts.missing.push(format!("{}, {}, {ending}.", counted(gaps, "gap"), length(seconds)));
         }
     }
     match facts.faults {
@@ -219,9 +215,9 @@ pub(super) fn say_unknown(facts: &mut Facts, unrecorded: &Unrecorded, span: Span
     if facts.events > 0 && of_projects == 0.0 {
         facts.unknown.push("The events came from files, and nobody noted what may be missing.".to_owned());
     } else if imported >= 1.0 {
-        facts
-            .unknown
-            .push(format!("For {} there are events but no session, and nobody noted what may be missing.", length(imported)));
+        // Events need not lie there, but around it.
+        let text = "no session recorded: what is known came from files, and nobody noted what may be missing.";
+        facts.unknown.push(format!("For {} {text}", length(imported)));
     }
     if partly > 0 {
         facts.unknown.push(format!("{} filled, but not with everything; see below.", counted(partly as u64, "gap")));
@@ -239,10 +235,10 @@ pub(super) fn say_notes(facts: &mut Facts) {
     }
     let silent = facts.devices.iter().filter(|device| device.events == 0).count();
     if silent > 0 {
-        facts.notes.push(format!("{} said nothing in this time.", counted(silent as u64, "known device")));
+        facts.notes.push(format!("{} said nothing {}.", counted(silent as u64, "known device"), facts.here()));
     }
     if facts.events == 0 {
-        facts.notes.push("No event lies in this time.".to_owned());
+        facts.notes.push(format!("No event lies {}.", facts.here()));
     }
     if facts.recording {
         facts.notes.push("The recorder is still running.".to_owned());

@@ -170,16 +170,24 @@ impl Track {
         }
     }
 
-    /// A state was told at a time; none: from then on nothing is known.
-    pub(super) fn state(&mut self, time: Micros, state: Option<usize>) {
-        if let Self::State { now, since, micros, events } = self {
-            if let Some(now) = *now {
-                micros[now] += time - *since;
-            }
+    /// A state was told at a time; none: from then on nothing is known. What lies behind `known_until` counts for no state.
+    pub(super) fn state(&mut self, time: Micros, state: Option<usize>, known_until: Micros) {
+        self.spend(time.min(known_until));
+        if let Self::State { now, since, events, .. } = self {
             if let Some(state) = state {
                 events[state] += 1;
             }
             (*now, *since) = (state, time);
+        }
+    }
+
+    /// It was in its state until then, unless it was told later.
+    fn spend(&mut self, until: Micros) {
+        if let Self::State { now: Some(now), since, micros, .. } = self
+            && *since < until
+        {
+            micros[*now] += until - *since;
+            *since = until;
         }
     }
 
@@ -188,6 +196,7 @@ impl Track {
     pub(super) fn close(&mut self, end: Micros, known_until: Micros, figures: &[Figure], out: &mut [f64]) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "counts of events in a bucket, and its microseconds, are far below 2^53")]
         let number = |count: u64| count as f64;
+        self.spend(end.min(known_until));
         match self {
             Self::Gauge { count, sum, min, max, first, last } => {
                 let any = *count > 0;
@@ -212,16 +221,7 @@ impl Track {
                 out.fill(grown.unwrap_or(f64::NAN));
                 grown.is_some()
             }
-            Self::State { now, since, micros, events } => {
-                let until = end.min(known_until);
-                if let Some(now) = *now
-                    && *since < until
-                {
-                    micros[now] += until - *since;
-                }
-                if now.is_some() {
-                    *since = end;
-                }
+            Self::State { micros, events, .. } => {
                 let any = micros.iter().any(|time| *time > 0) || events.iter().any(|count| *count > 0);
                 for (figure, out) in figures.iter().zip(out) {
                     *out = match figure {

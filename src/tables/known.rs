@@ -27,10 +27,11 @@ impl Default for Known {
 }
 
 impl Known {
-    /// When, between two times, nothing is known first.
+    /// When, between two times, nothing is known first: at once, where that is what an event from the future told.
     pub fn first_unknown(&self, since: Micros, until: Micros) -> Option<Micros> {
         let from = self.unknown.partition_point(|(begins, _)| *begins <= since);
-        self.unknown.get(from).map(|(begins, _)| *begins).filter(|begins| *begins < until)
+        let begins = self.unknown.get(from).map_or(Micros::MAX, |(begins, _)| *begins);
+        Some(begins.min(self.until.max(since))).filter(|begins| *begins < until)
     }
 }
 

@@ -184,13 +184,19 @@ pub fn tables<'a>(
             all.push(Box::new(wide::Buckets::new(reader, plans, selection, directory, wanted, every, ask)?));
         }
         (Shape::Long, Some(every)) => {
+            let (mut told, mut bare) = (Vec::new(), Vec::new());
             for plan in plans {
                 let table = long::Long::new(reader, plan, selection, &people, every, ask)?;
-                // Where nothing holds of what was told before, nothing is told of the type at all.
-                if !plan.partitions.is_empty() || table.has_devices() {
-                    all.push(Box::new(table));
-                }
+                let tells = !plan.partitions.is_empty() || table.has_devices();
+                if tells { &mut told } else { &mut bare }.push(table);
             }
+            // Where nothing holds of what was told before, nothing is told of the type at all; but for the columns of one that was
+            // asked for, if that is all there is.
+            if told.is_empty() {
+                told =
+                    bare.into_iter().filter(|table| selection.event_types.iter().any(|wanted| wanted == table.name())).collect();
+            }
+            all.extend(told.into_iter().map(|table| Box::new(table) as Box<dyn Table + 'a>));
         }
     }
     Ok(all)

@@ -261,7 +261,7 @@ impl<'a> Series<'a> {
                 Column::Int(values) if values.is_valid(row) => track.number(values.value(row) as f64),
                 Column::State(states) => {
                     if let Some(state) = states[row] {
-                        track.state(time, Some(state));
+                        track.state(time, Some(state), self.known_until);
                     }
                 }
                 Column::None => track.number(1.0),
@@ -274,7 +274,7 @@ impl<'a> Series<'a> {
     fn forget(&mut self, end: Micros) {
         while let Some((begins, _)) = self.unknown.front().copied().filter(|(begins, _)| *begins < end) {
             self.unknown.pop_front();
-            self.tracks.iter_mut().for_each(|track| track.state(begins, None));
+            self.tracks.iter_mut().for_each(|track| track.state(begins, None, self.known_until));
         }
     }
 

@@ -18,8 +18,8 @@ pub struct Unrecorded {
 impl Unrecorded {
     /// Times of a span of which there is nothing, but for seams.
     pub fn nothing_within(&self, span: Span) -> Vec<Span> {
-        let parts = self.nothing.iter().filter_map(|part| cut(*part, span));
-        parts.filter(|(begins, ends)| ends.saturating_sub(*begins) > SEAM).collect()
+        let parts = self.nothing.iter().filter(|(begins, ends)| ends.saturating_sub(*begins) > SEAM);
+        parts.filter_map(|part| cut(*part, span)).collect()
     }
 }
 

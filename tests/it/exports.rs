@@ -347,6 +347,28 @@ fn an_event_from_the_future_makes_no_state_last_until_then() {
 }
 
 #[test]
+fn what_a_clock_that_runs_ahead_tells_is_no_time_in_state_whatever_the_bucket() {
+    let now = overnight::time::now();
+    let at = |minutes: i64| overnight::time::rfc3339(now + minutes * 60 * overnight::time::SECOND);
+    let doors = [
+        state("contact", "a", &at(-300), "OPEN"),
+        state("contact", "a", &at(-240), "CLOSED"),
+        state("contact", "b", &at(-1), "CLOSED"),
+        state("contact", "a", &at(60), "OPEN"),
+        state("contact", "a", &at(180), "CLOSED"),
+    ];
+    let place = recording(&doors);
+    for every in ["15m", "1h", "1d", "1mo"] {
+        let rows = cells(&place, &["--every", every]);
+        let sum = |column: usize| rows.iter().filter_map(|row| row[column].parse::<f64>().ok()).sum::<f64>();
+        let told = [sum(2), sum(4)].map(|seconds| format!("{seconds:.0}"));
+        assert_eq!(told, ["14340", "3600"], "{every}: closed and open");
+    }
+    let report = place.run(&["report", "--json"]);
+    assert!(report.stdout.contains("\"OPEN\": 3600.0"), "{}", report.stdout);
+}
+
+#[test]
 fn where_nobody_recorded_no_state_is_known_until_the_door_speaks_again() {
     let door = |time: &str| state("contact", "d", &format!("2025-11-23T{time}:00.000000Z"), "CLOSED");
     let air = |time: &str| temperature("a", &format!("2025-11-23T{time}:00.000000Z"), 1.0);
@@ -592,6 +614,20 @@ fn an_empty_selection_says_why_and_what_does_not_go_together_is_refused() {
         let ran = place.run(&[&["export", "--start", "2027-01-01", "--event-type", "temperature"], shape].concat());
         assert!(ran.stderr.contains("the recording has 1 event on 2026-11-23 (UTC), none of them"), "{shape:?}: {}", ran.stderr);
     }
+    // Whoever reads it finds the columns, of a type that was asked for.
+    let later = ["--start", "2027-01-01"];
+    let of_type = [&later[..], &["--event-type", "temperature"]].concat();
+    let columns = "time,device_id,project_id,temperature,";
+    assert!(export(&place, &of_type).concat().starts_with(columns) && export(&place, &later).is_empty());
+    let hours = ["time,device_id,temperature_mean,temperature_min,temperature_max,temperature_count,event_type"];
+    assert_eq!(export(&place, &[&of_type[..], &["--every", "1h"]].concat()), hours);
+    for ending in ["parquet", "arrow"] {
+        let file = place.path(&format!("empty.{ending}"));
+        for (ask, is_file) in [(&later[..], false), (&of_type, true)] {
+            ends(&place, &[ask, &["-o", file.to_str().unwrap()]].concat(), 0, "no events: ");
+            assert_eq!(file.is_file(), is_file, "{ending}");
+        }
+    }
     refused(&place, &["--samples", "--latest"], "cannot be used with");
     refused(&place, &["--fill", "linear"], "--every");
     refused(&place, &["--samples", "--partition-by", "day", "-o", "x/"], "in the order of time");
@@ -695,6 +731,10 @@ fn a_file_of_tabs_has_tabs() {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.lines().nth(1).unwrap().starts_with(row), "{more:?}: {text}");
     }
+    // The ending of a folder says nothing.
+    let folder = place.path("folder.tsv");
+    export(&place, &["-o", folder.to_str().unwrap(), "--partition-by", "type"]);
+    assert!(std::fs::read_to_string(folder.join("temperature.csv")).unwrap().starts_with("time,device_id,"));
 }
 
 #[test]
@@ -764,6 +804,12 @@ fn nothing_is_written_into_the_recording_itself_whichever_way_leads_there() {
         let ran = place.run(verb);
         assert!(ran.code == 2 && ran.stderr.contains("the recording's own"), "{verb:?}: {}", ran.stderr);
     }
+    // Nor into another one.
+    let other = recording(&[temperature("b", "2026-11-23T10:00:00.000000Z", 1.0)]);
+    for path in ["data/x.csv", "data/temperature/", "state/x.csv", "nowhere/../data/x.csv"] {
+        refused(&place, &["-o", &other.dir().join(path).display().to_string()], "the recording's own");
+    }
+    export(&place, &["-o", &other.dir().join("x.csv").display().to_string()]);
     // A type that is called like the folder.
     refused(&place, &["-o", &within("recording/"), "--partition-by", "day", "--event-type", "data"], "the recording's own");
     assert_eq!(place.day_files(), before);

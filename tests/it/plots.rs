@@ -167,6 +167,27 @@ fn of_many_devices_the_key_names_those_that_stray_and_counts_the_rest() {
     assert!(picture.contains(">cooler</text>") && picture.contains("and 35 more"), "{picture}");
 }
 
+/// How long all bars of a colour are together.
+fn bars_of(picture: &str, colour: &str) -> f64 {
+    // All boxes of a state are one path: M x y h width v height …
+    let paths = picture.lines().filter(|line| line.starts_with("<path") && line.contains(colour));
+    let widths = paths.flat_map(|line| line.split('M').skip(1));
+    widths.map(|part| part.split(['h', 'v']).nth(1).unwrap().parse::<f64>().unwrap()).sum()
+}
+
+#[test]
+fn what_a_clock_that_runs_ahead_tells_is_no_time_in_a_state() {
+    let now = overnight::time::now();
+    let contact = |device: &str, minute: i64, state: &str| {
+        event(device, "contact", now + minute * MINUTE, &format!(r#""state":"{state}","#))
+    };
+    let told = contact("d", -300, "OPEN") + &contact("d", -240, "CLOSED") + &contact("e", -1, "CLOSED");
+    let place = recording(&(told + &contact("d", 60, "OPEN") + &contact("d", 180, "CLOSED")));
+    let (_, picture) = drawn(&place, &["--event-type", "contact"]);
+    let (open, closed) = (bars_of(&picture, "#d55e00"), bars_of(&picture, "#c9d6e2"));
+    assert!(open > 100.0 && (closed / open - 239.0 / 60.0).abs() < 0.05, "open 60 minutes, closed 239: {open} and {closed}");
+}
+
 #[test]
 fn states_are_strips_that_know_what_was_before_the_span() {
     let contact = |minute: i64, state: &str| event("d", "contact", NIGHT + minute * MINUTE, &format!(r#""state":"{state}","#));
@@ -180,12 +201,7 @@ fn states_are_strips_that_know_what_was_before_the_span() {
     for text in [">Back door</text>", ">OPEN</text>", ">CLOSED</text>"] {
         assert!(picture.contains(text), "no {text} in {picture}");
     }
-    // All boxes of a state are one path: M x y h width v height …
-    let bar = |colour: &str| {
-        let paths = picture.lines().filter(|line| line.starts_with("<path") && line.contains(colour));
-        let widths = paths.flat_map(|line| line.split('M').skip(1));
-        widths.map(|part| part.split(['h', 'v']).nth(1).unwrap().parse::<f64>().unwrap()).sum::<f64>()
-    };
+    let bar = |colour: &str| bars_of(&picture, colour);
     let (open, closed) = (bar("#d55e00"), bar("#c9d6e2"));
     assert!(open > 100.0 && (open - closed).abs() < 1.0, "open 40 minutes, closed 40 minutes: {open} and {closed}");
     // Whether or not it moved at all.
@@ -293,6 +309,9 @@ fn a_png_says_so_where_its_font_lacks_a_letter() {
     call(&place, "d", "冷蔵庫");
     assert!(said("png").contains("warning: the font of PNG pictures lacks some letters of \"冷蔵庫\""), "{}", said("png"));
     assert!(!said("svg").contains("letters"));
+    place.import(temperatures("e", 0..60));
+    call(&place, "e", "冷凍庫");
+    assert!(said("png").contains("lacks some letters of \"冷凍庫\", \"冷蔵庫\"; an SVG"), "{}", said("png"));
 }
 
 #[test]

@@ -124,6 +124,38 @@ fn a_door_that_nobody_touched_has_its_time_in_state_in_the_report_too() {
 }
 
 #[test]
+fn a_night_without_events_shows_what_the_doors_were_in_all_of_it() {
+    let place = Place::new();
+    place.import(night());
+    // No device list knows the door.
+    let quiet = ["--start", "2026-10-25T02:00:00Z", "--end", "2026-10-25T02:30:00Z", "--event-type", "contact"];
+    let devices = facts(&place, &quiet)["devices"].clone();
+    assert_eq!((devices.as_array().unwrap().len(), &devices[0]["id"], &devices[0]["events"]), (1, &"b".into(), &0.into()));
+    assert_eq!(devices[0]["figures"]["contact"]["seconds_in"], json!({ "OPEN": 1800.0 }));
+    let page = page(&place, &quiet);
+    for section in ["What was measured", "open 30 min", "<figure>", "never in this time"] {
+        assert!(page.contains(section), "no {section}");
+    }
+    assert!(!page.contains("Events by type and hour"));
+}
+
+#[test]
+fn the_night_is_what_has_most_events_whatever_a_wrong_clock_says() {
+    let place = Place::new();
+    let of = |id: usize, day: &str| event(id, "a", "temperature", &format!("{day}T23:50:00.000000Z"), &json!({ "value": 1 }));
+    place.import([of(1, "2025-10-24"), of(2, "2025-10-24"), of(3, "2025-12-24")].concat());
+    let told = facts(&place, &[]);
+    assert_eq!((&told["events"], &told["outside"]), (&2.into(), &1.into()));
+    // Nor do many of them make the future.
+    let later: String = (10..20)
+        .map(|id| event(id, "b", "temperature", &format!("2998-01-01T00:{id}:00.000000Z"), &json!({ "value": 1 })))
+        .collect();
+    place.import(later);
+    let told = facts(&place, &[]);
+    assert_eq!((&told["events"], &told["outside"]), (&2.into(), &11.into()));
+}
+
+#[test]
 fn one_sensor_with_a_wrong_clock_does_not_stretch_the_report_over_half_a_century() {
     let place = Place::new();
     place.import(night() + &event(99, "c", "temperature", "1970-01-01T00:00:00.000000Z", &json!({ "value": 1 })));
@@ -179,7 +211,7 @@ fn the_top_of_the_page_is_true_in_every_case() {
     let later = ["--start", "2026-10-08", "--end", "2026-10-09"];
     assert_eq!(top(&later), unknown(&["Nobody recorded in this time.", "No event lies in this time."]));
     place.import([one(3, "2026-10-05T14:00:00.000000Z"), one(4, "2026-10-05T16:00:00.000000Z")].concat());
-    let files = "For 2 h there are events but no session, and nobody noted what may be missing.";
+    let files = "For 2 h no session recorded: what is known came from files, and nobody noted what may be missing.";
     assert_eq!(top(&day), unknown(&["Nobody recorded for 21 h.", files, rest]));
     let filled =
         "INSERT INTO gap (project, begins, ends, cause, state, why) VALUES ('p', ?, ?, 'silence', 'filled', 'but for x')";
@@ -188,11 +220,50 @@ fn the_top_of_the_page_is_true_in_every_case() {
     assert_eq!(top(&hours), unknown(&["1 gap filled, but not with everything; see below.", rest]));
     let lost = "INSERT INTO gap (project, begins, ends, cause, state) VALUES ('p', ?, ?, 'silence', 'lost')";
     note(&place, lost, "2026-10-05T12:00:00Z", "2026-10-05T13:00:00Z");
+    // Of a gap, and of a pause, counts what lies on the page.
+    let part = ["--start", "2026-10-05T12:10", "--end", "2026-10-05T12:10:10"];
+    assert_eq!(top(&part), ("bad".to_owned(), good(&["1 gap, 10 s, lost.", "No event lies in this time."]).1));
+    let part = ["--start", "2026-10-05T09:00", "--end", "2026-10-05T09:00:10"];
+    assert_eq!(top(&part), unknown(&["Nobody recorded in this time.", "No event lies in this time."]));
+    let part = ["--start", "2026-10-05T09:59:50", "--end", "2026-10-05T10:30"];
+    assert_eq!(top(&part), unknown(&["Nobody recorded for 10 s.", rest]));
+    let part = ["--start", "2026-10-05T14:30", "--end", "2026-10-05T15:30"];
+    let files = "For 1 h no session recorded: what is known came from files, and nobody noted what may be missing.";
+    assert_eq!(top(&part), unknown(&[files, "No event lies in this time."]));
     let found = top(&day);
     // So near to the gap, the silence before the first of the events is no pause.
-    let files = "For 3 h there are events but no session, and nobody noted what may be missing.";
+    let files = "For 3 h no session recorded: what is known came from files, and nobody noted what may be missing.";
     let lines = ["1 gap, 1 h, lost.", "Nobody recorded for 18 h.", files, "1 gap filled, but not with everything; see below."];
     assert_eq!((found.0.as_str(), found.1), ("bad", good(&lines).1));
+}
+
+#[test]
+fn a_range_of_which_there_is_nothing_says_what_was_asked() {
+    let place = Place::new();
+    place.import(event(1, "a", "temperature", "2026-10-05T10:10:00.000000Z", &json!({ "value": 20 })));
+    for (asked, span, text) in [
+        (&["--end", "2026-10-01"][..], (None, Some("2026-10-01")), "Nobody recorded in this time."),
+        (
+            &["--start", "2026-10-01", "--end", "2026-10-02"],
+            (Some("2026-10-01"), Some("2026-10-02")),
+            "Nobody recorded in this time.",
+        ),
+        (&["--start", "2998-10-01"], (Some("2998-10-01"), None), "Nobody recorded in this time; it is still to come."),
+        (
+            &["--start", "2998-10-01", "--end", "2998-10-02"],
+            (Some("2998-10-01"), Some("2998-10-02")),
+            "Nobody recorded in this time; it is still to come.",
+        ),
+    ] {
+        let facts = facts(&place, asked);
+        let begins = |side: &str, day: Option<&str>| facts[side].as_str().map(|time| &time[..10]) == day;
+        assert!(begins("from", span.0) && begins("to", span.1), "{} {}", facts["from"], facts["to"]);
+        let page = page(&place, asked);
+        assert_eq!(verdict(&page).1, [text, "No event lies in this time."]);
+        for day in [span.0, span.1].into_iter().flatten() {
+            assert!(page.split_once("class=\"verdict").unwrap().0.contains(&format!("datetime=\"{day}T00:00")), "{asked:?}");
+        }
+    }
 }
 
 #[test]
@@ -360,6 +431,8 @@ fn a_report_is_made_of_the_files_that_read_and_names_the_others() {
         (0..300).map(one).collect::<String>()
     };
     place.import((1..=3).map(day).collect::<String>());
+    let know = "INSERT INTO device VALUES ('p', 'quiet', 'temperature', '100', '{}')";
+    rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap().execute(know, []).unwrap();
     let path = |day: u32| place.dir().join(format!("data/temperature/2026-10-0{day}.parquet"));
     let good = [1, 2].map(|day| fs::read(path(day)).unwrap());
     // The end is gone; a page of values does not read, which is found when the events are counted already.
@@ -379,6 +452,8 @@ fn a_report_is_made_of_the_files_that_read_and_names_the_others() {
         assert!(facts["unreadable"][0].as_str().unwrap().contains(&name), "{facts}");
         let ran = place.run(&["report", "-o", "-"]);
         let faults = ran.stdout.split_once("<h2>Faults</h2>").unwrap().1;
+        // Whether a device said something is in what does not read.
+        assert!(verdict(&ran.stdout).1.contains(&"1 known device said nothing in the files that read.".to_owned()));
         assert!(faults.contains(&name) && faults.contains("overnight verify"), "{faults}");
         assert!(ran.stdout.contains("verdict bad") && ran.code == 3, "{}", ran.stderr);
         assert!(ran.stderr.contains(&name) && ran.stderr.contains(" verify --dir "), "{}", ran.stderr);
