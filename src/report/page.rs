@@ -91,7 +91,8 @@ fn title(out: &mut String, facts: &Facts, bounds: (Option<Micros>, Option<Micros
     tile(out, &count(facts.speaking() as u64), "devices heard");
     tile(out, &count(facts.types.iter().filter(|kind| kind.events > 0).count() as u64), "event types");
     if !facts.coverage.is_empty() {
-        tile(out, &count(facts.gaps().count() as u64), "gaps");
+        let gaps = facts.gaps().count() as u64;
+        tile(out, &count(gaps), if gaps == 1 { "gap" } else { "gaps" });
     }
     tile(out, &count(facts.faults), "faults");
     tile(out, &bytes(facts.bytes + facts.buffer_bytes), "on disk, all of the recording");
