@@ -434,6 +434,12 @@ impl Keeping {
     /// A session is over; true when another one had taken its place.
     fn is_replaced(&mut self, ended: &Ended) -> bool {
         self.live.retain(|live| live.session != ended.session);
+        // Whoever was about to leave stays when the one that was to take its place is gone.
+        if self.live.iter().all(|live| live.leaves_at.is_some())
+            && let Some(last) = self.live.last_mut()
+        {
+            last.leaves_at = None;
+        }
         self.last_sign = ended.heard_at.map_or(self.last_sign, |at| at.max(self.last_sign));
         self.live.iter().any(|live| live.spoke)
     }
