@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             tokio::select! {
                 filled = filler.fill(&mut passed) => drop(filled?),
                 () = draw(&bar, &meter) => {}
-                () = super::signal::stopped() => eprintln!("stopping; the same command goes on where it was"),
+                () = super::signal::stopped() => tell!("stopping; the same command goes on where it was"),
             }
             bar.finish_and_clear();
             Ok::<_, Failure>(())
@@ -89,9 +89,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     recorder.close()?;
     filled?;
     for (_, note) in meter.take_notes() {
-        eprintln!("{note}");
+        tell!("{note}");
     }
-    eprintln!(
+    tell!(
         "{} new from the history, {} were in the recording already",
         words::counted(Meter::get(&meter.rolled), "event"),
         words::count(Meter::get(&meter.doubles))

@@ -42,10 +42,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     recorder.close()?;
     let imported = imported?;
     for (_, note) in meter.take_notes() {
-        eprintln!("{note}");
+        tell!("{note}");
     }
     let new = Meter::get(&meter.rolled);
-    eprintln!(
+    tell!(
         "imported {}: {} new, {} known already, into {}",
         words::counted(imported.events, "event"),
         words::count(new),
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         layout.root().display()
     );
     if imported.faults > 0 {
-        eprintln!(
+        tell!(
             "{} no event; kept raw, see `overnight status --dir {}`",
             match imported.faults {
                 1 => "1 line was".to_owned(),

@@ -58,15 +58,13 @@ impl Listening {
                 )));
             }
             (true, _) => {
-                eprintln!(
-                    "overnight: warning: --allow-unsigned keeps whatever anybody pushes to {address}; events can be forged"
-                );
+                tell!("overnight: warning: --allow-unsigned keeps whatever anybody pushes to {address}; events can be forged");
             }
             (false, true) => {}
         }
         let tls = self.tls_cert.clone().zip(self.tls_key.clone());
         if tls.is_none() && !address.ip().is_loopback() {
-            eprintln!(
+            tell!(
                 "overnight: warning: {address} is open to the network and speaks plain HTTP; give --tls-cert and --tls-key, or put a proxy with TLS before it"
             );
         }

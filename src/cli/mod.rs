@@ -2,7 +2,11 @@
 //!
 //! Data goes to standard output, messages and progress to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 done
 //! but something is missing or was lost.
-#![expect(clippy::print_stderr, reason = "this is where the program speaks")]
+
+/// Writes a line to standard error. One that cannot be written is dropped: a recorder goes on when its terminal is gone.
+macro_rules! tell {
+    ($($line:tt)*) => { $crate::cli::tell(format_args!($($line)*)) };
+}
 
 /// Writes a line to standard output, or returns why it could not be written.
 macro_rules! say {
@@ -188,6 +192,11 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
     }
 }
 
+/// Writes a line to standard error, if it can be written.
+fn tell(line: impl Display) {
+    drop(writeln!(io::stderr(), "{line}"));
+}
+
 /// Writes a line to standard output.
 fn say(line: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout();
@@ -234,11 +243,11 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) | Err(Failure::EndOfOutput) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         Err(Failure::Usage(message)) => {
-            eprintln!("overnight: {}", clean(&message));
+            tell!("overnight: {}", clean(&message));
             ExitCode::from(2)
         }
         Err(Failure::Failed(message)) => {
-            eprintln!("overnight: {}", clean(&message));
+            tell!("overnight: {}", clean(&message));
             ExitCode::FAILURE
         }
     }
@@ -257,7 +266,7 @@ fn tell_missing(missing: Option<&str>, layout: &Layout) -> Outcome {
 /// The same, with the verb that says more.
 fn tell_incomplete(missing: Option<&str>, verb: &str, layout: &Layout) -> Outcome {
     let Some(missing) = missing else { return Outcome::Done };
-    eprintln!("warning: {missing}; see `{} {verb} --dir {}`", program(), layout.root().display());
+    tell!("warning: {missing}; see `{} {verb} --dir {}`", program(), layout.root().display());
     Outcome::Incomplete
 }
 

@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let drawn = drawn?;
     let charts: Vec<&Chart> = drawn.iter().collect();
     if charts.is_empty() {
-        eprintln!("no events: {}", why_empty(&reader)?);
+        tell!("no events: {}", why_empty(&reader)?);
     } else if let (Some(path), Some(kind)) = (&args.output, kind) {
         write(path, kind, &charts, args)?;
     } else {
@@ -144,13 +144,13 @@ fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), 
     disk::output_bytes(path, args.force, &bytes)?;
     if let Some(text) = chart::lacking(charts).filter(|_| kind == Kind::Png) {
         let text = crate::event::printable(&text, 40);
-        eprintln!("warning: the font of PNG pictures lacks some letters of {text:?}; an SVG shows them");
+        tell!("warning: the font of PNG pictures lacks some letters of {text:?}; an SVG shows them");
     }
     // A device has the same name in all of them, and no other one has it.
     let names: BTreeSet<&str> = charts.iter().flat_map(|chart| &chart.lines).map(|line| line.name.as_str()).collect();
     let devices = words::counted(names.len() as u64, "device");
     let titles = charts.iter().map(|chart| crate::event::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
-    eprintln!("drew {titles} of {devices} to {}, {} x {} pixels", path.display(), size.width, size.height);
+    tell!("drew {titles} of {devices} to {}, {} x {} pixels", path.display(), size.width, size.height);
     Ok(())
 }
 

@@ -240,10 +240,10 @@ fn summary(layout: &Layout, meter: &Meter) {
         }
     };
     let (events, sessions) = (words::counted(kept, "event"), words::counted(Meter::get(&meter.sessions), "session"));
-    eprintln!("recorded {events} in {sessions}{pushes}{twice}, into {}", layout.root().display());
+    tell!("recorded {events} in {sessions}{pushes}{twice}, into {}", layout.root().display());
     if faults > 0 {
         let (lines, were) = if faults == 1 { ("line", "was") } else { ("lines", "were") };
-        eprintln!(
+        tell!(
             "{} {lines} {were} no event and {were} kept raw; see `{} status --dir {}`",
             words::count(faults),
             program(),
@@ -260,8 +260,8 @@ fn summary(layout: &Layout, meter: &Meter) {
 pub(super) fn load_lines(layout: &Layout, event_type: &str) {
     let folder = layout.folder(event_type);
     let (root, folder) = (layout.root().display(), folder.display());
-    eprintln!();
-    eprintln!("pandas   import pandas as pd; df = pd.read_parquet(\"{folder}\")");
-    eprintln!("DuckDB   duckdb -c \"SELECT * FROM '{folder}/*.parquet' ORDER BY time DESC LIMIT 10\"");
-    eprintln!("CSV      {} export --dir {root} --event-type {event_type} -o {event_type}.csv", program());
+    tell!("");
+    tell!("pandas   import pandas as pd; df = pd.read_parquet(\"{folder}\")");
+    tell!("DuckDB   duckdb -c \"SELECT * FROM '{folder}/*.parquet' ORDER BY time DESC LIMIT 10\"");
+    tell!("CSV      {} export --dir {root} --event-type {event_type} -o {event_type}.csv", program());
 }

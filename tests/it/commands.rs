@@ -187,3 +187,14 @@ fn status_of_nothing_says_what_to_do() {
         assert!(!place.dir().exists(), "{verb} made a directory");
     }
 }
+
+#[test]
+fn a_recorder_whose_messages_cannot_be_written_records_all_the_same() {
+    let cloud = crate::support::Cloud::start(&["--rate", "100"]);
+    let place = Place::new();
+    let mut command = overnight();
+    command.args(["record", "--project", "demo", "--for", "2s", "--no-backfill", "--api-url", &cloud.url]);
+    command.arg("--dir").arg(place.dir()).stderr(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    assert_eq!(Running::start(&mut command).wait().code, 0);
+    assert!(place.events().len() > 50);
+}
