@@ -171,8 +171,14 @@ impl Filler {
         if listed.is_none_or(|at| at.elapsed() >= if stranger { LIST_AGAIN } else { LIST_EVERY }) {
             *listed = Some(time::instant());
             self.outlet.meter.update(|parts| parts.stranger = false);
-            if let Err(error) = self.devices().await {
-                self.outlet.meter.note(time::now(), format!("{}: no device list: {error}", self.project));
+            match self.devices().await {
+                // A typing error records nothing, all night.
+                Ok(devices) if devices.is_empty() && (!self.filters.devices.is_empty() || !self.filters.labels.is_empty()) => {
+                    let text = format!("{}: no device of the list has what --device or --label asks for", self.project);
+                    self.outlet.meter.note(time::now(), text);
+                }
+                Ok(_) => {}
+                Err(error) => self.outlet.meter.note(time::now(), format!("{}: no device list: {error}", self.project)),
             }
         }
         let filled = self.fill(passed).await?;

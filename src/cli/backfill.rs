@@ -17,7 +17,7 @@ use crate::words;
 
 use super::connection::{Connection, index_delay};
 use super::select::moment;
-use super::{Failure, Outcome, Recording, duration, progress};
+use super::{Failure, Outcome, Recording, duration, each_once, progress, warn_of_types};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -53,14 +53,16 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
     }
     let meter = Arc::new(Meter::default());
-    let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
+    let registry = args.recording.registry()?;
+    warn_of_types(&args.event_type, &registry);
+    let recorder = Recorder::open(&layout, registry, Arc::clone(&meter), Timing::default())?;
     args.recording.keep_schemas()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pace = Arc::new(Pace::default());
     let mut filled = Ok(());
-    for project in &args.project {
+    for project in each_once(&args.project) {
         let filler = Filler {
-            project: project.clone(),
+            project,
             filters: Filters { event_types: args.event_type.clone(), ..Filters::default() },
             cloud: Arc::clone(&cloud),
             pace: Arc::clone(&pace),

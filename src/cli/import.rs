@@ -54,12 +54,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     );
     if imported.faults > 0 {
         tell!(
-            "{} no event; kept raw, see `overnight status --dir {}`",
+            "{} no event; kept raw, see `{} status --dir {}`",
             match imported.faults {
                 1 => "1 line was".to_owned(),
                 lines => format!("{} lines were", words::count(lines)),
             },
-            layout.root().display()
+            super::program(),
+            super::shell(layout.root())
         );
         return Ok(Outcome::Incomplete);
     }

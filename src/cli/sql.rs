@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
                 events => format!("{} events are", words::count(events)),
             },
             program(),
-            given.root().display()
+            super::shell(given.root())
         );
     }
     Ok(Outcome::Done)
