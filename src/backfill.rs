@@ -87,6 +87,12 @@ fn needs(gap: &Gap, sessions: &[Session]) -> Vec<Filters> {
     meant.iter().map(|session| serde_json::from_str(&session.filters).unwrap_or_default()).collect()
 }
 
+/// Whether nothing that passes can be in the history.
+fn is_not_in_history(filters: &Filters) -> bool {
+    let types = &filters.event_types;
+    !types.is_empty() && types.iter().all(|name| name == NOT_IN_HISTORY)
+}
+
 /// Why a gap could not be filled now.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
@@ -279,7 +285,8 @@ impl Filler {
         let from = filled.begins.max(time::now() - RETENTION);
         for (gap, needs) in gaps.iter().filter(|(gap, _)| gap.state == GapState::Lost) {
             let is_within = gap.begins >= from && gap.ends.is_some() && gap.ends <= filled.ends;
-            if is_within && needs.iter().all(|need| brought.iter().any(|filters| filters.hold(need))) {
+            let is_brought = |need: &Filters| !is_not_in_history(need) && brought.iter().any(|filters| filters.hold(need));
+            if is_within && needs.iter().all(is_brought) {
                 self.filled(gap, 0).await;
             }
         }
@@ -294,8 +301,7 @@ impl Filler {
     }
 
     async fn fill_gap(&self, gap: &Gap, ends: Micros) -> Result<u64, BackfillError> {
-        let types = &self.filters.event_types;
-        if !types.is_empty() && types.iter().all(|name| name == NOT_IN_HISTORY) {
+        if is_not_in_history(&self.filters) {
             return Err(BackfillError::Refused(format!("{NOT_IN_HISTORY} is not in the history")));
         }
         if ends < time::now() - RETENTION {
@@ -434,5 +440,44 @@ impl Filler {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_needs_what_the_session_before_it_or_whoever_asked_for_it_asked_for() {
+        let of = |types: &[&str]| Filters { event_types: types.iter().map(ToString::to_string).collect(), ..Filters::default() };
+        let session = |opened_at: i64, spoke_at: i64, types: &[&str]| Session {
+            source: "stream".to_owned(),
+            project: "p".to_owned(),
+            opened_at: opened_at * SECOND,
+            spoke_at: spoke_at * SECOND,
+            closed_at: None,
+            cause: None,
+            filters: serde_json::to_string(&of(types)).unwrap(),
+        };
+        let gap = |begins: i64, ends: i64, cause: &str| Gap {
+            id: 1,
+            project: "p".to_owned(),
+            begins: begins * SECOND,
+            ends: Some(ends * SECOND),
+            cause: cause.to_owned(),
+            state: GapState::Open,
+            why: None,
+            events: 0,
+        };
+        let sessions = [session(100, 200, &[]), session(300, 400, &["co2"]), session(900, 950, &["touch"])];
+        assert_eq!(needs(&gap(200, 300, "crash"), &sessions), [of(&[])]);
+        assert_eq!(needs(&gap(400, 900, "crash"), &sessions), [of(&["co2"])]);
+        // It began with the recorder, which had no session yet.
+        assert_eq!(needs(&gap(850, 901, "no connection"), &sessions), [of(&["touch"])]);
+        assert_eq!(needs(&gap(500, 600, "no connection"), &sessions), [of(&["touch"])]);
+        assert_eq!(needs(&gap(960_000, 970_000, "no connection"), &sessions), [of(&[])]);
+        let types = ["touch".to_owned(), "co2".to_owned(), "co2".to_owned()];
+        assert_eq!(needs(&gap(0, 999, &asked_for(&types)), &sessions), [of(&["co2", "touch"])]);
+        assert_eq!(needs(&gap(0, 999, &asked_for(&[])), &sessions), [of(&[])]);
     }
 }
