@@ -3,6 +3,9 @@
 //! A gap is filled device by device, a few at a time, within the cloud's pace. The span is widened by ten seconds on both
 //! sides, and the index is given time to catch up; the roll drops what the stream had brought already. Each device that is
 //! done is noted behind its events, in the same queue, so an interrupted backfill goes on where it was.
+//!
+//! A gap is filled only by who asks for at least what was being recorded when it began: it would be called filled, and hold
+//! less. Others leave it open.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use futures_util::StreamExt;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::backoff::Backoff;
-use crate::buffer::{BufferError, Gap, GapState, View};
+use crate::buffer::{BufferError, Gap, GapState, Session, View};
 use crate::collect::Collector;
 use crate::event::{DeviceRow, Source, printable};
 use crate::keep::{Order, Outlet};
@@ -44,6 +47,52 @@ const DEVICES_MAX: usize = 100_000;
 /// The one event type that the history does not hold.
 const NOT_IN_HISTORY: &str = "labelsChanged";
 
+/// Cause of a gap that somebody asked to fill; with filters, they follow.
+const ASKED: &str = "asked for";
+/// What stands between it and the event types.
+const ASKED_TYPES: &str = ": event types ";
+
+/// Cause of a gap that is asked for with these event types.
+pub fn asked_for(event_types: &[String]) -> String {
+    let mut types: Vec<&str> = event_types.iter().map(String::as_str).collect();
+    types.sort_unstable();
+    types.dedup();
+    if types.is_empty() { ASKED.to_owned() } else { format!("{ASKED}{ASKED_TYPES}{}", types.join(", ")) }
+}
+
+/// What a filler has to ask for, so that a gap is filled: all that the session asked for that ended at its beginning, or what
+/// the gap was asked for with. Where no session ended, the sessions that the gap touches, else the next one, say what is
+/// recorded; where none says anything, it was everything.
+fn needs(gap: &Gap, sessions: &[Session]) -> Vec<Filters> {
+    if let Some(with) = gap.cause.strip_prefix(ASKED) {
+        let types = with.strip_prefix(ASKED_TYPES).unwrap_or_default();
+        let event_types = types.split(", ").filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        return vec![Filters { event_types, ..Filters::default() }];
+    }
+    let ends = gap.ends.unwrap_or(Micros::MAX);
+    let of = |is_meant: &dyn Fn(&Session) -> bool| -> Vec<&Session> {
+        sessions.iter().filter(|session| session.project == gap.project && is_meant(session)).collect()
+    };
+    let mut meant = of(&|session| session.spoke_at == gap.begins);
+    if meant.is_empty() {
+        meant = of(&|session| session.spoke_at >= gap.begins - OVERLAP && session.opened_at <= ends);
+    }
+    if meant.is_empty() {
+        meant = of(&|session| session.opened_at > ends);
+        meant.truncate(1);
+    }
+    if meant.is_empty() {
+        return vec![Filters::default()];
+    }
+    meant.iter().map(|session| serde_json::from_str(&session.filters).unwrap_or_default()).collect()
+}
+
+/// Whether nothing that passes can be in the history.
+fn is_not_in_history(filters: &Filters) -> bool {
+    let types = &filters.event_types;
+    !types.is_empty() && types.iter().all(|name| name == NOT_IN_HISTORY)
+}
+
 /// Why a gap could not be filled now.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
@@ -56,6 +105,9 @@ pub enum BackfillError {
     /// The cloud does not give the history, and will not.
     #[error("{0}")]
     Refused(String),
+    /// The account may not read the history, until somebody permits it.
+    #[error("{0}")]
+    Forbidden(String),
 }
 
 /// Fills the gaps of one project.
@@ -91,6 +143,7 @@ impl Filler {
     /// Fills gaps until told to stop. With `finish`, ends when no gap is left that could be filled.
     pub async fn run(self, gaps: Arc<Notify>, mut finish: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
         let mut listed: Option<Instant> = None;
+        let mut passed = HashSet::new();
         loop {
             let last = *finish.borrow();
             if last {
@@ -98,7 +151,7 @@ impl Filler {
                 self.all_carried_out().await;
             }
             let filled = tokio::select! {
-                filled = self.list_and_fill(&mut listed) => filled,
+                filled = self.list_and_fill(&mut listed, &mut passed) => filled,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             match filled {
@@ -119,16 +172,22 @@ impl Filler {
         }
     }
 
-    async fn list_and_fill(&self, listed: &mut Option<Instant>) -> Result<usize, BackfillError> {
+    async fn list_and_fill(&self, listed: &mut Option<Instant>, passed: &mut HashSet<i64>) -> Result<usize, BackfillError> {
         let stranger = self.outlet.meter.parts().stranger;
         if listed.is_none_or(|at| at.elapsed() >= if stranger { LIST_AGAIN } else { LIST_EVERY }) {
             *listed = Some(time::instant());
             self.outlet.meter.update(|parts| parts.stranger = false);
-            if let Err(error) = self.devices().await {
-                self.outlet.meter.note(time::now(), format!("{}: no device list: {error}", self.project));
+            match self.devices().await {
+                // A typing error records nothing, all night.
+                Ok(devices) if devices.is_empty() && (!self.filters.devices.is_empty() || !self.filters.labels.is_empty()) => {
+                    let text = format!("{}: no device of the list has what --device or --label asks for", self.project);
+                    self.outlet.meter.note(time::now(), text);
+                }
+                Ok(_) => {}
+                Err(error) => self.outlet.meter.note(time::now(), format!("{}: no device list: {error}", self.project)),
             }
         }
-        let filled = self.fill().await?;
+        let filled = self.fill(passed).await?;
         if filled == 0 {
             self.reconcile().await?;
         }
@@ -160,23 +219,40 @@ impl Filler {
         Ok(())
     }
 
-    /// Fills every gap that has ended; gives their number.
+    /// Fills every gap that has ended, but for those passed by; gives their number. Gaps that others have to fill, or that need
+    /// a permission first, are passed by from then on: told once, and not tried again and again.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn fill(&self) -> Result<usize, BackfillError> {
-        let gaps = {
+    pub async fn fill(&self, passed: &mut HashSet<i64>) -> Result<usize, BackfillError> {
+        let (gaps, sessions) = {
             let view = View::open(&self.layout)?;
-            view.gaps()?
+            (view.gaps()?, view.sessions()?)
         };
         let mut count = 0;
-        let mine = gaps.into_iter().filter(|gap| gap.project == self.project);
-        for gap in mine.filter(|gap| matches!(gap.state, GapState::Open | GapState::Filling)) {
+        let mine: Vec<(&Gap, Vec<Filters>)> =
+            gaps.iter().filter(|gap| gap.project == self.project).map(|gap| (gap, needs(gap, &sessions))).collect();
+        for (gap, needs) in mine.iter().filter(|(gap, _)| matches!(gap.state, GapState::Open | GapState::Filling)) {
             let Some(ends) = gap.ends else { continue };
+            if passed.contains(&gap.id) {
+                continue;
+            }
+            if !needs.iter().all(|need| self.filters.hold(need)) {
+                passed.insert(gap.id);
+                self.tell_other_filters(gap);
+                continue;
+            }
             count += 1;
-            match self.fill_gap(&gap, ends).await {
-                Ok(events) => self.filled(&gap, events).await,
-                Err(BackfillError::Refused(why)) => self.stands(&gap, GapState::Lost, Some(why)).await,
+            match self.fill_gap(gap, ends).await {
+                Ok(events) => {
+                    self.filled(gap, events).await;
+                    self.found_again(gap, needs, &mine).await;
+                }
+                Err(BackfillError::Refused(why)) => self.stands(gap, GapState::Lost, Some(why)).await,
+                Err(BackfillError::Forbidden(why)) => {
+                    passed.insert(gap.id);
+                    self.stands(gap, GapState::Open, Some(why)).await;
+                }
                 Err(error) => return Err(error),
             }
             self.outlet.meter.backfill(None);
@@ -185,6 +261,35 @@ impl Filler {
             self.all_carried_out().await;
         }
         Ok(count)
+    }
+
+    fn tell_other_filters(&self, gap: &Gap) {
+        let seconds = (gap.ends.unwrap_or(gap.begins) - gap.begins) / SECOND;
+        let Filters { event_types, devices, device_types, labels, product_numbers } = &self.filters;
+        let given = [
+            ("--event-type", event_types),
+            ("--device", devices),
+            ("--device-type", device_types),
+            ("--label", labels),
+            ("--product-number", product_numbers),
+        ];
+        let flags =
+            given.iter().filter(|(_, values)| !values.is_empty()).map(|(flag, _)| *flag).collect::<Vec<_>>().join(" and ");
+        let (project, asked) = (&self.project, if gap.cause.starts_with(ASKED) { "asked for" } else { "recorded" });
+        let text = format!("{project}: a gap of {seconds} s was {asked} with other filters; start without {flags} to fill it");
+        self.outlet.meter.note(time::now(), text);
+    }
+
+    /// Lost gaps of which a filled one has brought everything are filled as well.
+    async fn found_again(&self, filled: &Gap, brought: &[Filters], gaps: &[(&Gap, Vec<Filters>)]) {
+        let from = filled.begins.max(time::now() - RETENTION);
+        for (gap, needs) in gaps.iter().filter(|(gap, _)| gap.state == GapState::Lost) {
+            let is_within = gap.begins >= from && gap.ends.is_some() && gap.ends <= filled.ends;
+            let is_brought = |need: &Filters| !is_not_in_history(need) && brought.iter().any(|filters| filters.hold(need));
+            if is_within && needs.iter().all(is_brought) {
+                self.filled(gap, 0).await;
+            }
+        }
     }
 
     /// Waits until everything ordered so far is in the buffer.
@@ -196,8 +301,7 @@ impl Filler {
     }
 
     async fn fill_gap(&self, gap: &Gap, ends: Micros) -> Result<u64, BackfillError> {
-        let types = &self.filters.event_types;
-        if !types.is_empty() && types.iter().all(|name| name == NOT_IN_HISTORY) {
+        if is_not_in_history(&self.filters) {
             return Err(BackfillError::Refused(format!("{NOT_IN_HISTORY} is not in the history")));
         }
         if ends < time::now() - RETENTION {
@@ -242,7 +346,7 @@ impl Filler {
     }
 
     async fn stands(&self, gap: &Gap, state: GapState, why: Option<String>) {
-        if let (GapState::Lost, Some(why)) = (state, &why) {
+        if let (GapState::Lost | GapState::Open, Some(why)) = (state, &why) {
             self.outlet.meter.note(time::now(), format!("{}: a gap cannot be filled: {why}", self.project));
         }
         self.outlet.send(Order::GapStands { gap: gap.id, state, why }).await;
@@ -328,12 +432,52 @@ impl Filler {
             };
             match failure.status() {
                 Some(401) if !std::mem::replace(&mut renewed, true) => self.cloud.renew().await,
-                Some(400 | 401 | 403 | 404) => return Err(BackfillError::Refused(printable(&failure.to_string(), 300))),
+                Some(401 | 403) => return Err(BackfillError::Forbidden(printable(&failure.to_string(), 300))),
+                Some(400 | 404) => return Err(BackfillError::Refused(printable(&failure.to_string(), 300))),
                 _ => {
                     let wait = backoff.wait(fastrand::f64(), failure.retry_after());
                     tokio::time::sleep(wait).await;
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_needs_what_the_session_before_it_or_whoever_asked_for_it_asked_for() {
+        let of = |types: &[&str]| Filters { event_types: types.iter().map(ToString::to_string).collect(), ..Filters::default() };
+        let session = |opened_at: i64, spoke_at: i64, types: &[&str]| Session {
+            source: "stream".to_owned(),
+            project: "p".to_owned(),
+            opened_at: opened_at * SECOND,
+            spoke_at: spoke_at * SECOND,
+            closed_at: None,
+            cause: None,
+            filters: serde_json::to_string(&of(types)).unwrap(),
+        };
+        let gap = |begins: i64, ends: i64, cause: &str| Gap {
+            id: 1,
+            project: "p".to_owned(),
+            begins: begins * SECOND,
+            ends: Some(ends * SECOND),
+            cause: cause.to_owned(),
+            state: GapState::Open,
+            why: None,
+            events: 0,
+        };
+        let sessions = [session(100, 200, &[]), session(300, 400, &["co2"]), session(900, 950, &["touch"])];
+        assert_eq!(needs(&gap(200, 300, "crash"), &sessions), [of(&[])]);
+        assert_eq!(needs(&gap(400, 900, "crash"), &sessions), [of(&["co2"])]);
+        // It began with the recorder, which had no session yet.
+        assert_eq!(needs(&gap(850, 901, "no connection"), &sessions), [of(&["touch"])]);
+        assert_eq!(needs(&gap(500, 600, "no connection"), &sessions), [of(&["touch"])]);
+        assert_eq!(needs(&gap(960_000, 970_000, "no connection"), &sessions), [of(&[])]);
+        let types = ["touch".to_owned(), "co2".to_owned(), "co2".to_owned()];
+        assert_eq!(needs(&gap(0, 999, &asked_for(&types)), &sessions), [of(&["co2", "touch"])]);
+        assert_eq!(needs(&gap(0, 999, &asked_for(&[])), &sessions), [of(&[])]);
     }
 }

@@ -76,6 +76,15 @@ pub enum Order {
         /// Its end.
         ends: Micros,
     },
+    /// A gap that nobody has begun to fill reaches over this span as well.
+    GapExtends {
+        /// Number of the gap.
+        gap: i64,
+        /// The span's beginning.
+        begins: Micros,
+        /// Its end.
+        ends: Micros,
+    },
     /// Where a gap stands.
     GapStands {
         /// Number of the gap.
@@ -263,6 +272,7 @@ impl Keeper {
             Order::GapWanted { project, cause, begins, ends } => {
                 self.buffer.gap_wanted(project, cause, *begins, *ends).map(drop)?;
             }
+            Order::GapExtends { gap, begins, ends } => self.buffer.gap_extends(*gap, *begins, *ends)?,
             Order::GapStands { gap, state, why } => self.buffer.gap_stands(*gap, *state, why.as_deref())?,
             Order::GapDeviceDone { gap, device, events } => self.buffer.gap_device_done(*gap, device, *events)?,
             Order::Reconciled { project, at } => self.buffer.reconciled(project, *at)?,

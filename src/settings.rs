@@ -239,7 +239,8 @@ impl File {
 }
 
 /// Which events to ask the cloud for; empty lists ask for all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(default)]
 pub struct Filters {
     /// Event types.
     pub event_types: Vec<String>,
@@ -251,6 +252,21 @@ pub struct Filters {
     pub labels: Vec<String>,
     /// Product numbers.
     pub product_numbers: Vec<String>,
+}
+
+impl Filters {
+    /// Whether whoever asks with these gets at least what others get.
+    pub fn hold(&self, others: &Self) -> bool {
+        let within = |few: &[String], many: &[String]| few.iter().all(|one| many.contains(one));
+        let hold = |own: &[String], other: &[String]| own.is_empty() || (!other.is_empty() && within(other, own));
+        hold(&self.event_types, &others.event_types)
+            && hold(&self.devices, &others.devices)
+            && hold(&self.device_types, &others.device_types)
+            && hold(&self.product_numbers, &others.product_numbers)
+            // Whether several labels mean all or any of them, clouds do not agree: the same ones, or none.
+            && hold(&self.labels, &others.labels)
+            && within(&self.labels, &others.labels)
+    }
 }
 
 /// Longer than anybody waits, and short enough to be added to any time.
@@ -299,6 +315,18 @@ mod tests {
         for text in ["", "15", "h", "5 parsecs", "-1s", "1.2.3s", "101w5218w", "18446744073709551615s1s"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn filters_hold_others_that_let_through_no_more() {
+        let types =
+            |names: &[&str]| Filters { event_types: names.iter().map(ToString::to_string).collect(), ..Filters::default() };
+        let labels = |names: &[&str]| Filters { labels: names.iter().map(ToString::to_string).collect(), ..Filters::default() };
+        let all = Filters::default();
+        assert!(all.hold(&all) && all.hold(&types(&["co2"])) && all.hold(&labels(&["a", "b"])));
+        assert!(types(&["co2", "touch"]).hold(&types(&["touch"])) && labels(&["a"]).hold(&labels(&["a"])));
+        assert!(!types(&["co2"]).hold(&all) && !types(&["co2"]).hold(&types(&["co2", "touch"])));
+        assert!(!types(&["co2"]).hold(&labels(&["a"])) && !labels(&["a", "b"]).hold(&labels(&["a"])));
     }
 
     #[test]

@@ -185,8 +185,7 @@ impl Buffer {
         self.execute("UPDATE gap SET ends = max(begins, ?) WHERE project = ? AND ends IS NULL", params![at, project])
     }
 
-    /// Notes a span to fill that somebody asked for; gives its number. The same span asked for again is the same gap, so
-    /// that a killed backfill goes on where it was.
+    /// Notes a span to fill that somebody asked for; gives its number.
     ///
     /// # Errors
     /// When SQLite refuses.
@@ -196,6 +195,14 @@ impl Buffer {
             params![project, begins, ends, cause],
         )?;
         Ok(self.db.last_insert_rowid())
+    }
+
+    /// A gap that nobody has begun to fill reaches over this span as well.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn gap_extends(&mut self, gap: i64, begins: Micros, ends: Micros) -> Result<()> {
+        self.execute("UPDATE gap SET begins = min(begins, ?), ends = max(ends, ?) WHERE id = ?", params![begins, ends, gap])
     }
 
     /// Notes where a gap stands.

@@ -102,7 +102,7 @@ pub enum BufferError {
         known: i64,
     },
     /// There is no recording.
-    #[error("there is no recording in {}: no state/buffer.db. Give the directory with --dir, or begin one with `overnight record`", .0.display())]
+    #[error("{}", missing(.0))]
     Missing(PathBuf),
     /// SQLite did not take a setting that the promise rests on.
     #[error("{}: SQLite did not take {setting}, it says {found}; without it nothing is promised, so nothing is recorded", path.display())]
@@ -136,6 +136,25 @@ impl BufferError {
             Self::Sqlite { .. } | Self::Encode(_) => Advice::Stop,
         }
     }
+}
+
+/// Why there is no buffer where a recording was looked for.
+fn missing(root: &Path) -> String {
+    let (layout, dir) = (Layout::new(root), root.display());
+    let is_denied = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    if layout.buffer().metadata().is_err_and(is_denied) {
+        return format!("permission denied: this user may not read the recording in {dir}");
+    }
+    let list = |path: &Path| path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files = list(&layout.data()).flat_map(|folder| list(&folder).collect::<Vec<_>>());
+    if files.any(|path| path.extension().is_some_and(|ending| ending == "parquet")) {
+        return format!(
+            "there are day files in {dir}, but no state/buffer.db: `overnight export` reads them, and a recorder begins a new buffer"
+        );
+    }
+    format!(
+        "there is no recording in {dir}: no state/buffer.db. Give the directory with --dir, or begin one with `overnight record`"
+    )
 }
 
 /// Results of the buffer.

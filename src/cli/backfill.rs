@@ -1,10 +1,11 @@
 //! `overnight backfill`: takes the past of a project from the cloud's history into a recording.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backfill::Filler;
-use crate::buffer::{GapState, View};
+use crate::backfill::{Filler, asked_for};
+use crate::buffer::{Gap, GapState, View};
 use crate::coverage;
 use crate::keep::Order;
 use crate::meter::Meter;
@@ -16,7 +17,7 @@ use crate::words;
 
 use super::connection::{Connection, index_delay};
 use super::select::moment;
-use super::{Failure, Outcome, Recording, duration, progress};
+use super::{Failure, Outcome, Recording, duration, each_once, progress, warn_of_types};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -52,14 +53,16 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
     }
     let meter = Arc::new(Meter::default());
-    let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
+    let registry = args.recording.registry()?;
+    warn_of_types(&args.event_type, &registry);
+    let recorder = Recorder::open(&layout, registry, Arc::clone(&meter), Timing::default())?;
     args.recording.keep_schemas()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pace = Arc::new(Pace::default());
     let mut filled = Ok(());
-    for project in &args.project {
+    for project in each_once(&args.project) {
         let filler = Filler {
-            project: project.clone(),
+            project,
             filters: Filters { event_types: args.event_type.clone(), ..Filters::default() },
             cloud: Arc::clone(&cloud),
             pace: Arc::clone(&pace),
@@ -70,11 +73,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         };
         filled = runtime.block_on(async {
             want(&filler, begins, ends).await?;
+            let mut passed = HashSet::new();
             let bar = progress::bar(Some(0), false);
             tokio::select! {
-                filled = filler.fill() => drop(filled?),
+                filled = filler.fill(&mut passed) => drop(filled?),
                 () = draw(&bar, &meter) => {}
-                () = super::signal::stopped() => eprintln!("stopping; the same command goes on where it was"),
+                () = super::signal::stopped() => tell!("stopping; the same command goes on where it was"),
             }
             bar.finish_and_clear();
             Ok::<_, Failure>(())
@@ -87,9 +91,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     recorder.close()?;
     filled?;
     for (_, note) in meter.take_notes() {
-        eprintln!("{note}");
+        tell!("{note}");
     }
-    eprintln!(
+    tell!(
         "{} new from the history, {} were in the recording already",
         words::counted(Meter::get(&meter.rolled), "event"),
         words::count(Meter::get(&meter.doubles))
@@ -98,22 +102,29 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     Ok(super::tell_missing(missing.as_deref(), &layout))
 }
 
-/// Notes the span, unless an earlier call noted it and was interrupted.
+/// Notes what of the span no unfinished gap holds that an earlier call asked for with the same filters.
 async fn want(filler: &Filler, begins: Micros, ends: Micros) -> Result<(), Failure> {
-    const DAY: Micros = time::DAY;
-    let unfinished = View::open(&filler.layout)?.gaps()?.into_iter().find(|gap| {
-        let open = matches!(gap.state, GapState::Open | GapState::Filling);
-        open && gap.project == filler.project && gap.cause == "asked for" && gap.begins <= begins + DAY
-    });
-    let begins = unfinished.and_then(|gap| gap.ends).map_or(begins, |done| done.max(begins));
-    if begins < ends {
-        let (project, outlet) = (filler.project.clone(), &filler.outlet);
-        outlet.send(Order::GapWanted { project, cause: "asked for".to_owned(), begins, ends }).await;
-        let (done, reached) = tokio::sync::oneshot::channel();
-        outlet.send(Order::Reached(done)).await;
-        // The sender is dropped when the order has been carried out.
-        drop(reached.await);
+    let cause = asked_for(&filler.filters.event_types);
+    let view = View::open(&filler.layout)?;
+    let is_same = |gap: &Gap| {
+        matches!(gap.state, GapState::Open | GapState::Filling) && gap.project == filler.project && gap.cause == cause
+    };
+    let mut unfinished = view.gaps()?;
+    unfinished.retain(is_same);
+    let spans = unfinished.iter().filter_map(|gap| Some((gap.begins, gap.ends?))).collect();
+    for (begins, ends) in coverage::between(&coverage::merged(spans), (begins, ends)) {
+        // Where some devices are done, they are for the span as it was.
+        let meets = |gap: &&Gap| gap.begins <= ends && gap.ends.is_some_and(|done| done >= begins);
+        let order = match unfinished.iter().find(meets).map(|gap| gap.id) {
+            Some(gap) if view.gap_devices_done(gap)?.is_empty() => Order::GapExtends { gap, begins, ends },
+            _ => Order::GapWanted { project: filler.project.clone(), cause: cause.clone(), begins, ends },
+        };
+        filler.outlet.send(order).await;
     }
+    let (done, reached) = tokio::sync::oneshot::channel();
+    filler.outlet.send(Order::Reached(done)).await;
+    // The sender is dropped when the order has been carried out.
+    drop(reached.await);
     Ok(())
 }
 

@@ -34,7 +34,7 @@ impl Connection {
         let token_url = self.token_url.as_deref().or(file.token_url.as_deref());
         let cloud = Cloud::new(api_url, token_url, credentials)?;
         if cloud.is_in_the_clear() {
-            eprintln!("overnight: warning: {} is not HTTPS; the credentials go over the network in the clear", cloud.host());
+            tell!("overnight: warning: {} is not HTTPS; the credentials go over the network in the clear", cloud.host());
         }
         Ok(Arc::new(cloud))
     }

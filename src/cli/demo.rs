@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         token_url: None,
     };
     let project = options.project.clone();
-    eprintln!(
+    tell!(
         "A simulated cloud with {} devices is recorded for {} s, over a real connection.",
         options.devices,
         args.for_.as_secs_f64()
@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let exported = export::export(&reader, tables, &settings, |_| {})?;
     report(&layout)?;
     let rows: u64 = exported.rows.values().sum();
-    eprintln!("\n{} stand in {} as well, for a spreadsheet. Paste to go on:", words::counted(rows, "temperature"), csv.display());
+    tell!("\n{} stand in {} as well, for a spreadsheet. Paste to go on:", words::counted(rows, "temperature"), csv.display());
     load_lines(&layout, "temperature");
     Ok(Outcome::Done)
 }

@@ -304,7 +304,7 @@ fn leave_nothing_half(unfinished: &Unfinished, output: &Output) {
             }
             _ => String::new(),
         };
-        eprintln!("\novernight: stopped{removed}{whole}");
+        tell!("\novernight: stopped{removed}{whole}");
         std::process::exit(INTERRUPTED);
     };
     // Without the thread, a signal ends this process as it would any other.
@@ -316,7 +316,7 @@ fn warn_of_labels(wanted: &[String], directory: &Directory) {
     let known: Vec<String> = labels(directory).into_iter().map(|label| printable(label, 100)).collect();
     for label in wanted.iter().filter(|label| directory.iter().all(|(_, known)| !known.labels.contains_key(*label))) {
         let instead = words::instead(label, &known);
-        eprintln!("warning: no device has the label {label:?}, so its column is empty; {instead}");
+        tell!("warning: no device has the label {label:?}, so its column is empty; {instead}");
     }
 }
 
@@ -332,7 +332,7 @@ fn hint_at_columns(settings: &Settings, files: &[PathBuf]) {
         Format::Arrow => "",
         _ => return,
     };
-    eprintln!("each event type has its own columns: read one at a time, such as {}{duckdb}", first.display());
+    tell!("each event type has its own columns: read one at a time, such as {}{duckdb}", first.display());
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -391,7 +391,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     let rows: u64 = exported.rows.values().sum();
     if rows == 0 {
-        eprintln!("no events: {}", why_empty(&reader)?);
+        tell!("no events: {}", why_empty(&reader)?);
     } else if settings.output != Output::Stdout {
         let types = exported.rows.iter().filter(|(_, rows)| **rows > 0);
         let which: Vec<_> = types.map(|(name, rows)| format!("{} {}", printable(name, 40), words::count(*rows))).collect();
@@ -404,7 +404,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             (Shape::Long | Shape::Latest, None) => "event",
             _ => "row",
         };
-        eprintln!("exported {} to {files}: {}", words::counted(rows, what), words::few(&which));
+        tell!("exported {} to {files}: {}", words::counted(rows, what), words::few(&which));
         hint_at_columns(&settings, &exported.files);
     }
     let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));

@@ -42,10 +42,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     recorder.close()?;
     let imported = imported?;
     for (_, note) in meter.take_notes() {
-        eprintln!("{note}");
+        tell!("{note}");
     }
     let new = Meter::get(&meter.rolled);
-    eprintln!(
+    tell!(
         "imported {}: {} new, {} known already, into {}",
         words::counted(imported.events, "event"),
         words::count(new),
@@ -53,13 +53,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         layout.root().display()
     );
     if imported.faults > 0 {
-        eprintln!(
-            "{} no event; kept raw, see `overnight status --dir {}`",
+        tell!(
+            "{} no event; kept raw, see `{} status --dir {}`",
             match imported.faults {
                 1 => "1 line was".to_owned(),
                 lines => format!("{} lines were", words::count(lines)),
             },
-            layout.root().display()
+            super::program(),
+            super::shell(layout.root())
         );
         return Ok(Outcome::Incomplete);
     }

@@ -48,6 +48,16 @@ pub(super) struct Listening {
 }
 
 impl Listening {
+    /// The first of its flags that is given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--secret-file", !self.secret_file.is_empty()),
+            ("--allow-unsigned", self.allow_unsigned),
+            ("--tls-cert", self.tls_cert.is_some()),
+        ];
+        flags.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag)
+    }
+
     /// What makes the receiver, within the event loop, and says where it listens.
     pub(super) fn receiver(&self, address: SocketAddr) -> Result<impl FnOnce() -> Result<Receiver, Failure> + use<>, Failure> {
         let secret = std::env::var(SECRET).ok().filter(|secret| !secret.is_empty() && !self.allow_unsigned).map(Secret::new);
@@ -58,15 +68,13 @@ impl Listening {
                 )));
             }
             (true, _) => {
-                eprintln!(
-                    "overnight: warning: --allow-unsigned keeps whatever anybody pushes to {address}; events can be forged"
-                );
+                tell!("overnight: warning: --allow-unsigned keeps whatever anybody pushes to {address}; events can be forged");
             }
             (false, true) => {}
         }
         let tls = self.tls_cert.clone().zip(self.tls_key.clone());
         if tls.is_none() && !address.ip().is_loopback() {
-            eprintln!(
+            tell!(
                 "overnight: warning: {address} is open to the network and speaks plain HTTP; give --tls-cert and --tls-key, or put a proxy with TLS before it"
             );
         }

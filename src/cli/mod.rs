@@ -2,7 +2,11 @@
 //!
 //! Data goes to standard output, messages and progress to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 done
 //! but something is missing or was lost.
-#![expect(clippy::print_stderr, reason = "this is where the program speaks")]
+
+/// Writes a line to standard error. One that cannot be written is dropped: a recorder goes on when its terminal is gone.
+macro_rules! tell {
+    ($($line:tt)*) => { $crate::cli::tell(format_args!($($line)*)) };
+}
 
 /// Writes a line to standard output, or returns why it could not be written.
 macro_rules! say {
@@ -48,6 +52,7 @@ use crate::export::ExportError;
 use crate::layout::Layout;
 use crate::schema::Registry;
 use crate::settings;
+use crate::words;
 
 /// Records a live stream of sensor events for as long as it runs, and leaves plain Parquet files.
 #[derive(Debug, Parser)]
@@ -188,6 +193,11 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
     }
 }
 
+/// Writes a line to standard error, if it can be written.
+fn tell(line: impl Display) {
+    drop(writeln!(io::stderr(), "{line}"));
+}
+
 /// Writes a line to standard output.
 fn say(line: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout();
@@ -234,11 +244,11 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) | Err(Failure::EndOfOutput) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         Err(Failure::Usage(message)) => {
-            eprintln!("overnight: {}", clean(&message));
+            tell!("overnight: {}", clean(&message));
             ExitCode::from(2)
         }
         Err(Failure::Failed(message)) => {
-            eprintln!("overnight: {}", clean(&message));
+            tell!("overnight: {}", clean(&message));
             ExitCode::FAILURE
         }
     }
@@ -257,7 +267,7 @@ fn tell_missing(missing: Option<&str>, layout: &Layout) -> Outcome {
 /// The same, with the verb that says more.
 fn tell_incomplete(missing: Option<&str>, verb: &str, layout: &Layout) -> Outcome {
     let Some(missing) = missing else { return Outcome::Done };
-    eprintln!("warning: {missing}; see `{} {verb} --dir {}`", program(), layout.root().display());
+    tell!("warning: {missing}; see `{} {verb} --dir {}`", program(), shell(layout.root()));
     Outcome::Incomplete
 }
 
@@ -266,8 +276,46 @@ fn duration(text: &str) -> Result<Duration, String> {
     settings::duration(text).map_err(|error| error.to_string())
 }
 
+/// Warns of event types that no schema knows: a typing error records nothing, all night. New types may come, so it is no error.
+fn warn_of_types(event_types: &[String], registry: &Registry) {
+    let known: Vec<&str> = registry.iter().map(|schema| schema.name.as_ref()).collect();
+    for name in event_types.iter().filter(|name| registry.find(name).is_none()) {
+        let meant = words::nearest(name, &known).map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
+        tell!("overnight: warning: no schema knows the event type {name:?}{meant}");
+    }
+}
+
+/// A list without what stands in it before.
+fn each_once(all: &[String]) -> Vec<String> {
+    let mut once: Vec<String> = Vec::new();
+    for one in all {
+        if !once.contains(one) {
+            once.push(one.clone());
+        }
+    }
+    once
+}
+
 /// How this program was called, for lines to paste.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
-    if Path::new(&called).is_file() { called } else { "overnight".to_owned() }
+    if Path::new(&called).is_file() { shell(called) } else { "overnight".to_owned() }
+}
+
+/// A path as a word of a command line, for lines to paste: quoted where a shell would see more in it than a word.
+fn shell(path: impl AsRef<Path>) -> String {
+    let text = path.as_ref().display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_to_paste_is_quoted_where_a_shell_would_split_or_read_it() {
+        assert_eq!(["/tmp/a-b_1.x", "über"].map(shell), ["/tmp/a-b_1.x", "über"]);
+        assert_eq!(["with space", "$(x)", "it's", ""].map(shell), ["'with space'", "'$(x)'", r"'it'\''s'", "''"]);
+    }
 }

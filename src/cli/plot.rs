@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let drawn = drawn?;
     let charts: Vec<&Chart> = drawn.iter().collect();
     if charts.is_empty() {
-        eprintln!("no events: {}", why_empty(&reader)?);
+        tell!("no events: {}", why_empty(&reader)?);
     } else if let (Some(path), Some(kind)) = (&args.output, kind) {
         write(path, kind, &charts, args)?;
     } else {
@@ -145,13 +145,13 @@ fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), 
     let lacking = if kind == Kind::Png { chart::lacking(charts) } else { Vec::new() };
     if !lacking.is_empty() {
         let texts: Vec<String> = lacking.iter().map(|text| format!("{:?}", crate::event::printable(text, 40))).collect();
-        eprintln!("warning: the font of PNG pictures lacks some letters of {}; an SVG shows them", words::few(&texts));
+        tell!("warning: the font of PNG pictures lacks some letters of {}; an SVG shows them", words::few(&texts));
     }
     // A device has the same name in all of them, and no other one has it.
     let names: BTreeSet<&str> = charts.iter().flat_map(|chart| &chart.lines).map(|line| line.name.as_str()).collect();
     let devices = words::counted(names.len() as u64, "device");
     let titles = charts.iter().map(|chart| crate::event::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
-    eprintln!("drew {titles} of {devices} to {}, {} x {} pixels", path.display(), size.width, size.height);
+    tell!("drew {titles} of {devices} to {}, {} x {} pixels", path.display(), size.width, size.height);
     Ok(())
 }
 

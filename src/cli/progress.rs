@@ -105,7 +105,7 @@ fn lines(meter: &Meter, stop: &AtomicBool) {
     }
     all.clear().unwrap_or_default();
     for (at, note) in meter.take_notes() {
-        eprintln!("{}  {note}", show::local(at));
+        tell!("{}  {note}", show::local(at));
     }
 }
 
@@ -116,12 +116,12 @@ fn log(meter: &Meter, stop: &AtomicBool) {
     loop {
         let stopping = stop.load(Ordering::Relaxed);
         for (at, note) in meter.take_notes() {
-            eprintln!("{}  {note}", time::rfc3339(at));
+            tell!("{}  {note}", time::rfc3339(at));
         }
         if spoke.elapsed() >= SPEAK_EVERY {
             spoke = time::instant();
             let [connection, events, _, buffer, last] = values(meter, begun.elapsed(), &mut rate);
-            eprintln!("{}  {connection}; {events}; {buffer}; last event {last}", time::rfc3339(time::now()));
+            tell!("{}  {connection}; {events}; {buffer}; last event {last}", time::rfc3339(time::now()));
         }
         if stopping {
             return;

@@ -26,12 +26,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     bar.finish_and_clear();
     args.recording.keep_schemas()?;
     for failed in &rebuilt.failed {
-        eprintln!("not rebuilt: {failed}");
+        tell!("not rebuilt: {failed}");
     }
     let files = words::counted(rebuilt.files, "day file");
-    eprintln!("{files} rebuilt, {} had the columns of today already", words::count(rebuilt.current));
+    tell!("{files} rebuilt, {} had the columns of today already", words::count(rebuilt.current));
     if rebuilt.gone > 0 {
-        eprintln!("{} gone, and off the list of checksums now", words::counted(rebuilt.gone, "sealed day file"));
+        tell!("{} gone, and off the list of checksums now", words::counted(rebuilt.gone, "sealed day file"));
     }
     Ok(if rebuilt.failed.is_empty() { Outcome::Done } else { Outcome::Incomplete })
 }

@@ -24,7 +24,10 @@ use super::connection::{Connection, index_delay, time_of};
 use super::listen::Listening;
 use super::progress::Live;
 use super::signal::on_stop;
-use super::{Failure, Outcome, Recording, advice, duration, program, tell_missing};
+use super::{Failure, Outcome, Recording, advice, duration, each_once, program, shell, tell_missing, warn_of_types};
+
+/// Sessions that end sooner would do nothing but open each other.
+const ROTATE_LEAST: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Stream {
@@ -95,6 +98,12 @@ pub(super) struct HowLong {
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
+    if let (None, Some(flag)) = (args.listen, args.listening.given()) {
+        return Err(Failure::usage(format!("{flag} is for a receiver of pushes: give --listen IP:PORT as well")));
+    }
+    if args.rotate_after < ROTATE_LEAST {
+        return Err(Failure::usage("--rotate-after is at least 1s"));
+    }
     let layout = args.recording.layout();
     let file = File::read(&layout.settings())?;
     let projects = if args.project.is_empty() { file.project.clone().unwrap_or_default() } else { args.project.clone() };
@@ -105,12 +114,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if ping < Duration::from_secs(1) {
         return Err(Failure::usage("--ping-interval is at least 1s"));
     }
-    let rotate_after = args.rotate_after.max(Duration::from_millis(100));
     let filling = Filling { index_delay: index_delay(&file)?, reconcile: time_of(file.reconcile.as_deref())? };
     let filling = Some(filling).filter(|_| !args.no_backfill && args.max_retries != Some(0));
     let cloud = args.connection.cloud(&file)?;
     let event_types =
         if args.event_type.is_empty() { file.event_type.clone().unwrap_or_default() } else { args.event_type.clone() };
+    warn_of_types(&event_types, &*args.recording.registry()?);
     let filters = Filters {
         event_types,
         devices: args.device.clone(),
@@ -123,8 +132,15 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Stream::Sse => Accept::Sse,
     };
     let mut plans = Vec::new();
-    for project in projects {
-        let plan = Plan { project, filters: filters.clone(), accept, ping, retries_max: args.max_retries, rotate_after };
+    for project in each_once(&projects) {
+        let plan = Plan {
+            project,
+            filters: filters.clone(),
+            accept,
+            ping,
+            retries_max: args.max_retries,
+            rotate_after: args.rotate_after,
+        };
         plans.push((plan, Arc::clone(&cloud)));
     }
     let receiver = args.listen.map(|address| args.listening.receiver(address)).transpose()?;
@@ -240,14 +256,14 @@ fn summary(layout: &Layout, meter: &Meter) {
         }
     };
     let (events, sessions) = (words::counted(kept, "event"), words::counted(Meter::get(&meter.sessions), "session"));
-    eprintln!("recorded {events} in {sessions}{pushes}{twice}, into {}", layout.root().display());
+    tell!("recorded {events} in {sessions}{pushes}{twice}, into {}", layout.root().display());
     if faults > 0 {
         let (lines, were) = if faults == 1 { ("line", "was") } else { ("lines", "were") };
-        eprintln!(
+        tell!(
             "{} {lines} {were} no event and {were} kept raw; see `{} status --dir {}`",
             words::count(faults),
             program(),
-            layout.root().display()
+            shell(layout.root())
         );
     }
     // What others call their types is not always fit to be pasted into a shell.
@@ -258,10 +274,13 @@ fn summary(layout: &Layout, meter: &Meter) {
 
 /// Lines to paste.
 pub(super) fn load_lines(layout: &Layout, event_type: &str) {
-    let folder = layout.folder(event_type);
-    let (root, folder) = (layout.root().display(), folder.display());
-    eprintln!();
-    eprintln!("pandas   import pandas as pd; df = pd.read_parquet(\"{folder}\")");
-    eprintln!("DuckDB   duckdb -c \"SELECT * FROM '{folder}/*.parquet' ORDER BY time DESC LIMIT 10\"");
-    eprintln!("CSV      {} export --dir {root} --event-type {event_type} -o {event_type}.csv", program());
+    let folder = layout.folder(event_type).display().to_string();
+    // A path within SQL, within a word of a shell.
+    let sql = format!("SELECT * FROM '{}/*.parquet' ORDER BY time DESC LIMIT 10", folder.replace('\'', "''"));
+    let special = |c: char| matches!(c, '\\' | '"' | '$' | '`');
+    let word: String = sql.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect();
+    tell!("");
+    tell!("pandas   import pandas as pd; df = pd.read_parquet({folder:?})");
+    tell!("DuckDB   duckdb -c \"{word}\"");
+    tell!("CSV      {} export --dir {} --event-type {event_type} -o {event_type}.csv", program(), shell(layout.root()));
 }

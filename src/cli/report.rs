@@ -73,10 +73,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         }
     };
     for file in &facts.unreadable {
-        eprintln!("warning: left out: {}", super::clean(file));
+        tell!("warning: left out: {}", super::clean(file));
     }
     for text in &facts.unknown {
-        eprintln!("note: {}", super::clean(text));
+        tell!("note: {}", super::clean(text));
     }
     if args.json {
         say!("{}", serde_json::to_string_pretty(&facts)?);
@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             }
         } else {
             disk::output_bytes(&args.output, args.force, html.as_bytes())?;
-            eprintln!(
+            tell!(
                 "{} on one page: {} ({}); open it in a browser, no network needed",
                 words::counted(facts.events, "event"),
                 args.output.display(),

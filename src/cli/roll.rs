@@ -24,9 +24,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let timing = Timing { checks_sealed: true, ..Timing::default() };
     Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), timing)?.close()?;
     for (_, note) in meter.take_notes() {
-        eprintln!("{note}");
+        tell!("{note}");
     }
-    eprintln!(
+    tell!(
         "rolled {} into day files, {} were in them already",
         words::counted(Meter::get(&meter.rolled), "event"),
         words::count(Meter::get(&meter.doubles))

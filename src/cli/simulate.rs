@@ -201,9 +201,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         // Who started it may have read what it wanted to know and closed the pipe; the server goes on.
         credentials(&options, address)
             .or_else(|failure| if matches!(failure, Failure::EndOfOutput) { Ok(()) } else { Err(failure) })?;
-        eprintln!("With these lines in another shell, `{} record` records. Ctrl-C ends.", program());
+        tell!("With these lines in another shell, `{} record` records. Ctrl-C ends.", program());
         if let Some(push) = &options.push {
-            eprintln!(
+            tell!(
                 "Every event is pushed as well, {}.",
                 if push.secret.is_some() { "signed" } else { "unsigned for want of a secret" }
             );
@@ -215,11 +215,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
 
 /// What was published, and what became of it.
 fn tell(report: &Report) -> Result<Outcome, Failure> {
-    eprintln!("published {}", words::counted(report.published, "event"));
+    tell!("published {}", words::counted(report.published, "event"));
     let Some(pushes) = &report.pushes else { return Ok(Outcome::Done) };
     let Pushes { pushed, acknowledged, doubles, retried, refused, dropped, unacknowledged, forged, believed, .. } = pushes;
     let count = |number: &u64| words::count(*number);
-    eprintln!(
+    tell!(
         "pushed {} times: {} acknowledged, {} doubles, {} retried, {} refused, {} dropped, {} unacknowledged",
         count(pushed),
         count(acknowledged),
@@ -230,10 +230,10 @@ fn tell(report: &Report) -> Result<Outcome, Failure> {
         count(unacknowledged),
     );
     if let Some(failure) = &pushes.failure {
-        eprintln!("the last push that failed: {failure}");
+        tell!("the last push that failed: {failure}");
     }
     if *forged > 0 {
-        eprintln!("forged: {}, {} of them refused", count(forged), count(&(forged - believed)));
+        tell!("forged: {}, {} of them refused", count(forged), count(&(forged - believed)));
     }
     match &pushes.belief {
         Some(belief) => {

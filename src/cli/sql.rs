@@ -46,14 +46,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         written => written?,
     }
     if buffered > 0 {
-        eprintln!(
+        tell!(
             "{} not in day files yet, so no view shows them: `{} roll --dir {}`, or wait for the recorder's next roll",
             match buffered {
                 1 => "1 event is".to_owned(),
                 events => format!("{} events are", words::count(events)),
             },
             program(),
-            given.root().display()
+            super::shell(given.root())
         );
     }
     Ok(Outcome::Done)

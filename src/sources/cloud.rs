@@ -328,8 +328,14 @@ impl Cloud {
         let status = response.status().as_u16();
         let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let retry_after = header.map(Duration::from_secs);
+        // A path that is wrong looks like a project that is.
+        let address = (status == 404).then(|| {
+            let url = response.url();
+            format!(" at {}{}", url.origin().ascii_serialization(), url.path())
+        });
         let body = body_of(response, BODY_MAX).await.unwrap_or_default();
-        let error = said(&String::from_utf8_lossy(&body), &self.mask(sent));
+        let mut error = said(&String::from_utf8_lossy(&body), &self.mask(sent));
+        error.message.push_str(&address.unwrap_or_default());
         CloudFailure::Answer { what, status, error, retry_after }
     }
 

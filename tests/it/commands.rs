@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::support::{Place, Running, by_key, lines, overnight, touch, write};
+use crate::support::{Cloud, Place, Running, by_key, lines, overnight, touch, write};
 
 fn filled() -> Place {
     let place = Place::new();
@@ -186,4 +186,67 @@ fn status_of_nothing_says_what_to_do() {
         assert!(ran.code == 1 && ran.stderr.contains("no recording"), "{}", ran.stderr);
         assert!(!place.dir().exists(), "{verb} made a directory");
     }
+}
+
+#[test]
+fn a_recorder_whose_messages_cannot_be_written_records_all_the_same() {
+    let cloud = Cloud::start(&["--rate", "100"]);
+    let place = Place::new();
+    let mut command = overnight();
+    command.args(["record", "--project", "demo", "--for", "2s", "--no-backfill", "--api-url", &cloud.url]);
+    command.arg("--dir").arg(place.dir()).stderr(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    assert_eq!(Running::start(&mut command).wait().code, 0);
+    assert!(place.events().len() > 50);
+}
+
+#[test]
+fn a_recorder_says_at_once_what_cannot_be_meant() {
+    let place = Place::new();
+    for flags in
+        [&["--secret-file", "x"][..], &["--allow-unsigned"], &["--tls-cert", "x", "--tls-key", "y"], &["--rotate-after", "0s"]]
+    {
+        let ran = place.run(&[&["record", "--project", "demo"], flags].concat());
+        assert!(ran.code == 2 && ran.stderr.contains(flags[0]), "{}", ran.stderr);
+    }
+    let cloud = Cloud::start(&["--rate", "100"]);
+    let with =
+        ["record", "--project", "demo,demo", "--event-type", "temprature", "--device", "nosuch", "--for", "2s", "--api-url"];
+    let ran = place.run(&[&with[..], &[&cloud.url]].concat());
+    assert!(ran.stderr.contains("\"temprature\"; did you mean \"temperature\"?"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no device of the list") && ran.stderr.contains("in 1 session"), "{}", ran.stderr);
+    let address = format!("{}/foo", cloud.url);
+    let ran = place.run(&["record", "--project", "demo", "--for", "2s", "--api-url", &address]);
+    assert!(ran.code == 1 && ran.stderr.contains(&format!("at {address}/projects/demo")), "{}", ran.stderr);
+}
+
+#[test]
+fn a_line_to_paste_is_quoted_where_a_shell_needs_it() {
+    let place = Place::new();
+    let dir = place.path("with space");
+    let output = overnight().args(["import", "-", "--dir"]).arg(&dir).stdin(Stdio::from(faulty(&place))).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("status --dir '{}'`", dir.display())), "{said}");
+}
+
+fn faulty(place: &Place) -> fs::File {
+    write(&place.path("no event"), "no event\n");
+    fs::File::open(place.path("no event")).unwrap()
+}
+
+#[test]
+fn what_is_no_recording_is_told_from_day_files_without_a_buffer_and_from_a_directory_of_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = filled();
+    let state = place.dir().join("state");
+    let may = |mode| fs::set_permissions(&state, fs::Permissions::from_mode(mode)).unwrap();
+    may(0);
+    // Root reads everything.
+    if fs::read_dir(&state).is_err() {
+        assert!(place.run(&["status"]).stderr.contains("permission denied"));
+    }
+    may(0o700);
+    fs::remove_dir_all(&state).unwrap();
+    let ran = place.run(&["status"]);
+    assert!(ran.code == 1 && ran.stderr.contains("day files") && ran.stderr.contains("overnight export"), "{}", ran.stderr);
+    assert!(place.run(&["export"]).stdout.contains("id000"));
 }

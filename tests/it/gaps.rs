@@ -140,13 +140,81 @@ fn an_hour_without_the_server_is_filled_when_it_comes_back() {
 }
 
 #[test]
-fn a_history_that_is_refused_leaves_a_lost_gap_with_its_reason() {
+fn a_history_that_may_not_be_read_leaves_the_gap_open_with_its_reason_until_it_may() {
     let cloud = Cloud::start(&["--rate", "100", "--devices", "13", "--session-life", "2s", "--no-history"]);
     let place = Place::with_quick_history();
     let ran = record(&place, &cloud, &["--for", "5s"]).wait();
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     let gaps = place.gaps();
-    assert!(gaps.iter().any(|gap| gap["state"] == "lost" && gap["why"].as_str().unwrap().contains("403")), "{gaps:?}");
+    assert!(gaps.iter().any(|gap| gap["state"] == "open" && gap["why"].as_str().unwrap().contains("403")), "{gaps:?}");
+    assert!(gaps.iter().all(|gap| gap["state"] != "lost"), "{gaps:?}");
+    assert_eq!(ran.stderr.matches("HTTP 403").count(), gaps.len(), "each is told once: {}", ran.stderr);
+    drop(cloud);
+    let cloud = Cloud::start(&["--history", "10m", "--devices", "13"]);
+    let ran = record(&place, &cloud, &["--for", "4s"]).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(place.gaps().iter().all(|gap| gap["state"] == "filled"));
+}
+
+#[test]
+fn a_backfill_over_a_lost_gap_fills_it_unless_its_filters_are_narrower() {
+    let cloud = Cloud::start(&["--history", "1h", "--devices", "5"]);
+    let place = Place::with_quick_history();
+    let backfill = |more: &[&str]| {
+        let ran = place.run(&[&["backfill", "--project", "demo", "--api-url", &cloud.url, "--since", "2h"], more].concat());
+        (ran, place.gaps())
+    };
+    assert_eq!(backfill(&[]).0.code, 0);
+    let db = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
+    // As after an hour that the cloud refused.
+    let lost = "UPDATE gap SET state = 'lost', begins = begins + 3600000000";
+    assert_eq!(db.execute(lost, []).unwrap(), 1);
+    drop(db);
+    let (ran, gaps) = backfill(&["--event-type", "touch"]);
+    assert_eq!((ran.code, gaps.len()), (3, 2), "{gaps:?}");
+    let (ran, gaps) = backfill(&[]);
+    assert_eq!(ran.code, 0, "{} {gaps:?}", ran.stderr);
+    assert!(gaps.iter().all(|gap| gap["state"] == "filled"), "{gaps:?}");
+}
+
+#[test]
+fn a_gap_is_filled_only_by_who_asks_for_at_least_what_was_recorded() {
+    let cloud = Cloud::start(&["--rate", "200", "--devices", "13"]);
+    let place = Place::with_quick_history();
+    let mut recorder = record(&place, &cloud, &[]);
+    until("events are kept", || place.so_far("events").as_u64().is_some_and(|events| events > 200));
+    recorder.child.kill().unwrap();
+    recorder.wait();
+    let ran = record(&place, &cloud, &["--event-type", "co2", "--for", "4s"]).wait();
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("recorded with other filters; start without --event-type to fill it").count(), 1);
+    assert_eq!(place.gaps()[0]["state"], "open");
+    let ran = record(&place, &cloud, &["--for", "4s"]).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(place.gaps()[0]["state"], "filled");
+}
+
+#[test]
+fn what_was_asked_for_is_noted_once_however_often_and_with_its_filters() {
+    let place = Place::with_quick_history();
+    let cloud = Cloud::start(&["--history", "3h", "--devices", "5", "--no-history"]);
+    let backfill = |url: &str, more: &[&str]| {
+        let ran = place.run(&[&["backfill", "--project", "demo", "--api-url", url], more].concat());
+        (ran, place.gaps())
+    };
+    backfill(&cloud.url, &["--since", "2h"]);
+    backfill(&cloud.url, &["--since", "2h"]);
+    let (_, gaps) = backfill(&cloud.url, &["--since", "3h"]);
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert!(gaps[0]["seconds"].as_f64().unwrap() > 3.0 * 3600.0 - 60.0, "{gaps:?}");
+    drop(cloud);
+    let cloud = Cloud::start(&["--history", "1h", "--devices", "5"]);
+    let (ran, gaps) = backfill(&cloud.url, &["--since", "1h", "--event-type", "touch"]);
+    assert_eq!((ran.code, gaps.len()), (3, 2), "{}", ran.stderr);
+    let state = |cause: &str| gaps.iter().find(|gap| gap["cause"] == cause).map(|gap| gap["state"].clone());
+    assert_eq!((state("asked for"), state("asked for: event types touch")), (Some("open".into()), Some("filled".into())));
+    let (ran, gaps) = backfill(&cloud.url, &["--since", "1h"]);
+    assert_eq!(ran.code, 0, "{} {gaps:?}", ran.stderr);
 }
 
 #[test]
