@@ -116,11 +116,15 @@ fn simulator(options: Options) -> Result<(std::net::SocketAddr, oneshot::Sender<
 
 fn report(layout: &Layout) -> Result<(), Failure> {
     let status = status(layout, time::now())?;
+    let data = layout.data();
     let rows = status.partitions.iter().map(|part| {
         let file = layout.folder(&part.event_type).join(format!("{}.parquet", part.day));
+        // All in one folder, told once: the row is to fit a terminal.
+        let file = file.strip_prefix(&data).unwrap_or(&file);
         vec![part.event_type.clone(), words::count(part.rows), words::bytes(part.bytes), file.display().to_string()]
     });
     say!("{}", show::table(&["event type", "events", "size", "day file"], &[1, 2], &[3], rows.collect()));
-    say!("{} recorded, each once; {} of Parquet", words::counted(status.events, "event"), words::bytes(status.bytes));
+    let (events, bytes) = (words::counted(status.events, "event"), words::bytes(status.bytes));
+    say!("{events} recorded, each once; {bytes} of Parquet in {}", data.display());
     Ok(())
 }
