@@ -295,24 +295,26 @@ impl Reader {
         Ok(types.into_values().collect())
     }
 
-    /// Takes out of `wanted` the ids that events are about, whenever that was, until none is left. Gives ids that were met on the
-    /// way, the first `most` of them.
+    /// Takes out of `wanted` the ids that events are about, whenever that was, until none is left; looks `within` a selection
+    /// first, where they are as a rule. Gives ids that were met on the way, the first `most` of them.
     ///
     /// # Errors
     /// When the buffer or a day file does not read.
-    pub fn find_devices(&self, wanted: &mut HashSet<&str>, most: usize) -> Result<BTreeSet<String>> {
-        let (all, mut met) = (Selection::default(), BTreeSet::new());
-        for plan in self.plan(&all)? {
-            let mut rows = self.columns(&plan, &all, &[]).uncounted();
-            while let Some(batch) = rows.next_batch()? {
-                for id in batch.column(1).as_string::<i32>().iter().flatten() {
-                    wanted.remove(id);
-                    if met.len() < most && !met.contains(id) {
-                        met.insert(id.to_owned());
+    pub fn find_devices(&self, wanted: &mut HashSet<&str>, within: &Selection, most: usize) -> Result<BTreeSet<String>> {
+        let mut met = BTreeSet::new();
+        for place in [within, &Selection::default()] {
+            for plan in self.plan(place)? {
+                let mut rows = self.columns(&plan, place, &[]).uncounted();
+                while let Some(batch) = rows.next_batch()? {
+                    for id in batch.column(1).as_string::<i32>().iter().flatten() {
+                        wanted.remove(id);
+                        if met.len() < most && !met.contains(id) {
+                            met.insert(id.to_owned());
+                        }
                     }
-                }
-                if wanted.is_empty() {
-                    return Ok(met);
+                    if wanted.is_empty() {
+                        return Ok(met);
+                    }
                 }
             }
         }

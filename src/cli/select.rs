@@ -103,17 +103,18 @@ impl Select {
         {
             return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
         }
-        Ok(Selection { event_types: self.event_type.clone(), devices: self.devices(reader, directory)?, start, end })
+        let all = Selection { event_types: self.event_type.clone(), devices: HashSet::new(), start, end };
+        Ok(Selection { devices: self.devices(reader, directory, &all)?, ..all })
     }
 
-    /// Ids of the devices that were asked for; none: all.
-    fn devices(&self, reader: &Reader, directory: &Directory) -> Result<HashSet<String>, Failure> {
+    /// Ids of the devices that were asked for, within what else was; none: all.
+    fn devices(&self, reader: &Reader, directory: &Directory, within: &Selection) -> Result<HashSet<String>, Failure> {
         if self.device.is_empty() && self.device_type.is_empty() && self.label.is_empty() {
             return Ok(HashSet::new());
         }
         // An id that the directory does not know may stand in the events all the same.
         let mut ids: HashSet<String> = self.device.iter().filter(|wanted| directory.get(wanted).is_none()).cloned().collect();
-        refuse_strangers(&ids, reader, directory)?;
+        refuse_strangers(&ids, reader, directory, within)?;
         let labels: Vec<(&str, Option<&str>)> = self
             .label
             .iter()
@@ -154,7 +155,7 @@ fn nobody<'n>(is_like: &str, word: &str, known: impl IntoIterator<Item = &'n &'n
 }
 
 /// Refuses names that neither a device of the directory nor any event has.
-fn refuse_strangers(names: &HashSet<String>, reader: &Reader, directory: &Directory) -> Result<(), Failure> {
+fn refuse_strangers(names: &HashSet<String>, reader: &Reader, directory: &Directory, within: &Selection) -> Result<(), Failure> {
     /// Ids that are looked through for what somebody may have meant.
     const MOST: usize = 100_000;
     let mut known: BTreeSet<&str> = directory.iter().map(|(_, known)| known.name.as_str()).collect();
@@ -163,7 +164,7 @@ fn refuse_strangers(names: &HashSet<String>, reader: &Reader, directory: &Direct
         return Ok(());
     }
     // What does not read may be about them; whoever reads it says what is wrong with it.
-    let Ok(met) = reader.find_devices(&mut strangers, MOST) else { return Ok(()) };
+    let Ok(met) = reader.find_devices(&mut strangers, within, MOST) else { return Ok(()) };
     if !reader.left_out().is_empty() {
         return Ok(());
     }
