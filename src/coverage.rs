@@ -6,6 +6,7 @@ use crate::buffer::{BufferError, Gap, GapState, PUSHES_LAST, Session, View};
 use crate::event::Source;
 use crate::layout::Layout;
 use crate::time::{Micros, SECOND, rfc3339};
+use crate::words::counted;
 
 /// Characters of a strip.
 pub const STRIP: usize = 72;
@@ -181,12 +182,12 @@ pub fn missing(view: &View, (from, to): (Micros, Micros)) -> Result<Option<Strin
     let meeting: Vec<&Gap> = gaps.iter().filter(meets).collect();
     let count = |state: GapState| meeting.iter().filter(|gap| gap.state == state).count();
     let (lost, open) = (count(GapState::Lost), meeting.len() - count(GapState::Lost));
-    let plural = |number: usize| if number == 1 { "gap" } else { "gaps" };
+    let gaps = |number: usize| counted(number as u64, "gap");
     Ok(match (open, lost) {
         (0, 0) => None,
-        (open, 0) => Some(format!("{open} {} not filled yet", plural(open))),
-        (0, lost) => Some(format!("{lost} {} lost", plural(lost))),
-        (open, lost) => Some(format!("{open} {} not filled yet and {lost} lost", plural(open))),
+        (open, 0) => Some(format!("{} not filled yet", gaps(open))),
+        (0, lost) => Some(format!("{} lost", gaps(lost))),
+        (open, lost) => Some(format!("{} not filled yet and {lost} lost", gaps(open))),
     })
 }
 

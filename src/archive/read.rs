@@ -203,13 +203,9 @@ impl DayFile {
 
     fn rows_by(&self, at_a_time: usize, groups: Vec<usize>, schema: &Arc<Schema>) -> Result<Run> {
         let builder = self.builder(groups, ProjectionMask::all())?.with_batch_size(at_a_time);
-        let mut reader = guarded(&self.path, || builder.build().map_err(ArchiveError::parquet(&self.path)))?;
+        let batches = self.decoded(builder)?;
         let (schema, path) = (Arc::clone(schema), self.path.clone());
         let fits = self.has_columns_of(&schema);
-        let batches = std::iter::from_fn(move || {
-            guarded(&path, || reader.next().transpose().map_err(ArchiveError::arrow(&path))).transpose()
-        });
-        let path = self.path.clone();
         Ok(Box::new(batches.map(move |batch| {
             let batch = batch?;
             if fits {
@@ -254,12 +250,7 @@ impl DayFile {
             });
             builder = builder.with_row_filter(RowFilter::new(vec![Box::new(is_wanted)]));
         }
-        let mut reader = guarded(&self.path, || builder.build().map_err(ArchiveError::parquet(&self.path)))?;
-        let path = self.path.clone();
-        let batches = std::iter::from_fn(move || {
-            guarded(&path, || reader.next().transpose().map_err(ArchiveError::arrow(&path))).transpose()
-        });
-        let path = self.path.clone();
+        let (batches, path) = (self.decoded(builder)?, self.path.clone());
         Ok(Box::new(batches.map(move |batch| {
             let batch = batch?;
             let mut decoded = batch.columns().iter();
@@ -271,6 +262,18 @@ impl DayFile {
             let columns = alike.iter().filter_map(column).collect();
             RecordBatch::try_new(Arc::clone(&target), columns).map_err(ArchiveError::arrow(&path))
         })))
+    }
+
+    /// What a reader decodes, batch by batch.
+    fn decoded(
+        &self,
+        builder: ParquetRecordBatchReaderBuilder<Input>,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + 'static + use<>> {
+        let mut reader = guarded(&self.path, || builder.build().map_err(ArchiveError::parquet(&self.path)))?;
+        let path = self.path.clone();
+        Ok(std::iter::from_fn(move || {
+            guarded(&path, || reader.next().transpose().map_err(ArchiveError::arrow(&path))).transpose()
+        }))
     }
 
     /// So many rows of a column of which the statistics say that all rows of some groups are alike, as those of a project or an

@@ -22,6 +22,8 @@ use super::{Buffer, Result, View, block, connect};
 
 /// What a damaged buffer may have held is at most so old: rows are rolled after an hour, and looked at every 15 minutes.
 const HELD: Micros = 2 * 3600 * SECOND;
+/// A database, its log, and the index of the log.
+const FILES: [&str; 3] = ["", "-wal", "-shm"];
 /// Cause of the gaps that a damaged buffer leaves.
 const CAUSE: &str = "the buffer was damaged";
 /// Whose gaps they are in a recording that was imported, and knows of no project.
@@ -55,7 +57,7 @@ pub(super) fn damage(layout: &Layout) -> Option<String> {
     };
     found()?;
     // The check does not tell a page that does not read from one that is wrong, nor whether it would read now.
-    let files = [layout.buffer(), layout.state().join("buffer.db-wal")];
+    let files = [layout.buffer(), with_ending(&layout.buffer(), "-wal")];
     if files.iter().any(|file| file.exists() && !disk::reads(file)) {
         return None;
     }
@@ -68,7 +70,7 @@ fn check(layout: &Layout) -> rusqlite::Result<Option<String>> {
     let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
     // A log that is left over: the last writer was killed, or could not finish.
-    if size(&layout.state().join("buffer.db-wal")) == 0 && size(&path) > QUICK {
+    if size(&with_ending(&path, "-wal")) == 0 && size(&path) > QUICK {
         return Ok(None);
     }
     let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -96,8 +98,8 @@ fn finish(layout: &Layout) -> Result<()> {
         return Ok(());
     };
     disk::create_own_dir(&layout.damaged())?;
-    for ending in ["", "-wal", "-shm"] {
-        let from = layout.state().join(format!("buffer.db{ending}"));
+    for ending in FILES {
+        let from = with_ending(&layout.buffer(), ending);
         if from.exists() {
             disk::set_aside(&from, &with_ending(&layout.aside(time), ending))?;
         }
@@ -117,7 +119,7 @@ impl Buffer {
         finish(layout)?;
         let Some(why) = damage(layout) else { return Self::open_locked(&layout.buffer(), lock) };
         let staged = layout.staging().join("buffer.db");
-        for ending in ["", "-wal", "-shm"] {
+        for ending in FILES {
             disk::remove(&with_ending(&staged, ending))?;
         }
         let mut buffer = Self::open_locked(&staged, lock)?;

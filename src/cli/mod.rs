@@ -80,7 +80,7 @@ enum Command {
     Gaps(gaps::Args),
     /// Take events from an NDJSON file or standard input into a recording
     Import(import::Args),
-    /// Move everything from the buffer into day files, and seal what is due
+    /// Move everything from the buffer into day files, seal what is due, and mend what is damaged
     Roll(roll::Args),
     /// Write events as CSV, Parquet, Arrow, NDJSON or a workbook
     Export(export::Args),

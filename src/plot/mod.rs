@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
 
 use crate::chart::{Chart, Data, Line, written};
 use crate::coverage::merged;
 use crate::devices::Directory;
 use crate::reader::{Reader, Selection, TypePlan};
 use crate::schema::Behaviour;
-use crate::tables::{Known, Last, TableError, Unrecorded, Value, before, main_value};
+use crate::tables::{Known, Last, TableError, Unrecorded, Value, before, figure, main_value};
 use crate::time::{Micros, SECOND};
 use crate::zone::Zone;
 
@@ -205,7 +205,7 @@ impl<'s> Tracks<'s> {
         };
         match &mut self.by_device[number] {
             Track::Gauge(track) | Track::Counter(track) => {
-                if let Some(value) = column.and_then(|column| measure(column, row)).filter(|value| value.is_finite()) {
+                if let Some(value) = column.and_then(|column| figure(column, row)).filter(|value| value.is_finite()) {
                     let is_behind_gap = track.last().is_some_and(|last| has_gap(&self.settings.known.unknown, last, time));
                     track.measure(time, value, is_behind_gap, limit);
                 }
@@ -256,15 +256,6 @@ impl<'s> Tracks<'s> {
             lines: lines.into_iter().map(|(line, _)| line).collect(),
             gaps,
         }
-    }
-}
-
-fn measure(column: &ArrayRef, row: usize) -> Option<f64> {
-    match column.data_type() {
-        DataType::Float64 => Some(column.as_primitive::<Float64Type>().value(row)),
-        #[expect(clippy::cast_precision_loss, reason = "a picture shows no more digits")]
-        DataType::Int64 => Some(column.as_primitive::<Int64Type>().value(row) as f64),
-        _ => None,
     }
 }
 

@@ -163,7 +163,7 @@ impl Rolling<'_> {
                 Err(error) => *failure = failure.take().or(Some(error)),
             }
         }
-        if opened.is_empty() && !is_other && !all {
+        if opened.is_empty() && !is_other {
             return Ok(opened);
         }
         for (partition, _) in opened.iter().filter(|(_, sum)| sum.is_some()) {

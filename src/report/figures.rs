@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use serde::Serialize;
 
 use crate::devices::Directory;
 use crate::reader::{Reader, Selection, TypePlan};
 use crate::schema::{Behaviour, Schema};
-use crate::tables::{Aggregate, Ask, TableError, main_value, tables};
+use crate::tables::{Aggregate, Ask, TableError, figure, main_value, tables};
 use crate::zone::Every;
 
 /// What was measured of one value. Fields are only ever added to.
@@ -90,12 +89,7 @@ pub(super) fn figures(
                 let id = if devices.is_valid(row) { devices.value(row) } else { "" };
                 let entry: &mut Figures = found.entry(id.to_owned()).or_insert_with(|| Figures::of(&plan.schema));
                 for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()).filter(|(_, c)| c.is_valid(row)) {
-                    let number = match column.data_type() {
-                        DataType::Float64 => column.as_primitive::<Float64Type>().value(row),
-                        #[expect(clippy::cast_precision_loss, reason = "counts of events are far below 2^53")]
-                        DataType::Int64 => column.as_primitive::<Int64Type>().value(row) as f64,
-                        _ => continue,
-                    };
+                    let Some(number) = figure(column, row) else { continue };
                     set(entry, field.name(), value.name(), value.behaves(), number);
                 }
             }

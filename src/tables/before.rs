@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::TimestampMicrosecondType;
 
 use crate::devices::Directory;
 use crate::event::Partition;
@@ -14,7 +14,7 @@ use crate::time::{Day, Micros};
 
 use super::Result;
 use super::known::Known;
-use super::values::{Value, values};
+use super::values::{Value, figure, values};
 
 /// What a device told last of a value that lasts.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,13 +93,8 @@ pub fn before(
             for (number, value) in values.iter().enumerate().filter(|(_, value)| lasts(value)) {
                 let Some(column) = batch.column_by_name(value.name()) else { continue };
                 for row in (0..batch.num_rows()).filter(|row| column.is_valid(*row)) {
-                    let last = match column.data_type() {
-                        DataType::Utf8 => Last::State(column.as_string::<i32>().value(row).to_owned()),
-                        DataType::Float64 => Last::Total(column.as_primitive::<Float64Type>().value(row)),
-                        #[expect(clippy::cast_precision_loss, reason = "figures are doubles, as in every spreadsheet")]
-                        DataType::Int64 => Last::Total(column.as_primitive::<Int64Type>().value(row) as f64),
-                        _ => continue,
-                    };
+                    let state = column.as_string_opt::<i32>().map(|states| Last::State(states.value(row).to_owned()));
+                    let Some(last) = state.or_else(|| figure(column, row).map(Last::Total)) else { continue };
                     let device = if devices.is_valid(row) { devices.value(row) } else { "" };
                     if !of_day.contains_key(device) {
                         of_day.insert(device.to_owned(), vec![None; values.len()]);

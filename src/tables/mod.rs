@@ -35,7 +35,7 @@ pub use before::{Before, Last, before, has_states, plans};
 pub use calendar::Fill;
 pub use known::{Known, SEAM, known};
 pub use unrecorded::{Unrecorded, unrecorded};
-pub use values::{Value, main_value, values};
+pub use values::{Value, figure, main_value, values};
 
 /// Why there is no such table.
 #[derive(Debug, thiserror::Error)]

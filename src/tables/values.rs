@@ -1,5 +1,8 @@
 //! What the events of a type say that can be drawn or summed up: measures, totals, states, or only that they happened.
 
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+
 use crate::schema::{Behaviour, Column, Schema};
 use crate::words::few;
 
@@ -45,6 +48,16 @@ pub fn main_value(schema: &Schema) -> Value {
     let like = |value: &&Value| value.name() == schema.name;
     let after = |value: &&Value| value.name().contains(&schema.name.to_lowercase());
     all.iter().find(like).or_else(|| all.iter().find(after)).unwrap_or(&all[0]).clone()
+}
+
+/// A measure or a total in a row of a column; none where the column has no numbers. As doubles, as in every spreadsheet.
+pub fn figure(column: &ArrayRef, row: usize) -> Option<f64> {
+    match column.data_type() {
+        DataType::Float64 => Some(column.as_primitive::<Float64Type>().value(row)),
+        #[expect(clippy::cast_precision_loss, reason = "what is counted is far below 2^53")]
+        DataType::Int64 => Some(column.as_primitive::<Int64Type>().value(row) as f64),
+        _ => None,
+    }
 }
 
 /// The value that somebody wrote as `temperature` (an event type, or a column of one type only) or `humidity.temperature`.

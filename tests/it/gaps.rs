@@ -15,6 +15,14 @@ fn record(place: &Place, cloud: &Cloud, arguments: &[&str]) -> Running {
     Running::start(&mut command)
 }
 
+/// Records everything, and is killed once some of it is kept.
+fn kill_in_the_middle(place: &Place, cloud: &Cloud) {
+    let mut recorder = record(place, cloud, &[]);
+    until("events are kept", || place.so_far("events").as_u64().is_some_and(|events| events > 200));
+    recorder.child.kill().unwrap();
+    recorder.wait();
+}
+
 #[test]
 fn rotation_alone_loses_nothing_on_a_server_that_allows_two_streams() {
     let cloud = Cloud::start(&["--rate", "300", "--session-life", "4s"]);
@@ -94,10 +102,7 @@ fn without_backfill_the_ledger_names_what_is_missing_and_every_surface_says_so()
 fn a_recorder_that_was_killed_fills_the_time_that_it_was_dead() {
     let cloud = Cloud::start(&["--rate", "200", "--devices", "13"]);
     let place = Place::with_quick_history();
-    let mut recorder = record(&place, &cloud, &[]);
-    until("events are kept", || place.so_far("events").as_u64().is_some_and(|events| events > 200));
-    recorder.child.kill().unwrap();
-    recorder.wait();
+    kill_in_the_middle(&place, &cloud);
     let published = cloud.truth().len();
     until("the cloud goes on", || cloud.truth().len() > published + 400);
     let ran = record(&place, &cloud, &["--for", "4s"]).wait();
@@ -181,10 +186,7 @@ fn a_backfill_over_a_lost_gap_fills_it_unless_its_filters_are_narrower() {
 fn a_gap_is_filled_only_by_who_asks_for_at_least_what_was_recorded() {
     let cloud = Cloud::start(&["--rate", "200", "--devices", "13"]);
     let place = Place::with_quick_history();
-    let mut recorder = record(&place, &cloud, &[]);
-    until("events are kept", || place.so_far("events").as_u64().is_some_and(|events| events > 200));
-    recorder.child.kill().unwrap();
-    recorder.wait();
+    kill_in_the_middle(&place, &cloud);
     let ran = record(&place, &cloud, &["--event-type", "co2", "--for", "4s"]).wait();
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert_eq!(ran.stderr.matches("recorded with other filters; start without --event-type to fill it").count(), 1);
