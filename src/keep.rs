@@ -1,14 +1,14 @@
 //! Keep: the one writing connection takes orders. What is acknowledged here survives a crash.
 
-use std::collections::HashMap;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::buffer::{Buffer, BufferError, GapState, Sum};
-use crate::event::{Batch, DeviceRow, Partition, Source};
+use crate::buffer::{Buffer, BufferError, Change, Heard, Sum};
+use crate::event::{Batch, Partition};
 use crate::meter::Meter;
 use crate::schema::Registry;
 use crate::time::Micros;
@@ -16,102 +16,14 @@ use crate::time::Micros;
 /// Something to do with the buffer.
 #[derive(Debug)]
 pub enum Order {
-    /// Commit a batch.
-    Keep(Batch),
+    /// Commit a batch, with what its sender may claim once that is done.
+    Keep(Batch, Claim),
     /// Commit a batch if its senders still wait for that, and tell them.
     Push(Push),
     /// A day file holds the partition's rows up to this seq: delete them.
     Forget(Partition, i64),
-    /// A session opened; the number is the caller's.
-    Opened {
-        /// Number of the session.
-        session: u64,
-        /// The kind of connection.
-        source: Source,
-        /// Its project.
-        project: String,
-        /// What was asked for, as JSON.
-        filters: String,
-    },
-    /// A session gave a sign of life.
-    Spoke {
-        /// Number of the session.
-        session: u64,
-        /// When.
-        at: Micros,
-    },
-    /// A session ended.
-    Closed {
-        /// Number of the session.
-        session: u64,
-        /// Why it ended.
-        cause: String,
-        /// Its last sign of life.
-        spoke_at: Micros,
-    },
-    /// Nothing covers a project any more.
-    GapBegins {
-        /// The project.
-        project: String,
-        /// Last sign of life.
-        at: Micros,
-        /// What ended the last session.
-        cause: String,
-    },
-    /// A project is covered again.
-    GapEnds {
-        /// The project.
-        project: String,
-        /// First sign of life.
-        at: Micros,
-    },
-    /// Somebody wants a span filled.
-    GapWanted {
-        /// The project.
-        project: String,
-        /// Why it is missing.
-        cause: String,
-        /// Its beginning.
-        begins: Micros,
-        /// Its end.
-        ends: Micros,
-    },
-    /// A gap that nobody has begun to fill reaches over this span as well.
-    GapExtends {
-        /// Number of the gap.
-        gap: i64,
-        /// The span's beginning.
-        begins: Micros,
-        /// Its end.
-        ends: Micros,
-    },
-    /// Where a gap stands.
-    GapStands {
-        /// Number of the gap.
-        gap: i64,
-        /// Where it stands.
-        state: GapState,
-        /// Why it is lost, or what is missing.
-        why: Option<String>,
-    },
-    /// A device's history of a gap is kept.
-    GapDeviceDone {
-        /// Number of the gap.
-        gap: i64,
-        /// The device.
-        device: String,
-        /// Events that it brought.
-        events: u64,
-    },
-    /// All of a project's history was read.
-    Reconciled {
-        /// The project.
-        project: String,
-        /// When.
-        at: Micros,
-    },
-    /// The devices of a project, as the cloud lists them.
-    Devices(String, Vec<DeviceRow>),
+    /// A change of the ledger.
+    Note(Change),
     /// A day file was sealed, and has this checksum.
     Sealed(Partition, Sum),
     /// A sealed day file is going to change: its checksum is good no longer.
@@ -126,6 +38,18 @@ pub enum Order {
     Reach(Sender<()>),
     /// The same for those who wait without a thread.
     Reached(oneshot::Sender<()>),
+}
+
+/// What the sender of a batch says in the ledger, and must not say when the batch is not kept.
+#[derive(Debug, Clone, Default)]
+pub enum Claim {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A session of the run with this number; with a sign of life, up to which the batch and those before it hold everything.
+    Session(u64, Option<Heard>),
+    /// Passes over the history.
+    Fills(Vec<i64>),
 }
 
 /// A batch whose senders are told whether it is kept.
@@ -178,6 +102,28 @@ pub struct Outlet {
     pub meter: Arc<Meter>,
     /// The schemas.
     pub registry: Arc<Registry>,
+    /// What tells the runs of this recorder apart.
+    pub numbers: Arc<Numbers>,
+}
+
+/// What tells the runs of one recorder apart.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// Of the next run.
+    pub runs: AtomicU64,
+    /// Another one each time somebody sets the clock.
+    pub epoch: AtomicU64,
+}
+
+/// Whether a recorder is to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It goes on.
+    Going,
+    /// It was asked to end, or its planned end is there.
+    Asked,
+    /// Its terminal was closed: it ends, and nobody wanted that.
+    HungUp,
 }
 
 impl Outlet {
@@ -193,10 +139,10 @@ impl Outlet {
     }
 }
 
-/// Resolves when it is time to stop.
-pub async fn told(stop: &mut watch::Receiver<bool>) {
+/// Resolves when it is time to stop; says how.
+pub async fn told(stop: &mut watch::Receiver<Phase>) -> Phase {
     // A sender that is gone will tell nothing more: stop as well.
-    drop(stop.wait_for(|stop| *stop).await);
+    stop.wait_for(|stop| *stop != Phase::Going).await.map_or(Phase::HungUp, |phase| *phase)
 }
 
 /// What a step did.
@@ -208,17 +154,23 @@ pub struct Kept {
     pub faults: usize,
 }
 
+/// Most changes of the ledger that wait for room; the oldest give way, which can only make a gap larger.
+const OWED_MAX: usize = 10_000;
+
 /// The keeper of the buffer.
 #[derive(Debug)]
 pub struct Keeper {
     buffer: Buffer,
-    sessions: HashMap<u64, i64>,
+    /// Changes of the ledger that could not be written yet, in order.
+    owed: VecDeque<Change>,
+    /// Runs and passes of which a batch was given up: they may claim nothing any more.
+    torn: (HashSet<u64>, HashSet<i64>),
 }
 
 impl Keeper {
     /// Takes over the buffer.
     pub fn new(buffer: Buffer) -> Self {
-        Self { buffer, sessions: HashMap::new() }
+        Self { buffer, owed: VecDeque::new(), torn: (HashSet::new(), HashSet::new()) }
     }
 
     /// The buffer, for what happens before the first order.
@@ -233,51 +185,88 @@ impl Keeper {
     pub fn step(&mut self, order: &Order, now: Micros) -> Result<Kept, BufferError> {
         let mut kept = Kept::default();
         match order {
-            Order::Keep(batch) => {
-                self.buffer.keep(batch, now)?;
+            Order::Keep(batch, claim) => {
+                let heard = match claim {
+                    Claim::Session(run, heard) if !self.torn.0.contains(run) => heard.as_ref(),
+                    _ => None,
+                };
+                self.buffer.keep(batch, heard, now)?;
                 kept = Kept { events: batch.events(), faults: batch.faults.len() };
+                self.pay(now);
             }
             Order::Push(push) => {
                 if push.verdict.begin() {
-                    self.buffer.keep(&push.batch, now)?;
+                    self.buffer.keep(&push.batch, None, now)?;
                     push.verdict.kept();
                     kept = Kept { events: push.batch.events(), faults: push.batch.faults.len() };
+                    self.pay(now);
                 }
             }
             Order::Forget(partition, seq) => drop(self.buffer.forget(partition, *seq)?),
             Order::Tidy => self.buffer.tidy()?,
             // Whoever waits is told when the order is dropped.
-            Order::Reach(_) | Order::Reached(_) | Order::Look => {}
-            Order::Condemn(seq, why) => self.buffer.condemn(*seq, why)?,
+            Order::Reach(_) | Order::Reached(_) | Order::Look => self.pay(now),
+            Order::Condemn(seq, why) => self.buffer.condemn(*seq, why, now)?,
             Order::Sealed(partition, sum) => self.buffer.sealed(partition, sum)?,
             Order::Unsealed(partition) => self.buffer.unsealed(partition)?,
-            // Ordered again when it is not sure that the first order came through.
-            Order::Opened { session, .. } if self.sessions.contains_key(session) => {}
-            Order::Opened { session, source, project, filters } => {
-                let row = self.buffer.session_opened(*source, project, filters, now)?;
-                self.sessions.insert(*session, row);
-            }
-            Order::Spoke { session, at } => {
-                if let Some(row) = self.sessions.get(session) {
-                    self.buffer.session_spoke(*row, *at)?;
-                }
-            }
-            Order::Closed { session, cause, spoke_at } => {
-                if let Some(row) = self.sessions.remove(session) {
-                    self.buffer.session_closed(row, cause, *spoke_at, now)?;
-                }
-            }
-            Order::GapBegins { project, at, cause } => self.buffer.gap_begins(project, *at, cause)?,
-            Order::GapEnds { project, at } => self.buffer.gap_ends(project, *at)?,
-            Order::GapWanted { project, cause, begins, ends } => {
-                self.buffer.gap_wanted(project, cause, *begins, *ends).map(drop)?;
-            }
-            Order::GapExtends { gap, begins, ends } => self.buffer.gap_extends(*gap, *begins, *ends)?,
-            Order::GapStands { gap, state, why } => self.buffer.gap_stands(*gap, *state, why.as_deref())?,
-            Order::GapDeviceDone { gap, device, events } => self.buffer.gap_device_done(*gap, device, *events)?,
-            Order::Reconciled { project, at } => self.buffer.reconciled(project, *at)?,
-            Order::Devices(project, devices) => self.buffer.replace_devices(project, devices)?,
+            Order::Note(change) => self.note(change, now)?,
         }
         Ok(kept)
+    }
+
+    /// Writes a change of the ledger. What must not be lost waits in memory when it cannot be written.
+    fn note(&mut self, change: &Change, now: Micros) -> Result<(), BufferError> {
+        let Some(change) = self.as_far_as_true(change, now) else { return Ok(()) };
+        self.pay(now);
+        let result = if self.owed.is_empty() || !change.is_owed() { self.buffer.apply(&change, now) } else { Ok(()) };
+        if change.is_owed() && (result.is_err() || !self.owed.is_empty()) {
+            self.owe(change);
+        }
+        result
+    }
+
+    /// Without what a batch that was given up forbids to claim.
+    fn as_far_as_true(&self, change: &Change, now: Micros) -> Option<Change> {
+        let (runs, fills) = &self.torn;
+        Some(match change {
+            Change::Heard(heard) if runs.contains(&heard.run.number) => {
+                Change::Heard(Heard { spoke_at: heard.opened_at, ..heard.clone() })
+            }
+            Change::Ends(run, _) if runs.contains(&run.number) => Change::Ends(Arc::clone(run), now),
+            Change::Device { fills: of, .. } if of.iter().any(|(fill, _)| fills.contains(fill)) => return None,
+            Change::Filled { fill, .. } if fills.contains(fill) => return None,
+            change => change.clone(),
+        })
+    }
+
+    fn owe(&mut self, change: Change) {
+        // Each sign of life says all that the one before it said.
+        if let Change::Heard(heard) = &change {
+            let is_same = |other: &Heard| other.run == heard.run && other.session == heard.session && other.ended.is_none();
+            self.owed.retain(|owed| !matches!(owed, Change::Heard(other) if is_same(other)));
+        }
+        if self.owed.len() >= OWED_MAX {
+            self.owed.pop_front();
+        }
+        self.owed.push_back(change);
+    }
+
+    /// Writes what waits, in order, as far as it can be written.
+    pub fn pay(&mut self, now: Micros) {
+        while let Some(change) = self.owed.front() {
+            if self.buffer.apply(change, now).is_err() {
+                return;
+            }
+            self.owed.pop_front();
+        }
+    }
+
+    /// A batch is given up: who sent it may claim nothing any more that lies behind it.
+    pub fn give_up(&mut self, order: &Order) {
+        match order {
+            Order::Keep(_, Claim::Session(run, _)) => drop(self.torn.0.insert(*run)),
+            Order::Keep(_, Claim::Fills(fills)) => self.torn.1.extend(fills),
+            _ => {}
+        }
     }
 }

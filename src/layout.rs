@@ -76,6 +76,11 @@ impl Layout {
         self.state().join("lock")
     }
 
+    /// What people ask of the history while a recorder runs.
+    pub fn requests(&self) -> PathBuf {
+        self.state().join("requests")
+    }
+
     /// Schema files that this recording was made with, beside the built-in ones.
     pub fn schemas(&self) -> PathBuf {
         self.state().join("schemas")

@@ -37,11 +37,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::collect::{Collector, Found};
 use crate::event::{Batch, CloudError, DeviceRow, Source};
-use crate::keep::{Order, Outlet, Push, Verdict, told};
+use crate::buffer::{Change, Heard, Run};
+use crate::keep::{Numbers, Order, Outlet, Phase, Push, Verdict, told};
 use crate::meter::Meter;
-use crate::settings::{Secret, SettingsError, keep_to_oneself, read_secret};
+use crate::settings::{Filters, Secret, SettingsError, keep_to_oneself, read_secret};
 use crate::sources::push::{About, SIGNATURE, Trust};
-use crate::time::{self, Micros};
+use crate::time::{self, Micros, Moment, SECOND};
 use crate::wire::Frame;
 
 /// What a stranger may take from us.
@@ -191,12 +192,14 @@ impl Receiver {
         self.listener.local_addr().map_or_else(|_| scheme.to_owned(), |address| format!("{scheme}://{address}"))
     }
 
-    /// Receives until told to stop. What came before is answered when this returns.
-    pub async fn run(self, outlet: Outlet, mut stop: watch::Receiver<bool>) {
+    /// Receives until told to stop. What came before is answered when this returns. `projects` are those of which pushes came before: they
+    /// are listened for from now on, for so long as is planned.
+    pub async fn run(self, outlet: Outlet, projects: Vec<String>, lasts: Option<Duration>, mut stop: watch::Receiver<Phase>) {
         outlet.meter.update(|parts| parts.listening = Some(self.url()));
         let office = Arc::new(Office::new(self.guard, self.limits, outlet, stop.clone()));
-        let (closing, closed) = watch::channel(false);
-        let clerk = tokio::spawn(Arc::clone(&office).clerk(closed));
+        let (closing, closed) = watch::channel(Phase::Going);
+        let sessions = Sessions::begin(projects, lasts, &office.outlet);
+        let clerk = tokio::spawn(Arc::clone(&office).clerk(sessions, closed));
         let mut connections = JoinSet::new();
         let places = Arc::new(Semaphore::new(office.limits.connections));
         let mut reload = pin!(reloading(&office, &self.keys));
@@ -205,7 +208,7 @@ impl Receiver {
                 stream = self.listener.accept() => stream,
                 _ = connections.join_next(), if !connections.is_empty() => continue,
                 () = &mut reload => continue,
-                () = told(&mut stop) => break,
+                _ = told(&mut stop) => break,
             };
             match (stream, Arc::clone(&places).try_acquire_owned()) {
                 (Ok((stream, _)), Ok(place)) => {
@@ -231,7 +234,7 @@ impl Receiver {
         // Connections are told by their own copy of `stop`; those that do not end by themselves end with the set.
         drop(tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await);
         connections.shutdown().await;
-        closing.send_replace(true);
+        closing.send_replace(*stop.borrow());
         drop(clerk.await);
         office.outlet.meter.update(|parts| parts.listening = None);
     }
@@ -284,7 +287,7 @@ struct Office {
     filled: Notify,
     reading: Semaphore,
     refusals: Mutex<BTreeMap<String, (u64, Instant)>>,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Phase>,
 }
 
 /// Pushes that wait for their commit.
@@ -351,7 +354,7 @@ impl Desk {
 }
 
 impl Office {
-    fn new(guard: Guard, limits: Limits, outlet: Outlet, stop: watch::Receiver<bool>) -> Self {
+    fn new(guard: Guard, limits: Limits, outlet: Outlet, stop: watch::Receiver<Phase>) -> Self {
         let desk = Desk {
             collector: Collector::new(Arc::clone(&outlet.registry), Source::Push),
             devices: Vec::new(),
@@ -407,7 +410,7 @@ impl Office {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = told(&mut stop) => {
+            _ = told(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -460,7 +463,7 @@ impl Office {
     /// Takes a push; when this returns without an error, it is kept.
     async fn push(&self, request: Request<Incoming>) -> Result<(), Refusal> {
         let begun = time::instant();
-        if *self.stop.borrow() {
+        if *self.stop.borrow() != Phase::Going {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the recorder is stopping"));
         }
         let distrusted = |why: crate::sources::push::Distrust| Refusal::new(StatusCode::UNAUTHORIZED, why.to_string());
@@ -506,7 +509,7 @@ impl Office {
 
     /// Why nothing can be kept at the moment.
     fn not_ready(&self) -> Option<&'static str> {
-        if *self.stop.borrow() {
+        if *self.stop.borrow() != Phase::Going {
             Some("stopping")
         } else if self.outlet.keep.is_closed() {
             Some("nothing can be kept")
@@ -538,21 +541,24 @@ impl Office {
     }
 
     /// Takes what is on the desk to the keeper, again and again, until told that nothing more will come.
-    async fn clerk(self: Arc<Self>, mut closing: watch::Receiver<bool>) {
-        let mut sessions = Sessions::default();
+    async fn clerk(self: Arc<Self>, mut sessions: Sessions, mut closing: watch::Receiver<Phase>) {
+        for order in sessions.begun() {
+            self.outlet.send(order).await;
+        }
         let mut tick = tokio::time::interval(NOTE_EVERY);
         loop {
             tokio::select! {
                 () = self.filled.notified() => {}
                 _ = tick.tick() => sessions.spoke(&self.outlet),
-                () = told(&mut closing) => break,
+                _ = told(&mut closing) => break,
             }
             // In a statement of its own: the desk must not be held while its pile is carried.
             while let Some(pile) = { self.desk().take() } {
                 self.carry(pile, &mut sessions).await;
             }
         }
-        sessions.close(&self.outlet).await;
+        let phase = *closing.borrow();
+        sessions.close(phase, &self.outlet).await;
     }
 
     /// Carries a pile to the keeper and tells those who wait for it what became of it.
@@ -586,7 +592,6 @@ impl Office {
         if !kept {
             // What was to be written with them has to come again.
             self.desk().known.clear();
-            sessions.opened = false;
         }
         for sender in waiting {
             // Whoever has gone meanwhile pushes again: that is a double, and stands once.
@@ -624,50 +629,124 @@ impl Office {
     }
 }
 
-/// The sessions of this run: one for each project that has pushed.
-#[derive(Debug, Default)]
+/// The sessions of this receiver: one for each project that pushes. A receiver that listens is one that hears; what nobody
+/// acknowledges is pushed again.
+#[derive(Debug)]
 struct Sessions {
-    by_project: HashMap<String, u64>,
-    /// All of them are known to the keeper.
-    opened: bool,
+    by_project: HashMap<String, Held>,
+    /// By the steady clock.
+    ends_at: Option<Micros>,
+    numbers: Arc<Numbers>,
+    /// When its clock was looked at last.
+    anchor: Moment,
+    next: u64,
+}
+
+/// One of them.
+#[derive(Debug, Clone)]
+struct Held {
+    run: Arc<Run>,
+    session: u64,
+    opened_at: Micros,
+}
+
+impl Held {
+    fn heard(&self, spoke_at: Micros, ended: Option<String>) -> Order {
+        let (run, session, opened_at) = (Arc::clone(&self.run), self.session, self.opened_at);
+        Order::Note(Change::Heard(Heard { run, session, opened_at, spoke_at, ended }))
+    }
 }
 
 impl Sessions {
+    fn begin(projects: Vec<String>, lasts: Option<Duration>, outlet: &Outlet) -> Self {
+        let now = time::moment();
+        let mut sessions = Self {
+            by_project: HashMap::new(),
+            ends_at: lasts.map(|lasts| now.steady.saturating_add(time::micros(lasts))),
+            numbers: Arc::clone(&outlet.numbers),
+            anchor: now,
+            next: SESSIONS_FROM,
+        };
+        for project in projects.into_iter().take(PROJECTS_MAX) {
+            sessions.hold(project, now.wall, now);
+        }
+        sessions
+    }
+
+    fn hold(&mut self, project: String, begins: Micros, now: Moment) -> Held {
+        let run = Run {
+            number: self.numbers.runs.fetch_add(1, Ordering::Relaxed),
+            epoch: self.numbers.epoch.load(Ordering::Relaxed),
+            source: Source::Push,
+            project: project.clone(),
+            filters: Filters::default(),
+            account: String::new(),
+            begins,
+            until: self.ends_at.map(|at| now.wall.saturating_add(at - now.steady)),
+            quiet: 3 * time::micros(NOTE_EVERY),
+        };
+        self.next += 1;
+        let held = Held { run: Arc::new(run), session: self.next, opened_at: begins };
+        self.by_project.insert(project, held.clone());
+        held
+    }
+
+    /// What is to be noted of those that are listened for from the beginning.
+    fn begun(&self) -> Vec<Order> {
+        self.by_project.values().flat_map(|held| [Order::Note(Change::Begins(Arc::clone(&held.run))), held.heard(held.opened_at, None)]).collect()
+    }
+
     /// Orders that open a session for each project that has none.
     fn open(&mut self, devices: &[DeviceRow], meter: &Meter) -> Vec<Order> {
+        let mut orders = Vec::new();
         for device in devices {
             if self.by_project.contains_key(&device.project) || self.by_project.len() >= PROJECTS_MAX {
                 continue;
             }
-            self.by_project.insert(device.project.clone(), SESSIONS_FROM + self.by_project.len() as u64);
-            self.opened = false;
+            let now = time::moment();
+            let held = self.hold(device.project.clone(), now.wall, now);
+            orders.extend([Order::Note(Change::Begins(Arc::clone(&held.run))), held.heard(now.wall, None)]);
             meter.note(time::now(), format!("{}: pushes arrive", device.project));
             Meter::add(&meter.sessions, 1);
         }
-        if std::mem::replace(&mut self.opened, true) {
-            return Vec::new();
-        }
-        // The keeper opens those that it does not know.
-        let opened = |(project, session): (&String, &u64)| Order::Opened {
-            session: *session,
-            source: Source::Push,
-            project: project.clone(),
-            filters: "{}".to_owned(),
-        };
-        self.by_project.iter().map(opened).collect()
+        orders
     }
 
     /// A sign of life of each, if the keeper has time for it: those who push must not wait for this.
-    fn spoke(&self, outlet: &Outlet) {
-        for session in self.by_project.values() {
-            drop(outlet.keep.try_send(Order::Spoke { session: *session, at: time::now() }));
+    fn spoke(&mut self, outlet: &Outlet) {
+        let now = time::moment();
+        let before = std::mem::replace(&mut self.anchor, now);
+        let is_set = now.step_since(before).abs() > 2 * SECOND;
+        if is_set {
+            self.numbers.epoch.fetch_add(1, Ordering::Relaxed);
+        }
+        for held in self.by_project.clone().into_values() {
+            if is_set {
+                // What is wanted goes on by the new clock, from the last look at the old one on.
+                let project = held.run.project.clone();
+                let new = self.hold(project, now.wall - (now.steady - before.steady), now);
+                let cause = "this machine's clock was set".to_owned();
+                for order in [
+                    held.heard(before.wall, Some(cause)),
+                    Order::Note(Change::Begins(Arc::clone(&new.run))),
+                    Order::Note(Change::Ends(held.run, before.wall)),
+                    new.heard(now.wall, None),
+                ] {
+                    drop(outlet.keep.try_send(order));
+                }
+            } else {
+                drop(outlet.keep.try_send(held.heard(now.wall, None)));
+            }
         }
     }
 
-    async fn close(&mut self, outlet: &Outlet) {
-        for (_, session) in self.by_project.drain() {
-            let (cause, spoke_at) = ("the receiver stopped".to_owned(), time::now());
-            outlet.send(Order::Closed { session, cause, spoke_at }).await;
+    async fn close(&mut self, phase: Phase, outlet: &Outlet) {
+        let now = time::now();
+        for (_, held) in self.by_project.drain() {
+            outlet.send(held.heard(now, Some("the receiver stopped".to_owned()))).await;
+            if phase != Phase::HungUp {
+                outlet.send(Order::Note(Change::Ends(held.run, now))).await;
+            }
         }
     }
 }

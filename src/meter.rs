@@ -87,6 +87,11 @@ impl Meter {
         self.lock().backfill = devices;
     }
 
+    /// Whether a device spoke that the cloud had not listed, since this was asked last.
+    pub fn take_stranger(&self) -> bool {
+        std::mem::take(&mut self.lock().stranger)
+    }
+
     /// A copy of what does not fit an atomic.
     pub fn parts(&self) -> Parts {
         self.lock().clone()

@@ -151,6 +151,14 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// What tells in a ledger whether the same account asks again: a few bits of a digest, of which nobody gets a secret.
+    pub fn account(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let email = self.email.as_deref().unwrap_or_default();
+        let digest = Sha256::digest(format!("overnight account\0{}\0{email}\0{}", self.key_id, self.secret.0));
+        digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Finds the credentials: a file given by flag, then `DT_CREDENTIALS_FILE`, then the single variables.
     ///
     /// # Errors
@@ -221,6 +229,10 @@ pub struct File {
     pub reconcile: Option<String>,
     /// How long the cloud takes at most to index an event, as in `10s`.
     pub index_delay: Option<String>,
+    /// How long after a gap the history is asked again, for what came later, as in `["1h", "1d"]`.
+    pub confirm_after: Option<Vec<String>>,
+    /// How far back these passes look, for what came during a gap with an older time, as in `3d`.
+    pub look_back: Option<String>,
 }
 
 impl File {

@@ -30,6 +30,52 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// A moment by both clocks: what people call the time, and what no setting of a clock touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moment {
+    /// The wall clock.
+    pub wall: Micros,
+    /// Microseconds since some beginning; they go on while the machine sleeps, where the system tells that.
+    pub steady: Micros,
+}
+
+impl Moment {
+    /// By how much the wall clock was set between an earlier moment and this one; positive: ahead.
+    pub fn step_since(self, before: Self) -> Micros {
+        (self.wall - before.wall) - (self.steady - before.steady)
+    }
+
+    /// What the clock of an earlier moment would show now, had nobody set it.
+    pub fn wall_by(self, before: Self) -> Micros {
+        before.wall.saturating_add(self.steady - before.steady)
+    }
+
+    /// The same moment some time later.
+    pub fn later(self, by: Micros) -> Self {
+        Self { wall: self.wall.saturating_add(by), steady: self.steady.saturating_add(by) }
+    }
+}
+
+/// Now, by both clocks.
+pub fn moment() -> Moment {
+    Moment { wall: now(), steady: steady() }
+}
+
+/// The clock that nobody sets and that goes on while the machine sleeps.
+#[cfg(target_os = "linux")]
+fn steady() -> Micros {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    time.tv_sec.saturating_mul(SECOND).saturating_add(time.tv_nsec / 1000)
+}
+
+/// The clock that nobody sets. It may stand still while the machine sleeps: that looks like a step of the wall clock.
+#[cfg(not(target_os = "linux"))]
+fn steady() -> Micros {
+    use std::sync::OnceLock;
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    micros(instant().duration_since(*BEGUN.get_or_init(instant)))
+}
+
 /// A duration in microseconds, at most `i64::MAX`.
 pub fn micros(duration: Duration) -> Micros {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
@@ -232,6 +278,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let part = (5 * of_year + 2) / 153;
     let month = if part < 10 { part + 3 } else { part - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, of_year - (153 * part + 2) / 5 + 1)
+}
+
+/// Microseconds as a duration; none is less than nothing.
+pub fn duration(micros: Micros) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,25 +1,505 @@
-//! The coverage ledger: when which project was covered by a session, and every gap between.
+//! The ledger: what was wanted (runs), what was heard (sessions), what was asked of the history (fills), what was lost again.
 //!
-//! A gap begins at the last sign of life before it and ends at the first one after it. It is `open` until backfill has
-//! begun, `filling` while it runs (each device that is done is noted, so a killed backfill goes on where it was), and in
-//! the end `filled`, or `lost` with the reason.
+//! **A gap is what is left**; nobody writes one. So whatever fails to be written (a crash between two commits, a full disk, an
+//! error that ends the program) can only make a gap larger, never hide one:
+//!
+//! * A run that nobody ended by request goes on.
+//! * A session reaches from its first to its last sign of life, as far as that was written: with the events before it, in
+//!   their commit, or behind them.
+//! * A pass over the history is done when each device is, and each device is noted behind its events.
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
-use serde::Serialize;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
-use crate::event::{DeviceRow, Source};
-use crate::time::{Micros, SECOND};
+use arrow::array::{Array, AsArray, RecordBatch};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::event::{Batch, DeviceRow, Source};
+use crate::settings::Filters;
+use crate::time::{DAY, Micros};
+
+use super::takeover::text;
 use super::{Buffer, Result, View, commit};
 
-/// How long the cloud keeps a push that nobody acknowledges, in microseconds.
-pub(crate) const PUSHES_LAST: Micros = 12 * 3600 * SECOND;
-/// Cause of the end of a session that nobody closed.
-const CRASH: &str = "the recorder stopped without a word";
+/// Sessions that ended so long ago are joined where they meet. Nothing that comes can change them.
+const JOINED_AFTER: Micros = 32 * DAY;
+
+/// What a recorder is to record of a project, from the moment at which it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its number, counted by its recorder.
+    pub number: u64,
+    /// Another one each time somebody sets the clock: the same hour may come twice.
+    pub epoch: u64,
+    /// The kind of connection.
+    pub source: Source,
+    /// The project.
+    pub project: String,
+    /// Which of its events.
+    pub filters: Filters,
+    /// Who asks the cloud; empty where nobody is asked.
+    pub account: String,
+    /// Its beginning.
+    pub begins: Micros,
+    /// Its planned end.
+    pub until: Option<Micros>,
+    /// A session without a sign of life for so long is none.
+    pub quiet: Micros,
+}
+
+/// What a session has heard so far. Each one says all of it: one that is not written is made up for by the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// Whose session it is.
+    pub run: Arc<Run>,
+    /// Its number, counted by its recorder.
+    pub session: u64,
+    /// Its first sign of life.
+    pub opened_at: Micros,
+    /// Its last one.
+    pub spoke_at: Micros,
+    /// Why it ended, if it has.
+    pub ended: Option<String>,
+}
+
+/// A pass over the history that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fill {
+    /// Its number, of whoever asks.
+    pub id: i64,
+    /// The project.
+    pub project: String,
+    /// Which of its events.
+    pub filters: Filters,
+    /// Somebody asked for it.
+    pub by_hand: bool,
+    /// Nothing of it was asked before.
+    pub asked_at: Micros,
+    /// How far before its pieces it asks as well.
+    pub look_back: Micros,
+    /// What it fills: begin, end, and whether it asks so late that nothing more comes.
+    pub pieces: Vec<(Micros, Micros, bool)>,
+}
+
+/// What became of a device in a pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// What the history has of it is in the recording.
+    Done,
+    /// The cloud does not give it, and will not: why.
+    Refused(String),
+    /// It was tried, and is tried again: why it failed.
+    Failed(String),
+}
+
+/// A change of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A run begins.
+    Begins(Arc<Run>),
+    /// Why nothing connects.
+    Said(Arc<Run>, String),
+    /// A run was asked to end, and ended then.
+    Ends(Arc<Run>, Micros),
+    /// A run that was refused before it heard anything: a project that is none, say. It never was.
+    Void(Arc<Run>),
+    /// A session gave a sign of life.
+    Heard(Heard),
+    /// Something that was kept is lost with a damaged file: project, cause, span of event time.
+    Lost {
+        /// The project.
+        project: String,
+        /// Why.
+        cause: String,
+        /// Its beginning.
+        begins: Micros,
+        /// Its end.
+        ends: Micros,
+    },
+    /// A pass over the history begins.
+    Asks(Fill),
+    /// A pass asks so many devices.
+    Asked(i64, u64),
+    /// A device has an outcome in several passes at once. With each pass: events that it brought, by the beginning of a piece.
+    Device {
+        /// The device.
+        device: String,
+        /// What became of it.
+        outcome: Outcome,
+        /// In which passes, and what it brought there.
+        fills: Vec<(i64, Vec<(Micros, u64)>)>,
+    },
+    /// Why passes do not get on.
+    Waits(Vec<i64>, String),
+    /// A pass is done, but for what is said here.
+    Filled {
+        /// Number of the pass.
+        fill: i64,
+        /// What it could not bring.
+        but: Option<String>,
+    },
+    /// All of a project's history was read.
+    Reconciled(String, Micros),
+    /// The devices of a project, as the cloud lists them.
+    Devices(String, Vec<DeviceRow>),
+}
+
+impl Change {
+    /// Whether it must not be lost while the disk is full: it is small, and told again when there is room.
+    pub fn is_owed(&self) -> bool {
+        matches!(self, Self::Begins(_) | Self::Ends(..) | Self::Void(_) | Self::Heard(_) | Self::Lost { .. })
+    }
+}
+
+/// A run as the ledger has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    /// Its number in the ledger.
+    pub id: i64,
+    /// The buffer's random id while its recorder ran.
+    pub opening: String,
+    /// Another one each time somebody set the clock.
+    pub epoch: i64,
+    /// The kind of connection, by its name.
+    pub source: String,
+    /// The project.
+    pub project: String,
+    /// What was asked for.
+    pub filters: Arc<Filters>,
+    /// Its beginning.
+    pub begins: Micros,
+    /// Its planned end.
+    pub until: Option<Micros>,
+    /// When it was asked to end.
+    pub ended_at: Option<Micros>,
+    /// A session without a sign of life for so long is none.
+    pub quiet: Micros,
+    /// Why nothing connects.
+    pub said: Option<String>,
+}
+
+/// A session as the ledger has it, or several that met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its run.
+    pub run: i64,
+    /// Its first sign of life.
+    pub opened_at: Micros,
+    /// Its last sign of life.
+    pub spoke_at: Micros,
+    /// When it closed; none while it lives, and where nobody closed it.
+    pub closed_at: Option<Micros>,
+    /// Why it closed.
+    pub cause: Option<String>,
+    /// How many sessions these are.
+    pub joined: u64,
+}
+
+/// A span that a pass over the history fills, with what its pass says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Its pass.
+    pub fill: i64,
+    /// Its beginning.
+    pub begins: Micros,
+    /// Its end.
+    pub ends: Micros,
+    /// It was asked so late that nothing comes after it.
+    pub confirms: bool,
+    /// Events that the history brought.
+    pub events: u64,
+}
+
+/// A pass over the history as the ledger has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FillRow {
+    /// Its number.
+    pub id: i64,
+    /// The project.
+    pub project: String,
+    /// Which events it asks for.
+    pub filters: Arc<Filters>,
+    /// Somebody asked for it.
+    pub by_hand: bool,
+    /// Nothing of it was asked before.
+    pub asked_at: Micros,
+    /// How far before its pieces it asks as well.
+    pub look_back: Micros,
+    /// Of so many devices; 0 until they are known.
+    pub devices: u64,
+    /// When it was done.
+    pub done_at: Option<Micros>,
+    /// What it could not bring.
+    pub but: Option<String>,
+}
+
+/// Something that was kept and is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The project.
+    pub project: String,
+    /// Which events.
+    pub filters: Arc<Filters>,
+    /// Its beginning.
+    pub begins: Micros,
+    /// Its end.
+    pub ends: Micros,
+    /// Why.
+    pub cause: String,
+    /// What was asked before this time is lost as well.
+    pub noted_at: Micros,
+}
+
+/// What the ledger has of a span of time.
+#[derive(Debug, Clone, Default)]
+pub struct Records {
+    /// Runs, by their beginning.
+    pub runs: Vec<RunRow>,
+    /// Sessions, by run and number.
+    pub sessions: Vec<Session>,
+    /// Passes over the history.
+    pub fills: HashMap<i64, FillRow>,
+    /// Their spans, by their beginnings.
+    pub pieces: Vec<Piece>,
+    /// What was lost again.
+    pub losses: Vec<Loss>,
+}
+
+impl Buffer {
+    /// Writes a change, all of it or nothing.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn apply(&mut self, change: &Change, now: Micros) -> Result<()> {
+        let write = || -> rusqlite::Result<()> {
+            let transaction = self.db.unchecked_transaction()?;
+            write(&transaction, &self.id, change, now)?;
+            commit(&self.path, || transaction.commit())
+        };
+        write().map_err(|source| self.error(source))
+    }
+
+    /// Joins sessions of long ago where they meet, so that a ledger of ten years reads as fast as one of a month.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn join_sessions(&mut self, now: Micros) -> Result<()> {
+        let join = || -> rusqlite::Result<()> {
+            let transaction = self.db.unchecked_transaction()?;
+            join_before(&transaction, now - JOINED_AFTER)?;
+            commit(&self.path, || transaction.commit())
+        };
+        join().map_err(|source| self.error(source))
+    }
+}
+
+/// Writes a sign of life within the commit of the events before it.
+pub(super) fn heard(db: &Connection, opening: &str, heard: &Heard, now: Micros) -> rusqlite::Result<()> {
+    let run = run_id(db, opening, &heard.run)?;
+    db.prepare_cached(
+        "INSERT INTO heard (run, session, opened_at, spoke_at, closed_at, cause) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET spoke_at = max(spoke_at, excluded.spoke_at),
+            closed_at = coalesce(excluded.closed_at, closed_at), cause = coalesce(excluded.cause, cause)",
+    )?
+    .execute(params![run, heard.session, heard.opened_at, heard.spoke_at, heard.ended.as_ref().map(|_| now), heard.ended])?;
+    Ok(())
+}
+
+/// The row of a run; made when its beginning could not be written in time.
+fn run_id(db: &Connection, opening: &str, run: &Run) -> rusqlite::Result<i64> {
+    let found = db
+        .prepare_cached("SELECT id FROM run WHERE opening = ? AND number = ?")?
+        .query_row(params![opening, run.number], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = found {
+        return Ok(id);
+    }
+    db.prepare_cached(
+        "INSERT INTO run (opening, number, epoch, source, project, filters, account, begins, until, quiet)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        opening,
+        run.number,
+        run.epoch,
+        run.source.name(),
+        run.project,
+        text(&run.filters),
+        run.account,
+        run.begins,
+        run.until,
+        run.quiet
+    ])?;
+    Ok(db.last_insert_rowid())
+}
+
+fn write(db: &Connection, opening: &str, change: &Change, now: Micros) -> rusqlite::Result<()> {
+    match change {
+        Change::Begins(run) => drop(run_id(db, opening, run)?),
+        Change::Said(run, words) => {
+            let run = run_id(db, opening, run)?;
+            db.prepare_cached("UPDATE run SET said = ? WHERE id = ?")?.execute(params![words, run])?;
+        }
+        Change::Ends(run, at) => {
+            let run = run_id(db, opening, run)?;
+            db.prepare_cached("UPDATE run SET ended_at = max(begins, ?) WHERE id = ?")?.execute(params![at, run])?;
+        }
+        Change::Void(run) => {
+            db.prepare_cached(
+                "DELETE FROM run WHERE opening = ? AND number = ? AND NOT EXISTS (SELECT 1 FROM heard WHERE heard.run = run.id)",
+            )?
+            .execute(params![opening, run.number])?;
+        }
+        Change::Heard(sign) => heard(db, opening, sign, now)?,
+        Change::Lost { project, cause, begins, ends } => lost(db, project, cause, (*begins, *ends), now)?,
+        Change::Asks(fill) => asks(db, fill)?,
+        Change::Asked(fill, devices) => {
+            db.prepare_cached("UPDATE fill SET devices = ? WHERE id = ?")?.execute(params![devices, fill])?;
+        }
+        Change::Device { device, outcome, fills } => outcome_of(db, device, outcome, fills)?,
+        Change::Waits(fills, why) => {
+            for fill in fills {
+                db.prepare_cached("UPDATE fill SET but = ? WHERE id = ? AND done_at IS NULL")?.execute(params![why, fill])?;
+            }
+        }
+        Change::Filled { fill, but } => filled(db, *fill, but.as_deref(), now)?,
+        Change::Reconciled(project, at) => {
+            db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('reconciled_at:' || ?, ?)")?
+                .execute(params![project, at.to_string()])?;
+        }
+        Change::Devices(project, devices) => {
+            let sql = "INSERT OR REPLACE INTO device (project, id, type, product_number, labels) VALUES (?, ?, ?, ?, ?)";
+            let mut insert = db.prepare_cached(sql)?;
+            for device in devices {
+                insert.execute(params![project, device.id, device.kind, device.product_number, device.labels])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes that what was kept of a span is lost. What was asked for then is what is missing.
+pub(super) fn lost(db: &Connection, project: &str, cause: &str, span: (Micros, Micros), now: Micros) -> rusqlite::Result<()> {
+    let mut asked = db.prepare_cached(
+        "SELECT DISTINCT filters FROM run WHERE project = ?1 AND begins <= ?3 AND coalesce(ended_at, until, ?4) >= ?2 LIMIT 2",
+    )?;
+    let mut filters: Vec<String> =
+        asked.query_map(params![project, span.0, span.1, Micros::MAX], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let filters = filters.pop().filter(|_| filters.is_empty()).unwrap_or_else(|| text(&Filters::default()));
+    // A span of one moment is one all the same.
+    let ends = span.1.max(span.0.saturating_add(1));
+    db.prepare_cached("INSERT INTO loss (project, filters, begins, ends, cause, noted_at) VALUES (?, ?, ?, ?, ?, ?)")?
+        .execute(params![project, filters, span.0, ends, cause, now])?;
+    Ok(())
+}
+
+fn asks(db: &Connection, fill: &Fill) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR IGNORE INTO fill (id, project, filters, by_hand, asked_at, look_back) VALUES (?, ?, ?, ?, ?, ?)")?
+        .execute(params![fill.id, fill.project, text(&fill.filters), fill.by_hand, fill.asked_at, fill.look_back])?;
+    let mut insert = db.prepare_cached("INSERT OR IGNORE INTO piece (fill, begins, ends, confirms) VALUES (?, ?, ?, ?)")?;
+    for (begins, ends, confirms) in &fill.pieces {
+        insert.execute(params![fill.id, begins, ends, confirms])?;
+    }
+    Ok(())
+}
+
+fn outcome_of(
+    db: &Connection,
+    device: &str,
+    outcome: &Outcome,
+    fills: &[(i64, Vec<(Micros, u64)>)],
+) -> rusqlite::Result<()> {
+    let (name, why) = match outcome {
+        Outcome::Done => ("done", None),
+        Outcome::Refused(why) => ("refused", Some(why)),
+        Outcome::Failed(why) => ("failed", Some(why)),
+    };
+    let mut note = db.prepare_cached("INSERT OR REPLACE INTO fill_device (fill, device, outcome, why) VALUES (?, ?, ?, ?)")?;
+    let mut add = db.prepare_cached("UPDATE piece SET events = events + ? WHERE fill = ? AND begins = ?")?;
+    for (fill, events) in fills {
+        note.execute(params![fill, device, name, why])?;
+        for (begins, events) in events {
+            add.execute(params![events, fill, begins])?;
+        }
+    }
+    Ok(())
+}
+
+/// A pass is done. Earlier ones that filled the same spans have had their say.
+fn filled(db: &Connection, fill: i64, but: Option<&str>, now: Micros) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE fill SET done_at = ?, but = ? WHERE id = ?")?.execute(params![now, but, fill])?;
+    db.prepare_cached("DELETE FROM fill_device WHERE fill = ? AND outcome <> 'refused'")?.execute([fill])?;
+    let earlier = "FROM piece AS own JOIN fill AS this ON this.id = own.fill
+        JOIN piece AS old ON old.begins = own.begins AND old.ends = own.ends AND old.fill <> own.fill
+        JOIN fill AS before ON before.id = old.fill AND before.done_at IS NOT NULL AND before.by_hand = 0
+            AND before.project = this.project AND before.filters = this.filters
+        WHERE own.fill = ?1";
+    db.prepare_cached(&format!(
+        "UPDATE piece SET events = max(events, (SELECT max(old.events) {earlier} AND own.begins = piece.begins))
+         WHERE fill = ?1 AND EXISTS (SELECT 1 {earlier} AND own.begins = piece.begins)"
+    ))?
+    .execute([fill])?;
+    let before = db
+        .prepare_cached(&format!("SELECT DISTINCT old.fill {earlier}"))?
+        .query_map([fill], |row| row.get::<_, i64>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    db.prepare_cached(&format!("DELETE FROM piece WHERE (fill, begins) IN (SELECT old.fill, old.begins {earlier})"))?
+        .execute([fill])?;
+    for fill in before {
+        let gone = db
+            .prepare_cached("DELETE FROM fill WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM piece WHERE fill = ?1)")?
+            .execute([fill])?;
+        if gone > 0 {
+            db.prepare_cached("DELETE FROM fill_device WHERE fill = ?")?.execute([fill])?;
+        }
+    }
+    Ok(())
+}
+
+/// Sessions of a run that met are one.
+fn join_before(db: &Connection, before: Micros) -> rusqlite::Result<()> {
+    let sql = "SELECT run, session, opened_at, spoke_at, closed_at, cause, joined FROM heard
+               WHERE spoke_at < ? AND closed_at IS NOT NULL ORDER BY run, opened_at, session";
+    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(1)?, session_at(row, 0, 2)?));
+    let old = db.prepare(sql)?.query_map([before], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut kept: Option<(i64, Session, bool)> = None;
+    let mut update = db.prepare("UPDATE heard SET spoke_at = ?, closed_at = ?, cause = ?, joined = ? WHERE run = ? AND session = ?")?;
+    let mut delete = db.prepare("DELETE FROM heard WHERE run = ? AND session = ?")?;
+    let mut keep = |kept: Option<(i64, Session, bool)>| match kept {
+        Some((number, it, true)) => update.execute(params![it.spoke_at, it.closed_at, it.cause, it.joined, it.run, number]).map(drop),
+        _ => Ok(()),
+    };
+    for (number, session) in old {
+        match &mut kept {
+            Some((_, last, is_changed)) if last.run == session.run && session.opened_at <= last.spoke_at => {
+                delete.execute(params![session.run, number])?;
+                if session.spoke_at > last.spoke_at {
+                    (last.spoke_at, last.closed_at, last.cause) = (session.spoke_at, session.closed_at, session.cause);
+                }
+                last.joined += session.joined;
+                *is_changed = true;
+            }
+            _ => keep(kept.replace((number, session, false)))?,
+        }
+    }
+    keep(kept)
+}
+
+fn session_at(row: &Row<'_>, run: usize, at: usize) -> rusqlite::Result<Session> {
+    Ok(Session {
+        run: row.get(run)?,
+        opened_at: row.get(at)?,
+        spoke_at: row.get(at + 1)?,
+        closed_at: row.get(at + 2)?,
+        cause: row.get(at + 3)?,
+        joined: row.get(at + 4)?,
+    })
+}
 
 /// Notes what pushes say of devices: labels are added to those that are known already.
-pub(super) fn describe_devices(transaction: &Transaction<'_>, devices: &[DeviceRow]) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
+pub(super) fn describe_devices(db: &Connection, devices: &[DeviceRow]) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached(
         "INSERT INTO device (project, id, type, product_number, labels) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT (project, id) DO UPDATE SET
             type = coalesce(nullif(excluded.type, ''), type),
@@ -32,213 +512,196 @@ pub(super) fn describe_devices(transaction: &Transaction<'_>, devices: &[DeviceR
     Ok(())
 }
 
-/// Where a gap stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GapState {
-    /// Not filled yet.
-    Open,
-    /// Backfill is at work, or was interrupted.
-    Filling,
-    /// What the cloud still had is in the recording.
-    Filled,
-    /// The cloud does not have it, or does not give it.
-    Lost,
+/// Devices that spoke, so that the history is asked for them even when the cloud lists them no more.
+#[derive(Debug, Default)]
+pub(super) struct Speakers {
+    /// By hash of project and id: one that is taken for another is asked for as soon as the cloud lists it.
+    known: std::collections::HashSet<u64>,
+    hasher: RandomState,
 }
 
-impl GapState {
-    /// The word in the ledger.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Filling => "filling",
-            Self::Filled => "filled",
-            Self::Lost => "lost",
+/// Most of them that are remembered; beyond, some are written again.
+const SPEAKERS_MAX: usize = 200_000;
+
+impl Speakers {
+    /// Writes those of a batch that were not met before; gives what to remember once that is committed.
+    pub(super) fn note(&self, db: &Connection, batch: &Batch) -> rusqlite::Result<Vec<u64>> {
+        let mut met = Vec::new();
+        for (_, rows) in &batch.parts {
+            let column = |name| rows.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+            let (Some(projects), Some(ids), false) = (column("project_id"), column("device_id"), is_imported(rows)) else { continue };
+            let mut last = ("", "");
+            for row in 0..rows.num_rows() {
+                let is_there = projects.is_valid(row) && ids.is_valid(row);
+                let speaker = (projects.value(row), ids.value(row));
+                if !is_there || std::mem::replace(&mut last, speaker) == speaker || speaker.1.is_empty() {
+                    continue;
+                }
+                let hash = self.hasher.hash_one(speaker);
+                if self.known.contains(&hash) || met.contains(&hash) {
+                    continue;
+                }
+                db.prepare_cached("INSERT OR IGNORE INTO known_device (project, id) VALUES (?, ?)")?
+                    .execute(params![speaker.0, speaker.1])?;
+                met.push(hash);
+            }
         }
+        Ok(met)
     }
 
-    fn of(name: &str) -> Self {
-        match name {
-            "filling" => Self::Filling,
-            "filled" => Self::Filled,
-            "lost" => Self::Lost,
-            _ => Self::Open,
+    /// Those that are committed.
+    pub(super) fn remember(&mut self, met: Vec<u64>) {
+        if self.known.len() > SPEAKERS_MAX {
+            self.known.clear();
         }
+        self.known.extend(met);
     }
 }
 
-/// A span without a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// Its number.
-    pub id: i64,
-    /// The project.
-    pub project: String,
-    /// Last sign of life before it.
-    pub begins: Micros,
-    /// First sign of life after it; none while it lasts.
-    pub ends: Option<Micros>,
-    /// Why the session before it ended.
-    pub cause: String,
-    /// Where it stands.
-    pub state: GapState,
-    /// Why it is lost, or what is missing from a filled one.
-    pub why: Option<String>,
-    /// Events that backfill brought, those included that the stream had brought already.
-    pub events: u64,
-}
-
-/// A connection to a source, as noted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// The kind of connection, by its name.
-    pub source: String,
-    /// The project.
-    pub project: String,
-    /// When it opened.
-    pub opened_at: Micros,
-    /// Its last sign of life.
-    pub spoke_at: Micros,
-    /// When it closed; none while it lives.
-    pub closed_at: Option<Micros>,
-    /// Why it closed.
-    pub cause: Option<String>,
-    /// What was asked for, as JSON.
-    pub filters: String,
-}
-
-impl Buffer {
-    /// Notes that a session has opened; gives its number. A receiver that was away for longer than the cloud keeps pushes,
-    /// and not on purpose, has missed what the cloud had to drop: that is a gap.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn session_opened(&mut self, source: Source, project: &str, filters: &str, now: Micros) -> Result<i64> {
-        if source == Source::Push {
-            self.execute(
-                "INSERT INTO gap (project, begins, ends, cause, state)
-                 SELECT project, spoke_at, ?2 - ?3, 'the receiver was away for longer than the cloud keeps pushes', 'open'
-                 FROM (SELECT project, spoke_at, cause FROM session WHERE source = 'push' AND project = ?1
-                       ORDER BY spoke_at DESC LIMIT 1)
-                 WHERE cause = ?4 AND spoke_at < ?2 - ?3",
-                params![project, now, PUSHES_LAST, CRASH],
-            )?;
-        }
-        self.execute(
-            "INSERT INTO session (source, project, filters, opened_at, spoke_at) VALUES (?, ?, ?, ?, ?)",
-            params![source.name(), project, filters, now, now],
-        )?;
-        Ok(self.db.last_insert_rowid())
-    }
-
-    /// Notes a session's last sign of life.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn session_spoke(&mut self, session: i64, at: Micros) -> Result<()> {
-        self.execute("UPDATE session SET spoke_at = max(spoke_at, ?) WHERE id = ?", params![at, session])
-    }
-
-    /// Notes why and when a session ended, and its last sign of life.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn session_closed(&mut self, session: i64, cause: &str, spoke_at: Micros, now: Micros) -> Result<()> {
-        self.execute(
-            "UPDATE session SET closed_at = ?, cause = ?, spoke_at = max(spoke_at, ?) WHERE id = ?",
-            params![now, cause, spoke_at, session],
-        )
-    }
-
-    /// After a crash: sessions that were left open end at their last sign of life, and there a gap begins; not so for a
-    /// receiver, to which the cloud pushes again what it had no answer for.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn close_left_open(&mut self) -> Result<()> {
-        self.execute(
-            "INSERT INTO gap (project, begins, cause, state)
-             SELECT project, max(spoke_at), ?1, 'open' FROM session
-             WHERE closed_at IS NULL AND source <> 'push' AND project NOT IN (SELECT project FROM gap WHERE ends IS NULL) GROUP BY project",
-            [CRASH],
-        )?;
-        self.execute("UPDATE session SET closed_at = spoke_at, cause = ? WHERE closed_at IS NULL", [CRASH])
-    }
-
-    /// A gap begins; nothing happens when one lasts already.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn gap_begins(&mut self, project: &str, at: Micros, cause: &str) -> Result<()> {
-        self.execute(
-            "INSERT INTO gap (project, begins, cause, state) SELECT ?1, ?2, ?3, 'open'
-             WHERE NOT EXISTS (SELECT 1 FROM gap WHERE project = ?1 AND ends IS NULL)",
-            params![project, at, cause],
-        )
-    }
-
-    /// The gap that lasts, if one does, ends.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn gap_ends(&mut self, project: &str, at: Micros) -> Result<()> {
-        self.execute("UPDATE gap SET ends = max(begins, ?) WHERE project = ? AND ends IS NULL", params![at, project])
-    }
-
-    /// Notes a span to fill that somebody asked for; gives its number.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn gap_wanted(&mut self, project: &str, cause: &str, begins: Micros, ends: Micros) -> Result<i64> {
-        self.execute(
-            "INSERT INTO gap (project, begins, ends, cause, state) VALUES (?, ?, ?, ?, 'open')",
-            params![project, begins, ends, cause],
-        )?;
-        Ok(self.db.last_insert_rowid())
-    }
-
-    /// A gap that nobody has begun to fill reaches over this span as well.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn gap_extends(&mut self, gap: i64, begins: Micros, ends: Micros) -> Result<()> {
-        self.execute("UPDATE gap SET begins = min(begins, ?), ends = max(ends, ?) WHERE id = ?", params![begins, ends, gap])
-    }
-
-    /// Notes where a gap stands.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn gap_stands(&mut self, gap: i64, state: GapState, why: Option<&str>) -> Result<()> {
-        self.execute("UPDATE gap SET state = ?, why = ? WHERE id = ?", params![state.name(), why, gap])?;
-        if matches!(state, GapState::Filled | GapState::Lost) {
-            self.execute("DELETE FROM gap_device WHERE gap = ?", [gap])?;
-        }
-        Ok(())
-    }
-
-    /// A device's history of a gap is in the recording.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn gap_device_done(&mut self, gap: i64, device: &str, events: u64) -> Result<()> {
-        self.execute("INSERT OR IGNORE INTO gap_device (gap, device) VALUES (?, ?)", params![gap, device])?;
-        self.execute("UPDATE gap SET events = events + ? WHERE id = ?", params![events, gap])
-    }
-}
-
-impl Buffer {
-    /// Notes that all of a project's history was read.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn reconciled(&mut self, project: &str, at: Micros) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('reconciled_at:' || ?, ?)";
-        self.execute(sql, params![project, at.to_string()])
-    }
+fn is_imported(rows: &RecordBatch) -> bool {
+    let source = rows.column_by_name("source").and_then(|column| column.as_string_opt::<i32>());
+    source.is_none_or(|source| source.is_empty() || source.value(0) == Source::Import.name())
 }
 
 impl View {
+    /// What the ledger has of the time since some moment, and everything that is not over; of all time where none is given.
+    /// A run before it is left out with its sessions.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn records(&self, since: Option<Micros>) -> Result<Records> {
+        let since = since.unwrap_or(Micros::MIN);
+        let mut texts: HashMap<String, Arc<Filters>> = HashMap::new();
+        let mut filters = |text: String| {
+            Arc::clone(texts.entry(text).or_insert_with_key(|text| Arc::new(serde_json::from_str(text).unwrap_or_default())))
+        };
+        let runs = self.rows(
+            "SELECT id, opening, epoch, source, project, filters, begins, until, ended_at, quiet, said FROM run
+             WHERE coalesce(ended_at, ?1) >= ?1 OR id IN (SELECT DISTINCT run FROM heard WHERE spoke_at >= ?1) ORDER BY id",
+            [since],
+            |row| {
+                Ok(RunRow {
+                    id: row.get(0)?,
+                    opening: row.get(1)?,
+                    epoch: row.get(2)?,
+                    source: row.get(3)?,
+                    project: row.get(4)?,
+                    filters: filters(row.get(5)?),
+                    begins: row.get(6)?,
+                    until: row.get(7)?,
+                    ended_at: row.get(8)?,
+                    quiet: row.get(9)?,
+                    said: row.get(10)?,
+                })
+            },
+        )?;
+        let sql = if since == Micros::MIN {
+            "SELECT run, opened_at, spoke_at, closed_at, cause, joined FROM heard WHERE spoke_at >= ? ORDER BY run, session"
+        } else {
+            "SELECT run, opened_at, spoke_at, closed_at, cause, joined FROM heard INDEXED BY heard_by_time WHERE spoke_at >= ?
+             ORDER BY run, session"
+        };
+        let sessions = self.rows(sql, [since], |row| session_at(row, 0, 1))?;
+        let fills = self.rows(
+            "SELECT id, project, filters, by_hand, asked_at, look_back, devices, done_at, but FROM fill
+             WHERE done_at IS NULL OR ?1 = -9223372036854775808 OR id IN (SELECT fill FROM piece WHERE ends >= ?1)",
+            [since],
+            |row| {
+                Ok(FillRow {
+                    id: row.get(0)?,
+                    project: row.get(1)?,
+                    filters: filters(row.get(2)?),
+                    by_hand: row.get(3)?,
+                    asked_at: row.get(4)?,
+                    look_back: row.get(5)?,
+                    devices: row.get(6)?,
+                    done_at: row.get(7)?,
+                    but: row.get(8)?,
+                })
+            },
+        )?;
+        let pieces = self.rows(
+            "SELECT fill, begins, ends, confirms, events FROM piece WHERE ends >= ? ORDER BY begins, fill",
+            [since],
+            |row| {
+                Ok(Piece { fill: row.get(0)?, begins: row.get(1)?, ends: row.get(2)?, confirms: row.get(3)?, events: row.get(4)? })
+            },
+        )?;
+        let losses = self.rows(
+            "SELECT project, filters, begins, ends, cause, noted_at FROM loss WHERE ends >= ? ORDER BY begins, id",
+            [since],
+            |row| {
+                Ok(Loss {
+                    project: row.get(0)?,
+                    filters: filters(row.get(1)?),
+                    begins: row.get(2)?,
+                    ends: row.get(3)?,
+                    cause: row.get(4)?,
+                    noted_at: row.get(5)?,
+                })
+            },
+        )?;
+        let fills = fills.into_iter().map(|fill| (fill.id, fill)).collect();
+        Ok(Records { runs, sessions, fills, pieces, losses })
+    }
+
+    /// Whether anything was ever heard of a project by who asks now, or by somebody of whom nobody noted who it was.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn was_heard(&self, project: &str, account: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM run JOIN heard ON heard.run = run.id
+                   WHERE project = ? AND source = 'stream' AND account IN (?, '') LIMIT 1";
+        Ok(!self.rows(sql, params![project, account], |_| Ok(()))?.is_empty())
+    }
+
+    /// Projects of which pushes came.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn pushing_projects(&self) -> Result<Vec<String>> {
+        self.rows("SELECT DISTINCT project FROM run WHERE source = 'push' ORDER BY project", [], |row| row.get(0))
+    }
+
+    /// Devices of a project that the recording knows, though the cloud may list them no more.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn known_devices(&self, project: &str) -> Result<Vec<String>> {
+        let sql = "SELECT id FROM device WHERE project = ?1 UNION SELECT id FROM known_device WHERE project = ?1";
+        self.rows(sql, [project], |row| row.get(0))
+    }
+
+    /// Outcomes of passes that are not done, by pass and device; of all passes with `refused`, what they could not bring.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn outcomes(&self, project: &str) -> Result<Vec<(i64, String, Outcome)>> {
+        let sql = "SELECT fill, device, outcome, coalesce(why, '') FROM fill_device JOIN fill ON fill.id = fill
+                   WHERE project = ? AND done_at IS NULL ORDER BY fill, device";
+        let read = |row: &Row<'_>| {
+            let (name, why): (String, String) = (row.get(2)?, row.get(3)?);
+            let outcome = match name.as_str() {
+                "done" => Outcome::Done,
+                "refused" => Outcome::Refused(why),
+                _ => Outcome::Failed(why),
+            };
+            Ok((row.get(0)?, row.get(1)?, outcome))
+        };
+        self.rows(sql, [project], read)
+    }
+
+    /// How many devices have which outcome in a pass: done or refused, and failed.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn progress(&self, fill: i64) -> Result<(u64, u64)> {
+        let sql = "SELECT count(*) FILTER (WHERE outcome <> 'failed'), count(*) FILTER (WHERE outcome = 'failed')
+                   FROM fill_device WHERE fill = ?";
+        let found = self.rows(sql, [fill], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(found.first().copied().unwrap_or_default())
+    }
+
     /// When all of a project's history was read last.
     ///
     /// # Errors
@@ -248,30 +711,7 @@ impl View {
         let values = self.rows(sql, [project], |row| row.get::<_, String>(0))?;
         Ok(values.first().and_then(|value| value.parse().ok()))
     }
-}
 
-impl Buffer {
-    /// Replaces the list of a project's devices; one that the cloud lists no more stays as it was last seen.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn replace_devices(&mut self, project: &str, devices: &[DeviceRow]) -> Result<()> {
-        let write = || -> rusqlite::Result<()> {
-            let transaction = self.db.unchecked_transaction()?;
-            {
-                let sql = "INSERT OR REPLACE INTO device (project, id, type, product_number, labels) VALUES (?, ?, ?, ?, ?)";
-                let mut insert = transaction.prepare_cached(sql)?;
-                for device in devices {
-                    insert.execute(params![project, device.id, device.kind, device.product_number, device.labels])?;
-                }
-            }
-            commit(&self.path, || transaction.commit())
-        };
-        write().map_err(|source| self.error(source))
-    }
-}
-
-impl View {
     /// All devices that are known.
     ///
     /// # Errors
@@ -289,64 +729,4 @@ impl View {
         };
         self.rows(sql, [], read)
     }
-
-    /// All gaps, by their beginning.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn gaps(&self) -> Result<Vec<Gap>> {
-        let sql = "SELECT id, project, begins, ends, cause, state, why, events FROM gap ORDER BY begins, id";
-        let read = |row: &Row<'_>| {
-            Ok(Gap {
-                id: row.get(0)?,
-                project: row.get(1)?,
-                begins: row.get(2)?,
-                ends: row.get(3)?,
-                cause: row.get(4)?,
-                state: GapState::of(&row.get::<_, String>(5)?),
-                why: row.get(6)?,
-                events: row.get(7)?,
-            })
-        };
-        self.rows(sql, [], read)
-    }
-
-    /// Devices of a gap whose history is in the recording already.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn gap_devices_done(&self, gap: i64) -> Result<Vec<String>> {
-        self.rows("SELECT device FROM gap_device WHERE gap = ?", [gap], |row| row.get(0))
-    }
-
-    /// All sessions, by their opening.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn sessions(&self) -> Result<Vec<Session>> {
-        let sql = "SELECT source, project, opened_at, spoke_at, closed_at, cause, filters FROM session ORDER BY opened_at, id";
-        self.rows(sql, [], session)
-    }
-
-    /// The session that lives, else the one that spoke last.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn last_session(&self) -> Result<Option<Session>> {
-        let sql = "SELECT source, project, opened_at, spoke_at, closed_at, cause, filters FROM session
-                   ORDER BY closed_at IS NULL DESC, spoke_at DESC LIMIT 1";
-        self.db.query_row(sql, [], session).optional().map_err(|source| self.error(source))
-    }
-}
-
-fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
-    Ok(Session {
-        source: row.get(0)?,
-        project: row.get(1)?,
-        opened_at: row.get(2)?,
-        spoke_at: row.get(3)?,
-        closed_at: row.get(4)?,
-        cause: row.get(5)?,
-        filters: row.get(6)?,
-    })
 }

@@ -4,13 +4,15 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::takeover::take_over;
 use super::{BufferError, JOURNAL_MAX, Result, commit, failure};
 
 /// "ovnt", so that a foreign database is told from ours.
 const APPLICATION_ID: i64 = 0x6f76_6e74;
 
 /// One step a version; never changed once released, only added to.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE block (
         seq        INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of keeping, never reused
@@ -67,7 +69,77 @@ const STEPS: [&str; 1] = ["
         labels         TEXT NOT NULL,                  -- JSON
         PRIMARY KEY (project, id)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    LEDGER,
+];
+
+/// The ledger since version 2: what was wanted, what was heard, what was asked of the history. A gap is what is left.
+pub(super) const LEDGER: &str = "
+    CREATE TABLE run (                                 -- what a recorder was to record of a project
+        id       INTEGER PRIMARY KEY,
+        opening  TEXT    NOT NULL,                     -- the buffer's random id while it ran
+        number   INTEGER NOT NULL,                     -- of that recorder
+        epoch    INTEGER NOT NULL,                     -- another one each time somebody sets the clock
+        source   TEXT    NOT NULL,                     -- stream, push
+        project  TEXT    NOT NULL,
+        filters  TEXT    NOT NULL,                     -- what was asked for, JSON
+        account  TEXT    NOT NULL,                     -- who asked, so that it is known again; '' where nobody knows
+        begins   INTEGER NOT NULL,
+        until    INTEGER,                              -- its planned end
+        ended_at INTEGER,                              -- when it was asked to end; null: it goes on, whatever became of its process
+        quiet    INTEGER NOT NULL,                     -- a session without a sign of life for so long is none
+        said     TEXT,                                 -- why nothing connects
+        UNIQUE (opening, number)
+    ) STRICT;
+    CREATE TABLE heard (                               -- a session, from its first to its last sign of life
+        run       INTEGER NOT NULL,
+        session   INTEGER NOT NULL,
+        opened_at INTEGER NOT NULL,
+        spoke_at  INTEGER NOT NULL,
+        closed_at INTEGER,
+        cause     TEXT,
+        joined    INTEGER NOT NULL DEFAULT 1,          -- of so many sessions, which met
+        PRIMARY KEY (run, session)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX heard_by_time ON heard (spoke_at);
+    CREATE TABLE fill (                                -- a pass over the history
+        id        INTEGER PRIMARY KEY,
+        project   TEXT    NOT NULL,
+        filters   TEXT    NOT NULL,
+        by_hand   INTEGER NOT NULL,                    -- 1: somebody asked for it
+        asked_at  INTEGER NOT NULL,                    -- nothing was asked before
+        look_back INTEGER NOT NULL,                    -- how far before its pieces it asks as well
+        devices   INTEGER NOT NULL DEFAULT 0,          -- of so many
+        done_at   INTEGER,
+        but       TEXT                                 -- what it could not bring
+    ) STRICT;
+    CREATE TABLE piece (                               -- spans that a pass fills
+        fill     INTEGER NOT NULL,
+        begins   INTEGER NOT NULL,
+        ends     INTEGER NOT NULL,
+        confirms INTEGER NOT NULL,                     -- 1: asked so late that nothing comes after it
+        events   INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (fill, begins)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX piece_by_end ON piece (ends);
+    CREATE TABLE fill_device (                         -- outcomes of a pass that is not done, and what it could not bring
+        fill    INTEGER NOT NULL,
+        device  TEXT    NOT NULL,
+        outcome TEXT    NOT NULL,                      -- done, refused, failed
+        why     TEXT,
+        PRIMARY KEY (fill, device)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE loss (                                -- what was kept, and is lost with a damaged file
+        id       INTEGER PRIMARY KEY,
+        project  TEXT    NOT NULL,
+        filters  TEXT    NOT NULL,
+        begins   INTEGER NOT NULL,
+        ends     INTEGER NOT NULL,
+        cause    TEXT    NOT NULL,
+        noted_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE known_device (project TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (project, id)) STRICT, WITHOUT ROWID;
+";
 
 /// Makes the database what this program expects, and gives the buffer's random id.
 pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
@@ -94,6 +166,10 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
         for step in STEPS.iter().skip(usize::try_from(version).unwrap_or_default()) {
             transaction.execute_batch(step).map_err(fail)?;
         }
+        if version < 2 {
+            take_over(&transaction, &transaction).map_err(fail)?;
+            transaction.execute_batch("DROP TABLE session; DROP TABLE gap; DROP TABLE gap_device").map_err(fail)?;
+        }
         if version == 0 {
             transaction.execute("INSERT INTO meta (key, value) VALUES ('buffer_id', ?)", [random_id()]).map_err(fail)?;
         }
@@ -102,6 +178,14 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
         commit(path, || transaction.commit()).map_err(fail)?;
     }
     id(db).map_err(fail)
+}
+
+/// Today's ledger of a database of version 1 that is only read: in tables that are seen by this connection alone.
+pub(super) fn look_over(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    let seen_here = LEDGER.replace("CREATE TABLE ", "CREATE TEMP TABLE ").replace("CREATE INDEX ", "CREATE INDEX temp.");
+    db.execute_batch(&seen_here)?;
+    take_over(db, db)
 }
 
 /// The version of the tables; an error when the database is foreign or newer.

@@ -23,6 +23,7 @@ mod lock;
 mod migrate;
 mod rescue;
 mod sealed;
+mod takeover;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -38,8 +39,7 @@ use crate::event::{Batch, Partition};
 use crate::layout::Layout;
 use crate::time::Micros;
 
-pub(crate) use ledger::PUSHES_LAST;
-pub use ledger::{Gap, GapState, Session};
+pub use ledger::{Change, Fill, FillRow, Heard, Loss, Outcome, Piece, Records, Run, RunRow, Session};
 pub use rescue::Rescued;
 pub use sealed::{Sum, manifest};
 pub use view::{FaultReason, Pending, View};
@@ -167,6 +167,7 @@ pub struct Buffer {
     path: PathBuf,
     id: String,
     compression: block::Compression,
+    speakers: ledger::Speakers,
     rescued: Option<Rescued>,
     lock: lock::Lock,
 }
@@ -195,7 +196,7 @@ impl Buffer {
         if fresh {
             disk::sync_dir(path.parent().unwrap_or(Path::new(".")))?;
         }
-        Ok(Self { db, path: path.to_owned(), id, compression: block::Compression::new()?, rescued: None, lock })
+        Ok(Self { db, path: path.to_owned(), id, compression: block::Compression::new()?, speakers: ledger::Speakers::default(), rescued: None, lock })
     }
 
     /// Closes it as one file without a log beside it, which can be renamed; gives the lock back.
@@ -219,17 +220,18 @@ impl Buffer {
         &self.id
     }
 
-    /// Commits a batch: all of it or nothing. Gives the highest seq so far. When this returns, the events are kept.
+    /// Commits a batch: all of it or nothing, with the sign of life up to which it holds everything. Gives the highest seq so
+    /// far. When this returns, the events are kept.
     ///
     /// # Errors
     /// When SQLite or the disk refuses; then nothing of the batch is kept.
-    pub fn keep(&mut self, batch: &Batch, now: Micros) -> Result<i64> {
+    pub fn keep(&mut self, batch: &Batch, heard: Option<&Heard>, now: Micros) -> Result<i64> {
         let fail = |source| BufferError::Sqlite { path: self.path.clone(), source };
         let mut blocks = Vec::with_capacity(batch.parts.len());
         for (partition, rows) in &batch.parts {
             blocks.push((partition, rows.num_rows(), block::times(rows), block::encode(rows, &self.compression)?));
         }
-        let write = || -> rusqlite::Result<i64> {
+        let write = || -> rusqlite::Result<(i64, Vec<u64>)> {
             let transaction = rusqlite::Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
             let seq;
             {
@@ -250,10 +252,16 @@ impl Buffer {
                     ledger::describe_devices(&transaction, &batch.devices)?;
                 }
             }
+            let met = self.speakers.note(&transaction, batch)?;
+            if let Some(heard) = heard {
+                ledger::heard(&transaction, &self.id, heard, now)?;
+            }
             commit(&self.path, || transaction.commit())?;
-            Ok(seq)
+            Ok((seq, met))
         };
-        write().map_err(fail)
+        let (seq, met) = write().map_err(fail)?;
+        self.speakers.remember(met);
+        Ok(seq)
     }
 
     /// Deletes the blocks of a partition up to a seq: a day file holds them now.

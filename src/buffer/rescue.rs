@@ -17,7 +17,9 @@ use crate::disk;
 use crate::layout::{self, Layout};
 use crate::time::{Micros, SECOND, rfc3339};
 
+use super::ledger::Change;
 use super::lock::Lock;
+use super::takeover::take_over;
 use super::{Buffer, Result, View, block, connect};
 
 /// What a damaged buffer may have held is at most so old: rows are rolled after an hour, and looked at every 15 minutes.
@@ -142,8 +144,13 @@ impl Buffer {
             // At once: a commit for each row would wait for the disk each time.
             let copy = || {
                 let all = self.db.unchecked_transaction()?;
-                for table in ["meta", "session", "gap", "gap_device", "device", "sealed", "fault"] {
+                let tables =
+                    ["meta", "run", "heard", "fill", "piece", "fill_device", "loss", "known_device", "device", "sealed", "fault"];
+                for table in tables {
                     self.copy(from, table)?;
+                }
+                if !has_runs(from) {
+                    take_over(from, &self.db)?;
                 }
                 let taken = self.copy_blocks(from, known.as_deref())?;
                 all.commit().map(|()| taken)
@@ -161,9 +168,7 @@ impl Buffer {
             rescued.span = Some((touched - HELD, now));
         }
         if let Some((begins, ends)) = rescued.span {
-            for project in self.projects()? {
-                self.gap_wanted(&project, CAUSE, begins, ends)?;
-            }
+            self.note_lost(begins, ends, now)?;
         }
         Ok(rescued)
     }
@@ -211,7 +216,7 @@ impl Buffer {
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn condemn(&mut self, seq: i64, why: &str) -> Result<()> {
+    pub fn condemn(&mut self, seq: i64, why: &str, now: Micros) -> Result<()> {
         let span = self.db.query_row("SELECT time_first, time_last FROM block WHERE seq = ?", [seq], |row| {
             Ok((row.get::<_, Micros>(0)?, row.get::<_, Micros>(1)?))
         });
@@ -221,10 +226,16 @@ impl Buffer {
             "INSERT INTO fault (at, source, reason, length, raw) SELECT kept_at, 'buffer', ?, length(body), body FROM block WHERE seq = ?",
             params![reason, seq],
         )?;
-        for project in self.projects()? {
-            self.gap_wanted(&project, CAUSE, begins, ends)?;
-        }
+        self.note_lost(begins, ends, now)?;
         self.execute("DELETE FROM block WHERE seq = ?", [seq])
+    }
+
+    /// What the buffer held of a span is lost, whosever it was.
+    fn note_lost(&mut self, begins: Micros, ends: Micros, now: Micros) -> Result<()> {
+        for project in self.projects()? {
+            self.apply(&Change::Lost { project, cause: CAUSE.to_owned(), begins, ends }, now)?;
+        }
+        Ok(())
     }
 
     /// Projects that the ledger speaks of; where there are none, one that stands for them, so that what is lost is told.
@@ -247,7 +258,7 @@ impl View {
 }
 
 fn projects(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    let sql = "SELECT project FROM session UNION SELECT project FROM gap UNION SELECT project FROM device";
+    let sql = "SELECT project FROM run UNION SELECT project FROM loss UNION SELECT project FROM fill UNION SELECT project FROM device";
     let mut found = db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     if found.is_empty() {
         found.push(NO_PROJECT.to_owned());
@@ -284,6 +295,11 @@ fn index(from: &Connection) -> rusqlite::Result<Vec<Known>> {
     from.prepare(sql)?.query_map([], read)?.collect()
 }
 
+/// Whether a database has today's ledger.
+fn has_runs(db: &Connection) -> bool {
+    db.query_row("SELECT 1 FROM sqlite_master WHERE name = 'run'", [], |_| Ok(())).is_ok()
+}
+
 /// Rows of a table: from its beginning until one does not read, and then from its end until one does not.
 fn rows(from: &Connection, table: &str, columns: &str) -> Vec<Vec<Value>> {
     let mut found: Vec<Vec<Value>> = Vec::new();
@@ -300,7 +316,7 @@ fn rows(from: &Connection, table: &str, columns: &str) -> Vec<Vec<Value>> {
         }
         Ok(())
     };
-    let order = if matches!(table, "meta" | "gap_device" | "device" | "sealed") { "1" } else { "rowid" };
+    let order = if matches!(table, "meta" | "heard" | "piece" | "fill_device" | "known_device" | "device" | "sealed") { "1" } else { "rowid" };
     if pass(format!("SELECT {columns} FROM {table} NOT INDEXED")).is_err() {
         // The error is the damage itself, which is told already.
         pass(format!("SELECT {columns} FROM {table} NOT INDEXED ORDER BY {order} DESC")).unwrap_or_default();
@@ -382,7 +398,7 @@ mod tests {
             let columns = schema.arrow().fields().iter().map(column).collect();
             let rows = RecordBatch::try_new(Arc::clone(schema.arrow()), columns).unwrap();
             let partition = Partition { event_type: "touch".into(), day: Day(0) };
-            buffer.keep(&Batch { parts: vec![(partition, rows)], ..Batch::default() }, 1).unwrap();
+            buffer.keep(&Batch { parts: vec![(partition, rows)], ..Batch::default() }, None, 1).unwrap();
         }
         buffer.tidy().unwrap();
         drop(buffer);

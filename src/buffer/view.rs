@@ -64,8 +64,10 @@ impl View {
             return Err(BufferError::Missing(layout.root().to_owned()));
         }
         let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        if migrate::check(&db, &path)? == 0 {
-            return Err(BufferError::Missing(layout.root().to_owned()));
+        match migrate::check(&db, &path)? {
+            0 => return Err(BufferError::Missing(layout.root().to_owned())),
+            1 => migrate::look_over(&db).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?,
+            _ => {}
         }
         let id = migrate::id(&db).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
         Ok(Self { db, path, id, layout: layout.clone() })

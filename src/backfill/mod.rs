@@ -1,0 +1,454 @@
+//! Backfill: fills gaps from the cloud's history, while the stream goes on.
+//!
+//! [`plan`] decides and knows no I/O: what is asked, of which device, when, and what became of it. [`Filler`] is the async shell
+//! around it: it looks into the ledger (on a thread of its own), asks, and hands the events on. A device is noted as done behind
+//! its events, in the same queue, so an interrupted pass goes on where it was.
+
+pub(crate) mod plan;
+mod request;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use serde::Deserialize;
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::buffer::{BufferError, Change, View};
+use crate::collect::Collector;
+use crate::coverage::{RETENTION, Span, Timeline};
+use crate::event::{DeviceRow, Source, printable};
+use crate::keep::{Claim, Order, Outlet, Phase, told};
+use crate::layout::Layout;
+use crate::settings::{Filters, Mask};
+use crate::sources::cloud::{Cloud, CloudFailure};
+use crate::sources::history::{self, Device, Pace, Walk};
+use crate::time::{self, DAY, Micros, SECOND};
+use crate::wire::Frame;
+use crate::words::counted;
+
+use plan::{Answer, Ask, Filling, Job, Known};
+
+pub use plan::Passes;
+pub use request::Request;
+
+/// How often to look for gaps when nobody tells of one.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often to look whether somebody asked for something.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+/// Events in one commit.
+const COMMIT_EVENTS: usize = 5000;
+/// Bytes of events in one commit.
+const COMMIT_BYTES: usize = 4 * 1024 * 1024;
+/// Devices of one project, and what they take in memory: more is a list that does not end.
+const DEVICES_MAX: usize = 100_000;
+const DEVICES_BYTES: usize = 64 * 1024 * 1024;
+/// Tries of one page, and the wait between them; what fails then is tried again later, behind the others.
+const TRIES: u32 = 3;
+const BETWEEN: Duration = Duration::from_millis(500);
+/// So often a device is begun anew whose page token has died on the way.
+const FRESH: u32 = 5;
+/// The ledger is looked at as far back as the history reaches, and some.
+const LOOK_BACK: Micros = RETENTION + 2 * DAY;
+
+/// Fills the gaps of one project.
+#[derive(Debug, Clone)]
+pub struct Filler {
+    /// The project.
+    pub project: String,
+    /// Which events are recorded of it; for what is read of all the history.
+    pub filters: Filters,
+    /// The cloud.
+    pub cloud: Arc<Cloud>,
+    /// The cloud's pace, and the room for its pages, shared by all projects.
+    pub pace: Arc<Pace>,
+    /// To the keeper.
+    pub outlet: Outlet,
+    /// The recording.
+    pub layout: Layout,
+    /// How the history is asked.
+    pub passes: Passes,
+    /// How often to read all of the history anew.
+    pub reconcile: Option<Duration>,
+}
+
+/// Why the cloud did not answer, and what that means for others.
+enum Failure {
+    /// For this device, for good.
+    Refused(String),
+    /// For this device, for now.
+    Failed(String),
+    /// A page token has died on the way.
+    Expired(String),
+    /// For all.
+    Closed(String, Micros),
+}
+
+/// What a job brought.
+enum Done {
+    Listed(Arc<Filters>, Result<Vec<String>, (String, Micros)>),
+    Answered(Ask, Answer),
+}
+
+impl Filler {
+    /// Fills gaps until told to stop. With `finish`, ends when no gap is left that could be filled soon.
+    pub async fn run(self, gaps: Arc<Notify>, finish: watch::Receiver<bool>, stop: watch::Receiver<Phase>) {
+        let filling = Filling::new(&self.project, self.passes.clone(), false);
+        self.fill(filling, gaps, finish, stop).await;
+    }
+
+    /// Brings what was asked for by hand; ends when that is done, or does not get on.
+    pub async fn bring(self, request: Request, stop: watch::Receiver<Phase>) {
+        let mut filling = Filling::new(&self.project, self.passes.clone(), true);
+        let passes = self.clone();
+        if let Err(error) = passes.take(&request, &mut filling).await {
+            self.say(&error.to_string());
+        }
+        let (_finishing, finish) = watch::channel(true);
+        self.fill(filling, Arc::default(), finish, stop).await;
+    }
+
+    async fn fill(self, mut filling: Filling, gaps: Arc<Notify>, mut finish: watch::Receiver<bool>, mut stop: watch::Receiver<Phase>) {
+        let mut jobs: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut asked = tokio::time::interval(ASKED_EVERY);
+        let mut told_of = BTreeMap::new();
+        let (mut is_looking, mut lasts) = (true, true);
+        while lasts {
+            if std::mem::take(&mut is_looking) || filling.is_due(time::now()) {
+                if self.outlet.meter.take_stranger() {
+                    filling.met_a_stranger(time::now());
+                }
+                match self.look().await {
+                    Ok(known) => {
+                        let changes = filling.look(known, time::now());
+                        self.note(&mut told_of, changes).await;
+                    }
+                    Err(error) => self.say(&error.to_string()),
+                }
+            }
+            while let Some(job) = filling.next(time::now()) {
+                jobs.push(self.clone().carry_out(job));
+            }
+            self.outlet.meter.backfill(filling.progress());
+            if *finish.borrow() && jobs.is_empty() && filling.is_settled() {
+                break;
+            }
+            let wake = filling.wake_at(time::now()).map(|at| time::duration(at - time::now()));
+            tokio::select! {
+                biased;
+                _ = told(&mut stop) => lasts = false,
+                Some(done) = jobs.next() => {
+                    let changes = match done {
+                        Done::Listed(filters, listed) => filling.listed(&filters, listed, time::now()),
+                        Done::Answered(ask, answer) => filling.answered(&ask, answer, time::now()),
+                    };
+                    self.note(&mut told_of, changes).await;
+                }
+                () = gaps.notified() => is_looking = true,
+                _ = looks.tick() => {
+                    is_looking = true;
+                    let changes = self.reconcile(&mut filling).await;
+                    self.note(&mut told_of, changes).await;
+                }
+                () = tokio::time::sleep(wake.unwrap_or(LOOK_EVERY)), if wake.is_some() => is_looking = filling.is_due(time::now()),
+                _ = asked.tick() => {
+                    for request in Request::waiting(&self.layout, &self.project) {
+                        match self.take(&request, &mut filling).await {
+                            Ok(()) => is_looking = true,
+                            Err(error) => self.say(&error.to_string()),
+                        }
+                    }
+                }
+                changed = finish.changed(), if !*finish.borrow() => is_looking = changed.is_ok(),
+            }
+        }
+        self.outlet.meter.backfill(None);
+    }
+
+    fn say(&self, text: &str) {
+        self.outlet.meter.note(time::now(), format!("{}: backfill: {text}", self.project));
+    }
+
+    /// Hands changes of the ledger on, and says what people should know of them.
+    async fn note(&self, told_of: &mut BTreeMap<i64, Vec<(Micros, Micros, bool)>>, changes: Vec<Change>) {
+        for change in changes {
+            match &change {
+                Change::Asks(fill) => drop(told_of.insert(fill.id, fill.pieces.clone())),
+                Change::Waits(_, why) => self.say(&format!("a gap cannot be filled yet: {why}")),
+                Change::Filled { fill, but } => {
+                    let pieces = told_of.remove(fill).unwrap_or_default();
+                    let seconds: Micros = pieces.iter().map(|(begins, ends, _)| ends - begins).sum::<Micros>() / SECOND;
+                    let but = but.as_deref().map_or_else(String::new, |but| format!(", {but}"));
+                    let gaps = counted(pieces.len() as u64, "span");
+                    self.say(&format!("{gaps} of {seconds} s in all filled from the history{but}"));
+                }
+                _ => {}
+            }
+            self.outlet.send(Order::Note(change)).await;
+        }
+    }
+
+    /// What the ledger has, once everything that was ordered so far stands in it. On a thread of its own: a ledger of ten years
+    /// must not hold the network up.
+    async fn look(&self) -> Result<Known, BufferError> {
+        self.all_carried_out().await;
+        let (layout, project) = (self.layout.clone(), self.project.clone());
+        let look = move || -> Result<Known, BufferError> {
+            let (view, now) = (View::open(&layout)?, time::now());
+            let records = view.records(Some(now - LOOK_BACK))?;
+            known(&view, &records, &project, now)
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_else(|_| Ok(Known::default()))
+    }
+
+    /// Takes what somebody asked for by hand: what of it is new becomes a pass.
+    async fn take(&self, request: &Request, filling: &mut Filling) -> Result<(), BufferError> {
+        self.all_carried_out().await;
+        let now = time::now();
+        // Nothing is in the history that has not happened, and nothing yet that has happened just now.
+        let ends = request.ends.min(now);
+        let request = Request { ends, begins: request.begins.max(now - RETENTION), ..request.clone() };
+        let records = View::open(&self.layout)?.records(None)?;
+        let pieces = request.new_of(&records).into_iter().flat_map(|span| self.passes.pieces(span, now)).collect();
+        let mut changes = Vec::new();
+        filling.by_hand(request.id, &Arc::new(request.filters.clone()), pieces, now, &mut changes);
+        for change in changes {
+            self.outlet.send(Order::Note(change)).await;
+        }
+        self.all_carried_out().await;
+        request.remove(&self.layout).map_err(BufferError::from)
+    }
+
+    /// Waits until everything ordered so far is in the buffer.
+    async fn all_carried_out(&self) {
+        let (done, reached) = oneshot::channel();
+        self.outlet.send(Order::Reached(done)).await;
+        // The sender is dropped when the order is.
+        drop(reached.await);
+    }
+
+    fn carry_out(self, job: Job) -> BoxFuture<'static, Done> {
+        Box::pin(async move {
+            match job {
+                Job::List(filters) => {
+                    let listed = match self.devices(&filters).await {
+                        Ok(devices) => Ok(devices.into_iter().map(|device| device.id).collect()),
+                        Err(Failure::Refused(why) | Failure::Failed(why) | Failure::Expired(why)) => Err((why, 0)),
+                        Err(Failure::Closed(why, least)) => Err((why, least)),
+                    };
+                    Done::Listed(filters, listed)
+                }
+                Job::Ask(ask) => {
+                    let answer = match self.device(&ask).await {
+                        Ok(brought) => Answer::Brought(brought),
+                        Err(Failure::Refused(why)) => Answer::Refused(why),
+                        Err(Failure::Failed(why) | Failure::Expired(why)) => Answer::Failed(why),
+                        Err(Failure::Closed(why, least)) => Answer::Closed(why, least),
+                    };
+                    Done::Answered(ask, answer)
+                }
+            }
+        })
+    }
+
+    /// All devices, also noted in the recording.
+    async fn devices(&self, filters: &Filters) -> Result<Vec<Device>, Failure> {
+        let (mut all, mut bytes, mut faulty, mut walk) = (Vec::new(), 0, 0, Walk::default());
+        loop {
+            let list = self.patiently(&walk, || history::devices(&self.cloud, &self.pace, &self.project, filters, &walk)).await?;
+            bytes += list.devices.iter().map(Device::bytes).sum::<usize>();
+            faulty += list.faulty;
+            all.extend(list.devices);
+            if all.len() > DEVICES_MAX || bytes > DEVICES_BYTES {
+                return Err(Failure::Refused(format!(
+                    "the cloud lists more than {DEVICES_MAX} devices, or {DEVICES_BYTES} bytes of them"
+                )));
+            }
+            let Some(next) = list.next else { break };
+            walk.follow(next).map_err(|failure| Failure::Refused(text(&failure)))?;
+        }
+        if faulty > 0 {
+            self.say(&format!("{faulty} entries of the device list are no devices, or too large: left out"));
+        }
+        if all.is_empty() && (!filters.devices.is_empty() || !filters.labels.is_empty()) {
+            // A typing error records nothing, all night.
+            self.say("no device of the list has what --device or --label asks for");
+        }
+        self.outlet.meter.update(|parts| parts.devices.extend(all.iter().map(|device| device.id.clone())));
+        let row = |device: &Device| DeviceRow {
+            project: device.project.clone(),
+            id: device.id.clone(),
+            kind: device.kind.clone(),
+            product_number: device.product_number.clone(),
+            labels: serde_json::to_string(&device.labels).unwrap_or_default(),
+        };
+        let rows = all.iter().map(row).collect();
+        self.outlet.send(Order::Note(Change::Devices(self.project.clone(), rows))).await;
+        Ok(all)
+    }
+
+    /// Everything that the history has of a device in a window, newest first; gives how much of it lies in which span.
+    async fn device(&self, ask: &Ask) -> Result<Vec<(i64, Vec<(Micros, u64)>)>, Failure> {
+        let mut fresh = 0;
+        loop {
+            match self.walk(ask).await {
+                // The device is begun anew.
+                Err(Failure::Expired(_)) if fresh < FRESH => fresh += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn walk(&self, ask: &Ask) -> Result<Vec<(i64, Vec<(Micros, u64)>)>, Failure> {
+        let fills: Vec<i64> = ask.fills.iter().map(|(fill, _)| *fill).collect();
+        let mut collector = Collector::new(Arc::clone(&self.outlet.registry), Source::History);
+        let (mut walk, mut mask) = (Walk::default(), Mask::default());
+        let mut counts = Counts::new(ask);
+        let window = self.by_their_clock(ask.window);
+        loop {
+            let types = &ask.filters.event_types;
+            let page =
+                self.patiently(&walk, || history::page(&self.cloud, &self.pace, &self.project, &ask.device, window, types, &walk)).await?;
+            let received_at = time::now();
+            // What was collected may be of pages that were signed otherwise.
+            mask.add(page.mask.clone());
+            for event in page.events() {
+                counts.add(event);
+                collector.add(&Frame::Line(event.as_bytes()), received_at);
+                if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES {
+                    self.keep(&mut collector, &mask, &fills).await?;
+                }
+            }
+            let Some(next) = page.next else { break };
+            walk.follow(next).map_err(|failure| Failure::Failed(text(&failure)))?;
+        }
+        self.keep(&mut collector, &mask, &fills).await?;
+        Ok(counts.by_fill)
+    }
+
+    /// A window wide enough for both clocks, where ours is off.
+    fn by_their_clock(&self, (begins, ends): Span) -> Span {
+        let ahead = self.cloud.clock_ahead().unwrap_or_default().saturating_mul(SECOND);
+        (begins.saturating_add(ahead.min(0)), ends.saturating_add(ahead.max(0)))
+    }
+
+    async fn keep(&self, collector: &mut Collector, mask: &Mask, fills: &[i64]) -> Result<(), Failure> {
+        if collector.is_empty() {
+            return Ok(());
+        }
+        let batch = collector.take_masked(mask).map_err(|error| Failure::Failed(format!("a batch could not be built: {error}")))?;
+        self.outlet.send(Order::Keep(batch, Claim::Fills(fills.to_vec()))).await;
+        Ok(())
+    }
+
+    /// Asks a few times; what fails then is tried again behind others.
+    async fn patiently<T, F: Future<Output = Result<T, CloudFailure>>>(
+        &self,
+        walk: &Walk,
+        mut ask: impl FnMut() -> F,
+    ) -> Result<T, Failure> {
+        let (mut renewed, mut tries) = (false, 0);
+        loop {
+            let failure = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let why = text(&failure);
+            let least = failure.retry_after().map_or(0, time::micros);
+            tries += 1;
+            match failure.status() {
+                Some(401) if !std::mem::replace(&mut renewed, true) => self.cloud.renew().await,
+                _ if walk.has_expired(&failure) => return Err(Failure::Expired(why)),
+                Some(401 | 403) => return Err(Failure::Closed(why, least)),
+                Some(400 | 404) => return Err(Failure::Refused(why)),
+                Some(429) => return Err(Failure::Closed(why, least.max(SECOND))),
+                _ if matches!(failure, CloudFailure::Unfit(_)) => return Err(Failure::Refused(why)),
+                _ if tries < TRIES => tokio::time::sleep(BETWEEN * tries).await,
+                Some(500) => return Err(Failure::Failed(why)),
+                _ => return Err(Failure::Closed(why, least)),
+            }
+        }
+    }
+
+    /// From time to time, if wanted, reads all of the history: a sensor that was out of reach sends its readings late, with
+    /// their old times, perhaps while nobody listened.
+    async fn reconcile(&self, filling: &mut Filling) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let Some(every) = self.reconcile else { return changes };
+        let (now, project) = (time::now(), self.project.clone());
+        let last = match View::open(&self.layout).and_then(|view| view.reconciled_at(&project)) {
+            Ok(last) => last,
+            Err(error) => {
+                self.say(&error.to_string());
+                return changes;
+            }
+        };
+        if last.is_some_and(|last| now - last < time::micros(every)) {
+            return changes;
+        }
+        if last.is_some() {
+            let pieces = self.passes.pieces((now - RETENTION + SECOND, now - self.passes.index_delay), now);
+            filling.by_hand(fastrand::i64(1..i64::MAX), &Arc::new(self.filters.clone()), pieces, now, &mut changes);
+        }
+        changes.push(Change::Reconciled(project, now));
+        changes
+    }
+}
+
+/// What the ledger has of a project.
+///
+/// # Errors
+/// When it does not read.
+pub(crate) fn known(view: &View, records: &crate::buffer::Records, project: &str, now: Micros) -> Result<Known, BufferError> {
+    let mut time = crate::coverage::timeline(records, view.has_writer().then(|| view.id()), now);
+    let gaps = time.projects.iter_mut().find(|it| it.name == project).map(|it| std::mem::take(&mut it.gaps));
+    let unfinished = records.fills.values().filter(|fill| fill.project == project && fill.done_at.is_none());
+    let fills = unfinished.map(|fill| {
+        let pieces = records.pieces.iter().filter(|piece| piece.fill == fill.id).cloned().collect();
+        (fill.clone(), pieces)
+    });
+    Ok(Known {
+        gaps: gaps.unwrap_or_default(),
+        fills: fills.collect(),
+        outcomes: view.outcomes(project)?,
+        devices: view.known_devices(project)?,
+    })
+}
+
+/// Counts events by the spans that they lie in.
+struct Counts<'a> {
+    spans: Vec<(usize, &'a Span)>,
+    by_fill: Vec<(i64, Vec<(Micros, u64)>)>,
+}
+
+impl<'a> Counts<'a> {
+    fn new(ask: &'a Ask) -> Self {
+        let spans = ask.fills.iter().enumerate().flat_map(|(at, (_, spans))| spans.iter().map(move |span| (at, span)));
+        Self { spans: spans.collect(), by_fill: ask.fills.iter().map(|(fill, _)| (*fill, Vec::new())).collect() }
+    }
+
+    fn add(&mut self, event: &str) {
+        #[derive(Deserialize)]
+        struct Timed<'a> {
+            #[serde(borrow)]
+            timestamp: std::borrow::Cow<'a, str>,
+        }
+        let Ok(Timed { timestamp }) = serde_json::from_str(event) else { return };
+        let Some(time) = time::parse_rfc3339(timestamp.as_bytes()).map(|parsed| parsed.time) else { return };
+        for (at, span) in self.spans.iter().filter(|(_, span)| (span.0..span.1).contains(&time)) {
+            let counts = &mut self.by_fill[*at].1;
+            match counts.iter_mut().find(|(begins, _)| *begins == span.0) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((span.0, 1)),
+            }
+        }
+    }
+}
+
+fn text(failure: &CloudFailure) -> String {
+    printable(&failure.to_string(), 300)
+}
