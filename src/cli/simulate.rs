@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use tokio::net::TcpListener;
 
-use crate::simulate::{Habits, Options, Push, Pushes, Report, serve};
+use crate::simulate::{Habits, Options, Push, Pushes, Report, Spell, serve};
 use crate::words;
 
 use super::{Failure, Outcome, duration, program};
@@ -133,8 +134,19 @@ struct BadHabits {
     #[arg(long, value_name = "0..1", value_parser = share, requires = "push")]
     forge: Option<f64>,
     /// The server is away from one time after the start to another, as in 10s-20s; may be given several times
-    #[arg(long, value_name = "FROM-TO", value_parser = outage)]
+    #[arg(long, value_name = "FROM-TO", value_parser = span)]
     outage: Vec<(Duration, Duration)>,
+    /// Streams are refused with this status from one time after the start to another, as in 403:10s-20s, and open ones end;
+    /// may be given several times
+    #[arg(long, value_name = "STATUS:FROM-TO", value_parser = spell)]
+    refuse_streams: Vec<Spell>,
+    /// Access tokens are refused with this status from one time after the start to another, as in 401:10s-20s; may be given
+    /// several times
+    #[arg(long, value_name = "STATUS:FROM-TO", value_parser = spell)]
+    refuse_token: Vec<Spell>,
+    /// What each 429 and 503 of --refuse, --refuse-streams and --refuse-token says as Retry-After, word for word
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    retry_after: Option<HeaderValue>,
 }
 
 impl BadHabits {
@@ -156,6 +168,9 @@ impl BadHabits {
             no_history: self.no_history,
             forge: self.forge.unwrap_or_default(),
             outages: self.outage.clone(),
+            refuse_streams: self.refuse_streams.clone(),
+            refuse_token: self.refuse_token.clone(),
+            retry_after: self.retry_after.clone(),
         }
     }
 }
@@ -167,10 +182,18 @@ fn share(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{text:?} is no share; write 0.1 for one in ten"))
 }
 
-fn outage(text: &str) -> Result<(Duration, Duration), String> {
-    let (from, to) = text.split_once('-').ok_or("write an outage as 10s-20s")?;
+fn span(text: &str) -> Result<(Duration, Duration), String> {
+    let (from, to) = text.split_once('-').ok_or("write from when to when as 10s-20s")?;
     let (from, to) = (duration(from)?, duration(to)?);
-    if from < to { Ok((from, to)) } else { Err("an outage ends after its beginning".to_owned()) }
+    if from < to { Ok((from, to)) } else { Err("the end comes after the beginning".to_owned()) }
+}
+
+fn spell(text: &str) -> Result<Spell, String> {
+    let (status, times) = text.split_once(':').ok_or("write a status and from when to when as 403:10s-20s")?;
+    let status =
+        status.parse().ok().filter(|status| (400..600).contains(status)).ok_or("a refusal has a status of 400 to 599")?;
+    let (from, to) = span(times)?;
+    Ok(Spell { status, from, to })
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {

@@ -1,6 +1,7 @@
 //! The cloud's bad habits: refusals, cuts, silence, doubles, disorder, junk, absence. All off unless asked for.
 
 use super::event::SECOND;
+use axum::http::HeaderValue;
 use fastrand::Rng;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -56,6 +57,24 @@ pub struct Habits {
     /// From when to when, since the start, the server is away: connections end at once, and new ones as soon as they are
     /// made. Sensors go on, and the history fills.
     pub outages: Vec<(Duration, Duration)>,
+    /// When no stream opens; those that are open at the beginning end then, cleanly. Everything else goes on.
+    pub refuse_streams: Vec<Spell>,
+    /// When there are no access tokens to be had. Those given out stay good.
+    pub refuse_token: Vec<Spell>,
+    /// The `Retry-After` of every 429 and 503 of `refuse`, `refuse_streams` and `refuse_token`, in place of what they say
+    /// by themselves.
+    pub retry_after: Option<HeaderValue>,
+}
+
+/// Refusals of one kind from one time since the start to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spell {
+    /// The status of the answers.
+    pub status: u16,
+    /// When it begins.
+    pub from: Duration,
+    /// When it is over.
+    pub to: Duration,
 }
 
 impl Habits {
@@ -66,8 +85,23 @@ impl Habits {
 
     /// When the server goes away next.
     pub(super) fn leaves(&self, now: Duration) -> Option<Duration> {
-        self.outages.iter().filter(|(from, to)| now < *to && from < to).map(|(from, _)| *from).min()
+        begins(self.outages.iter().copied(), now)
     }
+
+    /// When streams end next because none may be open.
+    pub(super) fn shuts(&self, now: Duration) -> Option<Duration> {
+        begins(self.refuse_streams.iter().map(|spell| (spell.from, spell.to)), now)
+    }
+}
+
+/// The beginning of the next span, or of one that lasts.
+fn begins(spans: impl Iterator<Item = (Duration, Duration)>, now: Duration) -> Option<Duration> {
+    spans.filter(|(from, to)| now < *to && from < to).map(|(from, _)| from).min()
+}
+
+/// The status of the refusals that last now.
+pub(super) fn lasting(spells: &[Spell], now: Duration) -> Option<u16> {
+    spells.iter().find(|spell| (spell.from..spell.to).contains(&now)).map(|spell| spell.status)
 }
 
 /// An error that a habit makes up. The body of 502 is HTML.
@@ -266,5 +300,15 @@ mod tests {
         assert_eq!(away, [2, 5, 6]);
         let leaves = |s| habits.leaves(seconds(s));
         assert_eq!([leaves(0), leaves(3), leaves(7)], [Some(seconds(2)), Some(seconds(5)), None]);
+    }
+
+    #[test]
+    fn a_spell_has_its_status_from_its_start_to_its_end() {
+        let spell = |status, from, to| Spell { status, from: Duration::from_secs(from), to: Duration::from_secs(to) };
+        let habits = Habits { refuse_streams: vec![spell(403, 1, 3), spell(503, 2, 4)], ..Habits::default() };
+        let seen: Vec<_> = (0..5).map(|s| lasting(&habits.refuse_streams, Duration::from_secs(s))).collect();
+        assert_eq!(seen, [None, Some(403), Some(403), Some(503), None]);
+        let shuts: Vec<_> = (0..5).map(|s| habits.shuts(Duration::from_secs(s)).map(|at| at.as_secs())).collect();
+        assert_eq!(shuts, [Some(1), Some(1), Some(1), Some(2), None]);
     }
 }

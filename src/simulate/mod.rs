@@ -41,7 +41,7 @@ mod truth;
 mod world;
 mod xid;
 
-pub use habits::Habits;
+pub use habits::{Habits, Spell};
 pub use parcels::Pushes;
 pub use push::Push;
 

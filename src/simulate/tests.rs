@@ -1,6 +1,6 @@
 //! The simulator as its clients see it: over a socket, byte by byte.
 
-use super::{Habits, Options, Report, SimulateError, serve};
+use super::{Habits, Options, Report, SimulateError, Spell, serve};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
@@ -716,5 +716,55 @@ async fn a_walk_through_history_shows_what_its_first_page_knew_whatever_comes_me
     let shown: BTreeSet<_> = walked.iter().map(id).collect();
     assert_eq!(shown.len(), walked.len(), "none twice");
     assert!(before.is_subset(&shown) && shown.is_subset(&known), "{} {} {}", before.len(), shown.len(), known.len());
+    server.end().await.expect("a report");
+}
+
+fn spell(status: u16, from: u64, to: u64) -> Spell {
+    Spell { status, from: Duration::from_millis(from), to: Duration::from_millis(to) }
+}
+
+#[tokio::test]
+async fn streams_are_refused_for_a_while_and_those_that_are_open_end_cleanly() {
+    let refuse_streams = vec![spell(403, 500, 1_500), spell(429, 1_500, 60_000)];
+    let retry_after = Some("99999999999".parse().expect("a header"));
+    let server = start(habits(Habits { refuse_streams, retry_after, ..Habits::default() })).await;
+    let (lines, clean) = chunks(&server.fetch(STREAM).await.body);
+    assert!(clean && lines.len() > 100);
+    let refused = server.fetch(STREAM).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (403, None));
+    assert!(refused.body.starts_with(r#"{"error":{"code":403,"message":"Forbidden","#), "{}", refused.body);
+    assert_eq!((server.fetch("/v2/projects/demo/devices").await.status, server.grant().await.status), (200, 200));
+    let published = server.stats().await["published"].as_u64().expect("a count");
+    server.reaches("published", published + 1).await;
+    let later = soon(async || Some(server.fetch(STREAM).await).filter(|answer| answer.status == 429)).await;
+    assert_eq!(later.header("retry-after"), Some("99999999999"));
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn tokens_are_refused_for_a_while_and_those_given_out_stay_good() {
+    let retry_after = Some("-5".parse().expect("a header"));
+    let server = start(habits(Habits { refuse_token: vec![spell(503, 500, 1_000)], retry_after, ..Habits::default() })).await;
+    let bearer = server.bearer().await;
+    let refused = soon(async || Some(server.grant().await).filter(|answer| answer.status != 200)).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("-5")));
+    assert_eq!(server.try_stream(&bearer).await, 200);
+    soon(async || Some(server.grant().await).filter(|answer| answer.status == 200)).await;
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn the_words_of_patience_are_those_that_were_given() {
+    let date = "Wed, 21 Oct 2015 07:28:00 GMT";
+    let retry_after = Some(date.parse().expect("a header"));
+    let server = start(habits(Habits { refuse: 0.9, retry_after, ..Habits::default() })).await;
+    let mut patient = 0;
+    for _ in 0..60 {
+        let answer = server.fetch("/v2/projects/demo/devices").await;
+        let asks = matches!(answer.status, 429 | 503);
+        assert_eq!(answer.header("retry-after"), asks.then_some(date), "{}", answer.head);
+        patient += u32::from(asks);
+    }
+    assert!(patient > 5);
     server.end().await.expect("a report");
 }
