@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use serde::de::IgnoredAny;
 use tokio::net::TcpListener;
 
 use crate::simulate::{Habits, Options, Push, Pushes, Report, Spell, serve};
@@ -147,6 +148,9 @@ struct BadHabits {
     /// What each 429 and 503 of --refuse, --refuse-streams and --refuse-token says as Retry-After, word for word
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     retry_after: Option<HeaderValue>,
+    /// What an access token says as expires_in, word for word, as in 3600.5 or '"3600"' or null
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true, value_parser = json)]
+    expires_in: Option<String>,
 }
 
 impl BadHabits {
@@ -171,6 +175,7 @@ impl BadHabits {
             refuse_streams: self.refuse_streams.clone(),
             refuse_token: self.refuse_token.clone(),
             retry_after: self.retry_after.clone(),
+            expires_in: self.expires_in.clone(),
         }
     }
 }
@@ -194,6 +199,11 @@ fn spell(text: &str) -> Result<Spell, String> {
         status.parse().ok().filter(|status| (400..600).contains(status)).ok_or("a refusal has a status of 400 to 599")?;
     let (from, to) = span(times)?;
     Ok(Spell { status, from, to })
+}
+
+fn json(text: &str) -> Result<String, String> {
+    let value: Result<IgnoredAny, _> = serde_json::from_str(text);
+    value.map(|_| text.to_owned()).map_err(|_| r#"no JSON value; a text has its own quotes, as in '"3600"'"#.to_owned())
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {

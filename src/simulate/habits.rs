@@ -64,6 +64,8 @@ pub struct Habits {
     /// The `Retry-After` of every 429 and 503 of `refuse`, `refuse_streams` and `refuse_token`, in place of what they say
     /// by themselves.
     pub retry_after: Option<HeaderValue>,
+    /// What a token's answer says as `expires_in`, word for word, however long the token is good.
+    pub expires_in: Option<String>,
 }
 
 /// Refusals of one kind from one time since the start to another.

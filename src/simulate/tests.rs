@@ -768,3 +768,14 @@ async fn the_words_of_patience_are_those_that_were_given() {
     assert!(patient > 5);
     server.end().await.expect("a report");
 }
+
+#[tokio::test]
+async fn a_token_says_of_its_life_what_it_is_told_to() {
+    for words in [r#""3600""#, "3600.5", "1e300", "-1", "null"] {
+        let server = start(habits(Habits { expires_in: Some(words.to_owned()), ..Habits::default() })).await;
+        let answer = server.grant().await.body;
+        assert!(answer.ends_with(&format!(r#""expires_in":{words}}}"#)), "{answer}");
+        assert_eq!(server.try_stream(&server.bearer().await).await, 200);
+        server.end().await.expect("a report");
+    }
+}
