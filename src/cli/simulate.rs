@@ -151,6 +151,24 @@ struct BadHabits {
     /// What an access token says as expires_in, word for word, as in 3600.5 or '"3600"' or null
     #[arg(long, value_name = "JSON", allow_hyphen_values = true, value_parser = json)]
     expires_in: Option<String>,
+    /// History requests are never answered
+    #[arg(long)]
+    stall_history: bool,
+    /// History answers 404 for so many devices, the first in the list
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    gone_device: usize,
+    /// History answers 500 for so many devices, those that follow in the list
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    failing_device: usize,
+    /// The device list leaves out so many devices, the last ones, which have a history and are in the stream
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    unlisted_device: usize,
+    /// A page token of the history is good for this time
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    page_tokens_expire: Option<Duration>,
+    /// The first page token that is used for each device has expired
+    #[arg(long)]
+    page_tokens_expire_once: bool,
 }
 
 impl BadHabits {
@@ -176,6 +194,12 @@ impl BadHabits {
             refuse_token: self.refuse_token.clone(),
             retry_after: self.retry_after.clone(),
             expires_in: self.expires_in.clone(),
+            stall_history: self.stall_history,
+            gone_devices: self.gone_device,
+            failing_devices: self.failing_device,
+            unlisted_devices: self.unlisted_device,
+            page_tokens_expire: self.page_tokens_expire,
+            page_tokens_expire_once: self.page_tokens_expire_once,
         }
     }
 }
@@ -185,6 +209,11 @@ fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| format!("{text:?} is no share; write 0.1 for one in ten"))
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() { Err("no walk through history would get beyond its first page".to_owned()) } else { Ok(time) }
 }
 
 fn span(text: &str) -> Result<(Duration, Duration), String> {

@@ -48,7 +48,7 @@ impl Refusal {
     }
 
     /// With the status's own words.
-    fn status(status: u16) -> Self {
+    pub(super) fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self::new(status, status.canonical_reason().unwrap_or_default())
     }

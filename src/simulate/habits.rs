@@ -3,7 +3,7 @@
 use super::event::SECOND;
 use axum::http::HeaderValue;
 use fastrand::Rng;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +66,18 @@ pub struct Habits {
     pub retry_after: Option<HeaderValue>,
     /// What a token's answer says as `expires_in`, word for word, however long the token is good.
     pub expires_in: Option<String>,
+    /// History requests are taken and never answered.
+    pub stall_history: bool,
+    /// How many of the first devices have no history: it answers 404.
+    pub gone_devices: usize,
+    /// How many devices after those have a history that answers 500.
+    pub failing_devices: usize,
+    /// How many of the last devices the device list leaves out. Not emulated ones, nor those of a replay.
+    pub unlisted_devices: usize,
+    /// For how long a page token of the history is good; 400 afterwards.
+    pub page_tokens_expire: Option<Duration>,
+    /// The first page token of the history that is used for a device is answered 400, as if it were too old.
+    pub page_tokens_expire_once: bool,
 }
 
 /// Refusals of one kind from one time since the start to another.
@@ -157,6 +169,8 @@ pub(super) struct Mood {
     bucket: Option<(f64, Duration)>,
     /// The last stream was answered 401.
     soured: bool,
+    /// Devices for which a page token has expired.
+    broken: HashSet<usize>,
     streams: u64,
 }
 
@@ -169,6 +183,7 @@ impl Moods {
             rows: HashMap::new(),
             bucket: None,
             soured: false,
+            broken: HashSet::new(),
             streams: 0,
         };
         Self { seed, state: Mutex::new(mood) }
@@ -221,6 +236,11 @@ impl Mood {
     pub(super) fn sours(&mut self) -> bool {
         self.soured = !self.soured && self.rng.u8(..10) == 0;
         self.soured
+    }
+
+    /// Whether a page token for a device is the first one.
+    pub(super) fn breaks(&mut self, device: usize) -> bool {
+        self.broken.insert(device)
     }
 
     /// Takes a place for a stream.

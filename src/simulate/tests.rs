@@ -779,3 +779,78 @@ async fn a_token_says_of_its_life_what_it_is_told_to() {
         server.end().await.expect("a report");
     }
 }
+
+impl Running {
+    /// Names of the listed devices, in their order.
+    async fn listed(&self) -> Vec<String> {
+        let devices: Value = serde_json::from_str(&self.get("/v2/projects/demo/devices").await).expect("devices");
+        let names = devices["devices"].as_array().expect("a list").iter();
+        names.map(|device| device["name"].as_str().expect("a name").to_owned()).collect()
+    }
+}
+
+#[tokio::test]
+async fn some_devices_are_gone_for_the_history_others_fail_and_others_are_not_listed() {
+    let odd = Habits { gone_devices: 2, failing_devices: 3, unlisted_devices: 4, ..Habits::default() };
+    let server = start(Options { devices: 12, ..habits(odd) }).await;
+    server.reaches("published", 1_000).await;
+    let listed = server.listed().await;
+    assert_eq!(listed.len(), 8);
+    let mut statuses = Vec::new();
+    for device in &listed {
+        statuses.push(server.fetch(&format!("/v2/{device}/events")).await.status);
+    }
+    assert_eq!(statuses, [404, 404, 500, 500, 500, 200, 200, 200]);
+    let speaking = server.by_device().await;
+    let unlisted: Vec<_> = speaking.keys().filter(|device| !listed.contains(device)).collect();
+    assert_eq!(unlisted.len(), 4);
+    for device in unlisted {
+        assert!(!server.page(device, "").await.0.is_empty());
+    }
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn a_page_token_is_good_only_for_its_time() {
+    let page_tokens_expire = Some(Duration::from_millis(400));
+    let server = start(Options { devices: 1, ..habits(Habits { page_tokens_expire, ..Habits::default() }) }).await;
+    server.reaches("published", 50).await;
+    let device = server.listed().await.remove(0);
+    let (_, first) = server.page(&device, "pageSize=1").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (_, second) = server.page(&device, &format!("pageSize=1&pageToken={first}")).await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let path = |token: &str| format!("/v2/{device}/events?pageSize=1&pageToken={token}");
+    assert_eq!(server.fetch(&path(&second)).await.status, 200, "its time begins when it is given");
+    let old = server.fetch(&path(&first)).await;
+    assert_eq!((old.status, old.body.contains("expired")), (400, true), "{}", old.body);
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn the_first_walk_through_each_history_breaks_and_the_next_one_works() {
+    let once = Habits { page_tokens_expire_once: true, ..Habits::default() };
+    let server = start(Options { devices: 2, ..habits(once) }).await;
+    server.reaches("published", 100).await;
+    for device in server.listed().await {
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            let (_, next) = server.page(&device, "pageSize=1").await;
+            statuses.push(server.fetch(&format!("/v2/{device}/events?pageSize=1&pageToken={next}")).await.status);
+        }
+        assert_eq!(statuses, [400, 200, 200]);
+    }
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn a_stalled_history_never_answers_and_holds_nothing_up() {
+    let server = start(habits(Habits { stall_history: true, ..Habits::default() })).await;
+    let device = server.listed().await.remove(0);
+    let mut stalled = server.send("GET", &format!("/v2/{device}/events"), BASIC, "").await;
+    server.reaches("historyRequests", 1).await;
+    let answer = tokio::time::timeout(Duration::from_millis(300), stalled.read_u8()).await;
+    assert!(answer.is_err(), "{answer:?}");
+    let ended = tokio::time::timeout(Duration::from_millis(500), server.end()).await;
+    ended.expect("at once").expect("a report");
+}
