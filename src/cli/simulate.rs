@@ -119,6 +119,18 @@ struct BadHabits {
     /// Share of readings that a sensor keeps back and sends later, newest first
     #[arg(long, value_name = "0..1", value_parser = share)]
     late: Option<f64>,
+    /// Events come with times up to so much in the past, as from sensors that kept them
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    event_age: Option<Duration>,
+    /// Share of events of such an age
+    #[arg(long, value_name = "0..1", default_value = "1", value_parser = share, requires = "event_age")]
+    event_age_share: f64,
+    /// History shows an event so much later than after --index-delay
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    history_lag: Option<Duration>,
+    /// Share of events that history shows so late
+    #[arg(long, value_name = "0..1", default_value = "1", value_parser = share, requires = "history_lag")]
+    history_lag_share: f64,
     /// Streams allowed at once
     #[arg(long, value_name = "N")]
     streams_max: Option<usize>,
@@ -183,6 +195,8 @@ impl BadHabits {
             reorder: self.reorder,
             junk: self.junk.unwrap_or_default(),
             late: self.late.unwrap_or_default(),
+            event_age: self.event_age.map(|age| (age, self.event_age_share)),
+            history_lag: self.history_lag.map(|lag| (lag, self.history_lag_share)),
             streams_max: self.streams_max,
             // As the cloud's documentation has it: bursts of five seconds' worth.
             requests_max: self.requests_max.map(|rate| (rate, rate.saturating_mul(5))),

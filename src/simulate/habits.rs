@@ -1,6 +1,5 @@
 //! The cloud's bad habits: refusals, cuts, silence, doubles, disorder, junk, absence. All off unless asked for.
 
-use super::event::SECOND;
 use axum::http::HeaderValue;
 use fastrand::Rng;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -42,6 +41,11 @@ pub struct Habits {
     /// Share of readings (temperature, humidity) that a sensor keeps back for some seconds and then sends newest first,
     /// marked as backfilled, with their old time. Not those of emulated devices, nor those of a replay.
     pub late: f64,
+    /// What share of events are published with times up to so much earlier, marked as backfilled where they are readings, as
+    /// if their sensor had kept them. Simulated time; not those of emulated devices, nor those of a replay.
+    pub event_age: Option<(Duration, f64)>,
+    /// What share of events the history shows so much later than after the `index_delay`.
+    pub history_lag: Option<(Duration, f64)>,
     /// Most streams at a time; further ones are refused with 429 and `Retry-After: 1`.
     pub streams_max: Option<usize>,
     /// Calls to `/v2` other than streams: so many a second, so many at once after a pause; further ones are refused
@@ -259,11 +263,6 @@ impl Mood {
 pub(super) fn until(every: Duration, rng: &mut Rng) -> Duration {
     let factor = -(1.0 - rng.f64()).ln();
     every.min(super::clock::FOREVER).mul_f64(factor)
-}
-
-/// For how long a sensor keeps readings back.
-pub(super) fn kept_back(rng: &mut Rng) -> Duration {
-    Duration::from_micros(rng.u64(SECOND.unsigned_abs() / 4..3 * SECOND.unsigned_abs()))
 }
 
 #[cfg(test)]

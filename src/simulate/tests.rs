@@ -854,3 +854,72 @@ async fn a_stalled_history_never_answers_and_holds_nothing_up() {
     let ended = tokio::time::timeout(Duration::from_millis(500), server.end()).await;
     ended.expect("at once").expect("a report");
 }
+
+#[tokio::test]
+async fn an_event_from_the_past_comes_at_once_and_stands_in_history_under_its_time() {
+    let age = Duration::from_hours(2);
+    let old = Habits { event_age: Some((age, 0.3)), ..Habits::default() };
+    let server = start(Options { session_life: Duration::from_millis(600), seed: 4, ..habits(old) }).await;
+    let began = crate::time::now();
+    let (lines, _) = chunks(&server.fetch(STREAM).await.body);
+    let streamed: BTreeSet<_> = ids(&lines.concat()).into_iter().collect();
+    let ago = |time: Duration| crate::time::rfc3339(began - crate::time::micros(time));
+    // Desks are timed to the second.
+    let slack = Duration::from_secs(2);
+    let (first, recent) = (ago(age + slack), ago(slack));
+    let (mut all, mut aged, mut aged_streamed) = (0_u64, 0_u64, 0_u64);
+    for (device, published) in server.by_device().await {
+        let (shown, _) = server.page(&device, "pageSize=1000").await;
+        let shown: BTreeSet<_> = shown.iter().map(Value::to_string).collect();
+        for event in &published {
+            assert!(shown.contains(&event.to_string()), "{event}");
+            let inner = &event["data"][event["eventType"].as_str().expect("a type")];
+            assert_eq!(inner["updateTime"], event["timestamp"]);
+            all += 1;
+            if time(event) < recent {
+                assert!(time(event) > first, "{event}");
+                assert!(inner.get("isBackfilled").is_none_or(|mark| *mark == true), "{event}");
+                assert!(inner["samples"].as_array().is_none_or(|samples| samples[0]["sampleTime"] == event["timestamp"]));
+                aged += 1;
+                aged_streamed += u64::from(streamed.contains(&id(event)));
+            }
+        }
+    }
+    assert!(aged * 5 > all && aged * 5 < all * 2 && aged_streamed > 100, "{aged} of {all}, {aged_streamed}");
+    assert!(server.stats().await["aged"].as_u64() >= Some(aged));
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn history_shows_a_share_of_events_later_and_a_walk_stays_what_it_was() {
+    let lag = Habits { history_lag: Some((Duration::from_millis(1_000), 0.5)), ..Habits::default() };
+    let server = start(Options { devices: 1, ..habits(lag) }).await;
+    server.reaches("published", 400).await;
+    let device = server.listed().await.remove(0);
+    let early: BTreeSet<_> = truth(&server).await.iter().map(id).collect();
+    let (mut walked, mut next) = server.page(&device, "pageSize=50").await;
+    let known: BTreeSet<_> = truth(&server).await.iter().map(id).collect();
+    // What was to come later has come when the walk goes on.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    while !next.is_empty() {
+        let (page, after) = server.page(&device, &format!("pageSize=50&pageToken={next}")).await;
+        walked.extend(page);
+        next = after;
+    }
+    let shown: BTreeSet<_> = walked.iter().map(id).collect();
+    assert!(shown.len() == walked.len() && shown.is_subset(&known));
+    let missing = early.difference(&shown).count();
+    assert!(missing * 4 > early.len() && missing * 4 < early.len() * 3, "{missing} of {}", early.len());
+    let mut later = BTreeSet::new();
+    let mut token = String::new();
+    loop {
+        let (page, after) = server.page(&device, &format!("pageSize=1000&pageToken={token}")).await;
+        later.extend(page.iter().map(id));
+        token = after;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert!(early.is_subset(&later));
+    server.end().await.expect("a report");
+}

@@ -4,6 +4,7 @@ use super::call::json;
 use super::cloud::Cloud;
 use super::event::{At, Quoted};
 use super::habits::Counts;
+use super::late::Late;
 use super::parcels::Pushes;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -40,7 +41,7 @@ pub(super) async fn truth(State(cloud): State<Arc<Cloud>>) -> Response {
 /// those that get events, `mostStreams` includes the silent. `pushes` only where there are any.
 pub(super) async fn stats(State(cloud): State<Arc<Cloud>>) -> Response {
     let mut state = cloud.state();
-    let habits = habits(&cloud.moods.state().counts, state.late());
+    let habits = habits(&cloud.moods.state().counts, &state.late);
     let pushes = cloud.connector.as_ref().map(|connector| pushes(&connector.pushes())).unwrap_or_default();
     let streams = state.subscribers();
     let devices = state.devices().count();
@@ -71,16 +72,18 @@ fn pushes(done: &Pushes) -> String {
     )
 }
 
-fn habits(counts: &Counts, late: u64) -> String {
+fn habits(counts: &Counts, late: &Late) -> String {
     let refusals: Vec<String> = counts.refusals.iter().map(|(status, n)| format!(r#""{status}":{n}"#)).collect();
     format!(
-        r#""opens":{},"refusals":{{{}}},"cuts":{},"stalls":{},"doubles":{},"junk":{},"late":{late},"historyRequests":{},"rateLimited":{},"mostStreams":{}"#,
+        r#""opens":{},"refusals":{{{}}},"cuts":{},"stalls":{},"doubles":{},"junk":{},"late":{},"aged":{},"historyRequests":{},"rateLimited":{},"mostStreams":{}"#,
         counts.opens,
         refusals.join(","),
         counts.cuts,
         counts.stalls,
         counts.doubles,
         counts.junk,
+        late.sent,
+        late.aged,
         counts.histories,
         counts.limited,
         counts.most_streams,
