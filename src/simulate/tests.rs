@@ -923,3 +923,19 @@ async fn history_shows_a_share_of_events_later_and_a_walk_stays_what_it_was() {
     assert!(early.is_subset(&later));
     server.end().await.expect("a report");
 }
+
+#[tokio::test]
+async fn the_truth_tells_when_each_event_was_published_whatever_its_own_time() {
+    let old = Habits { event_age: Some((Duration::from_hours(1), 1.0)), ..Habits::default() };
+    let began = crate::time::now();
+    let server = start(Options { speed: 60.0, ..habits(old) }).await;
+    server.reaches("published", 200).await;
+    let timed = events(&server.get("/simulator/truth?published=1").await);
+    let ended = crate::time::rfc3339(crate::time::now());
+    let bare = events(&server.get("/simulator/truth").await);
+    assert!(timed.len() >= 200 && timed.iter().map(|line| &line["event"]).eq(bare.iter().take(timed.len())));
+    let published: Vec<_> = timed.iter().map(|line| line["published"].as_str().expect("a time")).collect();
+    assert!(published.is_sorted());
+    assert!(*published[0] >= *crate::time::rfc3339(began) && *published[published.len() - 1] <= *ended);
+    server.end().await.expect("a report");
+}
