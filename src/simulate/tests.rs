@@ -744,7 +744,7 @@ async fn streams_are_refused_for_a_while_and_those_that_are_open_end_cleanly() {
 #[tokio::test]
 async fn tokens_are_refused_for_a_while_and_those_given_out_stay_good() {
     let retry_after = Some("-5".parse().expect("a header"));
-    let server = start(habits(Habits { refuse_token: vec![spell(503, 500, 1_000)], retry_after, ..Habits::default() })).await;
+    let server = start(habits(Habits { refuse_token: vec![spell(503, 500, 1_500)], retry_after, ..Habits::default() })).await;
     let bearer = server.bearer().await;
     let refused = soon(async || Some(server.grant().await).filter(|answer| answer.status != 200)).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("-5")));
@@ -812,14 +812,14 @@ async fn some_devices_are_gone_for_the_history_others_fail_and_others_are_not_li
 
 #[tokio::test]
 async fn a_page_token_is_good_only_for_its_time() {
-    let page_tokens_expire = Some(Duration::from_millis(400));
+    let page_tokens_expire = Some(Duration::from_secs(1));
     let server = start(Options { devices: 1, ..habits(Habits { page_tokens_expire, ..Habits::default() }) }).await;
     server.reaches("published", 50).await;
     let device = server.listed().await.remove(0);
     let (_, first) = server.page(&device, "pageSize=1").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     let (_, second) = server.page(&device, &format!("pageSize=1&pageToken={first}")).await;
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     let path = |token: &str| format!("/v2/{device}/events?pageSize=1&pageToken={token}");
     assert_eq!(server.fetch(&path(&second)).await.status, 200, "its time begins when it is given");
     let old = server.fetch(&path(&first)).await;
@@ -892,7 +892,7 @@ async fn an_event_from_the_past_comes_at_once_and_stands_in_history_under_its_ti
 
 #[tokio::test]
 async fn history_shows_a_share_of_events_later_and_a_walk_stays_what_it_was() {
-    let lag = Habits { history_lag: Some((Duration::from_millis(1_000), 0.5)), ..Habits::default() };
+    let lag = Habits { history_lag: Some((Duration::from_secs(2), 0.5)), ..Habits::default() };
     let server = start(Options { devices: 1, ..habits(lag) }).await;
     server.reaches("published", 400).await;
     let device = server.listed().await.remove(0);
@@ -900,7 +900,7 @@ async fn history_shows_a_share_of_events_later_and_a_walk_stays_what_it_was() {
     let (mut walked, mut next) = server.page(&device, "pageSize=50").await;
     let known: BTreeSet<_> = truth(&server).await.iter().map(id).collect();
     // What was to come later has come when the walk goes on.
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
     while !next.is_empty() {
         let (page, after) = server.page(&device, &format!("pageSize=50&pageToken={next}")).await;
         walked.extend(page);
