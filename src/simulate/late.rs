@@ -1,4 +1,4 @@
-//! What comes late: readings that a sensor sends later, events that it kept before, and what the history shows only after a while.
+//! What comes late: readings that a sensor sends later, events with an old time, and what the history shows after a while.
 
 use super::batch::{Frame, Item, backfilled};
 use super::clock::micros;
