@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use serde::de::IgnoredAny;
 use tokio::net::TcpListener;
 
-use crate::simulate::{Habits, Options, Push, Pushes, Report, serve};
+use crate::simulate::{Habits, Options, Push, Pushes, Report, Spell, serve};
 use crate::words;
 
 use super::{Failure, Outcome, duration, program};
@@ -117,6 +119,18 @@ struct BadHabits {
     /// Share of readings that a sensor keeps back and sends later, newest first
     #[arg(long, value_name = "0..1", value_parser = share)]
     late: Option<f64>,
+    /// Events come with times up to so much in the past, as from sensors that kept them
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    event_age: Option<Duration>,
+    /// Share of events of such an age
+    #[arg(long, value_name = "0..1", default_value = "1", value_parser = share, requires = "event_age")]
+    event_age_share: f64,
+    /// History shows an event so much later than after --index-delay
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    history_lag: Option<Duration>,
+    /// Share of events that history shows so late
+    #[arg(long, value_name = "0..1", default_value = "1", value_parser = share, requires = "history_lag")]
+    history_lag_share: f64,
     /// Streams allowed at once
     #[arg(long, value_name = "N")]
     streams_max: Option<usize>,
@@ -133,8 +147,40 @@ struct BadHabits {
     #[arg(long, value_name = "0..1", value_parser = share, requires = "push")]
     forge: Option<f64>,
     /// The server is away from one time after the start to another, as in 10s-20s; may be given several times
-    #[arg(long, value_name = "FROM-TO", value_parser = outage)]
+    #[arg(long, value_name = "FROM-TO", value_parser = span)]
     outage: Vec<(Duration, Duration)>,
+    /// Streams are refused with this status from one time after the start to another, as in 403:10s-20s, and open ones end;
+    /// may be given several times
+    #[arg(long, value_name = "STATUS:FROM-TO", value_parser = spell)]
+    refuse_streams: Vec<Spell>,
+    /// Access tokens are refused with this status from one time after the start to another, as in 401:10s-20s; may be given
+    /// several times
+    #[arg(long, value_name = "STATUS:FROM-TO", value_parser = spell)]
+    refuse_token: Vec<Spell>,
+    /// What each 429 and 503 of --refuse, --refuse-streams and --refuse-token says as Retry-After, word for word
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    retry_after: Option<HeaderValue>,
+    /// What an access token says as expires_in, word for word, as in 3600.5 or '"3600"' or null
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true, value_parser = json)]
+    expires_in: Option<String>,
+    /// History requests are never answered
+    #[arg(long)]
+    stall_history: bool,
+    /// History answers 404 for so many devices, the first in the list
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    gone_device: usize,
+    /// History answers 500 for so many devices, those that follow in the list
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    failing_device: usize,
+    /// The device list leaves out so many devices, the last ones, which have a history and are in the stream
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    unlisted_device: usize,
+    /// A page token of the history is good for this time
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    page_tokens_expire: Option<Duration>,
+    /// The first page token that is used for each device has expired
+    #[arg(long)]
+    page_tokens_expire_once: bool,
 }
 
 impl BadHabits {
@@ -149,6 +195,8 @@ impl BadHabits {
             reorder: self.reorder,
             junk: self.junk.unwrap_or_default(),
             late: self.late.unwrap_or_default(),
+            event_age: self.event_age.map(|age| (age, self.event_age_share)),
+            history_lag: self.history_lag.map(|lag| (lag, self.history_lag_share)),
             streams_max: self.streams_max,
             // As the cloud's documentation has it: bursts of five seconds' worth.
             requests_max: self.requests_max.map(|rate| (rate, rate.saturating_mul(5))),
@@ -156,6 +204,16 @@ impl BadHabits {
             no_history: self.no_history,
             forge: self.forge.unwrap_or_default(),
             outages: self.outage.clone(),
+            refuse_streams: self.refuse_streams.clone(),
+            refuse_token: self.refuse_token.clone(),
+            retry_after: self.retry_after.clone(),
+            expires_in: self.expires_in.clone(),
+            stall_history: self.stall_history,
+            gone_devices: self.gone_device,
+            failing_devices: self.failing_device,
+            unlisted_devices: self.unlisted_device,
+            page_tokens_expire: self.page_tokens_expire,
+            page_tokens_expire_once: self.page_tokens_expire_once,
         }
     }
 }
@@ -167,10 +225,28 @@ fn share(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{text:?} is no share; write 0.1 for one in ten"))
 }
 
-fn outage(text: &str) -> Result<(Duration, Duration), String> {
-    let (from, to) = text.split_once('-').ok_or("write an outage as 10s-20s")?;
+fn some_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() { Err("no walk through history would get beyond its first page".to_owned()) } else { Ok(time) }
+}
+
+fn span(text: &str) -> Result<(Duration, Duration), String> {
+    let (from, to) = text.split_once('-').ok_or("write from when to when as 10s-20s")?;
     let (from, to) = (duration(from)?, duration(to)?);
-    if from < to { Ok((from, to)) } else { Err("an outage ends after its beginning".to_owned()) }
+    if from < to { Ok((from, to)) } else { Err("the end comes after the beginning".to_owned()) }
+}
+
+fn spell(text: &str) -> Result<Spell, String> {
+    let (status, times) = text.split_once(':').ok_or("write a status and from when to when as 403:10s-20s")?;
+    let status =
+        status.parse().ok().filter(|status| (400..600).contains(status)).ok_or("a refusal has a status of 400 to 599")?;
+    let (from, to) = span(times)?;
+    Ok(Spell { status, from, to })
+}
+
+fn json(text: &str) -> Result<String, String> {
+    let value: Result<IgnoredAny, _> = serde_json::from_str(text);
+    value.map(|_| text.to_owned()).map_err(|_| r#"no JSON value; a text has its own quotes, as in '"3600"'"#.to_owned())
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {

@@ -202,7 +202,9 @@ pub(super) async fn token(State(cloud): State<Arc<Cloud>>, headers: HeaderMap, b
     match (form.one("grant_type"), form.one("assertion")) {
         (Some(GRANT), Some(jwt)) => match cloud.auth().assertion(jwt, real_seconds()) {
             Ok(()) => {
-                let (token, life) = (cloud.auth().issue(), cloud.auth().life.as_secs());
+                let token = cloud.auth().issue();
+                let life = cloud.options.habits.expires_in.clone();
+                let life = life.unwrap_or_else(|| cloud.auth().life.as_secs().to_string());
                 let body = format!(r#"{{"access_token":"{token}","token_type":"bearer","expires_in":{life}}}"#);
                 super::call::json(body)
             }

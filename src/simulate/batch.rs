@@ -1,6 +1,7 @@
 //! Events on their way: many written into one buffer, each framed once for all its readers.
 
 use super::event::{At, Body};
+use super::query::instant;
 use super::xid::Xid;
 use axum::body::Bytes;
 use std::borrow::Cow;
@@ -133,18 +134,6 @@ impl Batch {
         self.items.push(Item { time, device, kind: Cow::Owned(kind.to_owned()), frame, inner: 0..0 });
     }
 
-    /// Takes over a reading that its sensor kept back: nothing else of it changes.
-    pub(super) fn push_backfilled(&mut self, item: &Item, frame: &Frame) {
-        let event = String::from_utf8_lossy(frame.event());
-        let (before, after) = event.rsplit_once(r#""isBackfilled":false"#).unwrap_or((&event, ""));
-        let start = self.text.len();
-        for part in [BEFORE, before, r#""isBackfilled":true"#, after, AFTER] {
-            self.text.push_str(part);
-        }
-        let inner = item.inner.start..item.inner.end - "false".len() + "true".len();
-        self.items.push(Item { frame: start..self.text.len(), inner, ..item.clone() });
-    }
-
     /// Freezes the buffer and hands out its events.
     pub(super) fn finish(self) -> impl Iterator<Item = (Item, Frame)> {
         let text = Bytes::from(self.text);
@@ -153,6 +142,33 @@ impl Batch {
             (item, frame)
         })
     }
+}
+
+/// An event as a sensor sends it that had kept it: a reading is marked as backfilled, every time is so much earlier, and
+/// nothing else changes.
+pub(super) fn backfilled(item: &Item, frame: &Frame, by: i64) -> (Item, Frame) {
+    let event = String::from_utf8_lossy(frame.event());
+    let event = earlier(&event, by);
+    let (fresh, kept) = (r#""isBackfilled":false"#, r#""isBackfilled":true"#);
+    let (text, shorter) = match event.rsplit_once(fresh) {
+        Some((before, after)) => (format!("{BEFORE}{before}{kept}{after}{AFTER}"), fresh.len() - kept.len()),
+        None => (format!("{BEFORE}{event}{AFTER}"), 0),
+    };
+    let inner = item.inner.start..item.inner.end - shorter;
+    let item = Item { time: item.time - by, frame: 0..text.len(), inner, ..item.clone() };
+    (item, Frame(Bytes::from(text)))
+}
+
+/// The text with each time so much earlier. Times that are not written as we write them are somebody's labels.
+fn earlier(event: &str, by: i64) -> Cow<'_, str> {
+    if by == 0 {
+        return Cow::Borrowed(event);
+    }
+    let parts = event.split('"').map(|part| match instant(part).filter(|time| At(*time).to_string() == part) {
+        Some(time) => Cow::Owned(At(time.saturating_sub(by)).to_string()),
+        None => Cow::Borrowed(part),
+    });
+    Cow::Owned(parts.collect::<Vec<_>>().join("\""))
 }
 
 /// Project and device of a `targetName`.
@@ -183,5 +199,25 @@ mod tests {
         let event = String::from_utf8_lossy(frame.event()).into_owned();
         assert!(event.contains(r#""value":27,"updateTime":"1970-01-01T00:00:00.000000Z""#), "{event}");
         assert_eq!(frame.line(), format!("{{\"result\":{{\"event\":{event}}}}}\n").as_bytes());
+    }
+
+    #[test]
+    fn what_a_sensor_kept_differs_in_its_times_and_its_mark() {
+        let mut batch = Batch::default();
+        let sample = |time| Sample { time, celsius: 20.5, humidity: 0.0 };
+        let (id, target) = (Xids::new(1, 1).next(0), Target("p", "d"));
+        let (at, before) = (90_000_000, 60_000_000);
+        batch.push(&id, &target, 0, at, &Body::Temperature(&[sample(at), sample(before)]));
+        batch.push(&id, &target, 0, at, &Body::Co2(700));
+        let events: Vec<_> = batch.finish().collect();
+        let text = |frame: &Frame| String::from_utf8_lossy(frame.event()).into_owned();
+        for (item, frame) in &events {
+            let (kept, changed) = backfilled(item, frame, 60_000_000);
+            let expected = text(frame).replace("00:01:00", "00:00:00").replace("00:01:30", "00:00:30");
+            assert_eq!(text(&changed), expected.replace(":false", ":true"));
+            assert_eq!(kept.time, 30_000_000);
+            let inner = changed.part(kept.inner.clone());
+            assert!(inner.starts_with(b"{") && changed.part(kept.inner.end..changed.sse().len()).starts_with(b"},\"timestamp\""));
+        }
     }
 }

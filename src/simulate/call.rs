@@ -3,11 +3,11 @@
 use super::auth::AuthError;
 use super::cloud::Cloud;
 use super::event::Quoted;
-use super::habits::Mishap;
+use super::habits::{Mishap, Spell, lasting};
 use super::query::Params;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) struct Refusal {
     status: StatusCode,
     message: String,
     wrapped: bool,
-    retry_after: Option<u64>,
+    retry_after: Option<HeaderValue>,
     /// Not from the cloud but from something in front of it.
     html: bool,
 }
@@ -44,14 +44,29 @@ impl Refusal {
 
     /// Too many calls or streams.
     pub(super) fn limited(retry_after: u64) -> Self {
-        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests") }
+        Self { retry_after: Some(retry_after.into()), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests") }
+    }
+
+    /// With the status's own words.
+    pub(super) fn status(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::new(status, status.canonical_reason().unwrap_or_default())
     }
 
     fn mishap(mishap: Mishap) -> Self {
-        let status = StatusCode::from_u16(mishap.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let message = status.canonical_reason().unwrap_or_default();
-        let html = status == StatusCode::BAD_GATEWAY;
-        Self { retry_after: mishap.retry_after, html, ..Self::new(status, message) }
+        let refusal = Self::status(mishap.status);
+        let html = refusal.status == StatusCode::BAD_GATEWAY;
+        Self { retry_after: mishap.retry_after.map(HeaderValue::from), html, ..refusal }
+    }
+
+    /// Where the status asks for patience, with these words for how much.
+    fn patiently(self, words: Option<&HeaderValue>) -> Self {
+        match (self.status, words) {
+            (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(words)) => {
+                Self { retry_after: Some(words.clone()), ..self }
+            }
+            _ => self,
+        }
     }
 
     pub(super) fn missing(what: &str) -> Self {
@@ -81,8 +96,8 @@ impl IntoResponse for Refusal {
         };
         let kind = if self.html { "text/html" } else { "application/json" };
         let mut response = (self.status, [(header::CONTENT_TYPE, kind)], body).into_response();
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        if let Some(words) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, words);
         }
         response
     }
@@ -129,10 +144,17 @@ fn refuse(cloud: &Cloud, page: Page, path: &str) -> Option<Refusal> {
     {
         return Some(Refusal::limited(seconds));
     }
-    if page == Page::Emulator {
-        return None;
-    }
-    moods.mishap(habits.refuse, path).map(Refusal::mishap)
+    let spells: &[Spell] = match page {
+        Page::Stream => &habits.refuse_streams,
+        Page::Token => &habits.refuse_token,
+        Page::History | Page::Rest => &[],
+        Page::Emulator => return None,
+    };
+    let refusal = match lasting(spells, cloud.clock.elapsed()) {
+        Some(status) => Some(Refusal::status(status)),
+        None => moods.mishap(habits.refuse, path).map(Refusal::mishap),
+    };
+    refusal.map(|refusal| refusal.patiently(habits.retry_after.as_ref()))
 }
 
 /// A call with right credentials to a project that exists.

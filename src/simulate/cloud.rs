@@ -6,15 +6,13 @@ use super::batch::{Batch, Frame, Item};
 use super::clock::{Clock, micros};
 use super::device::Device;
 use super::filter::Filter;
-use super::habits::{Moods, kept_back};
+use super::habits::Moods;
+use super::late::Late;
 use super::ledger::Ledger;
 use super::net::Cut;
 use super::push::Connector;
 use super::world::World;
 use super::{Options, SimulateError};
-use fastrand::Rng;
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -49,18 +47,7 @@ pub(super) struct State {
     retention: i64,
     index_delay: Duration,
     clock: Clock,
-    late: Late,
-}
-
-/// Readings that sensors keep back.
-#[derive(Debug)]
-struct Late {
-    share: f64,
-    rng: Rng,
-    /// By device, with the real time since start at which they are sent.
-    kept: BTreeMap<usize, (Duration, Vec<(Item, Frame)>)>,
-    /// Sent so far.
-    sent: u64,
+    pub(super) late: Late,
 }
 
 #[derive(Debug)]
@@ -93,12 +80,7 @@ impl Cloud {
             retention,
             index_delay: options.index_delay,
             clock,
-            late: Late {
-                share: options.habits.late,
-                rng: Rng::with_seed(options.seed ^ 0x6c61_7465),
-                kept: BTreeMap::new(),
-                sent: 0,
-            },
+            late: Late::new(&options.habits, options.seed),
         };
         state.recall(start - past, start);
         state.world.liven(start);
@@ -150,34 +132,34 @@ impl State {
     pub(super) fn publish(&mut self, batch: Batch) {
         let oldest = self.clock.now() - self.retention;
         let now = self.clock.elapsed();
-        let visible = now.saturating_add(self.index_delay);
-        for (item, frame) in self.late.due(now).finish() {
-            self.announce(&item, &frame, visible, oldest);
+        for (item, frame) in self.late.due(now) {
+            self.announce(&item, &frame, now, oldest);
         }
         for (item, frame) in batch.finish() {
             let emulated = item.device.and_then(|d| self.world.devices.get(d)).is_none_or(|d| d.emulated);
             if !emulated && self.late.keeps(&item, &frame, now) {
                 continue;
             }
-            self.report(&item, &frame);
-            self.announce(&item, &frame, visible, oldest);
+            let old = if emulated { None } else { self.late.ages(&item, &frame) };
+            if let Some((item, frame)) = old {
+                self.announce(&item, &frame, now, oldest);
+            } else {
+                self.report(&item, &frame);
+                self.announce(&item, &frame, now, oldest);
+            }
         }
     }
 
     /// Into the truth, the history, every stream that wants it, and to the receiver of pushes.
-    fn announce(&mut self, item: &Item, frame: &Frame, visible: Duration, oldest: i64) {
-        self.ledger.publish(item, frame, visible, oldest);
+    fn announce(&mut self, item: &Item, frame: &Frame, now: Duration, oldest: i64) {
+        let visible = now.saturating_add(self.index_delay).saturating_add(self.late.lag());
+        self.ledger.publish(item, frame, crate::time::now(), visible, oldest);
         let device = item.device.and_then(|d| self.world.devices.get(d));
         let dropped = &mut self.dropped;
         self.subscribers.retain(|s| s.offer(item, device, frame, dropped));
         if let Some(connector) = &self.connector {
             connector.offer(item, device, frame);
         }
-    }
-
-    /// Backfilled readings sent since start.
-    pub(super) fn late(&self) -> u64 {
-        self.late.sent
     }
 
     /// The device list shows the latest of each type.
@@ -208,34 +190,6 @@ impl State {
     /// Devices that exist, with their index.
     pub(super) fn devices(&self) -> impl Iterator<Item = (usize, &Device)> {
         self.world.devices.iter().enumerate().filter(|(_, d)| !d.deleted)
-    }
-}
-
-impl Late {
-    /// Whether the sensor keeps this one back.
-    fn keeps(&mut self, item: &Item, frame: &Frame, now: Duration) -> bool {
-        let reading = matches!(item.kind.as_ref(), "temperature" | "humidity") && !item.inner.is_empty();
-        let (true, Some(device)) = (reading && self.share > 0.0, item.device) else { return false };
-        if self.rng.f64() >= self.share {
-            return false;
-        }
-        let rng = &mut self.rng;
-        let kept = self.kept.entry(device).or_insert_with(|| (now.saturating_add(kept_back(rng)), Vec::new()));
-        kept.1.push((item.clone(), frame.clone()));
-        true
-    }
-
-    /// What is to be sent now, newest first.
-    fn due(&mut self, now: Duration) -> Batch {
-        let mut batch = Batch::default();
-        for (_, (_, mut readings)) in self.kept.extract_if(.., |_, (due, _)| *due <= now) {
-            readings.sort_by_key(|(item, _)| Reverse(item.time));
-            for (item, frame) in &readings {
-                batch.push_backfilled(item, frame);
-            }
-        }
-        self.sent += u64::try_from(batch.len()).unwrap_or(0);
-        batch
     }
 }
 

@@ -1,8 +1,8 @@
 //! The cloud's bad habits: refusals, cuts, silence, doubles, disorder, junk, absence. All off unless asked for.
 
-use super::event::SECOND;
+use axum::http::HeaderValue;
 use fastrand::Rng;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +41,11 @@ pub struct Habits {
     /// Share of readings (temperature, humidity) that a sensor keeps back for some seconds and then sends newest first,
     /// marked as backfilled, with their old time. Not those of emulated devices, nor those of a replay.
     pub late: f64,
+    /// What share of events are published with times up to so much earlier, marked as backfilled where they are readings, as
+    /// if their sensor had kept them. Simulated time; not those of emulated devices, nor those of a replay.
+    pub event_age: Option<(Duration, f64)>,
+    /// What share of events the history shows so much later than after the `index_delay`.
+    pub history_lag: Option<(Duration, f64)>,
     /// Most streams at a time; further ones are refused with 429 and `Retry-After: 1`.
     pub streams_max: Option<usize>,
     /// Calls to `/v2` other than streams: so many a second, so many at once after a pause; further ones are refused
@@ -56,6 +61,38 @@ pub struct Habits {
     /// From when to when, since the start, the server is away: connections end at once, and new ones as soon as they are
     /// made. Sensors go on, and the history fills.
     pub outages: Vec<(Duration, Duration)>,
+    /// When no stream opens; those that are open at the beginning end then, cleanly. Everything else goes on.
+    pub refuse_streams: Vec<Spell>,
+    /// When there are no access tokens to be had. Those given out stay good.
+    pub refuse_token: Vec<Spell>,
+    /// The `Retry-After` of every 429 and 503 of `refuse`, `refuse_streams` and `refuse_token`, in place of what they say
+    /// by themselves.
+    pub retry_after: Option<HeaderValue>,
+    /// What a token's answer says as `expires_in`, word for word, however long the token is good.
+    pub expires_in: Option<String>,
+    /// History requests are taken and never answered.
+    pub stall_history: bool,
+    /// How many of the first devices have no history: it answers 404.
+    pub gone_devices: usize,
+    /// How many devices after those have a history that answers 500.
+    pub failing_devices: usize,
+    /// How many of the last devices the device list leaves out. Not emulated ones, nor those of a replay.
+    pub unlisted_devices: usize,
+    /// For how long a page token of the history is good; 400 afterwards.
+    pub page_tokens_expire: Option<Duration>,
+    /// The first page token of the history that is used for a device is answered 400, as if it were too old.
+    pub page_tokens_expire_once: bool,
+}
+
+/// Refusals of one kind from one time since the start to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spell {
+    /// The status of the answers.
+    pub status: u16,
+    /// When it begins.
+    pub from: Duration,
+    /// When it is over.
+    pub to: Duration,
 }
 
 impl Habits {
@@ -66,8 +103,23 @@ impl Habits {
 
     /// When the server goes away next.
     pub(super) fn leaves(&self, now: Duration) -> Option<Duration> {
-        self.outages.iter().filter(|(from, to)| now < *to && from < to).map(|(from, _)| *from).min()
+        begins(self.outages.iter().copied(), now)
     }
+
+    /// When streams end next because none may be open.
+    pub(super) fn shuts(&self, now: Duration) -> Option<Duration> {
+        begins(self.refuse_streams.iter().map(|spell| (spell.from, spell.to)), now)
+    }
+}
+
+/// The beginning of the next span, or of one that lasts.
+fn begins(spans: impl Iterator<Item = (Duration, Duration)>, now: Duration) -> Option<Duration> {
+    spans.filter(|(from, to)| now < *to && from < to).map(|(from, _)| from).min()
+}
+
+/// The status of the refusals that last now.
+pub(super) fn lasting(spells: &[Spell], now: Duration) -> Option<u16> {
+    spells.iter().find(|spell| (spell.from..spell.to).contains(&now)).map(|spell| spell.status)
 }
 
 /// An error that a habit makes up. The body of 502 is HTML.
@@ -121,6 +173,8 @@ pub(super) struct Mood {
     bucket: Option<(f64, Duration)>,
     /// The last stream was answered 401.
     soured: bool,
+    /// Devices for which a page token has expired.
+    broken: HashSet<usize>,
     streams: u64,
 }
 
@@ -133,6 +187,7 @@ impl Moods {
             rows: HashMap::new(),
             bucket: None,
             soured: false,
+            broken: HashSet::new(),
             streams: 0,
         };
         Self { seed, state: Mutex::new(mood) }
@@ -187,6 +242,11 @@ impl Mood {
         self.soured
     }
 
+    /// Whether a page token for a device is the first one.
+    pub(super) fn breaks(&mut self, device: usize) -> bool {
+        self.broken.insert(device)
+    }
+
     /// Takes a place for a stream.
     pub(super) fn enter(&mut self, most: Option<usize>) -> bool {
         let counts = &mut self.counts;
@@ -203,11 +263,6 @@ impl Mood {
 pub(super) fn until(every: Duration, rng: &mut Rng) -> Duration {
     let factor = -(1.0 - rng.f64()).ln();
     every.min(super::clock::FOREVER).mul_f64(factor)
-}
-
-/// For how long a sensor keeps readings back.
-pub(super) fn kept_back(rng: &mut Rng) -> Duration {
-    Duration::from_micros(rng.u64(SECOND.unsigned_abs() / 4..3 * SECOND.unsigned_abs()))
 }
 
 #[cfg(test)]
@@ -266,5 +321,15 @@ mod tests {
         assert_eq!(away, [2, 5, 6]);
         let leaves = |s| habits.leaves(seconds(s));
         assert_eq!([leaves(0), leaves(3), leaves(7)], [Some(seconds(2)), Some(seconds(5)), None]);
+    }
+
+    #[test]
+    fn a_spell_has_its_status_from_its_start_to_its_end() {
+        let spell = |status, from, to| Spell { status, from: Duration::from_secs(from), to: Duration::from_secs(to) };
+        let habits = Habits { refuse_streams: vec![spell(403, 1, 3), spell(503, 2, 4)], ..Habits::default() };
+        let seen: Vec<_> = (0..5).map(|s| lasting(&habits.refuse_streams, Duration::from_secs(s))).collect();
+        assert_eq!(seen, [None, Some(403), Some(403), Some(503), None]);
+        let shuts: Vec<_> = (0..5).map(|s| habits.shuts(Duration::from_secs(s)).map(|at| at.as_secs())).collect();
+        assert_eq!(shuts, [Some(1), Some(1), Some(1), Some(2), None]);
     }
 }

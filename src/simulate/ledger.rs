@@ -37,7 +37,8 @@ pub(super) struct Window<'a> {
 /// Events published so far.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    truth: VecDeque<Frame>,
+    /// With the wall-clock times of publishing.
+    truth: VecDeque<(i64, Frame)>,
     /// How many events of the truth were given up to stay within bounds.
     forgotten: usize,
     counts: BTreeMap<Cow<'static, str>, u64>,
@@ -48,13 +49,13 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// A published event: part of the truth and of the history.
-    pub(super) fn publish(&mut self, item: &Item, frame: &Frame, visible: Duration, oldest: i64) {
+    pub(super) fn publish(&mut self, item: &Item, frame: &Frame, published: i64, visible: Duration, oldest: i64) {
         if let Some(count) = self.counts.get_mut(&item.kind) {
             *count += 1;
         } else {
             self.counts.insert(item.kind.clone(), 1);
         }
-        self.truth.push_back(frame.clone());
+        self.truth.push_back((published, frame.clone()));
         if self.truth.len() > KEEP {
             self.truth.pop_front();
             self.forgotten += 1;
@@ -116,7 +117,7 @@ impl Ledger {
     }
 
     /// The truth from the n-th event on.
-    pub(super) fn truth(&self, from: usize) -> impl Iterator<Item = &Frame> {
+    pub(super) fn truth(&self, from: usize) -> impl Iterator<Item = &(i64, Frame)> {
         let from = from.saturating_sub(self.forgotten).min(self.truth.len());
         self.truth.range(from..)
     }

@@ -2,8 +2,9 @@
 //!
 //! It speaks the cloud's API (`/v2`, `/oauth2/token`, `/emulator/v2`), and for tests `/simulator/truth` and
 //! `/simulator/stats`. A bad habit (doubles, cuts, stalls, refusals) is a field of [`Habits`], and one look at it:
-//! in `call.rs` for refusals, in `stream.rs` and `net.rs` for what happens to a connection, in `mangle.rs` for what
-//! happens to an event on one stream, in `cloud.rs` for what happens to it everywhere, in `push.rs` for forged pushes.
+//! in `call.rs` for refusals, in `history.rs` for those of the history, in `stream.rs` and `net.rs` for what happens to a
+//! connection, in `mangle.rs` for what happens to an event on one stream, in `late.rs` and `cloud.rs` for what happens to
+//! it everywhere, in `push.rs` for forged pushes.
 //!
 //! As a Data Connector it also pushes every published event to a receiver: `push.rs` talks, `parcels.rs` holds what waits.
 
@@ -20,6 +21,7 @@ mod event;
 mod filter;
 mod habits;
 mod history;
+mod late;
 mod ledger;
 mod live;
 mod mangle;
@@ -41,7 +43,7 @@ mod truth;
 mod world;
 mod xid;
 
-pub use habits::Habits;
+pub use habits::{Habits, Spell};
 pub use parcels::Pushes;
 pub use push::Push;
 

@@ -56,8 +56,9 @@ pub(super) fn list(call: &Call, passes: impl Fn(&Device) -> bool) -> Result<Resp
     let query = call.params.one("query").map(str::to_lowercase);
     let found = |d: &Device| query.as_deref().is_none_or(|q| mentions(d, q));
     let state = call.cloud.state();
-    let mut all: Vec<&Device> =
-        state.devices().map(|(_, d)| d).filter(|d| passes(d) && filter.takes(Some(d)) && found(d)).collect();
+    let unlisted = state.world.last(call.cloud.options.habits.unlisted_devices);
+    let listed = state.devices().filter(|(n, _)| !unlisted.contains(n)).map(|(_, d)| d);
+    let mut all: Vec<&Device> = listed.filter(|d| passes(d) && filter.takes(Some(d)) && found(d)).collect();
     if let Some(order) = call.params.one("order_by") {
         sort(&mut all, order)?;
     }

@@ -122,12 +122,14 @@ pub(super) async fn open(
     let sse = accepted.iter().filter_map(|v| v.to_str().ok()).any(|v| v.contains("text/event-stream"));
     let expiry = call.token.as_deref().filter(|_| habits.token_kills_stream).and_then(|token| call.cloud.auth().expiry(token));
     let mut rng = call.cloud.moods.stream();
+    let now = call.cloud.clock.elapsed();
+    let shuts = habits.shuts(now).map_or(FOREVER, |at| at.saturating_sub(now));
     let session = Session {
         place,
         events: call.cloud.subscribe(Filter::new(&call.params), connection.clone()),
         connection,
         mangle: Mangle::new(habits, sse, rng.fork()),
-        end: Box::pin(sleep(call.cloud.options.session_life.min(FOREVER))),
+        end: Box::pin(sleep(call.cloud.options.session_life.min(shuts).min(FOREVER))),
         expiry: Sometime::after(expiry.map(|at| at.saturating_duration_since(instant()))),
         cut: Sometime::after(habits.cut_every.map(|every| until(every, &mut rng))),
         stall: Sometime::after(habits.stall_every.map(|every| until(every, &mut rng))),

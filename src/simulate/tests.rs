@@ -1,6 +1,6 @@
 //! The simulator as its clients see it: over a socket, byte by byte.
 
-use super::{Habits, Options, Report, SimulateError, serve};
+use super::{Habits, Options, Report, SimulateError, Spell, serve};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
@@ -716,5 +716,226 @@ async fn a_walk_through_history_shows_what_its_first_page_knew_whatever_comes_me
     let shown: BTreeSet<_> = walked.iter().map(id).collect();
     assert_eq!(shown.len(), walked.len(), "none twice");
     assert!(before.is_subset(&shown) && shown.is_subset(&known), "{} {} {}", before.len(), shown.len(), known.len());
+    server.end().await.expect("a report");
+}
+
+fn spell(status: u16, from: u64, to: u64) -> Spell {
+    Spell { status, from: Duration::from_millis(from), to: Duration::from_millis(to) }
+}
+
+#[tokio::test]
+async fn streams_are_refused_for_a_while_and_those_that_are_open_end_cleanly() {
+    let refuse_streams = vec![spell(403, 500, 1_500), spell(429, 1_500, 60_000)];
+    let retry_after = Some("99999999999".parse().expect("a header"));
+    let server = start(habits(Habits { refuse_streams, retry_after, ..Habits::default() })).await;
+    let (lines, clean) = chunks(&server.fetch(STREAM).await.body);
+    assert!(clean && lines.len() > 100);
+    let refused = server.fetch(STREAM).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (403, None));
+    assert!(refused.body.starts_with(r#"{"error":{"code":403,"message":"Forbidden","#), "{}", refused.body);
+    assert_eq!((server.fetch("/v2/projects/demo/devices").await.status, server.grant().await.status), (200, 200));
+    let published = server.stats().await["published"].as_u64().expect("a count");
+    server.reaches("published", published + 1).await;
+    let later = soon(async || Some(server.fetch(STREAM).await).filter(|answer| answer.status == 429)).await;
+    assert_eq!(later.header("retry-after"), Some("99999999999"));
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn tokens_are_refused_for_a_while_and_those_given_out_stay_good() {
+    let retry_after = Some("-5".parse().expect("a header"));
+    let server = start(habits(Habits { refuse_token: vec![spell(503, 500, 1_500)], retry_after, ..Habits::default() })).await;
+    let bearer = server.bearer().await;
+    let refused = soon(async || Some(server.grant().await).filter(|answer| answer.status != 200)).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("-5")));
+    assert_eq!(server.try_stream(&bearer).await, 200);
+    soon(async || Some(server.grant().await).filter(|answer| answer.status == 200)).await;
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn the_words_of_patience_are_those_that_were_given() {
+    let date = "Wed, 21 Oct 2015 07:28:00 GMT";
+    let retry_after = Some(date.parse().expect("a header"));
+    let server = start(habits(Habits { refuse: 0.9, retry_after, ..Habits::default() })).await;
+    let mut patient = 0;
+    for _ in 0..60 {
+        let answer = server.fetch("/v2/projects/demo/devices").await;
+        let asks = matches!(answer.status, 429 | 503);
+        assert_eq!(answer.header("retry-after"), asks.then_some(date), "{}", answer.head);
+        patient += u32::from(asks);
+    }
+    assert!(patient > 5);
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn a_token_says_of_its_life_what_it_is_told_to() {
+    for words in [r#""3600""#, "3600.5", "1e300", "-1", "null"] {
+        let server = start(habits(Habits { expires_in: Some(words.to_owned()), ..Habits::default() })).await;
+        let answer = server.grant().await.body;
+        assert!(answer.ends_with(&format!(r#""expires_in":{words}}}"#)), "{answer}");
+        assert_eq!(server.try_stream(&server.bearer().await).await, 200);
+        server.end().await.expect("a report");
+    }
+}
+
+impl Running {
+    /// Names of the listed devices, in their order.
+    async fn listed(&self) -> Vec<String> {
+        let devices: Value = serde_json::from_str(&self.get("/v2/projects/demo/devices").await).expect("devices");
+        let names = devices["devices"].as_array().expect("a list").iter();
+        names.map(|device| device["name"].as_str().expect("a name").to_owned()).collect()
+    }
+}
+
+#[tokio::test]
+async fn some_devices_are_gone_for_the_history_others_fail_and_others_are_not_listed() {
+    let odd = Habits { gone_devices: 2, failing_devices: 3, unlisted_devices: 4, ..Habits::default() };
+    let server = start(Options { devices: 12, ..habits(odd) }).await;
+    server.reaches("published", 1_000).await;
+    let listed = server.listed().await;
+    assert_eq!(listed.len(), 8);
+    let mut statuses = Vec::new();
+    for device in &listed {
+        statuses.push(server.fetch(&format!("/v2/{device}/events")).await.status);
+    }
+    assert_eq!(statuses, [404, 404, 500, 500, 500, 200, 200, 200]);
+    let speaking = server.by_device().await;
+    let unlisted: Vec<_> = speaking.keys().filter(|device| !listed.contains(device)).collect();
+    assert_eq!(unlisted.len(), 4);
+    for device in unlisted {
+        assert!(!server.page(device, "").await.0.is_empty());
+    }
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn a_page_token_is_good_only_for_its_time() {
+    let page_tokens_expire = Some(Duration::from_secs(1));
+    let server = start(Options { devices: 1, ..habits(Habits { page_tokens_expire, ..Habits::default() }) }).await;
+    server.reaches("published", 50).await;
+    let device = server.listed().await.remove(0);
+    let (_, first) = server.page(&device, "pageSize=1").await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let (_, second) = server.page(&device, &format!("pageSize=1&pageToken={first}")).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let path = |token: &str| format!("/v2/{device}/events?pageSize=1&pageToken={token}");
+    assert_eq!(server.fetch(&path(&second)).await.status, 200, "its time begins when it is given");
+    let old = server.fetch(&path(&first)).await;
+    assert_eq!((old.status, old.body.contains("expired")), (400, true), "{}", old.body);
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn the_first_walk_through_each_history_breaks_and_the_next_one_works() {
+    let once = Habits { page_tokens_expire_once: true, ..Habits::default() };
+    let server = start(Options { devices: 2, ..habits(once) }).await;
+    server.reaches("published", 100).await;
+    for device in server.listed().await {
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            let (_, next) = server.page(&device, "pageSize=1").await;
+            statuses.push(server.fetch(&format!("/v2/{device}/events?pageSize=1&pageToken={next}")).await.status);
+        }
+        assert_eq!(statuses, [400, 200, 200]);
+    }
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn a_stalled_history_never_answers_and_holds_nothing_up() {
+    let server = start(habits(Habits { stall_history: true, ..Habits::default() })).await;
+    let device = server.listed().await.remove(0);
+    let mut stalled = server.send("GET", &format!("/v2/{device}/events"), BASIC, "").await;
+    server.reaches("historyRequests", 1).await;
+    let answer = tokio::time::timeout(Duration::from_millis(300), stalled.read_u8()).await;
+    assert!(answer.is_err(), "{answer:?}");
+    let ended = tokio::time::timeout(Duration::from_millis(500), server.end()).await;
+    ended.expect("at once").expect("a report");
+}
+
+#[tokio::test]
+async fn an_event_from_the_past_comes_at_once_and_stands_in_history_under_its_time() {
+    let age = Duration::from_hours(2);
+    let old = Habits { event_age: Some((age, 0.3)), ..Habits::default() };
+    let server = start(Options { session_life: Duration::from_millis(600), seed: 4, ..habits(old) }).await;
+    let began = crate::time::now();
+    let (lines, _) = chunks(&server.fetch(STREAM).await.body);
+    let streamed: BTreeSet<_> = ids(&lines.concat()).into_iter().collect();
+    let ago = |time: Duration| crate::time::rfc3339(began - crate::time::micros(time));
+    // Desks are timed to the second.
+    let slack = Duration::from_secs(2);
+    let (first, recent) = (ago(age + slack), ago(slack));
+    let (mut all, mut aged, mut aged_streamed) = (0_u64, 0_u64, 0_u64);
+    for (device, published) in server.by_device().await {
+        let (shown, _) = server.page(&device, "pageSize=1000").await;
+        let shown: BTreeSet<_> = shown.iter().map(Value::to_string).collect();
+        for event in &published {
+            assert!(shown.contains(&event.to_string()), "{event}");
+            let inner = &event["data"][event["eventType"].as_str().expect("a type")];
+            assert_eq!(inner["updateTime"], event["timestamp"]);
+            all += 1;
+            if time(event) < recent {
+                assert!(time(event) > first, "{event}");
+                assert!(inner.get("isBackfilled").is_none_or(|mark| *mark == true), "{event}");
+                assert!(inner["samples"].as_array().is_none_or(|samples| samples[0]["sampleTime"] == event["timestamp"]));
+                aged += 1;
+                aged_streamed += u64::from(streamed.contains(&id(event)));
+            }
+        }
+    }
+    assert!(aged * 5 > all && aged * 5 < all * 2 && aged_streamed > 100, "{aged} of {all}, {aged_streamed}");
+    assert!(server.stats().await["aged"].as_u64() >= Some(aged));
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn history_shows_a_share_of_events_later_and_a_walk_stays_what_it_was() {
+    let lag = Habits { history_lag: Some((Duration::from_secs(2), 0.5)), ..Habits::default() };
+    let server = start(Options { devices: 1, ..habits(lag) }).await;
+    server.reaches("published", 400).await;
+    let device = server.listed().await.remove(0);
+    let early: BTreeSet<_> = truth(&server).await.iter().map(id).collect();
+    let (mut walked, mut next) = server.page(&device, "pageSize=50").await;
+    let known: BTreeSet<_> = truth(&server).await.iter().map(id).collect();
+    // What was to come later has come when the walk goes on.
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    while !next.is_empty() {
+        let (page, after) = server.page(&device, &format!("pageSize=50&pageToken={next}")).await;
+        walked.extend(page);
+        next = after;
+    }
+    let shown: BTreeSet<_> = walked.iter().map(id).collect();
+    assert!(shown.len() == walked.len() && shown.is_subset(&known));
+    let missing = early.difference(&shown).count();
+    assert!(missing * 4 > early.len() && missing * 4 < early.len() * 3, "{missing} of {}", early.len());
+    let mut later = BTreeSet::new();
+    let mut token = String::new();
+    loop {
+        let (page, after) = server.page(&device, &format!("pageSize=1000&pageToken={token}")).await;
+        later.extend(page.iter().map(id));
+        token = after;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert!(early.is_subset(&later));
+    server.end().await.expect("a report");
+}
+
+#[tokio::test]
+async fn the_truth_tells_when_each_event_was_published_whatever_its_own_time() {
+    let old = Habits { event_age: Some((Duration::from_hours(1), 1.0)), ..Habits::default() };
+    let began = crate::time::now();
+    let server = start(Options { speed: 60.0, ..habits(old) }).await;
+    server.reaches("published", 200).await;
+    let timed = events(&server.get("/simulator/truth?published=1").await);
+    let ended = crate::time::rfc3339(crate::time::now());
+    let bare = events(&server.get("/simulator/truth").await);
+    assert!(timed.len() >= 200 && timed.iter().map(|line| &line["event"]).eq(bare.iter().take(timed.len())));
+    let published: Vec<_> = timed.iter().map(|line| line["published"].as_str().expect("a time")).collect();
+    assert!(published.is_sorted());
+    assert!(*published[0] >= *crate::time::rfc3339(began) && *published[published.len() - 1] <= *ended);
     server.end().await.expect("a report");
 }

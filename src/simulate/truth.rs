@@ -4,9 +4,11 @@ use super::call::json;
 use super::cloud::Cloud;
 use super::event::{At, Quoted};
 use super::habits::Counts;
+use super::late::Late;
 use super::parcels::Pushes;
+use super::query::Params;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use std::convert::Infallible;
@@ -15,8 +17,10 @@ use std::sync::Arc;
 /// Events in one piece of the answer: the state is locked only as long as copying them takes.
 const PIECE: usize = 2_000;
 
-/// `GET /simulator/truth`: bare events, one a line, in the order of publishing.
-pub(super) async fn truth(State(cloud): State<Arc<Cloud>>) -> Response {
+/// `GET /simulator/truth`: bare events, one a line, in the order of publishing. With `published=1` each is wrapped as
+/// `{"published":…,"event":…}`, with the wall-clock time of publishing.
+pub(super) async fn truth(State(cloud): State<Arc<Cloud>>, RawQuery(query): RawQuery) -> Response {
+    let timed = Params::parse(query.as_deref().unwrap_or_default()).one("published") == Some("1");
     let (next, end) = {
         let state = cloud.state();
         (state.ledger.forgotten(), state.ledger.published())
@@ -27,9 +31,12 @@ pub(super) async fn truth(State(cloud): State<Arc<Cloud>>) -> Response {
             return None;
         }
         let mut out = Vec::new();
-        for frame in cloud.state().ledger.truth(next).take(until - next) {
+        for (published, frame) in cloud.state().ledger.truth(next).take(until - next) {
+            if timed {
+                out.extend_from_slice(format!(r#"{{"published":"{}","event":"#, At(*published)).as_bytes());
+            }
             out.extend_from_slice(frame.event());
-            out.push(b'\n');
+            out.extend_from_slice(if timed { b"}\n" } else { b"\n" });
         }
         Some((Ok::<_, Infallible>(Bytes::from(out)), (cloud, until)))
     });
@@ -40,7 +47,7 @@ pub(super) async fn truth(State(cloud): State<Arc<Cloud>>) -> Response {
 /// those that get events, `mostStreams` includes the silent. `pushes` only where there are any.
 pub(super) async fn stats(State(cloud): State<Arc<Cloud>>) -> Response {
     let mut state = cloud.state();
-    let habits = habits(&cloud.moods.state().counts, state.late());
+    let habits = habits(&cloud.moods.state().counts, &state.late);
     let pushes = cloud.connector.as_ref().map(|connector| pushes(&connector.pushes())).unwrap_or_default();
     let streams = state.subscribers();
     let devices = state.devices().count();
@@ -71,16 +78,18 @@ fn pushes(done: &Pushes) -> String {
     )
 }
 
-fn habits(counts: &Counts, late: u64) -> String {
+fn habits(counts: &Counts, late: &Late) -> String {
     let refusals: Vec<String> = counts.refusals.iter().map(|(status, n)| format!(r#""{status}":{n}"#)).collect();
     format!(
-        r#""opens":{},"refusals":{{{}}},"cuts":{},"stalls":{},"doubles":{},"junk":{},"late":{late},"historyRequests":{},"rateLimited":{},"mostStreams":{}"#,
+        r#""opens":{},"refusals":{{{}}},"cuts":{},"stalls":{},"doubles":{},"junk":{},"late":{},"aged":{},"historyRequests":{},"rateLimited":{},"mostStreams":{}"#,
         counts.opens,
         refusals.join(","),
         counts.cuts,
         counts.stalls,
         counts.doubles,
         counts.junk,
+        late.sent,
+        late.aged,
         counts.histories,
         counts.limited,
         counts.most_streams,

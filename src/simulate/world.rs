@@ -8,6 +8,7 @@ use super::xid::{Xid, Xids};
 use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::Range;
 
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
@@ -200,6 +201,12 @@ impl World {
     /// A fresh id.
     pub(super) fn id(&mut self, time: i64) -> Xid {
         self.ids.next(time)
+    }
+
+    /// Indexes of the last of those devices that live by themselves.
+    pub(super) fn last(&self, count: usize) -> Range<usize> {
+        let all = self.minds.len();
+        all.saturating_sub(count)..all
     }
 
     /// Index of a device, emulated ones and those of a replay too; not the deleted.
