@@ -22,7 +22,7 @@ use crate::keep::{Order, Outlet};
 use crate::layout::Layout;
 use crate::settings::{Filters, Mask};
 use crate::sources::cloud::{Cloud, CloudFailure};
-use crate::sources::history::{self, Device, Pace};
+use crate::sources::history::{self, Device, Pace, Walk};
 use crate::time::{self, DAY, Micros, SECOND};
 use crate::wire::Frame;
 
@@ -42,8 +42,9 @@ const LIST_AGAIN: Duration = Duration::from_mins(1);
 const COMMIT_EVENTS: usize = 5000;
 /// Bytes of events in one commit.
 const COMMIT_BYTES: usize = 4 * 1024 * 1024;
-/// Devices of one project: more is a list that does not end.
+/// Devices of one project, and what they take in memory: more is a list that does not end.
 const DEVICES_MAX: usize = 100_000;
+const DEVICES_BYTES: usize = 64 * 1024 * 1024;
 /// The one event type that the history does not hold.
 const NOT_IN_HISTORY: &str = "labelsChanged";
 
@@ -119,7 +120,7 @@ pub struct Filler {
     pub filters: Filters,
     /// The cloud.
     pub cloud: Arc<Cloud>,
-    /// The cloud's pace, shared by all projects.
+    /// The cloud's pace, and the room for its pages, shared by all projects.
     pub pace: Arc<Pace>,
     /// To the keeper.
     pub outlet: Outlet,
@@ -129,14 +130,6 @@ pub struct Filler {
     pub index_delay: Duration,
     /// How often to read all of the history anew.
     pub reconcile: Option<Duration>,
-}
-
-/// The page behind a page: a cloud that gives the same one again would be asked for ever.
-fn following(page: Option<String>, next: String) -> Result<String, BackfillError> {
-    if page.is_some_and(|page| page == next) {
-        return Err(BackfillError::Refused("the cloud's pages go in a circle".to_owned()));
-    }
-    Ok(next)
 }
 
 impl Filler {
@@ -357,16 +350,23 @@ impl Filler {
     /// # Errors
     /// When the cloud does not list them, and will not.
     pub async fn devices(&self) -> Result<Vec<Device>, BackfillError> {
-        let (mut all, mut page) = (Vec::new(), None);
+        let (mut all, mut bytes, mut faulty, mut walk) = (Vec::new(), 0, 0, Walk::default());
         loop {
-            let (devices, next) =
-                self.patiently(|| history::devices(&self.cloud, &self.project, &self.filters, page.as_deref())).await?;
-            all.extend(devices);
-            if all.len() > DEVICES_MAX {
-                return Err(BackfillError::Refused(format!("the cloud lists more than {DEVICES_MAX} devices")));
+            let list = self.patiently(|| history::devices(&self.cloud, &self.pace, &self.project, &self.filters, &walk)).await?;
+            bytes += list.devices.iter().map(Device::bytes).sum::<usize>();
+            faulty += list.faulty;
+            all.extend(list.devices);
+            if all.len() > DEVICES_MAX || bytes > DEVICES_BYTES {
+                return Err(BackfillError::Refused(format!(
+                    "the cloud lists more than {DEVICES_MAX} devices, or {DEVICES_BYTES} bytes of them"
+                )));
             }
-            let Some(next) = next else { break };
-            page = Some(following(page, next)?);
+            let Some(next) = list.next else { break };
+            walk.follow(next).map_err(refused)?;
+        }
+        if faulty > 0 {
+            let text = format!("{}: {faulty} entries of the device list are no devices, or too large: left out", self.project);
+            self.outlet.meter.note(time::now(), text);
         }
         self.outlet.meter.update(|parts| parts.devices.extend(all.iter().map(|device| device.id.clone())));
         let row = |device: &Device| DeviceRow {
@@ -383,23 +383,23 @@ impl Filler {
     /// Everything that the history has of a device in a span, newest first; gives the number of events.
     async fn device(&self, gap: Option<i64>, device: Device, span: (Micros, Micros)) -> Result<u64, BackfillError> {
         let mut collector = Collector::new(Arc::clone(&self.outlet.registry), Source::History);
-        let (mut events, mut page, mut mask) = (0, None, Mask::default());
+        let (mut events, mut walk, mut mask) = (0, Walk::default(), Mask::default());
         loop {
             let types = &self.filters.event_types;
-            let got =
-                self.patiently(|| history::page(&self.cloud, &self.project, &device.id, span, types, page.as_deref())).await?;
+            let page =
+                self.patiently(|| history::page(&self.cloud, &self.pace, &self.project, &device.id, span, types, &walk)).await?;
             let received_at = time::now();
             // What was collected may be of pages that were signed otherwise.
-            mask.add(got.mask);
-            for event in &got.events {
+            mask.add(page.mask.clone());
+            for event in page.events() {
+                events += 1;
                 collector.add(&Frame::Line(event.as_bytes()), received_at);
                 if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES {
                     self.keep(&mut collector, &mask).await;
                 }
             }
-            events += got.events.len() as u64;
-            let Some(next) = got.next else { break };
-            page = Some(following(page, next)?);
+            let Some(next) = page.next else { break };
+            walk.follow(next).map_err(refused)?;
         }
         self.keep(&mut collector, &mask).await;
         // Behind its events in the queue: noted only when they are kept.
@@ -425,15 +425,15 @@ impl Filler {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
         let mut renewed = false;
         loop {
-            self.pace.turn().await;
             let failure = match ask().await {
                 Ok(answer) => return Ok(answer),
+                Err(failure @ CloudFailure::Unfit(_)) => return Err(refused(failure)),
                 Err(failure) => failure,
             };
             match failure.status() {
                 Some(401) if !std::mem::replace(&mut renewed, true) => self.cloud.renew().await,
                 Some(401 | 403) => return Err(BackfillError::Forbidden(printable(&failure.to_string(), 300))),
-                Some(400 | 404) => return Err(BackfillError::Refused(printable(&failure.to_string(), 300))),
+                Some(400 | 404) => return Err(refused(failure)),
                 _ => {
                     let wait = backoff.wait(fastrand::f64(), failure.retry_after());
                     tokio::time::sleep(wait).await;
@@ -441,6 +441,11 @@ impl Filler {
             }
         }
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn refused(failure: CloudFailure) -> BackfillError {
+    BackfillError::Refused(printable(&failure.to_string(), 300))
 }
 
 #[cfg(test)]

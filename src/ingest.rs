@@ -20,7 +20,7 @@ use crate::event::{Batch, CloudError, Source};
 use crate::keep::{Order, Outlet, told};
 use crate::meter::Meter;
 use crate::settings::{Filters, Mask};
-use crate::sources::cloud::{self, Accept, Cloud, CloudFailure, Stream};
+use crate::sources::cloud::{self, Accept, CLOCK_OFF, Cloud, CloudFailure, Stream};
 use crate::time::{self, Micros};
 
 /// A batch goes to the buffer when it has so many events: enough to make a commit cheap, few enough to stay in the cache.
@@ -382,7 +382,10 @@ impl Keeping {
 
     /// Says once that this machine's clock is off.
     fn tell_clock(&mut self) {
-        if let Some(ahead) = self.cloud.clock_ahead().filter(|_| !std::mem::replace(&mut self.told_clock, true)) {
+        let is_off = |ahead: &i64| ahead.abs() > CLOCK_OFF;
+        if let Some(ahead) = self.cloud.clock_ahead().filter(is_off)
+            && !std::mem::replace(&mut self.told_clock, true)
+        {
             let (seconds, which) = (ahead.abs(), if ahead > 0 { "behind" } else { "ahead of" });
             let text =
                 format!("this machine's clock is {seconds} s {which} the cloud's; set it: `received_at` and gaps go by it");
