@@ -30,7 +30,9 @@ impl Backoff {
     pub fn wait(&mut self, chance: f64, retry_after: Option<Duration>) -> Duration {
         let ceiling = self.base.saturating_mul(1 << self.failures.min(20)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
-        ceiling.mul_f64(chance.clamp(0.0, 1.0)).max(retry_after.unwrap_or_default())
+        // A float near the longest duration may round to more than that.
+        let wait = Duration::try_from_secs_f64(ceiling.as_secs_f64() * chance.clamp(0.0, 1.0)).unwrap_or(ceiling);
+        wait.max(retry_after.unwrap_or_default())
     }
 }
 
@@ -46,5 +48,15 @@ mod tests {
         assert_eq!(backoff.wait(0.5, None), Duration::from_secs(30));
         backoff.reset();
         assert_eq!(backoff.wait(0.0, Some(Duration::from_secs(7))), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn no_wait_overflows() {
+        let mut backoff = Backoff::new(Duration::MAX, Duration::MAX);
+        for chance in [0.0, 0.5, 1.0, 7.0, -7.0, f64::INFINITY, f64::NAN] {
+            assert!(backoff.wait(chance, Some(Duration::MAX)) <= Duration::MAX);
+        }
+        backoff.failures = u32::MAX;
+        assert_eq!(backoff.wait(1.0, None), Duration::MAX);
     }
 }

@@ -23,7 +23,7 @@ use crate::event::{Batch, CloudError, Source};
 use crate::keep::{Claim, Order, Outlet, Phase, told};
 use crate::meter::Meter;
 use crate::settings::Mask;
-use crate::sources::cloud::{self, Cloud, CloudFailure, Stream};
+use crate::sources::cloud::{self, CLOCK_OFF, Cloud, CloudFailure, Stream};
 use crate::time::{self, Micros, Moment};
 
 use machine::{Act, End, Input, Machine};
@@ -45,8 +45,7 @@ const TICK: Duration = Duration::from_millis(50);
 const LOOK_CHUNKS: u32 = 128;
 /// First signs of life that nobody has looked at yet: of a few sessions at once.
 const NEWS: usize = 16;
-/// This machine's clock may be off by so many seconds before people hear of it.
-const CLOCK_OFF: i64 = 30;
+
 
 /// How a session went.
 struct Ended {

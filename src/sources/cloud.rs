@@ -1,8 +1,10 @@
 //! The cloud (Disruptive Technologies): sign in by Basic auth or OAuth2, open `devices:stream`.
 //!
 //! Redirects are off, so credentials never follow one to another host. Errors are printed without their URL. Every body
-//! is read with a cap. Source of the API's facts: its public documentation and its Python client 1.7.3.
+//! is read with a cap, and every time that the cloud names is held between two that make sense. Source of the API's facts: its
+//! public documentation and its Python client 1.7.3.
 
+use std::num::IntErrorKind;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,9 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url};
-use serde::de::DeserializeOwned;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use serde_json::value::RawValue;
 use sha2::Sha256;
 use tokio::sync::Mutex;
 
@@ -28,14 +30,24 @@ pub const TOKEN_URL: &str = "https://identity.disruptive-technologies.com/oauth2
 
 /// Most bytes read of an answer that is no stream.
 const BODY_MAX: usize = 256 * 1024;
-/// Most bytes read of a page of events or devices.
-const PAGE_MAX: usize = 64 * 1024 * 1024;
+/// Longest access token: more is no header that a server takes.
+const TOKEN_MAX: usize = 16 * 1024;
 /// Longest wait for a connection, and for a whole answer that is no stream.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A token is renewed so long before it dies.
 const MARGIN: Duration = Duration::from_mins(1);
+/// Seconds that a token lives when the cloud does not say so, or says what cannot be; and at most.
+const LIFE: (f64, f64) = (3600.0, 86_400.0);
+/// A token is used for so long whatever life it is said to have: one that is dead at once must not make a busy loop of sign-ins.
+const USE_LEAST: Duration = Duration::from_secs(5);
+/// The cloud is left alone for so long at most, whatever it asks for: a number out of all reason must not silence a night.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
 /// Clocks that differ by more than so many seconds are worth a word, and a second try.
-const CLOCK_OFF: i64 = 30;
+pub const CLOCK_OFF: i64 = 30;
+/// Clocks that differ by so many seconds are the same: dates of answers have whole seconds, and answers take their time.
+const CLOCK_SAME: i64 = 2;
+/// No answer has told the time.
+const NO_CLOCK: i64 = i64::MIN;
 /// A signed request for a token says that it was issued so long ago: clocks differ.
 const SKEW: i64 = 5;
 
@@ -54,15 +66,24 @@ pub enum CloudFailure {
         status: u16,
         /// The cloud's words.
         error: CloudError,
-        /// How long the cloud wants to be left alone.
+        /// How long the cloud wants to be left alone, a quarter of an hour at most.
         retry_after: Option<Duration>,
     },
+    /// The cloud answered, and what it gives can never be taken: asking again brings the same.
+    #[error("{0}")]
+    Unfit(String),
     /// An address that is none.
     #[error("{0:?} is no address of an API; it looks like {API_URL}")]
     Address(String),
 }
 
 impl CloudFailure {
+    /// An answer of status 200 that holds something else.
+    pub(super) fn strange(what: &'static str, why: &str) -> Self {
+        let error = CloudError { code: 0, message: why.to_owned() };
+        Self::Answer { what, status: StatusCode::OK.as_u16(), error, retry_after: None }
+    }
+
     /// The HTTP status, if the cloud answered at all.
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -71,7 +92,7 @@ impl CloudFailure {
         }
     }
 
-    /// How long the cloud wants to be left alone.
+    /// How long the cloud wants to be left alone, a quarter of an hour at most.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answer { retry_after, .. } => *retry_after,
@@ -97,7 +118,7 @@ pub struct Cloud {
     token_url: Url,
     credentials: Credentials,
     token: Mutex<Option<Token>>,
-    /// Seconds that the cloud's clock is ahead of ours, as far as a refused request for a token has shown.
+    /// Seconds that the cloud's clock is ahead of ours, by its latest answer.
     ahead: AtomicI64,
 }
 
@@ -163,7 +184,7 @@ impl Cloud {
             token_url,
             credentials,
             token: Mutex::new(None),
-            ahead: AtomicI64::new(0),
+            ahead: AtomicI64::new(NO_CLOCK),
         })
     }
 
@@ -177,9 +198,10 @@ impl Cloud {
         self.api.host_str().unwrap_or("the cloud")
     }
 
-    /// Seconds that the cloud's clock is ahead of ours; none while they agree, or it has not mattered.
+    /// Seconds that the cloud's clock is ahead of ours by its latest answer, 0 up to a difference of 2; none when that told no
+    /// time.
     pub fn clock_ahead(&self) -> Option<i64> {
-        Some(self.ahead.load(Ordering::Relaxed)).filter(|ahead| *ahead != 0)
+        Some(self.ahead.load(Ordering::Relaxed)).filter(|ahead| *ahead != NO_CLOCK)
     }
 
     /// Drops the token, so that the next request signs in anew.
@@ -218,23 +240,25 @@ impl Cloud {
         };
         let (authorization, dies) = self.authorization().await?;
         let request = self.client.get(url).header(ACCEPT, media).header(AUTHORIZATION, &authorization);
-        let response = within(request.send()).await?;
+        let response = self.send(request).await?;
         if response.status() != StatusCode::OK {
             return Err(self.refused("opening the stream", response, authorization.as_bytes()).await);
         }
         Ok(Stream { response, frames, dies, mask: self.mask(authorization.as_bytes()) })
     }
 
-    /// Asks for a JSON answer that is no stream; beside it stands what the server was sent, and may say back.
+    /// Asks for an answer that is no stream; none when it has more bytes than that. Beside it stands what the server was sent, and
+    /// may say back.
     ///
     /// # Errors
-    /// When the network or the cloud refuses, or the answer is not what was asked for.
-    pub async fn get<T: DeserializeOwned>(
+    /// When the network or the cloud refuses.
+    pub async fn get(
         &self,
         what: &'static str,
         path: &[&str],
         query: &[(&str, String)],
-    ) -> Result<(T, Mask), CloudFailure> {
+        most: usize,
+    ) -> Result<Option<(Bytes, Mask)>, CloudFailure> {
         let mut url = self.api.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -242,17 +266,24 @@ impl Cloud {
         url.query_pairs_mut().extend_pairs(query);
         let (authorization, _) = self.authorization().await?;
         let request = self.client.get(url).header(ACCEPT, "application/json").header(AUTHORIZATION, &authorization);
-        let response = within(request.send()).await?;
+        let response = self.send(request).await?;
         if response.status() != StatusCode::OK {
             return Err(self.refused(what, response, authorization.as_bytes()).await);
         }
-        let status = response.status().as_u16();
-        let body = body_of(response, PAGE_MAX).await?;
-        let answer = serde_json::from_slice(&body).map_err(|_| {
-            let error = CloudError { code: 0, message: "the answer is not what was asked for".to_owned() };
-            CloudFailure::Answer { what, status, error, retry_after: None }
-        })?;
-        Ok((answer, self.mask(authorization.as_bytes())))
+        if response.content_length().is_some_and(|length| length > most as u64) {
+            return Ok(None);
+        }
+        let (body, is_whole) = body_of(response, most).await?;
+        Ok(is_whole.then(|| (body.into(), self.mask(authorization.as_bytes()))))
+    }
+
+    /// Sends a request, and looks at what time the answer says it is.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, CloudFailure> {
+        let asked = seconds();
+        let response = within(request.send()).await?;
+        let ahead = date(&response).map_or(NO_CLOCK, |date| ahead(date, asked, seconds()));
+        self.ahead.store(ahead, Ordering::Relaxed);
+        Ok(response)
     }
 
     /// The header that signs a request in, and when what it holds dies.
@@ -275,25 +306,23 @@ impl Cloud {
         Ok((value, dies))
     }
 
-    /// Signs in; should the cloud refuse and its clock tell another time than ours, once more with the cloud's time.
+    /// Signs in; should the cloud refuse and tell another time than was believed, once more with the cloud's time.
     async fn sign_in(&self) -> Result<Token, CloudFailure> {
-        let now = || time::now() / SECOND;
-        let ahead = self.ahead.load(Ordering::Relaxed);
-        match self.trade(now() + ahead).await {
-            Err(TradeError { date: Some(date), .. }) if (date - now() - ahead).abs() > CLOCK_OFF => {
-                self.ahead.store(date - now(), Ordering::Relaxed);
-                self.trade(date).await.map_err(|error| error.failure)
-            }
-            traded => traded.map_err(|error| error.failure),
+        let ahead = || self.clock_ahead().unwrap_or_default();
+        let believed = ahead();
+        match self.trade(seconds() + believed).await {
+            Err(CloudFailure::Answer { .. }) if (ahead() - believed).abs() > CLOCK_OFF => self.trade(seconds() + ahead()).await,
+            traded => traded,
         }
     }
 
     /// Trades a signed request for a token (RFC 7523).
-    async fn trade(&self, now: i64) -> Result<Token, TradeError> {
+    async fn trade(&self, now: i64) -> Result<Token, CloudFailure> {
         #[derive(serde::Deserialize)]
-        struct Answer {
+        struct Answer<'a> {
             access_token: String,
-            expires_in: Option<f64>,
+            #[serde(borrow)]
+            expires_in: Option<&'a RawValue>,
         }
         let assertion = self.assertion(now);
         let mut form = self.token_url.clone();
@@ -305,35 +334,32 @@ impl Cloud {
         let asked = time::instant();
         let request =
             self.client.post(self.token_url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-        let response = within(request.send()).await?;
+        let response = self.send(request).await?;
         if response.status() != StatusCode::OK {
-            let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).and_then(http_date);
-            return Err(TradeError { failure: self.refused("signing in", response, assertion.as_bytes()).await, date });
+            return Err(self.refused("signing in", response, assertion.as_bytes()).await);
         }
-        let status = response.status().as_u16();
-        let body = body_of(response, BODY_MAX).await?;
-        let answer: Answer = serde_json::from_slice(&body).map_err(|_| CloudFailure::Answer {
-            what: "signing in",
-            status,
-            error: CloudError { code: 0, message: "the answer holds no access token".to_owned() },
-            retry_after: None,
-        })?;
-        let life = Duration::try_from_secs_f64(answer.expires_in.unwrap_or(3600.0)).unwrap_or_default();
-        let dies = asked + life.saturating_sub(MARGIN.min(life / 10));
-        Ok(Token { value: Secret::new(answer.access_token), dies })
+        let (body, _) = body_of(response, BODY_MAX).await?;
+        let is_token = |text: &str| (1..=TOKEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        match serde_json::from_slice::<Answer<'_>>(&body) {
+            Ok(Answer { access_token, expires_in }) if is_token(&access_token) => {
+                let dies = asked + use_of(expires_in.map(RawValue::get));
+                Ok(Token { value: Secret::new(access_token), dies })
+            }
+            _ => Err(CloudFailure::strange("signing in", "the answer holds no access token")),
+        }
     }
 
     /// Why the cloud gave no answer, in its own words, but for what must not be seen: some servers say what they were sent.
     async fn refused(&self, what: &'static str, response: Response, sent: &[u8]) -> CloudFailure {
         let status = response.status().as_u16();
-        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let retry_after = header.map(Duration::from_secs);
+        let now = date(&response).unwrap_or_else(seconds);
+        let retry_after = header(&response, RETRY_AFTER).and_then(|text| retry_after(text, now));
         // A path that is wrong looks like a project that is.
         let address = (status == 404).then(|| {
             let url = response.url();
             format!(" at {}{}", url.origin().ascii_serialization(), url.path())
         });
-        let body = body_of(response, BODY_MAX).await.unwrap_or_default();
+        let (body, _) = body_of(response, BODY_MAX).await.unwrap_or_default();
         let mut error = said(&String::from_utf8_lossy(&body), &self.mask(sent));
         error.message.push_str(&address.unwrap_or_default());
         CloudFailure::Answer { what, status, error, retry_after }
@@ -393,21 +419,52 @@ async fn within(answer: impl Future<Output = reqwest::Result<Response>>) -> Resu
     }
 }
 
-/// Why there is no token, and what time the cloud says it is.
-struct TradeError {
-    failure: CloudFailure,
-    date: Option<i64>,
+/// Our clock, in seconds since 1970.
+fn seconds() -> i64 {
+    time::now() / SECOND
 }
 
-impl From<CloudFailure> for TradeError {
-    fn from(failure: CloudFailure) -> Self {
-        Self { failure, date: None }
-    }
+/// A header of an answer, if it is text.
+fn header(response: &Response, name: HeaderName) -> Option<&str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// When an answer was made, by the cloud's clock, in seconds since 1970.
+fn date(response: &Response) -> Option<i64> {
+    header(response, DATE).and_then(http_date)
 }
 
 /// Seconds since 1970 of an HTTP date.
 fn http_date(text: &str) -> Option<i64> {
     Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_second())
+}
+
+/// Seconds that a clock is ahead of ours which says `date` in an answer that was asked for at one time of ours and came at
+/// another: none, if it names a time in between.
+fn ahead(date: i64, asked: i64, came: i64) -> i64 {
+    // Our clock may have been set back meanwhile.
+    let ahead = date - date.clamp(asked.min(came), came);
+    if ahead.abs() <= CLOCK_SAME { 0 } else { ahead }
+}
+
+/// How long the cloud wants to be left alone: seconds, or an HTTP date by a clock that says `now`.
+fn retry_after(text: &str, now: i64) -> Option<Duration> {
+    let text = text.trim();
+    let seconds = match text.parse::<i64>().map_err(|error| *error.kind()) {
+        Ok(seconds) => seconds,
+        Err(IntErrorKind::PosOverflow) => i64::MAX,
+        Err(IntErrorKind::NegOverflow) => 0,
+        Err(_) => http_date(text)?.saturating_sub(now),
+    };
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()).min(RETRY_AFTER_MAX))
+}
+
+/// How long a token is used of which the cloud says that it lives so many seconds, as a JSON number or a string.
+fn use_of(expires_in: Option<&str>) -> Duration {
+    let said = expires_in.and_then(|text| text.trim_matches('"').trim().parse().ok());
+    let seconds = said.filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0).unwrap_or(LIFE.0).min(LIFE.1);
+    let life = Duration::from_secs_f64(seconds);
+    life.saturating_sub(MARGIN.min(life / 10)).max(USE_LEAST)
 }
 
 /// The error with its causes and without its URL, which may hold a token.
@@ -422,18 +479,18 @@ fn network(error: reqwest::Error) -> CloudFailure {
     CloudFailure::Network(text)
 }
 
-/// The body of an answer, as far as the cap goes.
-async fn body_of(mut response: Response, most: usize) -> Result<Vec<u8>, CloudFailure> {
+/// The body of an answer as far as the cap goes, and whether that is all of it.
+async fn body_of(mut response: Response, most: usize) -> Result<(Vec<u8>, bool), CloudFailure> {
     let read = async {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(network)? {
-            let room = most.saturating_sub(body.len()).min(chunk.len());
+            let room = (most - body.len()).min(chunk.len());
             body.extend_from_slice(&chunk[..room]);
             if room < chunk.len() {
-                break;
+                return Ok((body, false));
             }
         }
-        Ok(body)
+        Ok((body, true))
     };
     tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(CloudFailure::Network("the answer stalls".to_owned())))
 }
@@ -465,6 +522,83 @@ mod tests {
     fn the_clouds_clock_is_read_from_its_answers() {
         assert_eq!(http_date("Mon, 23 Nov 2026 22:24:00 GMT"), Some(1_795_472_640));
         assert_eq!(http_date("yesterday"), None);
+        // What is said, when it was asked for, when it came; and what that makes.
+        let cases = [
+            (100, 100, 100, 0),
+            (98, 100, 100, 0),
+            (102, 100, 100, 0),
+            (97, 100, 100, -3),
+            (103, 100, 100, 3),
+            (105, 100, 110, 0),
+            (3710, 100, 110, 3600),
+            (100, 3700, 3710, -3600),
+            (50, 100, 50, 0),
+        ];
+        for (date, asked, came, expected) in cases {
+            assert_eq!(ahead(date, asked, came), expected, "{date}, {asked}, {came}");
+        }
+    }
+
+    #[test]
+    fn a_wish_to_be_left_alone_is_granted_for_a_quarter_of_an_hour_at_most() {
+        let now = http_date("Mon, 23 Nov 2026 22:24:00 GMT").unwrap();
+        let cases = [
+            ("7", Some(7)),
+            (" 7 ", Some(7)),
+            ("0", Some(0)),
+            ("-7", Some(0)),
+            ("900", Some(900)),
+            ("901", Some(900)),
+            ("99999999999", Some(900)),
+            ("9223372036854775808", Some(900)),
+            ("-9223372036854775809", Some(0)),
+            ("Mon, 23 Nov 2026 22:24:30 GMT", Some(30)),
+            ("Mon, 23 Nov 2026 22:00:00 GMT", Some(0)),
+            ("Thu, 01 Jan 2099 00:00:00 GMT", Some(900)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("", None),
+            ("-", None),
+            ("1.5", None),
+            ("1e9", None),
+            ("soon", None),
+            ("7s", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(retry_after(text, now), expected.map(Duration::from_secs), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_used_for_a_time_that_makes_sense_whatever_life_it_is_said_to_have() {
+        let cases = [
+            ("3600", 3540),
+            ("3600.9", 3540),
+            ("\"3600\"", 3540),
+            ("36e2", 3540),
+            ("100", 90),
+            ("86400", 86_340),
+            ("86401", 86_340),
+            ("1e300", 86_340),
+            ("99999999999999999999999999", 86_340),
+            ("1e999", 3540),
+            ("\"inf\"", 3540),
+            ("\"NaN\"", 3540),
+            ("0", 3540),
+            ("-1", 3540),
+            ("-1e999", 3540),
+            ("\"\"", 3540),
+            ("\"an hour\"", 3540),
+            ("true", 3540),
+            ("{}", 3540),
+            ("[3600]", 3540),
+            ("1", 5),
+            ("0.001", 5),
+            ("1e-320", 5),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(use_of(Some(text)).as_secs(), expected, "{text}");
+        }
+        assert_eq!(use_of(None).as_secs(), 3540);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Whoever answers in the cloud's place, or breaks into its answers: credentials go nowhere else, nothing is read without
 //! bound, and nobody is waited for without end.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -102,8 +102,8 @@ fn endless(stream: &mut TcpStream) -> u64 {
 #[test]
 fn an_answer_without_end_is_read_up_to_its_cap() {
     const MIB: u64 = 1024 * 1024;
-    // What sockets hold comes on top of the caps: 256 KiB of what is small, 64 MiB of a page.
-    for (what, status, most) in [("oauth2/token", 200, 16 * MIB), ("devices:stream", 403, 16 * MIB), ("/devices?", 200, 80 * MIB)]
+    // What sockets hold comes on top of the caps: 256 KiB of what is small, 4 MiB of a page.
+    for (what, status, most) in [("oauth2/token", 200, 16 * MIB), ("devices:stream", 403, 16 * MIB), ("/devices?", 200, 20 * MIB)]
     {
         let sent = Arc::new(AtomicU64::new(0));
         let most_sent = Arc::clone(&sent);
@@ -148,15 +148,260 @@ fn a_line_without_end_is_a_fault_and_takes_no_memory() {
     let place = Place::new();
     let running = Running::start(&mut cloud.recorder(&place));
     until("what follows the line is kept", || place.so_far("events") == 2);
-    #[cfg(target_os = "linux")]
-    {
-        let about = std::fs::read_to_string(format!("/proc/{}/status", running.child.id())).unwrap();
-        let peak = about.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-        assert!(peak < 128 * 1024, "{peak} KiB");
-    }
+    took_less_than(128, &running);
     drop(running);
     assert_eq!(place.status()["faults"], 1);
+}
+
+/// A process has had so many MiB of memory at most, where the system tells.
+fn took_less_than(most: u64, running: &Running) {
+    let Ok(about) = std::fs::read_to_string(format!("/proc/{}/status", running.child.id())) else { return };
+    let peak = about.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < most * 1024, "{peak} KiB");
+}
+
+/// A list of so many devices.
+fn devices(count: usize) -> String {
+    let devices: Vec<_> = (0..count).map(|n| format!(r#"{{"name":"projects/p/devices/d{n}","type":"touch"}}"#)).collect();
+    answer("200 OK", "", &format!(r#"{{"devices":[{}],"nextPageToken":""}}"#, devices.join(",")))
+}
+
+/// The value of a parameter of a request.
+fn parameter<'a>(request: &'a str, name: &str) -> Option<&'a str> {
+    let (_, query) = request.lines().next()?.split(' ').nth(1)?.split_once('?')?;
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// A cloud of so many devices, whose history is what `behave` makes of a request.
+fn history(count: usize, behave: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> Fake {
+    let list = devices(count);
+    Fake::start(move |request, stream| match request.lines().next().unwrap_or_default() {
+        line if line.contains("/devices?") => drop(stream.write_all(list.as_bytes())),
+        line if line.contains("/events?") => behave(request, stream),
+        _ => drop(stream.write_all(answer("200 OK", "", TOKEN).as_bytes())),
+    })
+}
+
+/// The page sizes that were asked for.
+fn sizes(cloud: &Fake) -> Vec<u32> {
+    cloud.heard().iter().filter_map(|request| parameter(request, "pageSize")?.parse().ok()).collect()
+}
+
+#[test]
+fn four_pages_of_a_history_that_do_not_fit_are_not_held_and_an_event_that_fits_no_page_ends_its_gap() {
+    const OFFERED: u64 = 64 * 1024 * 1024;
+    let (most, looked) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (most_sent, go) = (Arc::clone(&most), Arc::clone(&looked));
+    let cloud = history(4, move |request, stream| {
+        // The last page waits until somebody has looked at how much memory the others took.
+        while parameter(request, "pageSize") == Some("1") && !go.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(20));
+        }
+        drop(stream.write_all((STREAM.to_owned() + "{\"events\":[\"").as_bytes()));
+        let piece = vec![b'x'; 64 * 1024];
+        let mut sent = 0;
+        while sent < OFFERED && stream.write_all(&piece).is_ok() {
+            sent += piece.len() as u64;
+        }
+        most_sent.fetch_max(sent, Ordering::Relaxed);
+        drop(stream.write_all(b"\"]}"));
+    });
+    let place = Place::with_quick_history();
+    let mut running = Running::start(&mut backfill(&place, &cloud));
+    until("all devices are down to single events", || sizes(&cloud).iter().filter(|size| **size == 1).count() == 4);
+    took_less_than(96, &running);
+    looked.store(true, Ordering::Relaxed);
+    let ran = running.wait();
+    assert!(ran.code == 3 && ran.stderr.contains("a single entry is larger than 4 MiB"), "{ran:?}");
+    // The socket holds some more.
+    let most = most.load(Ordering::Relaxed);
+    assert!(most < 16 * 1024 * 1024, "{most} bytes were taken");
+    let mut asked = sizes(&cloud);
+    asked.sort_unstable();
+    asked.dedup();
+    assert_eq!(asked, [1, 3, 7, 15, 31, 62, 125, 250, 500, 1000]);
+    assert_eq!(place.gaps()[0]["state"], "lost");
+}
+
+#[test]
+fn a_history_of_large_events_comes_in_pages_that_fit() {
+    const EVENTS: usize = 200;
+    let filler = "x".repeat(40 * 1024);
+    let cloud = history(1, move |request, stream| {
+        let number = |name: &str| parameter(request, name).map(|text| text.parse::<usize>().unwrap());
+        let (from, size) = (number("pageToken").unwrap_or(0), number("pageSize").unwrap());
+        let to = EVENTS.min(from + size);
+        let event = |n| touch(&format!("e{n}"), 1, 3).replacen('{', &format!("{{\"more\":\"{filler}\","), 1);
+        let events: Vec<_> = (from..to).map(event).collect();
+        let next = if to < EVENTS { to.to_string() } else { String::new() };
+        let body = format!("{{\"events\":[{}],\"nextPageToken\":\"{next}\"}}", events.join(" ,\n"));
+        drop(stream.write_all(answer("200 OK", "", &body).as_bytes()));
+    });
+    let place = Place::with_quick_history();
+    let ran = Running::start(&mut backfill(&place, &cloud)).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(place.events().len(), EVENTS);
+    // The last one is small, and would be followed by one of 124.
+    assert_eq!(sizes(&cloud), [1000, 500, 250, 125, 62, 62, 62, 62]);
+}
+
+#[test]
+fn pages_that_go_in_a_circle_or_whose_token_has_no_end_are_no_history() {
+    let long = "t".repeat(5000);
+    for (tokens, why, asked) in [(["a", "b", "a"], "circle", 3), ([&long, "", ""], "page token", 1)] {
+        let tokens = tokens.map(str::to_owned);
+        let count = AtomicU64::new(0);
+        let cloud = history(1, move |_, stream| {
+            let nth = usize::try_from(count.fetch_add(1, Ordering::Relaxed)).unwrap();
+            let body = format!("{{\"events\":[],\"nextPageToken\":\"{}\"}}", tokens[nth % 3]);
+            drop(stream.write_all(answer("200 OK", "", &body).as_bytes()));
+        });
+        let place = Place::with_quick_history();
+        let ran = Running::start(&mut backfill(&place, &cloud)).wait();
+        assert!(ran.code == 3 && ran.stderr.contains(why), "{ran:?}");
+        assert_eq!(cloud.asked("/events?"), asked, "{why}");
+    }
+}
+
+#[test]
+fn a_bad_entry_of_the_device_list_is_told_and_the_others_are_asked_for() {
+    let labels = "x".repeat(3_000_000);
+    let list = format!(
+        r#"{{"devices":[{{"name":"projects/p/devices/a"}},7,{{"name":"projects/p/devices/{}"}},{{"name":"projects/p/devices/b","labels":{{"name":"{labels}"}}}}]}}"#,
+        "x".repeat(300)
+    );
+    let cloud = Fake::start(move |request, stream| {
+        let is_list = request.lines().next().unwrap_or_default().contains("/devices?");
+        drop(stream.write_all(answer("200 OK", "", if is_list { &list } else { EMPTY }).as_bytes()));
+    });
+    let place = Place::with_quick_history();
+    let ran = Running::start(&mut backfill(&place, &cloud)).wait();
+    assert!(ran.code == 0 && ran.stderr.contains("3 entries of the device list"), "{ran:?}");
+    let devices = cloud
+        .heard()
+        .iter()
+        .filter(|request| request.contains("/devices/a/events?") || request.contains("/devices/b/events?"))
+        .count();
+    assert_eq!((devices, cloud.asked("/events?")), (2, 2));
+}
+
+#[test]
+fn no_wish_to_be_left_alone_silences_a_recorder_for_longer_than_a_quarter_of_an_hour() {
+    std::thread::scope(|scope| {
+        let date = "Date: Mon, 23 Nov 2026 22:24:00 GMT\r\n";
+        for (wish, again) in [
+            ("99999999999", "in 900.0 s"),
+            ("99999999999999999999999999999999", "in 900.0 s"),
+            ("Thu, 01 Jan 2099 00:00:00 GMT", "in 900.0 s"),
+            // By the clock of whoever says it.
+            ("Mon, 23 Nov 2026 22:31:40 GMT", "in 460.0 s"),
+            ("-7", "in 0."),
+            ("Sat, 01 Jan 2000 00:00:00 GMT", "in 0."),
+            ("when it suits you", "in 0."),
+        ] {
+            scope.spawn(move || {
+                let head = format!("{date}Retry-After: {wish}\r\n");
+                let cloud = Fake::saying(answer("429 Too Many Requests", &head, "{}"));
+                let place = Place::new();
+                let mut command = overnight();
+                command.args(["record", "--project", "p", "--no-backfill", "--api-url", &cloud.url()]);
+                let mut running = Running::start(command.arg("--dir").arg(place.dir()));
+                let said = BufReader::new(running.child.stderr.take().unwrap()).lines();
+                let line = said.map(Result::unwrap).find(|line| line.contains("connecting again")).unwrap();
+                assert!(line.contains(again), "{wish}: {line}");
+                let (ran, _) = running.terminate();
+                // It has missed something, and says so.
+                assert_eq!(ran.code, 3, "{wish}");
+            });
+        }
+    });
+}
+
+#[test]
+fn whatever_life_a_token_is_said_to_have_it_signs_a_recorder_in() {
+    let lives =
+        ["3600", "3600.5", "\"3600\"", "null", "0", "-1", "1e-9", "1e300", "1e999", "\"soon\"", "{}", "18446744073709551616"];
+    std::thread::scope(|scope| {
+        for life in lives.iter().map(|life| format!(",\"expires_in\":{life}")).chain([String::new()]) {
+            scope.spawn(move || {
+                let cloud = Fake::start(move |request, stream| {
+                    let reply = if request.contains("oauth2/token") {
+                        answer("200 OK", "", &format!("{{\"access_token\":\"a-token\"{life}}}"))
+                    } else {
+                        answer("200 OK", "", &format!("{{\"result\":{{\"event\":{}}}}}\n", touch("a", 1, 1)))
+                    };
+                    drop(stream.write_all(reply.as_bytes()));
+                });
+                let place = Place::new();
+                let ran = Running::start(cloud.recorder(&place).env("DT_SERVICE_ACCOUNT_EMAIL", EMAIL)).wait();
+                assert!(ran.code == 0 && place.events().len() == 1, "{ran:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_token_that_is_dead_at_once_makes_no_busy_loop_of_sign_ins() {
+    let cloud = Fake::start(|request, stream| {
+        let reply = match request.lines().next().unwrap_or_default() {
+            line if line.contains("/devices?") => devices(10),
+            line if line.contains("/events?") => answer("200 OK", "", EMPTY),
+            _ => answer("200 OK", "", r#"{"access_token":"a-token","expires_in":0.001}"#),
+        };
+        drop(stream.write_all(reply.as_bytes()));
+    });
+    let place = Place::with_quick_history();
+    let ran = Running::start(backfill(&place, &cloud).env("DT_SERVICE_ACCOUNT_EMAIL", EMAIL)).wait();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(cloud.asked("/events?"), 10);
+    assert!(cloud.asked("oauth2/token") <= 2, "{:?}", cloud.heard());
+}
+
+/// A time from now as an HTTP date.
+fn http_date(ahead: i64) -> String {
+    let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+#[test]
+fn a_clock_that_is_off_is_told_by_the_first_answer_that_says_so_and_seconds_do_not_count() {
+    for (ahead, told) in [(Some(3600), "behind"), (Some(-3600), "ahead of"), (Some(20), ""), (None, "")] {
+        let cloud = Fake::start(move |_, stream| {
+            let date = ahead.map_or_else(String::new, |ahead| format!("Date: {}\r\n", http_date(ahead)));
+            let body = format!("{{\"result\":{{\"event\":{}}}}}\n", touch("a", 1, 1));
+            drop(stream.write_all(answer("200 OK", &date, &body).as_bytes()));
+        });
+        let place = Place::new();
+        let ran = Running::start(&mut cloud.recorder(&place)).wait();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let line = ran.stderr.lines().find(|line| line.contains("this machine's clock"));
+        assert_eq!(line.is_some(), !told.is_empty(), "{ahead:?}: {}", ran.stderr);
+        assert!(line.unwrap_or_default().contains(told), "{ahead:?}: {line:?}");
+    }
+}
+
+#[test]
+fn a_sign_in_that_is_refused_by_another_clock_is_made_once_more_by_that_clock() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let issued = |request: &str| {
+        let claims = request.split('.').nth(1).filter(|_| request.contains("assertion="))?.split(['.', '&']).next()?.to_owned();
+        let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        claims["iat"].as_i64()
+    };
+    let cloud = Fake::start(|_, stream| {
+        let date = format!("Date: {}\r\n", http_date(7200));
+        drop(stream.write_all(answer("400 Bad Request", &date, r#"{"error":"invalid_grant"}"#).as_bytes()));
+    });
+    let place = Place::new();
+    let ran = Running::start(cloud.recorder(&place).env("DT_SERVICE_ACCOUNT_EMAIL", EMAIL)).wait();
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let bodies: Vec<_> = cloud.heard().iter().map(|request| request.lines().last().unwrap_or_default().to_owned()).collect();
+    let times: Vec<i64> = bodies.iter().filter_map(|body| issued(body)).collect();
+    assert_eq!(times.len(), 2, "{bodies:?}");
+    let between = times[1] - times[0];
+    assert!((7195..=7205).contains(&between), "{times:?}");
 }
 
 /// Sends a byte now and then, for as long as anybody takes it, but not for ever: the test is to fail then, and not to hang.
