@@ -244,8 +244,9 @@ impl Receiver {
 #[cfg(unix)]
 async fn reloading(office: &Office, keys: &Keys) {
     use tokio::signal::unix::{SignalKind, signal};
-    // Without TLS, SIGHUP means what it means elsewhere: the terminal is gone.
-    let Some(mut hangup) = keys.tls.is_some().then(|| signal(SignalKind::hangup()).ok()).flatten() else {
+    // Without files, SIGHUP means what it means elsewhere: the terminal is gone.
+    let has_files = keys.tls.is_some() || !keys.secret_files.is_empty();
+    let Some(mut hangup) = has_files.then(|| signal(SignalKind::hangup()).ok()).flatten() else {
         return std::future::pending().await;
     };
     while hangup.recv().await.is_some() {

@@ -20,7 +20,7 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use crate::archive::{ArchiveError, DayFile, DayWriter, Effort, Footer, GROUP_ROWS, Keys, Merge, Run, day_files, sorted};
-use crate::buffer::{Buffer, BufferError, Pending, Sum, View, manifest};
+use crate::buffer::{Buffer, BufferError, Change, Pending, Sum, View, manifest};
 use crate::disk::{self, DiskError, fault};
 use crate::error::Advice;
 use crate::event::{DeviceRow, Partition};
@@ -232,7 +232,7 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
                 let damage = Damage { path, aside, why: error.to_string(), rescued: 0, span: so_far(day, now) };
                 // Before the file goes: a crash between must not make a silence of it.
                 for project in buffer.projects()? {
-                    buffer.gap_wanted(&project, &damage.cause(), damage.span.0, damage.span.1)?;
+                    buffer.apply(&Change::Lost { project, cause: damage.cause(), begins: damage.span.0, ends: damage.span.1 }, now)?;
                 }
                 for partition in listed.keys().filter(|partition| layout.day_file(partition) == damage.path) {
                     buffer.unsealed(partition)?;

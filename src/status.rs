@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::archive::{ArchiveError, DayFile, day_files};
-use crate::buffer::{BufferError, GapState, Session, View};
+use crate::buffer::{BufferError, View};
+use crate::coverage::{GapState, NobodyRecords, Timeline};
 use crate::disk::Room;
 use crate::event::{Partition, printable};
 use crate::layout::Layout;
 use crate::time::{Micros, SECOND, rfc3339};
 
-/// A session that has not spoken for so long is no connection, whatever it says.
-const SILENT: Micros = 30 * SECOND;
 /// How many reasons of faults are listed.
 const REASONS: usize = 10;
 
@@ -51,6 +50,10 @@ pub struct Status {
     pub unreadable: Vec<String>,
     /// Gaps in the coverage that are not filled: open, filling or lost; see `overnight gaps`.
     pub gaps: usize,
+    /// Projects that should be recorded now, and nobody does.
+    pub nobody_records: Vec<NobodyRecords>,
+    /// By project.
+    pub projects: Vec<ProjectStatus>,
     /// A recorder is running, has an open session, and heard from it lately.
     pub connected: bool,
     /// A process holds the writer's lock.
@@ -63,10 +66,27 @@ pub struct Status {
     pub connected_since: Option<String>,
     /// Last sign of life of the last session (RFC 3339).
     pub last_sign_of_life_at: Option<String>,
+    /// How many seconds ago that was.
+    pub last_sign_of_life_age: Option<f64>,
     /// Why the last session ended, if it has.
     pub disconnected_because: Option<String>,
     /// Time of the latest event (RFC 3339).
     pub last_event_at: Option<String>,
+}
+
+/// One project.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProjectStatus {
+    /// The project.
+    pub project: String,
+    /// Since when it is connected (RFC 3339); null while it is not.
+    pub connected_since: Option<String>,
+    /// Its last sign of life (RFC 3339).
+    pub last_sign_of_life_at: Option<String>,
+    /// How many seconds ago that was.
+    pub last_sign_of_life_age: Option<f64>,
+    /// Gaps that are not filled: open, filling or lost.
+    pub gaps: usize,
 }
 
 /// Faults of one reason.
@@ -158,10 +178,17 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
             sum.span(pending.time_first, pending.time_last);
         }
     }
-    let session = view.last_session()?;
     let recording = view.has_writer();
-    let is_open = |session: &&Session| session.closed_at.is_none() && recording && now - session.spoke_at < SILENT;
-    let open = session.as_ref().filter(is_open).cloned();
+    let time = Timeline::read(view, None, now)?;
+    let connected_since = time.projects.iter().filter_map(|project| project.connected_since).min();
+    let last_sign = time.projects.iter().filter_map(|project| project.last_sign).max();
+    let projects = time.projects.iter().map(|project| ProjectStatus {
+        project: project.name.clone(),
+        connected_since: project.connected_since.map(rfc3339),
+        last_sign_of_life_at: project.last_sign.map(rfc3339),
+        last_sign_of_life_age: project.last_sign.map(|at| age(at, now)),
+        gaps: project.gaps.iter().filter(|gap| gap.state != GapState::Filled).count(),
+    });
     let reasons = view.fault_reasons(REASONS)?.into_iter().map(|fault| FaultReason {
         reason: fault.reason,
         count: fault.count,
@@ -182,16 +209,25 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         last_event_at: sums.values().filter_map(|sum| sum.times).map(|(_, last)| last).max().map(rfc3339),
         partitions: sums.into_iter().map(|(partition, sum)| partition_status(&partition, &sum)).collect(),
         unreadable,
-        gaps: view.gaps()?.iter().filter(|gap| gap.state != GapState::Filled).count(),
-        connected: open.is_some(),
+        gaps: time.missing(),
+        nobody_records: time.nobody_records(),
+        projects: projects.collect(),
+        connected: connected_since.is_some(),
         recording,
         // A recorder that waits has given its reserve back.
         disk_full: room.is_some_and(|room| room.is_low(recording && !layout.reserve().exists())),
         disk_free: room.map(|room| room.free),
-        connected_since: open.map(|session| rfc3339(session.opened_at)),
-        last_sign_of_life_at: session.as_ref().map(|session| rfc3339(session.spoke_at)),
-        disconnected_because: session.and_then(|session| session.cause),
+        disconnected_because: if connected_since.is_some() { None } else { time.last_cause() },
+        connected_since: connected_since.map(rfc3339),
+        last_sign_of_life_at: last_sign.map(rfc3339),
+        last_sign_of_life_age: last_sign.map(|at| age(at, now)),
     })
+}
+
+/// Seconds since a time.
+#[expect(clippy::cast_precision_loss, reason = "microseconds of an age are far below 2^53")]
+fn age(at: Micros, now: Micros) -> f64 {
+    (now - at).max(0) as f64 / SECOND as f64
 }
 
 fn partition_status(partition: &Partition, sum: &Sums) -> PartitionStatus {

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::archive::{ArchiveError, DayFile, Keys, Merge};
-use crate::buffer::{BufferError, GapState, Sum, View, manifest};
+use crate::buffer::{BufferError, Sum, View, manifest};
+use crate::coverage::{GapState, Timeline};
 use crate::disk::{self, DiskError, Room};
 use crate::event::Partition;
 use crate::layout::{self, Layout};
 use crate::schema::Registry;
-use crate::time::rfc3339;
+use crate::time::{self, Micros, rfc3339};
 
 use doubles::{Ids, Rows, doubles};
 
@@ -95,6 +96,8 @@ impl Report {
     }
 }
 
+/// Most gaps that are findings of their own.
+const GAPS_MAX: usize = 1000;
 /// What to do about a damaged day file.
 const SET_ASIDE: &str = "put back a copy of this file, or run `overnight roll`: it sets the file aside, takes what reads, and notes the rest as a gap";
 
@@ -152,7 +155,7 @@ pub fn verify(layout: &Layout, registry: &Registry, mut progress: impl FnMut(u64
     }
     if let Some(view) = &view {
         gone(layout, view, &seen, &mut report)?;
-        ledger(layout, view, &mut report)?;
+        ledger(layout, view, time::now(), &mut report)?;
     }
     leftovers(layout, view.as_ref(), &mut report)?;
     room(layout, &mut report);
@@ -413,16 +416,28 @@ fn gone(layout: &Layout, view: &View, seen: &BTreeSet<Partition>, report: &mut R
 }
 
 /// What the recording itself says is missing.
-fn ledger(layout: &Layout, view: &View, report: &mut Report) -> Result<(), VerifyError> {
-    for gap in view.gaps()?.into_iter().filter(|gap| gap.state != GapState::Filled) {
-        let until = gap.ends.map_or_else(|| "now".to_owned(), rfc3339);
-        let found =
-            format!("{}: a gap from {} to {until} is {} ({})", gap.project, rfc3339(gap.begins), gap.state.name(), gap.cause);
+fn ledger(layout: &Layout, view: &View, now: Micros, report: &mut Report) -> Result<(), VerifyError> {
+    let time = Timeline::read(view, None, now)?;
+    for dead in time.nobody_records() {
+        let advice = "start it again; or, if nothing more is wanted, say so: `overnight end`";
+        report.add(Severity::Missing, &layout.buffer(), "a recorder that runs", dead.said(str::to_owned), advice);
+    }
+    let gaps = time.projects.iter().flat_map(|project| project.gaps.iter().map(|gap| (&project.name, gap)));
+    let unfilled: Vec<_> = gaps.filter(|(_, gap)| gap.state != GapState::Filled).collect();
+    // Who has thousands sees in `gaps` what they are.
+    let left_out = unfilled.len().saturating_sub(GAPS_MAX);
+    for (project, gap) in unfilled.into_iter().skip(left_out) {
+        let until = if gap.lasts { "now".to_owned() } else { rfc3339(gap.span.1) };
+        let found = format!("{project}: a gap from {} to {until} is {} ({})", rfc3339(gap.span.0), gap.state.name(), gap.cause);
         let advice = match gap.state {
             GapState::Lost => "the cloud does not have it any more",
             _ => "`overnight record` fills it, and so does `overnight backfill`",
         };
         report.add(Severity::Missing, &layout.buffer(), "a recording without holes", found, advice);
+    }
+    if left_out > 0 {
+        let found = format!("{left_out} gaps more, older than these");
+        report.add(Severity::Missing, &layout.buffer(), "a recording without holes", found, "`overnight gaps --all` lists them");
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::buffer::{BufferError, Change, View};
 use crate::collect::Collector;
-use crate::coverage::{RETENTION, Span, Timeline};
+use crate::coverage::{RETENTION, Span};
 use crate::event::{DeviceRow, Source, printable};
 use crate::keep::{Claim, Order, Outlet, Phase, told};
 use crate::layout::Layout;

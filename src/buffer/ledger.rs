@@ -280,6 +280,14 @@ impl Buffer {
         write().map_err(|source| self.error(source))
     }
 
+    /// Nobody wants more of a project: runs that go on without a recorder end now.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn end_runs(&mut self, project: &str, now: Micros) -> Result<()> {
+        self.execute("UPDATE run SET ended_at = max(begins, ?) WHERE project = ? AND ended_at IS NULL", params![now, project])
+    }
+
     /// Joins sessions of long ago where they meet, so that a ledger of ten years reads as fast as one of a month.
     ///
     /// # Errors

@@ -1,25 +1,35 @@
 //! `overnight backfill`: takes the past of a project from the cloud's history into a recording.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backfill::{Filler, asked_for};
-use crate::buffer::{Gap, GapState, View};
+use tokio::sync::watch;
+
+use crate::backfill::{Filler, Request};
+use crate::buffer::{BufferError, View};
 use crate::coverage;
-use crate::keep::Order;
+use crate::keep::Phase;
+use crate::layout::Layout;
 use crate::meter::Meter;
-use crate::record::{Recorder, Timing};
+use crate::record::{RecordError, Recorder, Timing};
 use crate::settings::{File, Filters};
 use crate::sources::history::Pace;
 use crate::time::{self, Micros};
 use crate::words;
 
-use super::connection::{Connection, index_delay};
+use super::connection::{Connection, passes};
 use super::select::moment;
 use super::{Failure, Outcome, Recording, duration, each_once, progress, warn_of_types};
 
+/// How long a recorder that runs may take to find what was asked of it.
+const FOUND_WITHIN: Duration = Duration::from_secs(10);
+/// How often to look how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Beside a recorder that records the project, it hands the span to that one, and shows how far it is. What an earlier call has
+brought is not asked for again.")]
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,
@@ -45,51 +55,76 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let layout = args.recording.layout();
     let file = File::read(&layout.settings())?;
-    let cloud = args.connection.cloud(&file)?;
-    let index_delay = index_delay(&file)?;
+    let (cloud, passes) = (args.connection.cloud(&file)?, passes(&file)?);
     let now = time::now();
-    let (begins, ends) = (args.start.unwrap_or(now - time::micros(args.since)), args.end.unwrap_or(now));
+    let begins = args.start.unwrap_or_else(|| now.saturating_sub(time::micros(args.since)));
+    let ends = match args.end {
+        Some(end) if end > now => {
+            tell!("overnight: warning: --end lies in the future, where nothing is yet: up to now is asked for");
+            now
+        }
+        end => end.unwrap_or(now),
+    };
     if begins >= ends {
-        return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
+        return Err(Failure::usage("--start lies behind --end, or in the future; nothing can be in between"));
     }
-    let meter = Arc::new(Meter::default());
+    let filters = Filters { event_types: args.event_type.clone(), ..Filters::default() };
+    let requests = each_once(&args.project).into_iter().map(|project| Request::new(&project, filters.clone(), (begins, ends)));
+    let requests: Vec<Request> = requests.collect();
     let registry = args.recording.registry()?;
     warn_of_types(&args.event_type, &registry);
-    let recorder = Recorder::open(&layout, registry, Arc::clone(&meter), Timing::default())?;
+    let meter = Arc::new(Meter::default());
+    let recorder = match Recorder::open(&layout, registry, Arc::clone(&meter), Timing::default()) {
+        Ok(recorder) => recorder,
+        Err(RecordError::Buffer(BufferError::Locked { path, holder })) => {
+            for request in &requests {
+                if !hand_over(&layout, request, &holder)? {
+                    return Err(BufferError::Locked { path, holder }.into());
+                }
+            }
+            return missing(&layout, (begins, ends));
+        }
+        Err(error) => return Err(error.into()),
+    };
     args.recording.keep_schemas()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pace = Arc::new(Pace::default());
-    let mut filled = Ok(());
-    for project in each_once(&args.project) {
+    let (stopping, stop) = watch::channel(Phase::Going);
+    for request in requests {
         let filler = Filler {
-            project,
-            filters: Filters { event_types: args.event_type.clone(), ..Filters::default() },
+            project: request.project.clone(),
+            filters: request.filters.clone(),
             cloud: Arc::clone(&cloud),
             pace: Arc::clone(&pace),
             outlet: recorder.outlet(),
             layout: layout.clone(),
-            index_delay,
+            passes: passes.clone(),
             reconcile: None,
         };
-        filled = runtime.block_on(async {
-            want(&filler, begins, ends).await?;
-            let mut passed = HashSet::new();
-            let bar = progress::bar(Some(0), false);
-            tokio::select! {
-                filled = filler.fill(&mut passed) => drop(filled?),
-                () = draw(&bar, &meter) => {}
-                () = super::signal::stopped() => tell!("stopping; the same command goes on where it was"),
-            }
+        let stopped = runtime.block_on(async {
+            let bar = bar();
+            // What happened a moment ago is not in the history yet.
+            let wait = time::duration(request.ends + passes.index_delay - time::now());
+            let bring = async {
+                tokio::time::sleep(wait).await;
+                filler.bring(request, stop.clone()).await;
+            };
+            let stopped = tokio::select! {
+                () = bring => false,
+                () = draw(&bar, &meter) => false,
+                _ = super::signal::stopped(true) => true,
+            };
             bar.finish_and_clear();
-            Ok::<_, Failure>(())
+            stopped
         });
-        if filled.is_err() {
+        if stopped {
+            stopping.send_replace(Phase::Asked);
+            tell!("stopping; the same command goes on where it was");
             break;
         }
     }
     runtime.shutdown_background();
     recorder.close()?;
-    filled?;
     for (_, note) in meter.take_notes() {
         tell!("{note}");
     }
@@ -98,47 +133,82 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         words::counted(Meter::get(&meter.rolled), "event"),
         words::count(Meter::get(&meter.doubles))
     );
-    let missing = coverage::missing(&View::open(&layout)?, (begins, ends))?;
-    Ok(super::tell_missing(missing.as_deref(), &layout))
+    missing(&layout, (begins, ends))
 }
 
-/// Notes what of the span no unfinished gap holds that an earlier call asked for with the same filters.
-async fn want(filler: &Filler, begins: Micros, ends: Micros) -> Result<(), Failure> {
-    let cause = asked_for(&filler.filters.event_types);
-    let view = View::open(&filler.layout)?;
-    let is_same = |gap: &Gap| {
-        matches!(gap.state, GapState::Open | GapState::Filling) && gap.project == filler.project && gap.cause == cause
-    };
-    let mut unfinished = view.gaps()?;
-    unfinished.retain(is_same);
-    let spans = unfinished.iter().filter_map(|gap| Some((gap.begins, gap.ends?))).collect();
-    for (begins, ends) in coverage::between(&coverage::merged(spans), (begins, ends)) {
-        // Where some devices are done, they are for the span as it was.
-        let meets = |gap: &&Gap| gap.begins <= ends && gap.ends.is_some_and(|done| done >= begins);
-        let order = match unfinished.iter().find(meets).map(|gap| gap.id) {
-            Some(gap) if view.gap_devices_done(gap)?.is_empty() => Order::GapExtends { gap, begins, ends },
-            _ => Order::GapWanted { project: filler.project.clone(), cause: cause.clone(), begins, ends },
-        };
-        filler.outlet.send(order).await;
+/// Whether all of a span is there.
+fn missing(layout: &Layout, span: (Micros, Micros)) -> Result<Outcome, Failure> {
+    let view = View::open(layout)?;
+    let missing = coverage::missing(&view, span, time::now())?.or(coverage::unfinished(&view, span, time::now())?);
+    Ok(super::tell_missing(missing.as_deref(), layout))
+}
+
+/// Hands a request to the recorder that runs, and shows how far it is; false when that does not record the project.
+fn hand_over(layout: &Layout, request: &Request, holder: &str) -> Result<bool, Failure> {
+    let view = View::open(layout)?;
+    let recorded = coverage::Timeline::read(&view, Some(time::now() - time::DAY), time::now())?;
+    if !recorded.projects.iter().any(|project| project.name == request.project && project.is_streamed) {
+        return Ok(false);
     }
-    let (done, reached) = tokio::sync::oneshot::channel();
-    filler.outlet.send(Order::Reached(done)).await;
-    // The sender is dropped when the order has been carried out.
-    drop(reached.await);
-    Ok(())
+    request.leave(layout)?;
+    tell!("process {holder} records {}: it brings what is asked for; Ctrl-C leaves that to it", request.project);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let bar = bar();
+        let begun = time::instant();
+        let watched = async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                if request.is_waiting(layout) {
+                    if begun.elapsed() > FOUND_WITHIN || !view.has_writer() {
+                        request.remove(layout)?;
+                        let text = "the recorder does not fill gaps (--no-backfill?), or it has ended; stop it, and call this again";
+                        return Err(Failure::failed(text));
+                    }
+                    continue;
+                }
+                let records = view.records(Some(request.begins))?;
+                let Some(fill) = records.fills.get(&request.id).filter(|fill| fill.done_at.is_none()) else { return Ok(()) };
+                let (settled, failed) = view.progress(request.id)?;
+                bar.set_length(fill.devices);
+                bar.set_position(settled);
+                if fill.devices > 0 && settled + failed >= fill.devices && failed > 0 {
+                    tell!("{} does not get on, and is tried again later: {}", request.project, fill.but.as_deref().unwrap_or("no reason"));
+                    return Ok(());
+                }
+                if !view.has_writer() {
+                    return Err(Failure::failed("the recorder has ended meanwhile; call this again, and it goes on where it was"));
+                }
+            }
+        };
+        let watched = tokio::select! {
+            watched = watched => watched,
+            _ = super::signal::stopped(true) => Ok(tell!("the recorder goes on with it; `overnight gaps` tells how far")),
+        };
+        bar.finish_and_clear();
+        watched
+    })?;
+    Ok(true)
 }
 
-async fn draw(bar: &indicatif::ProgressBar, meter: &Meter) {
-    let style = indicatif::ProgressStyle::with_template("{wide_bar} {pos}/{len} devices  {msg}  {eta} left");
+fn bar() -> indicatif::ProgressBar {
+    let bar = progress::bar(Some(0), false);
+    let style = indicatif::ProgressStyle::with_template("{spinner} {wide_bar} {pos}/{len} devices  {msg}  {eta} left");
     if let Ok(style) = style {
         bar.set_style(style);
     }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.set_message("asking for the device list");
+    bar
+}
+
+async fn draw(bar: &indicatif::ProgressBar, meter: &Meter) {
     loop {
-        if let Some((done, total)) = meter.parts().backfill {
+        if let Some((done, total)) = meter.parts().backfill.filter(|(_, total)| *total > 0) {
             bar.set_length(total);
             bar.set_position(done);
+            bar.set_message(words::counted(Meter::get(&meter.kept), "event"));
         }
-        bar.set_message(words::counted(Meter::get(&meter.kept), "event"));
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -4,13 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backfill::Passes;
 use crate::settings::{Credentials, File};
 use crate::sources::cloud::{API_URL, Cloud};
+use crate::time;
 
 use super::{Failure, duration};
 
 /// What the cloud's documentation says at most, and some.
 const INDEX_DELAY: Duration = Duration::from_secs(12);
+/// When the history is asked again, for what came later than that.
+const CONFIRM_AFTER: [Duration; 2] = [Duration::from_hours(1), Duration::from_hours(24)];
+/// How far back these passes look: about a page of a device.
+const LOOK_BACK: Duration = Duration::from_hours(72);
 
 /// Which cloud, and who asks.
 #[derive(Debug, clap::Args)]
@@ -40,9 +46,19 @@ impl Connection {
     }
 }
 
-/// How long the cloud takes at most to index an event.
-pub(super) fn index_delay(file: &File) -> Result<Duration, Failure> {
-    Ok(time_of(file.index_delay.as_deref())?.unwrap_or(INDEX_DELAY))
+/// How the history is asked.
+pub(super) fn passes(file: &File) -> Result<Passes, Failure> {
+    let after = match &file.confirm_after {
+        Some(texts) => texts.iter().map(|text| duration(text).map_err(Failure::usage)).collect::<Result<Vec<_>, _>>()?,
+        None => CONFIRM_AFTER.to_vec(),
+    };
+    let mut confirm_after: Vec<_> = after.into_iter().map(time::micros).collect();
+    confirm_after.sort_unstable();
+    Ok(Passes {
+        index_delay: time::micros(time_of(file.index_delay.as_deref())?.unwrap_or(INDEX_DELAY)),
+        confirm_after,
+        look_back: time::micros(time_of(file.look_back.as_deref())?.unwrap_or(LOOK_BACK)),
+    })
 }
 
 /// A time in the settings.

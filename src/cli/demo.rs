@@ -69,10 +69,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         ping: Duration::from_secs(10),
         retries_max: None,
         rotate_after: Duration::from_mins(55),
+        lasts: Some(args.for_),
+        account: cloud.account(),
+        was_heard: false,
     };
     let live = Live::start(Arc::clone(&meter));
-    let sources = || Ok(Sources { plans: vec![(plan, cloud)], ..Sources::default() });
-    let recorded = drive(recorder, sources, Some(args.for_), &meter);
+    let sources = |_| Ok(Sources { plans: vec![(plan, cloud)], ..Sources::default() });
+    let recorded = drive(recorder, sources, Some(args.for_), true, &meter);
     drop(live);
     // The simulator may have ended by itself, with the error that its thread tells.
     stop.send(()).unwrap_or_default();

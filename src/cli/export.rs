@@ -308,7 +308,7 @@ fn leave_nothing_half(unfinished: &Unfinished, output: &Output) {
         std::process::exit(INTERRUPTED);
     };
     // Without the thread, a signal ends this process as it would any other.
-    on_stop(stop).unwrap_or_default();
+    on_stop(false, move |_| stop()).unwrap_or_default();
 }
 
 /// Warns of labels that no device has: their columns stay empty.
@@ -409,7 +409,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
     let missing = match reader.view() {
-        Some(view) => coverage::missing(view, span)?,
+        Some(view) => coverage::missing(view, span, time::now())?,
         None => None,
     };
     Ok(tell_missing(missing.as_deref(), &args.recording.layout()))

@@ -1,73 +1,89 @@
 //! `overnight gaps`: when the recording was covered, and what is missing.
 
-use crate::buffer::GapState;
-use crate::coverage::{Coverage, coverage};
+use std::io::IsTerminal;
+
+use crate::coverage::{Coverage, GapReport, coverage};
 use crate::event::printable;
 use crate::time;
 use crate::words;
+use crate::zone::Zone;
 
-use super::{Failure, Outcome, Recording, show};
+use super::{Failure, Outcome, Recording, program, shell, show};
+
+/// Gaps that are listed where nobody asks for all: the latest.
+const LISTED: usize = 200;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,
-    /// As JSON, for programs
+    /// As JSON, for programs: all gaps, times in UTC
     #[arg(long)]
     json: bool,
+    /// List all gaps, not the latest 200 of each project
+    #[arg(long)]
+    all: bool,
+    /// Time zone by its IANA name, such as Europe/Oslo, or `system` [default: this machine's on a terminal, else UTC]
+    #[arg(long, value_name = "ZONE", value_parser = Zone::named)]
+    tz: Option<Zone>,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let coverage = coverage(&args.recording.layout(), time::now())?;
+    let layout = args.recording.layout();
+    let coverage = coverage(&layout, time::now())?;
     if args.json {
         say!("{}", show::json(&coverage)?);
     } else {
-        print(&coverage)?;
+        let on_terminal = || if std::io::stdout().is_terminal() { Zone::system() } else { Zone::utc() };
+        let clock = Clock { zone: args.tz.clone().unwrap_or_else(on_terminal) };
+        print(&coverage, args.all, &clock, &format!("{} gaps --all --dir {}", program(), shell(layout.root())))?;
     }
-    Ok(if coverage.missing > 0 { Outcome::Incomplete } else { Outcome::Done })
+    let is_missing = coverage.missing > 0 || !coverage.nobody_records.is_empty();
+    Ok(if is_missing { Outcome::Incomplete } else { Outcome::Done })
 }
 
-fn print(coverage: &Coverage) -> Result<(), Failure> {
-    let short = |text: &str| text.get(..19).unwrap_or(text).replace('T', " ");
+/// Times as the reader's clock shows them.
+struct Clock {
+    zone: Zone,
+}
+
+impl Clock {
+    /// `2026-11-23 20:15:03`
+    fn second(&self, time: &str) -> String {
+        let micros = time::parse_rfc3339(time.as_bytes()).map_or(0, |parsed| parsed.time);
+        let local = self.zone.clone().local(micros);
+        let text = time::rfc3339(local);
+        text.get(..19).unwrap_or(&text).replace('T', " ")
+    }
+
+    fn name(&self) -> &str {
+        self.zone.name()
+    }
+}
+
+fn print(coverage: &Coverage, all: bool, clock: &Clock, list_all: &str) -> Result<(), Failure> {
+    for dead in &coverage.nobody_records {
+        say!("{}", printable(&dead.said(|time| clock.second(time)), 400));
+    }
     for project in &coverage.projects {
         say!(
-            "{}  {} to {} UTC, {}",
-            project.project,
-            short(&project.from),
-            short(&project.to),
-            words::counted(project.sessions as u64, "session")
+            "{}  {} to {} {}, {}",
+            printable(&project.project, 80),
+            clock.second(&project.from),
+            clock.second(&project.to),
+            clock.name(),
+            words::counted(project.sessions, "session")
         );
         say!("[{}]", project.strip);
         if project.gaps.is_empty() {
             say!("no gaps");
-            continue;
+        } else {
+            table(&project.gaps, all, clock, list_all)?;
         }
-        let rows = project.gaps.iter().map(|gap| {
-            let state = match gap.state {
-                GapState::Open => "open",
-                GapState::Filling => "filling",
-                GapState::Filled => "filled",
-                GapState::Lost => "lost",
-            };
-            let begins = short(&gap.begins);
-            // The day and the year are mostly those of the beginning, and room is for the cause.
-            let ends = gap.ends.as_deref().map_or_else(|| "lasts".to_owned(), short);
-            let alike = |to: usize| begins.get(..to).and_then(|same| ends.strip_prefix(same)).map(str::to_owned);
-            let ends = alike("2026-11-23 ".len()).or_else(|| alike("2026-".len())).unwrap_or(ends);
-            let why = gap.why.as_deref().map_or_else(String::new, |why| format!("; {state}: {}", printable(why, 120)));
-            vec![
-                begins,
-                ends,
-                format!("{:.1} s", gap.seconds),
-                state.to_owned(),
-                words::count(gap.events),
-                format!("{}{why}", printable(&gap.cause, 80)),
-            ]
-        });
-        say!(
-            "{}",
-            show::table(&["begins (UTC)", "ends (UTC)", "length", "state", "history", "cause"], &[2, 4], &[5], rows.collect())
-        );
+        for request in &project.requests {
+            let why = request.why.as_deref().map_or_else(String::new, |why| format!(": {}", printable(why, 120)));
+            say!("asked for by hand and not done: {} to {}{why}", clock.second(&request.begins), clock.second(&request.ends));
+        }
     }
     if coverage.projects.is_empty() {
         say!("no stream was recorded here yet");
@@ -75,4 +91,44 @@ fn print(coverage: &Coverage) -> Result<(), Failure> {
         say!("█ covered  ▒ filled from history  · open  (blank) lost  _ not recording");
     }
     Ok(())
+}
+
+/// A row a gap, and below it why it is one: a cause has words, and a column for them has no room.
+fn table(gaps: &[GapReport], all: bool, clock: &Clock, list_all: &str) -> Result<(), Failure> {
+    let left_out = if all { 0 } else { gaps.len().saturating_sub(LISTED) };
+    if left_out > 0 {
+        say!("{} older; `{list_all}` lists them", words::counted(left_out as u64, "gap"));
+    }
+    say!("{:<19}  {:<14}  {:>11}  {:<18}  {:>8}", format!("begins ({})", clock.name()).chars().take(19).collect::<String>(), "ends", "length", "state", "history");
+    for gap in &gaps[left_out..] {
+        let begins = clock.second(&gap.begins);
+        // The day and the year are mostly those of the beginning.
+        let ends = gap.ends.as_deref().map_or_else(|| "lasts".to_owned(), |ends| clock.second(ends));
+        let alike = |to: usize| begins.get(..to).and_then(|same| ends.strip_prefix(same)).map(str::to_owned);
+        let ends = alike("2026-11-23 ".len()).or_else(|| alike("2026-".len())).unwrap_or(ends);
+        let is_unconfirmed = gap.state == crate::coverage::GapState::Filled && !gap.confirmed;
+        let state = if is_unconfirmed { "filled, unconfirmed" } else { gap.state.name() };
+        say!("{begins}  {ends:<14}  {:>11}  {state:<18}  {:>8}", format!("{:.1} s", gap.seconds), words::count(gap.events));
+        let why = gap.why.as_deref().map_or_else(String::new, |why| format!("; {}: {}", gap.state.name(), printable(why, 160)));
+        for line in wrapped(&format!("{}{why}", printable(&gap.cause, 160))) {
+            say!("    {line}");
+        }
+    }
+    Ok(())
+}
+
+/// Words in lines that fit 80 columns behind an indent.
+fn wrapped(text: &str) -> Vec<String> {
+    const WIDTH: usize = 76;
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }

@@ -17,6 +17,7 @@ mod backfill;
 mod completions;
 mod connection;
 mod demo;
+mod end;
 mod export;
 mod gaps;
 mod import;
@@ -78,6 +79,8 @@ enum Command {
     Backfill(backfill::Args),
     /// When the recording was covered by a session, and what is missing
     Gaps(gaps::Args),
+    /// Say that nobody wants a project any more whose recorder was killed
+    End(end::Args),
     /// Take events from an NDJSON file or standard input into a recording
     Import(import::Args),
     /// Move everything from the buffer into day files, seal what is due, and mend what is damaged
@@ -226,6 +229,7 @@ pub fn main() -> ExitCode {
         Command::Listen(args) => listen::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Gaps(args) => gaps::run(&args),
+        Command::End(args) => end::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),

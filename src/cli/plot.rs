@@ -106,7 +106,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
     let missing = match reader.view() {
-        Some(view) => coverage::missing(view, span)?,
+        Some(view) => coverage::missing(view, span, time::now())?,
         None => None,
     };
     Ok(tell_missing(missing.as_deref(), &args.recording.layout()))

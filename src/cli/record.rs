@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::buffer::View;
 use crate::coverage;
 use crate::ingest::Plan;
+use crate::keep::Phase;
 use crate::layout::Layout;
 use crate::meter::Meter;
 use crate::record::{self, Filling, RecordError, Recorder, Sources, Timing};
@@ -20,11 +21,11 @@ use crate::sources::cloud::Accept;
 use crate::time::{self, Micros};
 use crate::words;
 
-use super::connection::{Connection, index_delay, time_of};
+use super::connection::{Connection, passes, time_of};
 use super::listen::Listening;
 use super::progress::Live;
 use super::signal::on_stop;
-use super::{Failure, Outcome, Recording, advice, duration, each_once, program, shell, tell_missing, warn_of_types};
+use super::{Failure, Outcome, Recording, advice, duration, each_once, program, shell, show, tell_missing, warn_of_types};
 
 /// Sessions that end sooner would do nothing but open each other.
 const ROTATE_LEAST: Duration = Duration::from_secs(1);
@@ -74,6 +75,9 @@ pub(super) struct Args {
     /// Leave gaps as they are, instead of filling them from the cloud's history
     #[arg(long)]
     no_backfill: bool,
+    /// At a planned end (--for, --until), wait so long for gaps that are being filled [default: not at all]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    linger: Option<Duration>,
     #[command(flatten)]
     connection: Connection,
     /// Also receive what the cloud's Data Connectors push, at this address; see `overnight listen`
@@ -114,7 +118,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if ping < Duration::from_secs(1) {
         return Err(Failure::usage("--ping-interval is at least 1s"));
     }
-    let filling = Filling { index_delay: index_delay(&file)?, reconcile: time_of(file.reconcile.as_deref())? };
+    let linger = args.linger.unwrap_or_default();
+    let filling = Filling { passes: passes(&file)?, reconcile: time_of(file.reconcile.as_deref())?, linger };
     let filling = Some(filling).filter(|_| !args.no_backfill && args.max_retries != Some(0));
     let cloud = args.connection.cloud(&file)?;
     let event_types =
@@ -131,20 +136,20 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Stream::Json => Accept::Json,
         Stream::Sse => Accept::Sse,
     };
-    let mut plans = Vec::new();
-    for project in each_once(&projects) {
-        let plan = Plan {
-            project,
-            filters: filters.clone(),
-            accept,
-            ping,
-            retries_max: args.max_retries,
-            rotate_after: args.rotate_after,
-        };
-        plans.push((plan, Arc::clone(&cloud)));
-    }
     let receiver = args.listen.map(|address| args.listening.receiver(address)).transpose()?;
-    record(&args.recording, &args.timing, &file, move || {
+    let (retries_max, rotate_after) = (args.max_retries, args.rotate_after);
+    // Who rereads certificates and secrets at SIGHUP does not end at it.
+    let hangs_up = args.listen.is_none() || !args.listening.has_files();
+    record(&args.recording, &args.timing, &file, hangs_up, move |lasts| {
+        let view = View::open(&layout)?;
+        let account = cloud.account();
+        let mut plans = Vec::new();
+        for project in each_once(&projects) {
+            let was_heard = view.was_heard(&project, &account)?;
+            let (filters, account) = (filters.clone(), account.clone());
+            let plan = Plan { project, filters, accept, ping, retries_max, rotate_after, lasts, account, was_heard };
+            plans.push((plan, Arc::clone(&cloud)));
+        }
         let receiver = receiver.map(|receiver| receiver()).transpose()?;
         Ok(Sources { plans, filling, receiver })
     })
@@ -155,7 +160,8 @@ pub(super) fn record(
     recording: &Recording,
     timing: &HowLong,
     file: &File,
-    sources: impl FnOnce() -> Result<Sources, Failure>,
+    hangs_up: bool,
+    sources: impl FnOnce(Option<Duration>) -> Result<Sources, Failure>,
 ) -> Result<Outcome, Failure> {
     let layout = recording.layout();
     let end = timing.end()?;
@@ -164,11 +170,12 @@ pub(super) fn record(
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, recording.registry()?, Arc::clone(&meter), timing)?;
     recording.keep_schemas()?;
+    tell_end(end, begun, &layout);
     let live = Live::start(Arc::clone(&meter));
-    let recorded = drive(recorder, sources, end, &meter);
+    let recorded = drive(recorder, sources, end, hangs_up, &meter);
     drop(live);
     summary(&layout, &meter);
-    let missing = coverage::missing(&View::open(&layout)?, (begun, Micros::MAX))?;
+    let missing = coverage::missing(&View::open(&layout)?, (begun, Micros::MAX), time::now())?;
     let covered = tell_missing(missing.as_deref(), &layout);
     recorded?;
     let faults = Meter::get(&meter.faults) + Meter::get(&meter.roll_errors);
@@ -178,25 +185,28 @@ pub(super) fn record(
 /// Records until a signal or the given end, then closes. `sources` are made within the event loop.
 pub(super) fn drive(
     recorder: Recorder,
-    sources: impl FnOnce() -> Result<Sources, Failure>,
+    sources: impl FnOnce(Option<Duration>) -> Result<Sources, Failure>,
     end: Option<Duration>,
+    hangs_up: bool,
     meter: &Arc<Meter>,
 ) -> Result<(), Failure> {
     let (asked, ask) = oneshot::channel();
     let noted = Arc::clone(meter);
-    on_stop(move || {
-        noted.note(time::now(), "stopping: keeping and rolling what came (a second signal leaves at once)");
-        asked.send(()).unwrap_or_default();
+    on_stop(hangs_up, move |phase| {
+        let why = if phase == Phase::HungUp { "the terminal is closed: " } else { "" };
+        noted.note(time::now(), format!("{why}stopping: keeping and rolling what came (a second signal leaves at once)"));
+        asked.send(phase).unwrap_or_default();
     })?;
     let asked = async {
-        // A listener that died can ask for nothing.
-        if ask.await.is_err() {
-            std::future::pending::<()>().await;
+        match ask.await {
+            Ok(phase) => phase,
+            // A listener that died can ask for nothing.
+            Err(_) => std::future::pending().await,
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let recorded = runtime.block_on(async {
-        let sources = sources()?;
+        let sources = sources(end)?;
         record::run(&recorder, sources, end, asked).await.map_err(|error| told(&error))
     });
     // Not waiting for a name server that does not answer.
@@ -238,6 +248,18 @@ impl HowLong {
         };
         let left = Duration::try_from(at.timestamp().duration_since(now.timestamp()));
         left.map(Some).map_err(|_| Failure::usage(format!("{until:?} lies in the past")))
+    }
+}
+
+/// Says when it will end: who sees that it will not, or when, has seen it in time.
+fn tell_end(end: Option<Duration>, now: Micros, layout: &Layout) {
+    let dir = layout.root().display();
+    match end {
+        Some(end) => {
+            let at = now.saturating_add(time::micros(end));
+            tell!("recording into {dir} until {} ({} from now), or Ctrl-C", show::local(at), show::length(end));
+        }
+        None => tell!("recording into {dir} until Ctrl-C or SIGTERM"),
     }
 }
 

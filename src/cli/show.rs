@@ -13,6 +13,15 @@ pub(super) fn local(time: Micros) -> String {
     stamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// `45 s`, `7 h 12 min`
+pub(super) fn length(time: std::time::Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 /// `3 s ago`, `2 h ago`
 pub(super) fn ago(time: Micros, now: Micros) -> String {
     let seconds = (now - time) / 1_000_000;

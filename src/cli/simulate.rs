@@ -284,7 +284,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
                 if push.secret.is_some() { "signed" } else { "unsigned for want of a secret" }
             );
         }
-        Ok::<_, Failure>(serve(listener, options, super::signal::stopped()).await?)
+        let stop = async {
+            super::signal::stopped(false).await;
+        };
+        Ok::<_, Failure>(serve(listener, options, stop).await?)
     })?;
     tell(&report)
 }

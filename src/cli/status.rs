@@ -1,13 +1,14 @@
 //! `overnight status`: what a recording holds and how its recorder is doing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::event::printable;
 use crate::status::{Status, status};
 use crate::time;
 use crate::words;
 
-use super::{Failure, Outcome, Recording, show};
+use super::{Failure, Outcome, Recording, duration, show};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,6 +17,9 @@ pub(super) struct Args {
     /// As JSON, for programs
     #[arg(long)]
     json: bool,
+    /// Exit with 3 when the last sign of life is older than this, or there is none
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    max_age: Option<Duration>,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -27,7 +31,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     // A recorder that waits for room misses what comes, and cannot even note it yet.
     let waits = status.disk_full && status.recording;
-    let incomplete = waits || status.faults > 0 || status.gaps > 0 || !status.unreadable.is_empty();
+    let is_old = |most: Duration| status.last_sign_of_life_age.is_none_or(|age| age > most.as_secs_f64());
+    let is_dead = !status.nobody_records.is_empty();
+    let incomplete = waits || status.faults > 0 || status.gaps > 0 || !status.unreadable.is_empty() || is_dead;
+    let incomplete = incomplete || args.max_age.is_some_and(is_old);
     Ok(if incomplete { Outcome::Incomplete } else { Outcome::Done })
 }
 
@@ -39,6 +46,12 @@ fn print(status: &Status) -> Result<(), Failure> {
     };
     say!("recording   {}", status.dir);
     say!("recorder    {recorder}");
+    for dead in &status.nobody_records {
+        say!("MISSING     {}", printable(&dead.said(str::to_owned), 400));
+    }
+    if let (Some(at), Some(age)) = (&status.last_sign_of_life_at, status.last_sign_of_life_age) {
+        say!("last sign   of life {at}, {} ago", show::length(Duration::from_secs_f64(age)));
+    }
     if status.disk_full {
         let free = status.disk_free.map_or_else(String::new, |free| format!(", {} are left", words::bytes(free)));
         say!("disk        FULL{free}: nothing is kept or rolled until there is room");

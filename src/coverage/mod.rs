@@ -132,6 +132,11 @@ impl Timeline {
         self.projects.iter().flat_map(|project| project.dead.iter().map(move |dead| of(project, dead))).collect()
     }
 
+    /// Why the session ended that spoke last of all, if it has.
+    pub fn last_cause(&self) -> Option<String> {
+        self.projects.iter().max_by_key(|project| project.last_sign)?.last_cause.clone()
+    }
+
     /// What the ledger says of time, of all projects together.
     pub fn listened(&self) -> Listened {
         let all = |project: &Project| project.heard.iter().copied().chain(project.gaps.iter().map(|gap| gap.span)).collect::<Vec<_>>();
@@ -226,6 +231,20 @@ pub fn listened(view: &View, now: Micros) -> Result<Listened, BufferError> {
 /// When the ledger does not read.
 pub fn missing(view: &View, span: Span, now: Micros) -> Result<Option<String>, BufferError> {
     Ok(Timeline::read(view, None, now)?.said(span))
+}
+
+/// What to say of requests that meet a span and are not done.
+///
+/// # Errors
+/// When the ledger does not read.
+pub fn unfinished(view: &View, span: Span, now: Micros) -> Result<Option<String>, BufferError> {
+    let time = Timeline::read(view, None, now)?;
+    let requests = time.projects.iter().flat_map(|project| &project.requests);
+    let mut requests = requests.filter(|request| cut(request.span, span).is_some());
+    Ok(requests.next().map(|request| match &request.why {
+        Some(why) => format!("not all that was asked for is there yet: {why}"),
+        None => "not all that was asked for is there yet".to_owned(),
+    }))
 }
 
 /// The span in [`STRIP`] characters. The worst thing within a character's time decides: a short gap is never hidden.

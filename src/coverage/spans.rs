@@ -25,7 +25,7 @@ pub fn cut(span: Span, within: Span) -> Option<Span> {
 }
 
 /// Those of spans that do not meet, ascending, that reach into a span.
-pub fn reaching(spans: &[Span], into: Span) -> &[Span] {
+pub(super) fn reaching(spans: &[Span], into: Span) -> &[Span] {
     let from = spans.partition_point(|span| span.1 <= into.0);
     let to = spans.partition_point(|span| span.0 < into.1);
     &spans[from..to.max(from)]

@@ -17,7 +17,7 @@ use crate::time::{DAY, Micros, SECOND};
 use super::spans::{Span, between, cut, merged, reaching};
 
 /// How long the cloud keeps a push that nobody acknowledges.
-pub const PUSHES_LAST: Micros = 12 * 3600 * SECOND;
+const PUSHES_LAST: Micros = 12 * 3600 * SECOND;
 /// How long the cloud's history keeps an event.
 pub const RETENTION: Micros = 31 * DAY;
 /// The one event type that the history does not hold.
@@ -128,6 +128,10 @@ pub struct Project {
     pub last_sign: Option<Micros>,
     /// A session lives, since then.
     pub connected_since: Option<Micros>,
+    /// A recorder of its stream runs.
+    pub is_streamed: bool,
+    /// Why the session ended that spoke last, if it has.
+    pub last_cause: Option<String>,
 }
 
 impl Project {
@@ -266,6 +270,9 @@ fn project(name: &str, mut runs: Vec<Of<'_>>, records: &Records, pieces: &[(&Pie
     out.heard = merged(runs.iter().flat_map(|of| of.spans.iter().copied()).filter(|span| span.0 < span.1).collect());
     out.wanted = merged(runs.iter().map(|of| of.span).filter(|span| span.0 < span.1).chain(out.heard.iter().copied()).collect());
     out.last_sign = runs.iter().filter_map(|of| of.last_sign).max();
+    out.is_streamed = runs.iter().any(|of| of.is_alive && !of.is_push());
+    let last = runs.iter().flat_map(|of| &of.sessions).max_by_key(|session| session.spoke_at);
+    out.last_cause = last.and_then(|session| session.cause.clone());
     out.connected_since = runs.iter().filter_map(|of| of.connected_since).min();
     let unfinished = pieces.iter().filter(|(_, fill)| fill.by_hand && fill.done_at.is_none());
     out.requests = unfinished.map(|(piece, fill)| Request { span: (piece.begins, piece.ends), why: fill.but.clone() }).collect();

@@ -276,8 +276,9 @@ async fn listen(
                         if let Err(lost) = flush(collector, pulse, &stream.mask, outlet, now).await {
                             return lost;
                         }
-                        if let Some(at) = pulse.last_sign().filter(|_| !news.is_closed()) {
-                            drop(news.send((pulse.session(), at)).await);
+                        let Some(at) = pulse.last_sign() else { continue };
+                        if news.send((pulse.session(), at)).await.is_err() {
+                            return End::Stopped;
                         }
                     }
                     Ok(false) => {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::collect::{Collector, Found};
 use crate::event::{CloudError, Source};
-use crate::keep::Order;
+use crate::keep::{Claim, Order};
 use crate::meter::Meter;
 use crate::time;
 use crate::wire::{Frame, Lines};
@@ -71,7 +71,7 @@ pub fn import(
                     *parts.by_type.entry(partition.event_type.to_string()).or_default() += rows.num_rows() as u64;
                 }
             });
-            if outlet.keep.blocking_send(Order::Keep(batch)).is_err() {
+            if outlet.keep.blocking_send(Order::Keep(batch, Claim::Nothing)).is_err() {
                 // The keeper has failed; closing the recorder tells why.
                 return Ok(imported);
             }

@@ -103,7 +103,7 @@ impl Keeping<'_> {
                 // Who pushed is told, and pushes again.
                 Err(error) if error.is_full() && matches!(order, Order::Push(_)) => continue,
                 // Only what brings events must not fail: the rest is housekeeping, and done again before long.
-                Err(error) if !matches!(order, Order::Keep(_) | Order::Push(_)) => {
+                Err(error) if !matches!(order, Order::Keep(..) | Order::Push(_)) => {
                     self.meter.note(time::now(), format!("buffer: {error}"));
                     continue;
                 }
@@ -121,7 +121,7 @@ impl Keeping<'_> {
     /// Carries out an order. On a full disk a batch waits, and the stream behind it, until there is room or the recorder stops;
     /// a push is refused.
     fn carry_out(&mut self, order: &Order, space: &Space) -> Result<Kept, BufferError> {
-        let brings_events = matches!(order, Order::Keep(_) | Order::Push(_));
+        let brings_events = matches!(order, Order::Keep(..) | Order::Push(_));
         loop {
             let stopping = self.stopping.load(Ordering::Relaxed);
             let was_low = self.meter.full.load(Ordering::Relaxed);
@@ -141,7 +141,7 @@ impl Keeping<'_> {
                 self.meter.note(time::now(), "there is room on the disk again, recording goes on");
             }
             match result {
-                _ if full && matches!(order, Order::Keep(_)) && !stopping => {
+                _ if full && matches!(order, Order::Keep(..)) && !stopping => {
                     self.do_chores();
                     thread::sleep(FULL_RETRY);
                 }

@@ -20,13 +20,13 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::backfill::Filler;
-use crate::buffer::{Buffer, BufferError};
+use crate::backfill::{Filler, Passes};
+use crate::buffer::{Buffer, BufferError, View};
 use crate::disk;
 use crate::error::Advice;
 use crate::event::Partition;
 use crate::ingest::{self, IngestError, Plan};
-use crate::keep::{Keeper, Order, Outlet};
+use crate::keep::{Keeper, Numbers, Order, Outlet, Phase};
 use crate::layout::Layout;
 use crate::listen;
 use crate::meter::Meter;
@@ -45,8 +45,6 @@ pub use rebuild::{Rebuilt, rebuild};
 
 /// Batches between the network and the keeper: a burst of a quarter of a second, and at most some 16 MB of columns.
 const QUEUE_BATCHES: usize = 4;
-/// How long the end of a recording waits for gaps that are being filled.
-const FILL_GRACE: Duration = Duration::from_mins(1);
 /// When it takes longer than this, people are told what is waited for.
 const FILL_TELL: Duration = Duration::from_secs(1);
 
@@ -128,6 +126,7 @@ pub struct Recorder {
     roller: JoinHandle<Result<(), RollError>>,
     stopping: Arc<AtomicBool>,
     failed: watch::Receiver<bool>,
+    numbers: Arc<Numbers>,
 }
 
 impl Recorder {
@@ -157,7 +156,7 @@ impl Recorder {
             let meter = Arc::clone(&meter);
             spawn("roll", move || Rolling { roller, chores, meter: &meter, timing: &timing, unlisted }.run(&stop))?
         };
-        Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, stopping, failed })
+        Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, stopping, failed, numbers: Arc::default() })
     }
 
     /// The recording.
@@ -167,7 +166,17 @@ impl Recorder {
 
     /// Where a source sends what it has.
     pub fn outlet(&self) -> Outlet {
-        Outlet { keep: self.keep.clone(), meter: Arc::clone(&self.meter), registry: Arc::clone(&self.registry) }
+        Outlet {
+            keep: self.keep.clone(),
+            meter: Arc::clone(&self.meter),
+            registry: Arc::clone(&self.registry),
+            numbers: Arc::clone(&self.numbers),
+        }
+    }
+
+    /// It is about to end: what finds no room on the disk from now on is given up, and is a gap.
+    pub fn leave(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Becomes true when nothing can be kept any more.
@@ -198,12 +207,14 @@ impl Recorder {
 }
 
 /// Fills the gaps of each stream's project; see [`backfill`](crate::backfill).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Filling {
-    /// An event is in the history at the latest so long after it happened.
-    pub index_delay: Duration,
+    /// How the history is asked.
+    pub passes: Passes,
     /// How often to read all of the history anew; none: never.
     pub reconcile: Option<Duration>,
+    /// How long a planned end waits for gaps that are being filled.
+    pub linger: Duration,
 }
 
 /// What to record.
@@ -217,8 +228,8 @@ pub struct Sources {
     pub receiver: Option<listen::Receiver>,
 }
 
-/// Records until `end` has passed or `asked` resolves, or every source has ended for good. Gaps are filled meanwhile; at the
-/// end, unless somebody asked, what can still be filled within a minute is waited for.
+/// Records until `end` has passed or `asked` resolves, or every source has ended for good. Gaps are filled meanwhile; a planned
+/// end may wait for those that can be filled soon.
 ///
 /// # Errors
 /// When the recording cannot be used, or a stream ended for good against the user's wish. What was kept is rolled first.
@@ -226,12 +237,12 @@ pub async fn run(
     recorder: &Recorder,
     sources: Sources,
     end: Option<Duration>,
-    asked: impl Future<Output = ()>,
+    asked: impl Future<Output = Phase>,
 ) -> Result<(), RecordError> {
     let Sources { plans, filling, receiver } = sources;
-    let (stopping, stopped) = watch::channel(false);
-    let (finishing, finish) = watch::channel(false);
-    // Streams leave first: the gap that lasts when they do ends then.
+    // Streams leave first, with what they have to say in the ledger; the fillers are told apart.
+    let (finishing, finish) = watch::channel(Phase::Going);
+    let (stopping, stopped) = watch::channel(Phase::Going);
     let (left, streams_left) = watch::channel(false);
     let mut failed = recorder.failed();
     let pace = Arc::new(Pace::default());
@@ -239,7 +250,7 @@ pub async fn run(
     let (mut runs, mut fillers) = (JoinSet::new(), JoinSet::new());
     for (plan, cloud) in plans {
         let gaps = Arc::new(Notify::new());
-        if let Some(filling) = filling {
+        if let Some(filling) = &filling {
             let filler = Filler {
                 project: plan.project.clone(),
                 filters: plan.filters.clone(),
@@ -247,7 +258,7 @@ pub async fn run(
                 pace: Arc::clone(&pace),
                 outlet: recorder.outlet(),
                 layout: recorder.layout.clone(),
-                index_delay: filling.index_delay,
+                passes: filling.passes.clone(),
                 reconcile: filling.reconcile,
             };
             fillers.spawn(filler.run(Arc::clone(&gaps), streams_left.clone(), stopped.clone()));
@@ -255,7 +266,8 @@ pub async fn run(
         runs.spawn(ingest::run(plan, cloud, recorder.outlet(), gaps, finish.clone()));
     }
     if let Some(receiver) = receiver {
-        let received = receiver.run(recorder.outlet(), finish.clone());
+        let projects = View::open(&recorder.layout)?.pushing_projects()?;
+        let received = receiver.run(recorder.outlet(), projects, end, finish.clone());
         runs.spawn(async {
             received.await;
             Ok(())
@@ -269,48 +281,52 @@ pub async fn run(
     };
     let (mut timer, mut asked) = (std::pin::pin!(timer), std::pin::pin!(asked));
     let mut results = Vec::new();
+    let mut is_asked = false;
     while !runs.is_empty() {
         tokio::select! {
             Some(ended) = runs.join_next() => {
                 // With several projects, one that fails must not end the others; its error comes out in the end.
-                let ended = ended.map_err(|_| RecordError::Died("network"))?;
+                let ended = ended.map_err(|_| RecordError::Died("network")).and_then(|ended: Result<(), IngestError>| Ok(ended?));
                 if let Err(error) = &ended {
                     // Said at once: the other projects may go on for hours.
                     recorder.meter.note(time::now(), error.to_string());
                 }
                 results.push(ended);
             }
-            () = &mut timer, if !*finish.borrow() => drop(finishing.send_replace(true)),
-            () = &mut asked, if !*stopped.borrow() => {
-                finishing.send_replace(true);
-                stopping.send_replace(true);
+            () = &mut timer, if *finish.borrow() == Phase::Going => {
+                recorder.leave();
+                finishing.send_replace(Phase::Asked);
+            }
+            phase = &mut asked, if !is_asked => {
+                is_asked = true;
+                recorder.leave();
+                finishing.send_replace(phase);
+                stopping.send_replace(phase);
             }
             // Nothing can be kept any more: leave; closing the recorder tells why.
             _ = failed.wait_for(|failed| *failed) => return Ok(()),
         }
     }
-    // Where a stream is refused for good, the history is as well.
     left.send_replace(true);
-    stopping.send_modify(|stop| *stop |= results.iter().all(Result::is_err));
+    let linger = filling.map_or(Duration::ZERO, |filling| filling.linger);
+    let waits = !is_asked && !linger.is_zero() && results.iter().any(Result::is_ok);
     let mut filled = std::pin::pin!(async { while fillers.join_next().await.is_some() {} });
-    let told = async {
-        tokio::time::sleep(FILL_TELL).await;
-        recorder.meter.note(
-            time::now(),
-            format!("gaps are being filled, for {} s at most (Ctrl-C leaves them for the next time)", FILL_GRACE.as_secs()),
-        );
-        tokio::time::sleep(FILL_GRACE).await;
-    };
-    let all_filled = tokio::select! {
-        () = &mut filled => true,
-        () = told => false,
-        () = asked, if !*stopped.borrow() => false,
-        _ = failed.wait_for(|failed| *failed) => return Ok(()),
-    };
-    if !all_filled {
-        stopping.send_replace(true);
-        filled.await;
+    if waits {
+        let told = async {
+            tokio::time::sleep(FILL_TELL.min(linger)).await;
+            let text = format!("gaps are being filled, for {} s at most (Ctrl-C leaves them for the next time)", linger.as_secs());
+            recorder.meter.note(time::now(), text);
+            tokio::time::sleep(linger.saturating_sub(FILL_TELL)).await;
+        };
+        tokio::select! {
+            () = &mut filled => {}
+            () = told => {}
+            _ = asked => {}
+            _ = failed.wait_for(|failed| *failed) => return Ok(()),
+        }
     }
+    stopping.send_replace(Phase::Asked);
+    filled.await;
     results.into_iter().collect::<Result<Vec<()>, _>>()?;
     Ok(())
 }
@@ -323,7 +339,7 @@ fn open_whole(
     now: Micros,
 ) -> Result<(Keeper, Roller, Vec<Partition>), RecordError> {
     let mut buffer = Buffer::open(layout, now)?;
-    buffer.close_left_open()?;
+    buffer.join_sessions(now)?;
     if let Some(rescued) = buffer.rescued() {
         Meter::add(&meter.roll_errors, 1);
         meter.note(now, rescued.to_string());

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use crate::buffer::{BufferError, Sum};
+use crate::buffer::{BufferError, Change, Sum};
 use crate::devices;
 use crate::disk;
 use crate::event::{DeviceRow, Partition};
@@ -258,7 +258,7 @@ impl Rolling<'_> {
 /// Notes a span of a day file as gaps, and that it has no checksum any more.
 fn note_lost(chores: &Chores, partition: &Partition, cause: &str, (begins, ends): (Micros, Micros), projects: Vec<String>) {
     for project in projects {
-        chores.send(Order::GapWanted { project, cause: cause.to_owned(), begins, ends });
+        chores.send(Order::Note(Change::Lost { project, cause: cause.to_owned(), begins, ends }));
     }
     chores.send(Order::Unsealed(partition.clone()));
     chores.reach();

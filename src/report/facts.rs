@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::coverage::GapReport;
+use crate::coverage::{GapReport, NobodyRecords};
 use crate::status::FaultReason;
 
 use super::figures::Figures;
@@ -38,6 +38,8 @@ pub struct Facts {
     pub bytes: u64,
     /// Size of the buffer with its log in bytes.
     pub buffer_bytes: u64,
+    /// Projects that should be recorded now, and nobody does.
+    pub nobody_records: Vec<NobodyRecords>,
     /// Coverage by project, within the time of the report.
     pub coverage: Vec<ProjectFacts>,
     /// Times that no session covers and whose events came another way, from a file say: begin and end.
@@ -62,7 +64,7 @@ pub struct ProjectFacts {
     /// The project.
     pub project: String,
     /// Sessions that lived.
-    pub sessions: usize,
+    pub sessions: u64,
     /// Seconds covered by a session.
     pub covered_seconds: f64,
     /// Seconds of gaps that were filled from history.

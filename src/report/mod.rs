@@ -17,8 +17,8 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::buffer::{BufferError, GapState};
-use crate::coverage::GapReport;
+use crate::buffer::BufferError;
+use crate::coverage::{self, Gap, GapState, Project};
 use crate::devices::Directory;
 use crate::event::printable;
 use crate::reader::{ReadError, Reader, Selection, TypePlan};
@@ -33,7 +33,7 @@ pub use figures::Figures;
 pub use page::page;
 
 use figures::figures;
-use ledger::{Ledger, Project, Span, cut, is_open};
+use ledger::{Ledger, Span, cut, gaps_within, not_recorded};
 use tally::{Device, Lowest, Tally, tally};
 
 /// Days without an event that part a device with a wrong clock from a recording.
@@ -171,6 +171,7 @@ pub fn facts(
         outside: *outside,
         bytes: 0,
         buffer_bytes: 0,
+        nobody_records: ledger.nobody_records.clone(),
         coverage: past.map(cover).unwrap_or_default(),
         imported: imported.map(spans).unwrap_or_default(),
         types: types(plans, &found, &of_types),
@@ -227,37 +228,21 @@ fn total(spans: impl Iterator<Item = Span>) -> f64 {
 }
 
 fn covered(project: &Project, unrecorded: &Unrecorded, span: Span) -> ProjectFacts {
-    let spans: Vec<Span> = project.covered.iter().filter_map(|covered| cut(*covered, span)).collect();
-    let of_gaps = |is: fn(GapState) -> bool| {
-        total(project.gaps.iter().filter(|(_, gap)| is(gap.state)).filter_map(|(gap, _)| cut(*gap, span)))
-    };
+    let spans: Vec<Span> = project.heard.iter().filter_map(|covered| cut(*covered, span)).collect();
+    let of_gaps = |is: fn(&Gap) -> bool| total(project.gaps.iter().filter(|gap| is(gap)).filter_map(|gap| cut(gap.span, span)));
     // A pause of which little lies on the page is one all the same.
-    let pauses = project.not_recorded((Micros::MIN, Micros::MAX), unrecorded).into_iter();
+    let pauses = not_recorded(project, (Micros::MIN, Micros::MAX), unrecorded).into_iter();
     let pauses = pauses.filter(|(from, to)| to.saturating_sub(*from) > SEAM).filter_map(|pause| cut(pause, span));
-    let gaps = project
-        .gaps
-        .iter()
-        .filter(|((begins, ends), _)| *begins < span.1 && (*ends > span.0 || begins == ends && *begins >= span.0));
     ProjectFacts {
         project: project.name.clone(),
-        sessions: project.sessions.iter().filter(|session| cut(**session, span).is_some()).count(),
+        sessions: project.sessions.iter().filter(|(session, _)| cut(*session, span).is_some()).map(|(_, joined)| *joined).sum(),
         covered_seconds: total(spans.iter().copied()),
-        filled_seconds: of_gaps(|state| state == GapState::Filled),
-        open_seconds: of_gaps(is_open),
-        lost_seconds: of_gaps(|state| state == GapState::Lost),
+        filled_seconds: of_gaps(|gap| gap.state == GapState::Filled),
+        open_seconds: of_gaps(Gap::is_open),
+        lost_seconds: of_gaps(|gap| gap.state == GapState::Lost),
         not_recorded_seconds: total(pauses),
         covered: spans.into_iter().map(|(from, to)| (rfc3339(from), rfc3339(to))).collect(),
-        gaps: gaps
-            .map(|(span, gap)| GapReport {
-                begins: rfc3339(gap.begins),
-                ends: gap.ends.map(rfc3339),
-                seconds: seconds(*span),
-                cause: gap.cause.clone(),
-                state: gap.state,
-                why: gap.why.clone(),
-                events: gap.events,
-            })
-            .collect(),
+        gaps: gaps_within(project, span).map(coverage::report).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::buffer::GapState;
+use crate::coverage::GapState;
 use crate::time::{Micros, SECOND};
 use crate::words::count;
 use crate::zone::{Buckets, Every, Zone};
@@ -60,7 +60,7 @@ pub(super) fn coverage(
     for (gap, number) in project.gaps.iter().zip(first_number..) {
         let (class, name) = look(gap.state);
         let from = micros(&gap.begins);
-        let to = gap.ends.as_deref().map_or(from, micros);
+        let to = gap.ends.as_deref().map_or(span.1, micros);
         draw(class, from, to, LEAST, &format!("gap {number}: {name}, {}, from {}", length(gap.seconds), clock.second(from)));
         let at = share(from.midpoint(to), span) * 100.0;
         if at - last > 4.0 {

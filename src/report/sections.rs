@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::buffer::GapState;
+use crate::coverage::GapState;
 use crate::event::printable;
 use crate::words::{count, counted};
 use crate::zone::Zone;
@@ -36,7 +36,7 @@ pub(super) fn coverage(out: &mut String, facts: &Facts, span: Span, clock: &Cloc
             "<p><b>{}</b>: {} covered by {}{filled}.</p>",
             escape(&project.project),
             length(project.covered_seconds),
-            counted(project.sessions as u64, "session")
+            counted(project.sessions, "session")
         )
         .unwrap_or_default();
         pictures::coverage(out, project, &facts.imported, first, span, clock);

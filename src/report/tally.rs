@@ -11,7 +11,7 @@ use crate::tables::Unrecorded;
 use crate::time::{Micros, SECOND};
 use crate::zone::{Buckets, Every, Zone};
 
-use super::ledger::{Ledger, Span, cut};
+use super::ledger::{Ledger, Span, cut, unheard};
 
 /// What the events say of one device. Holds nothing of the events themselves.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ pub(super) fn tally(
     let start = [from, begins].into_iter().flatten().min().unwrap_or(0);
     let span = (start, Micros::MAX);
     let mut unheard: Vec<VecDeque<Span>> =
-        ledger.projects.iter().map(|project| project.unheard(span, unrecorded).into_iter().collect()).collect();
+        ledger.projects.iter().map(|project| unheard(project, span, unrecorded).into_iter().collect()).collect();
     // Of projects that no session knows.
     unheard.push(unrecorded.nothing.iter().filter_map(|part| cut(*part, span)).collect());
     let mut pass = Pass {

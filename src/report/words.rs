@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::buffer::GapState;
+use crate::coverage::GapState;
 use crate::chart::written;
 use crate::tables::Unrecorded;
 use crate::time::{Micros, parse_rfc3339};
@@ -10,7 +10,7 @@ use crate::words::{count, counted};
 use crate::zone::{Zone, write_offset};
 
 use super::facts::{Facts, ProjectFacts};
-use super::ledger::{Span, cut, is_open};
+use super::ledger::{Span, cut};
 use super::{seconds, total};
 
 /// Text for HTML, in elements and in quoted attributes; what cannot be printed is a blank.
@@ -175,12 +175,15 @@ pub(super) fn say_missing(facts: &mut Facts) {
     for project in &facts.coverage {
         let count = |is: fn(GapState) -> bool| project.gaps.iter().filter(|gap| is(gap.state)).count() as u64;
         lost = (lost.0 + count(|state| state == GapState::Lost), lost.1 + project.lost_seconds);
-        open = (open.0 + count(is_open), open.1 + project.open_seconds);
+        open = (open.0 + count(|state| matches!(state, GapState::Open | GapState::Filling)), open.1 + project.open_seconds);
     }
     for ((gaps, seconds), ending) in [(lost, "lost"), (open, "not filled yet")] {
         if gaps > 0 {
             facts.missing.push(format!("{}, {}, {ending}.", counted(gaps, "gap"), length(seconds)));
         }
+    }
+    for dead in &facts.nobody_records {
+        facts.missing.push(format!("{}.", dead.said(str::to_owned)));
     }
     match facts.faults {
         0 => {}

@@ -193,6 +193,11 @@ impl Cloud {
         [&self.api, &self.token_url].iter().any(|url| url.scheme() == "http" && !url.host_str().is_some_and(is_loopback))
     }
 
+    /// Who asks, so that a ledger knows it again.
+    pub fn account(&self) -> String {
+        self.credentials.account()
+    }
+
     /// Where the API stands, for people.
     pub fn host(&self) -> &str {
         self.api.host_str().unwrap_or("the cloud")
