@@ -75,6 +75,9 @@ pub struct Filler {
     pub reconcile: Option<Duration>,
 }
 
+/// What passes fill that have begun here.
+type Pieces = BTreeMap<i64, Vec<(Micros, Micros, bool)>>;
+
 /// Why the cloud did not answer, and what that means for others.
 enum Failure {
     /// For this device, for good.
@@ -97,25 +100,29 @@ impl Filler {
     /// Fills gaps until told to stop. With `finish`, ends when no gap is left that could be filled soon.
     pub async fn run(self, gaps: Arc<Notify>, finish: watch::Receiver<bool>, stop: watch::Receiver<Phase>) {
         let filling = Filling::new(&self.project, self.passes.clone(), false);
-        self.fill(filling, gaps, finish, stop).await;
+        self.fill(filling, BTreeMap::new(), gaps, finish, stop).await;
     }
 
     /// Brings what was asked for by hand; ends when that is done, or does not get on.
     pub async fn bring(self, request: Request, stop: watch::Receiver<Phase>) {
         let mut filling = Filling::new(&self.project, self.passes.clone(), true);
-        let passes = self.clone();
-        if let Err(error) = passes.take(&request, &mut filling).await {
-            self.say(&error.to_string());
-        }
+        let mut told_of = BTreeMap::new();
+        self.take(&request, &mut filling, &mut told_of).await;
         let (_finishing, finish) = watch::channel(true);
-        self.fill(filling, Arc::default(), finish, stop).await;
+        self.fill(filling, told_of, Arc::default(), finish, stop).await;
     }
 
-    async fn fill(self, mut filling: Filling, gaps: Arc<Notify>, mut finish: watch::Receiver<bool>, mut stop: watch::Receiver<Phase>) {
+    async fn fill(
+        self,
+        mut filling: Filling,
+        mut told_of: Pieces,
+        gaps: Arc<Notify>,
+        mut finish: watch::Receiver<bool>,
+        mut stop: watch::Receiver<Phase>,
+    ) {
         let mut jobs: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
         let mut looks = tokio::time::interval(LOOK_EVERY);
         let mut asked = tokio::time::interval(ASKED_EVERY);
-        let mut told_of = BTreeMap::new();
         let (mut is_looking, mut lasts) = (true, true);
         while lasts {
             if std::mem::take(&mut is_looking) || filling.is_due(time::now()) {
@@ -157,10 +164,8 @@ impl Filler {
                 () = tokio::time::sleep(wake.unwrap_or(LOOK_EVERY)), if wake.is_some() => is_looking = filling.is_due(time::now()),
                 _ = asked.tick() => {
                     for request in Request::waiting(&self.layout, &self.project) {
-                        match self.take(&request, &mut filling).await {
-                            Ok(()) => is_looking = true,
-                            Err(error) => self.say(&error.to_string()),
-                        }
+                        self.take(&request, &mut filling, &mut told_of).await;
+                        is_looking = true;
                     }
                 }
                 changed = finish.changed(), if !*finish.borrow() => is_looking = changed.is_ok(),
@@ -174,7 +179,7 @@ impl Filler {
     }
 
     /// Hands changes of the ledger on, and says what people should know of them.
-    async fn note(&self, told_of: &mut BTreeMap<i64, Vec<(Micros, Micros, bool)>>, changes: Vec<Change>) {
+    async fn note(&self, told_of: &mut Pieces, changes: Vec<Change>) {
         for change in changes {
             match &change {
                 Change::Asks(fill) => drop(told_of.insert(fill.id, fill.pieces.clone())),
@@ -206,21 +211,26 @@ impl Filler {
     }
 
     /// Takes what somebody asked for by hand: what of it is new becomes a pass.
-    async fn take(&self, request: &Request, filling: &mut Filling) -> Result<(), BufferError> {
+    async fn take(&self, request: &Request, filling: &mut Filling, told_of: &mut Pieces) {
         self.all_carried_out().await;
         let now = time::now();
-        // Nothing is in the history that has not happened, and nothing yet that has happened just now.
-        let ends = request.ends.min(now);
-        let request = Request { ends, begins: request.begins.max(now - RETENTION), ..request.clone() };
-        let records = View::open(&self.layout)?.records(None)?;
-        let pieces = request.new_of(&records).into_iter().flat_map(|span| self.passes.pieces(span, now)).collect();
+        // Nothing is in the history that has not happened.
+        let (begins, ends) = (request.begins.max(now - RETENTION), request.ends.min(now));
+        let request = Request { begins, ends, ..request.clone() };
         let mut changes = Vec::new();
-        filling.by_hand(request.id, &Arc::new(request.filters.clone()), pieces, now, &mut changes);
-        for change in changes {
-            self.outlet.send(Order::Note(change)).await;
+        match View::open(&self.layout).and_then(|view| view.records(None)) {
+            Ok(records) => {
+                let pieces = request.new_of(&records).into_iter().flat_map(|span| self.passes.pieces(span, now)).collect();
+                filling.by_hand(request.id, &Arc::new(request.filters.clone()), pieces, now, &mut changes);
+            }
+            Err(error) => return self.say(&error.to_string()),
         }
+        self.note(told_of, changes).await;
+        // It stands in the ledger before the file goes.
         self.all_carried_out().await;
-        request.remove(&self.layout).map_err(BufferError::from)
+        if let Err(error) = request.remove(&self.layout) {
+            self.say(&error.to_string());
+        }
     }
 
     /// Waits until everything ordered so far is in the buffer.

@@ -99,7 +99,7 @@ fn table(gaps: &[GapReport], all: bool, clock: &Clock, list_all: &str) -> Result
     if left_out > 0 {
         say!("{} older; `{list_all}` lists them", words::counted(left_out as u64, "gap"));
     }
-    say!("{:<19}  {:<14}  {:>11}  {:<18}  {:>8}", format!("begins ({})", clock.name()).chars().take(19).collect::<String>(), "ends", "length", "state", "history");
+    say!("{:<19}  {:<14}  {:>11}  {:<19}  {:>8}", format!("begins ({})", clock.name()).chars().take(19).collect::<String>(), "ends", "length", "state", "history");
     for gap in &gaps[left_out..] {
         let begins = clock.second(&gap.begins);
         // The day and the year are mostly those of the beginning.
@@ -108,7 +108,7 @@ fn table(gaps: &[GapReport], all: bool, clock: &Clock, list_all: &str) -> Result
         let ends = alike("2026-11-23 ".len()).or_else(|| alike("2026-".len())).unwrap_or(ends);
         let is_unconfirmed = gap.state == crate::coverage::GapState::Filled && !gap.confirmed;
         let state = if is_unconfirmed { "filled, unconfirmed" } else { gap.state.name() };
-        say!("{begins}  {ends:<14}  {:>11}  {state:<18}  {:>8}", format!("{:.1} s", gap.seconds), words::count(gap.events));
+        say!("{begins}  {ends:<14}  {:>11}  {state:<19}  {:>8}", format!("{:.1} s", gap.seconds), words::count(gap.events));
         let why = gap.why.as_deref().map_or_else(String::new, |why| format!("; {}: {}", gap.state.name(), printable(why, 160)));
         for line in wrapped(&format!("{}{why}", printable(&gap.cause, 160))) {
             say!("    {line}");

@@ -50,7 +50,7 @@ fn print(status: &Status) -> Result<(), Failure> {
         say!("MISSING     {}", printable(&dead.said(str::to_owned), 400));
     }
     if let (Some(at), Some(age)) = (&status.last_sign_of_life_at, status.last_sign_of_life_age) {
-        say!("last sign   of life {at}, {} ago", show::length(Duration::from_secs_f64(age)));
+        say!("alive       last sign of life {at}, {} ago", show::length(Duration::from_secs_f64(age)));
     }
     if status.disk_full {
         let free = status.disk_free.map_or_else(String::new, |free| format!(", {} are left", words::bytes(free)));

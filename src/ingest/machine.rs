@@ -170,7 +170,7 @@ pub enum Act {
     Say(String),
     /// Since when the project is connected; none while it is not.
     Connected(Option<Micros>),
-    /// A gap has ended: there may be something to fill.
+    /// A gap may have ended: there may be something to fill.
     GapEnded,
     /// All is said.
     Finish(Result<(), IngestError>),
@@ -277,6 +277,8 @@ impl Machine {
                         self.last_sign = at;
                     }
                     self.last_heard = Some(heard);
+                    // One that had gone silent before the next one spoke leaves a gap, though none of both noticed.
+                    acts.push(Act::GapEnded);
                 }
                 if !self.is_replaced(session) && self.stopping.is_none() {
                     if self.live.is_empty() && !self.is_opening {
@@ -364,8 +366,8 @@ impl Machine {
             self.said = None;
             acts.push(Act::Connected(Some(at.wall)));
             acts.push(Act::Say(format!("{}: connected", self.plan.project)));
-            acts.push(Act::GapEnded);
         }
+        acts.push(Act::GapEnded);
     }
 
     /// A session is over; true when another one had taken its place.

@@ -311,6 +311,7 @@ pub async fn run(
     let linger = filling.map_or(Duration::ZERO, |filling| filling.linger);
     let waits = !is_asked && !linger.is_zero() && results.iter().any(Result::is_ok);
     let mut filled = std::pin::pin!(async { while fillers.join_next().await.is_some() {} });
+    let mut all_filled = false;
     if waits {
         let told = async {
             tokio::time::sleep(FILL_TELL.min(linger)).await;
@@ -319,14 +320,16 @@ pub async fn run(
             tokio::time::sleep(linger.saturating_sub(FILL_TELL)).await;
         };
         tokio::select! {
-            () = &mut filled => {}
+            () = &mut filled => all_filled = true,
             () = told => {}
             _ = asked => {}
             _ = failed.wait_for(|failed| *failed) => return Ok(()),
         }
     }
     stopping.send_replace(Phase::Asked);
-    filled.await;
+    if !all_filled {
+        filled.await;
+    }
     results.into_iter().collect::<Result<Vec<()>, _>>()?;
     Ok(())
 }
