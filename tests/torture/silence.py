@@ -15,11 +15,14 @@ from disks import fill
 from harness import EMAIL
 from hush import Hush
 from moods import Moods
-from place import Skipped, mounted, need, need_root
+from place import FINE, Skipped, mounted, need, need_root
 from starts import Night
 
 # Of every few strikes, so many are of each kind.
 STRIKES = {"kill": 3, "term": 1, "hup": 1, "lasts": 1, "lasts-killed": 1, "gives-up": 1, "full": 1}
+
+# Who hangs up gets no verdict; on a full disk not all of it can be done.
+HUNG_UP, ON_A_FULL_DISK = (*FINE, 128 + signal.SIGHUP), (*FINE, 1, 128 + signal.SIGHUP)
 
 
 def battery(nights, strikes, lag, patience):
@@ -106,7 +109,7 @@ def killed(place, night, small):
 def asked(number):
     def act(place, night, small):
         if night.work(place.random.uniform(1, 4)):
-            night.ask(number)
+            night.ask(number, HUNG_UP if number == signal.SIGHUP else FINE)
         if number == signal.SIGHUP:
             night.nobody_records("after SIGHUP")
 
@@ -162,7 +165,7 @@ def full(place, night, small):
             if act == "kill":
                 night.kill()
             elif act != "nothing":
-                night.ask(act)
+                night.ask(act, ON_A_FULL_DISK)
             if act != signal.SIGTERM and night.process.poll() is not None:
                 night.nobody_records("dead on a full disk")
     finally:

@@ -61,7 +61,7 @@ class Night:
         self.over()
         self.place.tally.kills += 1
 
-    def ask(self, number):
+    def ask(self, number, codes=FINE):
         """Asks it to end, and waits for it. Only SIGTERM ends the run."""
         # What is under way just now, nobody can tell the side of.
         self.cloud.quiet(0.4)
@@ -70,9 +70,9 @@ class Night:
         if number == signal.SIGTERM:
             self.runs[-1].asked = time.time()
         os.kill(self.process.pid, number)
-        self.ends(f"{signal.Signals(number).name}", time.time())
+        self.ends(signal.Signals(number).name, time.time(), codes)
 
-    def ends(self, why, begun):
+    def ends(self, why, begun, codes=FINE):
         """Waits for an end that is due since a time."""
         try:
             self.process.wait(max(0.0, begun + 15 - time.time()))
@@ -82,7 +82,7 @@ class Night:
         took = time.time() - begun
         self.expect(took <= ENDS_WITHIN, f"{why}: record took {took:.1f} s to end: {said(self.process, 300)}")
         code = self.process.returncode
-        self.expect(code in FINE or why == "SIGHUP", f"{why}: record ended with {code}: {said(self.process)}")
+        self.expect(code in codes, f"{why}: record ended with {code}: {said(self.process)}")
         self.over()
 
     def goes_on(self):

@@ -14,7 +14,7 @@ from stops import set_clock
 
 TRUE = "+0"
 # What the clock says at the start, and to what it is set and set back, time and again.
-CLOCKS = [(TRUE, "-1h"), (TRUE, "+1h"), (TRUE, "-30s"), ("-1h", TRUE), ("+1h", TRUE)]
+CLOCKS = [(TRUE, "-1h"), (TRUE, "+1h"), (TRUE, "-30s"), ("-1h", TRUE), ("+1h", TRUE), ("+30s", TRUE)]
 
 
 class Clock:
@@ -23,7 +23,7 @@ class Clock:
     def __init__(self, place, ends, first, step):
         self.step, self.stamp = step, place.new("clock")
         self.set(first)
-        # Slow enough for five of them side by side.
+        # Slow enough for six of them side by side.
         self.cloud = ends.enter_context(Hush(place.random.random(), rate=60, devices=8, lag=2.0))
         self.night = Night(place, self.cloud, f"clock {first}, set to {step}: ", env=set_clock(self.stamp))
         self.night.start()
