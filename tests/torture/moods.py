@@ -32,7 +32,7 @@ class Moods:
         while not self.enough.wait(self.random.uniform(*PAUSE)):
             self.count += 1
             one_or_all = self.random.choice([1, None])
-            kind = self.random.choice(["cut", "cut", "stall", "refuse", "refuse", "refuse"])
+            kind = self.random.choice(["cut", "cut", "stall", "stall", "refuse", "refuse", "refuse"])
             if kind == "cut":
                 self.cloud.cut(self.random.choice(CUTS), one_or_all)
             elif kind == "stall":
