@@ -27,6 +27,8 @@ import kills
 import memory
 import order
 import power
+import silence
+import steps
 import stops
 import syscalls
 
@@ -46,6 +48,8 @@ BATTERIES = [
     ("frozen", (stops.frozen(12), 120), (stops.frozen(60), 400)),
     ("second-writer", (stops.second_writer, 60), (stops.second_writer, 60)),
     ("clock", (stops.clock(0.7), 90), (stops.clock(5), 180)),
+    ("silence", (silence.battery(1, 9, 3.0, 25), 150), (silence.battery(3, 18, 5.0, 60), 1200)),
+    ("silence-clock", (steps.battery(1, 22), 120), (steps.battery(4, 60), 600)),
     ("memory", (memory.battery(400_000, 4), 120), (memory.battery(10_000_000, 60), 1800)),
 ]
 

@@ -178,24 +178,29 @@ def clock(seconds):
     """Battery 9: the wall clock jumps while it records: 400 days back, a day ahead, back to the truth."""
 
     def run(place):
-        library = next((path for pattern in FAKETIME for path in Path("/").glob(pattern.lstrip("/"))), None)
-        if library is None:
-            raise Skipped("libfaketime is not installed")
         for source in [name for name in LOADS if can(place, name)]:
-            jumps(place, source, library, seconds)
+            jumps(place, source, seconds)
 
     return run
+
+
+def set_clock(stamp):
+    """Variables for a process whose wall clock goes by the file `stamp`, and whose monotonic clock is the machine's."""
+    library = next((path for pattern in FAKETIME for path in Path("/").glob(pattern.lstrip("/"))), None)
+    if library is None:
+        raise Skipped("libfaketime is not installed")
+    cache = {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(stamp)} | cache
 
 
 def can(place, verb):
     return place.run(verb, "--help").returncode == 0
 
 
-def jumps(place, source, library, seconds):
+def jumps(place, source, seconds):
     events, recording, stamp = Events(), place.recording(), place.new("clock")
     stamp.write_text("+0")
-    env = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(stamp), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    load = LOADS[source](place, recording, events, env=env)
+    load = LOADS[source](place, recording, events, env=set_clock(stamp))
     load.start()
     load.go_on(500)
     for jump in ["-400d", "+1d", "+0", "-400d", "+0"]:
