@@ -188,8 +188,12 @@ impl Filler {
                     let pieces = told_of.remove(fill).unwrap_or_default();
                     let seconds: Micros = pieces.iter().map(|(begins, ends, _)| ends - begins).sum::<Micros>() / SECOND;
                     let but = but.as_deref().map_or_else(String::new, |but| format!(", {but}"));
-                    let gaps = counted(pieces.len() as u64, "span");
-                    self.say(&format!("{gaps} of {seconds} s in all filled from the history{but}"));
+                    let what = match pieces.len() {
+                        0 => "what was begun earlier is".to_owned(),
+                        1 => format!("a span of {seconds} s is"),
+                        spans => format!("{} of {seconds} s in all are", counted(spans as u64, "span")),
+                    };
+                    self.say(&format!("{what} filled from the history{but}"));
                 }
                 _ => {}
             }
