@@ -137,6 +137,13 @@ impl Outlet {
         Meter::add(&self.meter.waits, 1);
         drop(self.keep.send(order).await);
     }
+
+    /// Hands over several, in order.
+    pub async fn send_all(&self, orders: &mut Vec<Order>) {
+        for order in orders.drain(..) {
+            self.send(order).await;
+        }
+    }
 }
 
 /// Resolves when it is time to stop; says how.

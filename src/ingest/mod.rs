@@ -1,44 +1,36 @@
 //! Ingest: keeps a stream open and its events flowing into the buffer.
 //!
-//! [`machine`] decides and knows no I/O: what the end of a session means, when to connect again, when to give up. [`pulse`] is
-//! one session's: when it was heard, when it is over. [`run`] is the thin async shell around both.
+//! [`machine`] decides and knows no I/O: what the end of a session means, when to connect again, when to give up. [`session`]
+//! is one session between its stream and the keeper, with its [`pulse`]: when it was heard, when it is over. [`run`] is the thin
+//! async shell around them.
 
 pub mod machine;
 pub(crate) mod pulse;
+pub(crate) mod session;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arrow::array::{Array, AsArray, RecordBatch};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::buffer::{Change, Heard, Run};
-use crate::collect::{Collector, Found};
-use crate::event::{Batch, CloudError, Source};
-use crate::keep::{Claim, Order, Outlet, Phase, told};
-use crate::meter::Meter;
-use crate::settings::Mask;
-use crate::sources::cloud::{self, CLOCK_OFF, Cloud, CloudFailure, Stream};
+use crate::buffer::Run;
+use crate::keep::{Order, Outlet, Phase, told};
+use crate::sources::cloud::{CLOCK_OFF, Cloud, CloudFailure, Stream};
 use crate::time::{self, Micros, Moment};
+use crate::wire::Frames;
 
 use machine::{Act, End, Input, Machine};
-use pulse::Pulse;
+use session::Session;
 
 pub use machine::{IngestError, Plan};
 
-/// A batch goes to the buffer when it has so many events: enough to make a commit cheap, few enough to stay in the cache.
-const COMMIT_EVENTS: usize = 5000;
-/// A batch goes to the buffer when its events had so many bytes.
-const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 /// What bytes cost in memory is looked at behind so many of them.
 const PIECE: usize = 64 * 1024;
-/// A batch goes to the buffer when its first event has waited so long.
-const COMMIT_EVERY: Duration = Duration::from_millis(250);
 /// How often to look at clocks.
 const TICK: Duration = Duration::from_millis(50);
 /// While bytes come without a pause, clocks are looked at after so many pieces.
@@ -46,14 +38,6 @@ const LOOK_CHUNKS: u32 = 128;
 /// First signs of life that nobody has looked at yet: of a few sessions at once.
 const NEWS: usize = 16;
 
-
-/// How a session went.
-struct Ended {
-    session: u64,
-    end: End,
-    lived: Duration,
-    heard: Option<(Heard, Moment)>,
-}
 
 type Opening = Pin<Box<dyn Future<Output = Result<Stream, CloudFailure>> + Send>>;
 
@@ -63,7 +47,7 @@ struct Shell {
     cloud: Arc<Cloud>,
     outlet: Outlet,
     opening: Option<Opening>,
-    running: JoinSet<Ended>,
+    running: JoinSet<Input>,
     live: HashMap<u64, watch::Sender<bool>>,
     news: (mpsc::Sender<(u64, Moment)>, mpsc::Receiver<(u64, Moment)>),
     told_clock: bool,
@@ -96,7 +80,7 @@ pub async fn run(
                 Input::Stop(phase)
             }
             Some((session, at)) = shell.news.1.recv() => Input::Spoke { session, at },
-            Some(ended) = shell.running.join_next_with_id() => shell.ended(ended),
+            Some(ended) = shell.running.join_next() => shell.ended(ended),
             opened = maybe(shell.opening.as_mut()) => {
                 shell.opening = None;
                 shell.tell_clock();
@@ -153,30 +137,29 @@ impl Shell {
         }
     }
 
-    fn start(&mut self, stream: Stream, run: Arc<Run>) -> Input {
-        let session = self.outlet.meter.sessions.fetch_add(1, Ordering::Relaxed);
+    fn start(&mut self, mut stream: Stream, run: Arc<Run>) -> Input {
+        let number = self.outlet.meter.sessions.fetch_add(1, Ordering::Relaxed);
         let (stop, stopped) = watch::channel(false);
         let dies = stream.dies.map(|dies| dies.saturating_duration_since(time::instant()));
-        self.live.insert(session, stop);
-        let (plan, outlet, news) = (self.plan.clone(), self.outlet.clone(), self.news.0.clone());
-        self.running.spawn(run_session(session, plan, run, stream, outlet, news, stopped));
-        Input::Opened { session, dies }
+        self.live.insert(number, stop);
+        let said = (std::mem::replace(&mut stream.frames, Frames::lines()), std::mem::take(&mut stream.mask));
+        let (outlet, news) = (self.outlet.clone(), self.news.0.clone());
+        let known = (Arc::clone(&outlet.registry), Arc::clone(&outlet.meter));
+        let session = Session::new(run, number, self.plan.ping, said, known, time::moment());
+        self.running.spawn(run_session(session, number, stream, outlet, news, stopped));
+        Input::Opened { session: number, dies }
     }
 
-    fn ended(&mut self, ended: Result<(tokio::task::Id, Ended), tokio::task::JoinError>) -> Input {
-        match ended {
-            Ok((_, Ended { session, end, lived, heard })) => {
-                self.live.remove(&session);
-                Input::Ended { session, end, lived, heard }
-            }
-            Err(error) => {
-                // One that died of a fault of the program ended without a word: it is the one that nobody hears any more.
-                let session = self.live.iter().find(|(_, stop)| stop.is_closed()).map(|(session, _)| *session);
-                let session = session.unwrap_or(u64::MAX);
-                self.live.remove(&session);
-                Input::Ended { session, end: End::Lost(error.to_string()), lived: Duration::ZERO, heard: None }
-            }
+    fn ended(&mut self, ended: Result<Input, tokio::task::JoinError>) -> Input {
+        let ended = ended.unwrap_or_else(|error| {
+            // One that died of a fault of the program ended without a word: it is the one that nobody hears any more.
+            let session = self.live.iter().find(|(_, stop)| stop.is_closed()).map_or(u64::MAX, |(session, _)| *session);
+            Input::Ended { session, end: End::Lost(error.to_string()), lived: Duration::ZERO, heard: None }
+        });
+        if let Input::Ended { session, .. } = &ended {
+            self.live.remove(session);
         }
+        ended
     }
 }
 
@@ -198,44 +181,33 @@ async fn until(at: Option<Micros>) {
 
 /// One session, from its opening to its end. What it brought has been handed to the keeper when this returns.
 async fn run_session(
-    session: u64,
-    plan: Plan,
-    run: Arc<Run>,
+    mut session: Session,
+    number: u64,
     mut stream: Stream,
     outlet: Outlet,
     news: mpsc::Sender<(u64, Moment)>,
     stop: watch::Receiver<bool>,
-) -> Ended {
-    let mut collector = Collector::new(Arc::clone(&outlet.registry), Source::Stream);
-    let mut pulse = Pulse::new(run, session, plan.ping, time::moment());
-    let mut end = listen(&mut stream, &mut collector, &mut pulse, &outlet, &news, &stop).await;
-    if !matches!(end, End::Lost(_))
-        && let Err(lost) = flush(&mut collector, &mut pulse, &stream.mask, &outlet, time::moment()).await
-    {
-        end = lost;
-    }
-    if let End::Lost(why) = &end {
-        outlet.meter.note(time::now(), why.clone());
-    }
-    let heard = pulse.last(machine::describe(&end));
-    if let Some(heard) = &heard {
-        outlet.send(Order::Note(Change::Heard(heard.clone()))).await;
-    }
-    Ended { session, end, lived: pulse.lived(time::moment()), heard: heard.zip(pulse.last_sign()) }
+) -> Input {
+    let mut orders = Vec::new();
+    let end = listen(&mut session, number, &mut stream, &outlet, &news, &stop, &mut orders).await;
+    let ended = session.end(end, time::moment(), &mut orders);
+    outlet.send_all(&mut orders).await;
+    ended
 }
 
 /// Reads a stream until it ends.
 async fn listen(
+    session: &mut Session,
+    number: u64,
     stream: &mut Stream,
-    collector: &mut Collector,
-    pulse: &mut Pulse,
     outlet: &Outlet,
     news: &mpsc::Sender<(u64, Moment)>,
     stop: &watch::Receiver<bool>,
+    orders: &mut Vec<Order>,
 ) -> End {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut flushed, mut chunks) = (time::instant(), 0_u32);
+    let mut chunks = 0_u32;
     loop {
         // The stream first: while it has bytes, nothing else is polled, only looked at now and then.
         tokio::select! {
@@ -244,44 +216,27 @@ async fn listen(
                 let bytes = match bytes {
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => {
-                        let received_at = time::now();
-                        stream.frames.finish(&mut |frame| drop(collector.add(&frame, received_at)));
+                        session.finish(time::moment());
                         return End::Over("the cloud ended the session".to_owned());
                     }
                     Err(failure) => return End::Failed(failure),
                 };
                 let now = time::moment();
-                let (mut error, mut spoke) = (None, false);
                 for piece in bytes.chunks(PIECE) {
-                    error = take(stream, piece, collector, &outlet.meter, now.wall, &mut spoke);
-                    if error.is_some() {
-                        break;
+                    if let Err(end) = session.take(piece, now, orders) {
+                        return end;
                     }
-                    if is_full(collector) {
-                        flushed = time::instant();
-                        if let Err(lost) = flush(collector, pulse, &stream.mask, outlet, now).await {
-                            return lost;
-                        }
-                    }
+                    outlet.send_all(orders).await;
                 }
-                if let Some(error) = error {
-                    return match error.code {
-                        1 | 4 | 408 | 504 => End::Over(format!("the session's time is up: {error}")),
-                        _ => End::Error(error),
-                    };
-                }
-                match pulse.came(spoke, now) {
+                match session.taken(now, orders) {
                     // Its sign of life goes first: whoever hears of it finds it in the ledger.
-                    Ok(true) => {
-                        if let Err(lost) = flush(collector, pulse, &stream.mask, outlet, now).await {
-                            return lost;
-                        }
-                        let Some(at) = pulse.last_sign() else { continue };
-                        if news.send((pulse.session(), at)).await.is_err() {
+                    Ok(Some(at)) => {
+                        outlet.send_all(orders).await;
+                        if news.send((number, at)).await.is_err() {
                             return End::Stopped;
                         }
                     }
-                    Ok(false) => {}
+                    Ok(None) => {}
                     Err(end) => return end,
                 }
                 chunks = chunks.wrapping_add(1);
@@ -290,7 +245,7 @@ async fn listen(
                 }
             }
             _ = tick.tick() => {
-                if let Err(end) = pulse.quiet(time::moment()) {
+                if let Err(end) = session.quiet(time::moment()) {
                     return end;
                 }
             }
@@ -298,80 +253,9 @@ async fn listen(
         if *stop.borrow() {
             return End::Stopped;
         }
-        let now: Instant = time::instant();
-        if now - flushed >= COMMIT_EVERY {
-            flushed = now;
-            if let Err(lost) = flush(collector, pulse, &stream.mask, outlet, time::moment()).await {
-                return lost;
-            }
-        }
-        if let Err(end) = pulse.silent(time::moment()) {
+        if let Err(end) = session.look(time::moment(), orders) {
             return end;
         }
+        outlet.send_all(orders).await;
     }
-}
-
-/// Reads the frames of some bytes into the collector; gives the error with which the cloud ends the stream, if it does.
-fn take(
-    stream: &mut Stream,
-    bytes: &[u8],
-    collector: &mut Collector,
-    meter: &Meter,
-    received_at: Micros,
-    spoke: &mut bool,
-) -> Option<CloudError> {
-    let mut error = None;
-    stream.frames.feed(bytes, &mut |frame| {
-        *spoke = true;
-        match collector.add(&frame, received_at) {
-            Found::Event | Found::Fault => {}
-            Found::Ping => Meter::add(&meter.pings, 1),
-            Found::Error(said) => error = Some(cloud::said(&said, &stream.mask)),
-        }
-    });
-    error
-}
-
-fn is_full(collector: &Collector) -> bool {
-    collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES
-}
-
-/// Hands what was collected to the keeper, with the sign of life up to which that is all; waits while its queue is full.
-///
-/// # Errors
-/// When the batch could not be built, and is lost.
-async fn flush(collector: &mut Collector, pulse: &mut Pulse, mask: &Mask, outlet: &Outlet, now: Moment) -> Result<(), End> {
-    let sign = |pulse: &mut Pulse| {
-        pulse.handed_over();
-        pulse.due(now)
-    };
-    if collector.is_empty() {
-        if let Some(heard) = sign(pulse) {
-            outlet.send(Order::Note(Change::Heard(heard))).await;
-        }
-        return Ok(());
-    }
-    let last = collector.last_time();
-    let batch = collector.take_masked(mask).map_err(|error| End::Lost(format!("a batch could not be built and is lost: {error}")))?;
-    outlet.meter.update(|parts| {
-        parts.last_event = last.or(parts.last_event);
-        parts.stranger |= speaks_a_stranger(&batch, &parts.devices);
-        for (partition, rows) in &batch.parts {
-            *parts.by_type.entry(partition.event_type.to_string()).or_default() += rows.num_rows() as u64;
-        }
-    });
-    let claim = Claim::Session(pulse.run_number(), sign(pulse));
-    outlet.send(Order::Keep(batch, claim)).await;
-    Ok(())
-}
-
-/// A device that the cloud has not listed is among those that spoke last of each type. Not every event is looked at: who is
-/// missed now is found in another batch.
-fn speaks_a_stranger(batch: &Batch, devices: &HashSet<String>) -> bool {
-    let last = |rows: &RecordBatch| {
-        let ids = rows.column_by_name("device_id")?.as_string_opt::<i32>()?;
-        let row = ids.len().checked_sub(1).filter(|row| ids.is_valid(*row))?;
-        Some(!devices.contains(ids.value(row)))
-    };
-    !devices.is_empty() && batch.parts.iter().any(|(_, rows)| last(rows).unwrap_or(false))
 }
