@@ -35,9 +35,9 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::buffer::{Change, Heard, Run};
 use crate::collect::{Collector, Found};
 use crate::event::{Batch, CloudError, DeviceRow, Source};
-use crate::buffer::{Change, Heard, Run};
 use crate::keep::{Numbers, Order, Outlet, Phase, Push, Verdict, told};
 use crate::meter::Meter;
 use crate::settings::{Filters, Secret, SettingsError, keep_to_oneself, read_secret};
@@ -694,7 +694,10 @@ impl Sessions {
 
     /// What is to be noted of those that are listened for from the beginning.
     fn begun(&self) -> Vec<Order> {
-        self.by_project.values().flat_map(|held| [Order::Note(Change::Begins(Arc::clone(&held.run))), held.heard(held.opened_at, None)]).collect()
+        self.by_project
+            .values()
+            .flat_map(|held| [Order::Note(Change::Begins(Arc::clone(&held.run))), held.heard(held.opened_at, None)])
+            .collect()
     }
 
     /// Orders that open a session for each project that has none.

@@ -232,7 +232,10 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
                 let damage = Damage { path, aside, why: error.to_string(), rescued: 0, span: so_far(day, now) };
                 // Before the file goes: a crash between must not make a silence of it.
                 for project in buffer.projects()? {
-                    buffer.apply(&Change::Lost { project, cause: damage.cause(), begins: damage.span.0, ends: damage.span.1 }, now)?;
+                    buffer.apply(
+                        &Change::Lost { project, cause: damage.cause(), begins: damage.span.0, ends: damage.span.1 },
+                        now,
+                    )?;
                 }
                 for partition in listed.keys().filter(|partition| layout.day_file(partition) == damage.path) {
                     buffer.unsealed(partition)?;

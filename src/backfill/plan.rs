@@ -306,9 +306,8 @@ impl Filling {
         if self.asking.len() >= PARALLEL {
             return None;
         }
-        let ready = |device: &String| {
-            !self.asking.contains(device) && self.devices.get(device).is_none_or(|again| again.at <= now)
-        };
+        let ready =
+            |device: &String| !self.asking.contains(device) && self.devices.get(device).is_none_or(|again| again.at <= now);
         let pending = |active: &Active, device: &String| !active.settled.contains_key(device);
         let (first, device) = self.fills.values().find_map(|active| {
             let devices = self.devices_of(&active.filters);
@@ -323,7 +322,8 @@ impl Filling {
         loop {
             let before = fills.len();
             for (id, active) in &near {
-                let is_near = active.window.0 <= window.1.saturating_add(JOIN) && active.window.1 >= window.0.saturating_sub(JOIN);
+                let is_near =
+                    active.window.0 <= window.1.saturating_add(JOIN) && active.window.1 >= window.0.saturating_sub(JOIN);
                 if is_near && !fills.contains_key(id) {
                     window = (window.0.min(active.window.0), window.1.max(active.window.1));
                     fills.insert(**id, active.pieces.clone());
@@ -338,7 +338,12 @@ impl Filling {
     }
 
     /// The device list came, or did not.
-    pub(crate) fn listed(&mut self, filters: &Arc<Filters>, listed: Result<Vec<String>, (String, Micros)>, now: Micros) -> Vec<Change> {
+    pub(crate) fn listed(
+        &mut self,
+        filters: &Arc<Filters>,
+        listed: Result<Vec<String>, (String, Micros)>,
+        now: Micros,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
         let list = self.list(filters);
         list.is_asked = false;
@@ -531,5 +536,264 @@ impl Active {
             parts.push(format!("{NOT_IN_HISTORY}, which is not in the history"));
         }
         (!parts.is_empty()).then(|| format!("but for {}", parts.join(", and for ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Micros = 100_000 * SECOND;
+
+    fn passes() -> Passes {
+        Passes { index_delay: 12 * SECOND, confirm_after: vec![3600 * SECOND, 86_400 * SECOND], look_back: 86_400 * SECOND }
+    }
+
+    fn gap(begins: Micros, ends: Micros) -> Gap {
+        Gap {
+            span: (begins, ends),
+            lasts: false,
+            cause: String::new(),
+            state: GapState::Open,
+            confirmed: false,
+            why: None,
+            events: 0,
+            filters: Arc::default(),
+            asked_at: None,
+        }
+    }
+
+    fn known(gaps: &[Gap]) -> Known {
+        Known { gaps: gaps.to_vec(), ..Known::default() }
+    }
+
+    /// A filler with a clock, and what it noted.
+    struct Drive {
+        filling: Filling,
+        now: Micros,
+        devices: Vec<String>,
+        requests: usize,
+        noted: Vec<Change>,
+    }
+
+    impl Drive {
+        fn new(devices: usize) -> Self {
+            let filling = Filling::new("p", passes(), false);
+            let devices = (0..devices).map(|number| format!("d{number:04}")).collect();
+            Self { filling, now: NOW, devices, requests: 0, noted: Vec::new() }
+        }
+
+        fn look(&mut self, gaps: &[Gap]) {
+            let changes = self.filling.look(known(gaps), self.now);
+            self.noted.extend(changes);
+        }
+
+        /// Carries out jobs, `most` of them, as `answer` says.
+        fn work(&mut self, most: usize, mut answer: impl FnMut(&Ask) -> Answer) {
+            for _ in 0..most {
+                let Some(job) = self.filling.next(self.now) else { break };
+                self.requests += 1;
+                let changes = match job {
+                    Job::List(filters) => self.filling.listed(&filters, Ok(self.devices.clone()), self.now),
+                    Job::Ask(ask) => {
+                        let answer = answer(&ask);
+                        self.filling.answered(&ask, answer, self.now)
+                    }
+                };
+                self.noted.extend(changes);
+            }
+        }
+
+        fn filled(&self) -> Vec<Option<&str>> {
+            let but = |change: &'_ Change| if let Change::Filled { but, .. } = change { Some(but.clone()) } else { None };
+            self.noted
+                .iter()
+                .filter(|change| but(change).is_some())
+                .map(|change| match change {
+                    Change::Filled { but, .. } => but.as_deref(),
+                    _ => None,
+                })
+                .collect()
+        }
+    }
+
+    fn brought(ask: &Ask) -> Answer {
+        Answer::Brought(ask.fills.iter().map(|(fill, _)| (*fill, Vec::new())).collect())
+    }
+
+    fn seconds(from: Micros, to: Micros) -> (Micros, Micros) {
+        (from * SECOND, to * SECOND)
+    }
+
+    #[test]
+    fn one_pass_over_the_devices_fills_all_gaps_that_are_due() {
+        let mut it = Drive::new(60);
+        let gaps: Vec<Gap> = (0..40).map(|at| gap(NOW - (100 - at) * SECOND, NOW - (100 - at) * SECOND + 500_000)).collect();
+        it.look(&gaps);
+        it.work(usize::MAX, brought);
+        assert_eq!(it.requests, 1 + 60, "the list, and each device once");
+        assert_eq!(it.filled().len(), 1);
+    }
+
+    #[test]
+    fn a_gap_a_minute_of_many_devices_is_caught_up_with_by_one_pass_after_the_last() {
+        let (mut it, mut gaps) = (Drive::new(1500), Vec::new());
+        for minute in 1..=10 {
+            it.now = NOW + minute * 60 * SECOND;
+            gaps.push(gap(it.now - 20 * SECOND, it.now - 15 * SECOND));
+            it.look(&gaps[gaps.len() - 1..]);
+            // What the cloud's pace lets through in a minute.
+            it.work(300, brought);
+        }
+        let before = it.requests;
+        it.work(usize::MAX, brought);
+        assert!(it.requests - before <= 1500, "{} requests after the last gap", it.requests - before);
+        assert!(it.requests <= 4501, "{} requests in all", it.requests);
+        assert!(it.filling.fills.is_empty());
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_when_the_history_has_it_and_again_an_hour_and_a_day_later() {
+        let mut it = Drive::new(1);
+        let (begins, ends) = (NOW - 60 * SECOND, NOW - SECOND);
+        it.look(&[gap(begins, ends)]);
+        assert!(it.filling.next(it.now).is_none() && it.filling.waits);
+        it.now = it.filling.wake_at(it.now).unwrap();
+        assert_eq!(it.now, ends + 12 * SECOND);
+        let mut asked = Vec::new();
+        let mut gap = gap(begins, ends);
+        let mut windows = Vec::new();
+        for _ in 0..3 {
+            it.look(&[gap.clone()]);
+            it.work(usize::MAX, |ask| {
+                windows.push(ask.window);
+                brought(ask)
+            });
+            asked.push(it.now - ends);
+            (gap.state, gap.asked_at) = (GapState::Filled, Some(it.now));
+            it.look(&[gap.clone()]);
+            let Some(next) = it.filling.wake_at(it.now) else { break };
+            it.now = next;
+        }
+        assert_eq!(asked, [12 * SECOND, 3600 * SECOND, 86_400 * SECOND]);
+        assert_eq!(windows[0], (begins - OVERLAP, ends + OVERLAP));
+        assert_eq!(windows[1], (begins - OVERLAP - 86_400 * SECOND, ends + OVERLAP));
+        let confirms = |change: &Change| matches!(change, Change::Asks(fill) if fill.pieces[0].2);
+        let passes: Vec<bool> = it.noted.iter().filter(|change| matches!(change, Change::Asks(_))).map(confirms).collect();
+        assert_eq!(passes, [false, false, true]);
+    }
+
+    #[test]
+    fn nothing_waits_behind_a_device_that_is_refused_or_fails() {
+        let mut it = Drive::new(5);
+        let span = seconds(99_000, 99_010);
+        it.look(&[gap(span.0, span.1)]);
+        let answer = |ask: &Ask| match &*ask.device {
+            "d0001" => Answer::Refused("HTTP 404".to_owned()),
+            "d0002" => Answer::Failed("HTTP 500".to_owned()),
+            _ => brought(ask),
+        };
+        it.work(usize::MAX, answer);
+        let outcomes = it.noted.iter().filter(|change| matches!(change, Change::Device { outcome: Outcome::Done, .. })).count();
+        assert_eq!((outcomes, it.filled().len()), (3, 0));
+        // It comes again, and a later gap is asked for meanwhile.
+        it.look(&[gap(span.0 + 3600 * SECOND - 3700 * SECOND, span.0 - 3690 * SECOND)]);
+        it.work(usize::MAX, answer);
+        let tried = |device: &str| {
+            it.noted.iter().filter(|change| matches!(change, Change::Device { device: of, .. } if of == device)).count()
+        };
+        assert!(tried("d0003") >= 1);
+        for _ in 0..3 {
+            it.now = it.filling.wake_at(it.now).unwrap();
+            it.work(usize::MAX, answer);
+        }
+        assert!(it.filling.is_settled() && it.filled().is_empty());
+        it.now = it.filling.wake_at(it.now).unwrap();
+        it.work(usize::MAX, |ask| if ask.device == "d0001" { Answer::Refused("HTTP 404".to_owned()) } else { brought(ask) });
+        let filled = it.filled();
+        assert!(
+            !filled.is_empty() && filled.iter().all(|but| but.is_some_and(|but| but.contains("d0001: HTTP 404"))),
+            "{filled:?}"
+        );
+    }
+
+    #[test]
+    fn devices_that_left_the_list_are_asked_as_well_unless_the_filters_leave_them_out() {
+        let span = seconds(99_000, 99_010);
+        let asked = |gap: Gap| {
+            let mut it = Drive::new(1);
+            let changes = it.filling.look(Known { devices: vec!["old".to_owned()], ..known(&[gap]) }, it.now);
+            it.noted.extend(changes);
+            let mut devices = Vec::new();
+            it.work(usize::MAX, |ask| {
+                devices.push(ask.device.clone());
+                brought(ask)
+            });
+            devices
+        };
+        assert_eq!(asked(gap(span.0, span.1)), ["d0000", "old"]);
+        let filters = |filters| Gap { filters: Arc::new(filters), ..gap(span.0, span.1) };
+        assert_eq!(asked(filters(Filters { labels: vec!["room".to_owned()], ..Filters::default() })), ["d0000"]);
+        assert_eq!(asked(filters(Filters { devices: vec!["x".to_owned()], ..Filters::default() })), ["d0000", "x"]);
+    }
+
+    #[test]
+    fn who_closes_the_history_is_asked_again_later_and_not_for_ever_remembered() {
+        let mut it = Drive::new(3);
+        let span = seconds(99_000, 99_010);
+        it.look(&[gap(span.0, span.1)]);
+        it.work(usize::MAX, |_| Answer::Closed("HTTP 403".to_owned(), 0));
+        assert!(it.noted.iter().any(|change| matches!(change, Change::Waits(_, why) if why == "HTTP 403")));
+        let words = it.noted.len();
+        for _ in 0..5 {
+            it.now = it.filling.wake_at(it.now).unwrap();
+            it.work(usize::MAX, |_| Answer::Closed("HTTP 403".to_owned(), 0));
+        }
+        assert_eq!(it.noted.len(), words, "told once");
+        assert!(it.filling.is_settled());
+        it.now = it.filling.wake_at(it.now).unwrap();
+        it.work(usize::MAX, brought);
+        assert_eq!(it.filled().len(), 1);
+    }
+
+    #[test]
+    fn an_interrupted_pass_goes_on_where_it_was() {
+        let fill = FillRow {
+            id: 9,
+            project: "p".to_owned(),
+            filters: Arc::default(),
+            by_hand: false,
+            asked_at: NOW - SECOND,
+            look_back: 0,
+            devices: 3,
+            done_at: None,
+            but: None,
+        };
+        let piece = Piece { fill: 9, begins: NOW - 100 * SECOND, ends: NOW - 50 * SECOND, confirms: false, events: 0 };
+        let mut it = Drive::new(3);
+        let outcomes = vec![(9, "d0000".to_owned(), Outcome::Done), (9, "d0001".to_owned(), Outcome::Failed("x".to_owned()))];
+        it.filling.look(Known { fills: vec![(fill, vec![piece])], outcomes, ..Known::default() }, it.now);
+        let mut devices = Vec::new();
+        it.work(usize::MAX, |ask| {
+            devices.push(ask.device.clone());
+            brought(ask)
+        });
+        assert_eq!(devices, ["d0001", "d0002"]);
+        assert_eq!(it.filled().len(), 1);
+    }
+
+    #[test]
+    fn what_a_failing_device_lacks_when_the_history_forgets_it_is_said() {
+        let mut it = Drive::new(2);
+        let span = seconds(99_000, 99_010);
+        it.look(&[gap(span.0, span.1)]);
+        it.work(usize::MAX, |ask| if ask.device == "d0001" { Answer::Failed("HTTP 500".to_owned()) } else { brought(ask) });
+        it.now += RETENTION + DAY;
+        it.look(&[]);
+        assert!(
+            it.filled()[0].is_some_and(|but| but.contains("1 device that never answered (d0001: HTTP 500)")),
+            "{:?}",
+            it.filled()
+        );
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::coverage::{between, merged};
 use crate::buffer::Records;
+use crate::coverage::{between, merged};
 use crate::disk::{self, DiskError};
 use crate::layout::Layout;
 use crate::settings::Filters;
@@ -71,10 +71,13 @@ impl Request {
     pub fn new_of(&self, records: &Records) -> Vec<(Micros, Micros)> {
         let holds = |fill: &i64| {
             let fill = records.fills.get(fill);
-            fill.is_some_and(|fill| fill.project == self.project && fill.filters.hold(&self.filters) && (fill.done_at.is_some() || fill.by_hand))
+            fill.is_some_and(|fill| {
+                fill.project == self.project && fill.filters.hold(&self.filters) && (fill.done_at.is_some() || fill.by_hand)
+            })
         };
         let there = records.pieces.iter().filter(|piece| holds(&piece.fill)).map(|piece| (piece.begins, piece.ends));
-        let lost = |noted: Micros| records.losses.iter().filter(move |loss| loss.project == self.project && loss.noted_at > noted);
+        let lost =
+            |noted: Micros| records.losses.iter().filter(move |loss| loss.project == self.project && loss.noted_at > noted);
         // What was lost after it was brought is new.
         let there: Vec<_> = merged(there.collect());
         let asked = records.fills.values().map(|fill| fill.asked_at).max().unwrap_or(Micros::MIN);

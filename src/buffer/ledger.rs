@@ -310,7 +310,14 @@ pub(super) fn heard(db: &Connection, opening: &str, heard: &Heard, now: Micros) 
          ON CONFLICT DO UPDATE SET spoke_at = max(spoke_at, excluded.spoke_at),
             closed_at = coalesce(excluded.closed_at, closed_at), cause = coalesce(excluded.cause, cause)",
     )?
-    .execute(params![run, heard.session, heard.opened_at, heard.spoke_at, heard.ended.as_ref().map(|_| now), heard.ended])?;
+    .execute(params![
+        run,
+        heard.session,
+        heard.opened_at,
+        heard.spoke_at,
+        heard.ended.as_ref().map(|_| now),
+        heard.ended
+    ])?;
     Ok(())
 }
 
@@ -403,8 +410,10 @@ pub(super) fn lost(db: &Connection, project: &str, cause: &str, span: (Micros, M
 }
 
 fn asks(db: &Connection, fill: &Fill) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT OR IGNORE INTO fill (id, project, filters, by_hand, asked_at, look_back) VALUES (?, ?, ?, ?, ?, ?)")?
-        .execute(params![fill.id, fill.project, text(&fill.filters), fill.by_hand, fill.asked_at, fill.look_back])?;
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO fill (id, project, filters, by_hand, asked_at, look_back) VALUES (?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![fill.id, fill.project, text(&fill.filters), fill.by_hand, fill.asked_at, fill.look_back])?;
     let mut insert = db.prepare_cached("INSERT OR IGNORE INTO piece (fill, begins, ends, confirms) VALUES (?, ?, ?, ?)")?;
     for (begins, ends, confirms) in &fill.pieces {
         insert.execute(params![fill.id, begins, ends, confirms])?;
@@ -412,12 +421,7 @@ fn asks(db: &Connection, fill: &Fill) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn outcome_of(
-    db: &Connection,
-    device: &str,
-    outcome: &Outcome,
-    fills: &[(i64, Vec<(Micros, u64)>)],
-) -> rusqlite::Result<()> {
+fn outcome_of(db: &Connection, device: &str, outcome: &Outcome, fills: &[(i64, Vec<(Micros, u64)>)]) -> rusqlite::Result<()> {
     let (name, why) = match outcome {
         Outcome::Done => ("done", None),
         Outcome::Refused(why) => ("refused", Some(why)),
@@ -472,10 +476,13 @@ fn join_before(db: &Connection, before: Micros) -> rusqlite::Result<()> {
     let read = |row: &Row<'_>| Ok((row.get::<_, i64>(1)?, session_at(row, 0, 2)?));
     let old = db.prepare(sql)?.query_map([before], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut kept: Option<(i64, Session, bool)> = None;
-    let mut update = db.prepare("UPDATE heard SET spoke_at = ?, closed_at = ?, cause = ?, joined = ? WHERE run = ? AND session = ?")?;
+    let mut update =
+        db.prepare("UPDATE heard SET spoke_at = ?, closed_at = ?, cause = ?, joined = ? WHERE run = ? AND session = ?")?;
     let mut delete = db.prepare("DELETE FROM heard WHERE run = ? AND session = ?")?;
     let mut keep = |kept: Option<(i64, Session, bool)>| match kept {
-        Some((number, it, true)) => update.execute(params![it.spoke_at, it.closed_at, it.cause, it.joined, it.run, number]).map(drop),
+        Some((number, it, true)) => {
+            update.execute(params![it.spoke_at, it.closed_at, it.cause, it.joined, it.run, number]).map(drop)
+        }
         _ => Ok(()),
     };
     for (number, session) in old {
@@ -537,7 +544,9 @@ impl Speakers {
         let mut met = Vec::new();
         for (_, rows) in &batch.parts {
             let column = |name| rows.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-            let (Some(projects), Some(ids), false) = (column("project_id"), column("device_id"), is_imported(rows)) else { continue };
+            let (Some(projects), Some(ids), false) = (column("project_id"), column("device_id"), is_imported(rows)) else {
+                continue;
+            };
             let mut last = ("", "");
             for row in 0..rows.num_rows() {
                 let is_there = projects.is_valid(row) && ids.is_valid(row);
@@ -632,7 +641,13 @@ impl View {
             "SELECT fill, begins, ends, confirms, events FROM piece WHERE ends >= ? ORDER BY begins, fill",
             [since],
             |row| {
-                Ok(Piece { fill: row.get(0)?, begins: row.get(1)?, ends: row.get(2)?, confirms: row.get(3)?, events: row.get(4)? })
+                Ok(Piece {
+                    fill: row.get(0)?,
+                    begins: row.get(1)?,
+                    ends: row.get(2)?,
+                    confirms: row.get(3)?,
+                    events: row.get(4)?,
+                })
             },
         )?;
         let losses = self.rows(

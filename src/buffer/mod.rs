@@ -196,7 +196,15 @@ impl Buffer {
         if fresh {
             disk::sync_dir(path.parent().unwrap_or(Path::new(".")))?;
         }
-        Ok(Self { db, path: path.to_owned(), id, compression: block::Compression::new()?, speakers: ledger::Speakers::default(), rescued: None, lock })
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            id,
+            compression: block::Compression::new()?,
+            speakers: ledger::Speakers::default(),
+            rescued: None,
+            lock,
+        })
     }
 
     /// Closes it as one file without a log beside it, which can be renamed; gives the lock back.

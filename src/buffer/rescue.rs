@@ -258,7 +258,8 @@ impl View {
 }
 
 fn projects(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    let sql = "SELECT project FROM run UNION SELECT project FROM loss UNION SELECT project FROM fill UNION SELECT project FROM device";
+    let sql =
+        "SELECT project FROM run UNION SELECT project FROM loss UNION SELECT project FROM fill UNION SELECT project FROM device";
     let mut found = db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     if found.is_empty() {
         found.push(NO_PROJECT.to_owned());
@@ -316,7 +317,11 @@ fn rows(from: &Connection, table: &str, columns: &str) -> Vec<Vec<Value>> {
         }
         Ok(())
     };
-    let order = if matches!(table, "meta" | "heard" | "piece" | "fill_device" | "known_device" | "device" | "sealed") { "1" } else { "rowid" };
+    let order = if matches!(table, "meta" | "heard" | "piece" | "fill_device" | "known_device" | "device" | "sealed") {
+        "1"
+    } else {
+        "rowid"
+    };
     if pass(format!("SELECT {columns} FROM {table} NOT INDEXED")).is_err() {
         // The error is the damage itself, which is told already.
         pass(format!("SELECT {columns} FROM {table} NOT INDEXED ORDER BY {order} DESC")).unwrap_or_default();

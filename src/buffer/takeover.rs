@@ -42,18 +42,19 @@ struct Gap {
 /// * "Filled" was said after one pass: it stands, and is not confirmed.
 /// * "Lost" is no state any more: what the cloud still holds is asked for again.
 pub(super) fn take_over(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
-    let sessions = rows(from, "SELECT id, source, project, filters, opened_at, spoke_at, closed_at, cause FROM main.session", |row| {
-        Ok(Session {
-            id: row.get(0)?,
-            source: row.get(1)?,
-            project: row.get(2)?,
-            filters: row.get(3)?,
-            opened_at: row.get(4)?,
-            spoke_at: row.get(5)?,
-            closed_at: row.get(6)?,
-            cause: row.get(7)?,
-        })
-    });
+    let sessions =
+        rows(from, "SELECT id, source, project, filters, opened_at, spoke_at, closed_at, cause FROM main.session", |row| {
+            Ok(Session {
+                id: row.get(0)?,
+                source: row.get(1)?,
+                project: row.get(2)?,
+                filters: row.get(3)?,
+                opened_at: row.get(4)?,
+                spoke_at: row.get(5)?,
+                closed_at: row.get(6)?,
+                cause: row.get(7)?,
+            })
+        });
     let gaps = rows(from, "SELECT id, project, begins, ends, cause, state, why, events FROM main.gap", |row| {
         Ok(Gap {
             id: row.get(0)?,
@@ -71,8 +72,17 @@ pub(super) fn take_over(from: &Connection, to: &Connection) -> rusqlite::Result<
             Some(run) => run,
             None => begin_run(to, session, session.opened_at, Some(session.opened_at))?,
         };
-        to.prepare_cached("INSERT OR IGNORE INTO heard (run, session, opened_at, spoke_at, closed_at, cause) VALUES (?, ?, ?, ?, ?, ?)")?
-            .execute(params![run, session.id, session.opened_at, session.spoke_at, session.closed_at.or(Some(session.spoke_at)), session.cause])?;
+        to.prepare_cached(
+            "INSERT OR IGNORE INTO heard (run, session, opened_at, spoke_at, closed_at, cause) VALUES (?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            run,
+            session.id,
+            session.opened_at,
+            session.spoke_at,
+            session.closed_at.or(Some(session.spoke_at)),
+            session.cause
+        ])?;
     }
     // A recorder of version 1 that was killed: nobody asked it to end.
     let left_open = sessions.iter().filter(|session| session.closed_at.is_none());
@@ -102,9 +112,11 @@ pub(super) fn take_over(from: &Connection, to: &Connection) -> rusqlite::Result<
 
 /// The run that stands for all sessions that asked for the same.
 fn run_of(to: &Connection, session: &Session) -> rusqlite::Result<Option<i64>> {
-    to.prepare_cached("SELECT id FROM run WHERE opening = '' AND source = ? AND project = ? AND filters = ? AND ended_at IS NOT NULL")?
-        .query_row(params![session.source, session.project, session.filters], |row| row.get(0))
-        .optional()
+    to.prepare_cached(
+        "SELECT id FROM run WHERE opening = '' AND source = ? AND project = ? AND filters = ? AND ended_at IS NOT NULL",
+    )?
+    .query_row(params![session.source, session.project, session.filters], |row| row.get(0))
+    .optional()
 }
 
 fn begin_run(to: &Connection, session: &Session, begins: Micros, ended_at: Option<Micros>) -> rusqlite::Result<i64> {
@@ -133,8 +145,18 @@ fn lost(to: &Connection, gap: &Gap, ends: Micros, session: Option<&Session>) -> 
 
 fn fill(to: &Connection, gap: &Gap, ends: Micros, filters: &str, by_hand: bool) -> rusqlite::Result<()> {
     let done_at = (gap.state == "filled").then_some(ends);
-    to.prepare_cached("INSERT INTO fill (id, project, filters, by_hand, asked_at, look_back, done_at, but) VALUES (?, ?, ?, ?, ?, 0, ?, ?)")?
-        .execute(params![gap.id, gap.project, filters, by_hand, ends, done_at, gap.why.as_ref().filter(|_| done_at.is_some())])?;
+    to.prepare_cached(
+        "INSERT INTO fill (id, project, filters, by_hand, asked_at, look_back, done_at, but) VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
+    )?
+    .execute(params![
+        gap.id,
+        gap.project,
+        filters,
+        by_hand,
+        ends,
+        done_at,
+        gap.why.as_ref().filter(|_| done_at.is_some())
+    ])?;
     to.prepare_cached("INSERT INTO piece (fill, begins, ends, confirms, events) VALUES (?, ?, ?, 0, ?)")?
         .execute(params![gap.id, gap.begins, ends, gap.events])?;
     Ok(())

@@ -162,7 +162,8 @@ fn hand_over(layout: &Layout, request: &Request, holder: &str) -> Result<bool, F
                 if request.is_waiting(layout) {
                     if begun.elapsed() > FOUND_WITHIN || !view.has_writer() {
                         request.remove(layout)?;
-                        let text = "the recorder does not fill gaps (--no-backfill?), or it has ended; stop it, and call this again";
+                        let text =
+                            "the recorder does not fill gaps (--no-backfill?), or it has ended; stop it, and call this again";
                         return Err(Failure::failed(text));
                     }
                     continue;
@@ -173,11 +174,17 @@ fn hand_over(layout: &Layout, request: &Request, holder: &str) -> Result<bool, F
                 bar.set_length(fill.devices);
                 bar.set_position(settled);
                 if fill.devices > 0 && settled + failed >= fill.devices && failed > 0 {
-                    tell!("{} does not get on, and is tried again later: {}", request.project, fill.but.as_deref().unwrap_or("no reason"));
+                    tell!(
+                        "{} does not get on, and is tried again later: {}",
+                        request.project,
+                        fill.but.as_deref().unwrap_or("no reason")
+                    );
                     return Ok(());
                 }
                 if !view.has_writer() {
-                    return Err(Failure::failed("the recorder has ended meanwhile; call this again, and it goes on where it was"));
+                    return Err(Failure::failed(
+                        "the recorder has ended meanwhile; call this again, and it goes on where it was",
+                    ));
                 }
             }
         };

@@ -99,7 +99,14 @@ fn table(gaps: &[GapReport], all: bool, clock: &Clock, list_all: &str) -> Result
     if left_out > 0 {
         say!("{} older; `{list_all}` lists them", words::counted(left_out as u64, "gap"));
     }
-    say!("{:<19}  {:<14}  {:>11}  {:<19}  {:>8}", format!("begins ({})", clock.name()).chars().take(19).collect::<String>(), "ends", "length", "state", "history");
+    say!(
+        "{:<19}  {:<14}  {:>11}  {:<19}  {:>8}",
+        format!("begins ({})", clock.name()).chars().take(19).collect::<String>(),
+        "ends",
+        "length",
+        "state",
+        "history"
+    );
     for gap in &gaps[left_out..] {
         let begins = clock.second(&gap.begins);
         // The day and the year are mostly those of the beginning.

@@ -11,9 +11,7 @@ use crate::time::{Micros, SECOND, rfc3339};
 use crate::words::counted;
 
 pub use spans::{Span, between, cut, merged};
-pub use timeline::{
-    Dead, Gap, GapState, NOT_IN_HISTORY, Project, RETENTION, Timeline, is_not_in_history, timeline,
-};
+pub use timeline::{Dead, Gap, GapState, NOT_IN_HISTORY, Project, RETENTION, Timeline, is_not_in_history, timeline};
 
 /// Characters of a strip.
 pub const STRIP: usize = 72;
@@ -98,7 +96,8 @@ pub struct NobodyRecords {
 impl NobodyRecords {
     /// In a sentence, with times as `clock` writes them.
     pub fn said(&self, clock: impl Fn(&str) -> String) -> String {
-        let until = self.until.as_deref().map_or_else(|| "until somebody ends it".to_owned(), |until| format!("until {}", clock(until)));
+        let until =
+            self.until.as_deref().map_or_else(|| "until somebody ends it".to_owned(), |until| format!("until {}", clock(until)));
         let does = if self.source == "push" { "receives" } else { "records" };
         let promise = if self.source == "push" { "; the cloud keeps its pushes for 12 hours" } else { "" };
         format!("nobody {does} {} since {} ({}); it was to go on {until}{promise}", self.project, clock(&self.since), self.cause)
@@ -139,7 +138,8 @@ impl Timeline {
 
     /// What the ledger says of time, of all projects together.
     pub fn listened(&self) -> Listened {
-        let all = |project: &Project| project.heard.iter().copied().chain(project.gaps.iter().map(|gap| gap.span)).collect::<Vec<_>>();
+        let all =
+            |project: &Project| project.heard.iter().copied().chain(project.gaps.iter().map(|gap| gap.span)).collect::<Vec<_>>();
         let unfilled = self.projects.iter().flat_map(|project| &project.gaps).filter(|gap| gap.state != GapState::Filled);
         let mut unfilled: Vec<Span> =
             unfilled.map(|gap| (gap.span.0, if gap.lasts { Micros::MAX } else { gap.span.1 })).collect();
@@ -290,8 +290,7 @@ mod tests {
             asked_at: None,
         };
         let heard = [(0, 300), (400, 720)];
-        let gaps =
-            [gap((300, 400), GapState::Filled), gap((500, 501), GapState::Lost), gap((600, 620), GapState::Open)];
+        let gaps = [gap((300, 400), GapState::Filled), gap((500, 501), GapState::Lost), gap((600, 620), GapState::Open)];
         let strip = strip((0, 720), &heard, &gaps);
         assert_eq!(strip.chars().count(), STRIP);
         let expected: String =

@@ -197,7 +197,9 @@ impl<'a> Of<'a> {
     fn new(run: &'a RunRow, sessions: Vec<&'a Session>, opening: Option<&str>, now: Micros) -> Self {
         let is_alive = run.ended_at.is_none() && opening == Some(&*run.opening);
         let lives = |session: &Session| is_alive && session.closed_at.is_none() && now - session.spoke_at <= run.quiet;
-        let spans = sessions.iter().map(|session| (session.opened_at, if lives(session) { now } else { session.spoke_at }.max(session.opened_at)));
+        let spans = sessions
+            .iter()
+            .map(|session| (session.opened_at, if lives(session) { now } else { session.spoke_at }.max(session.opened_at)));
         Self {
             run,
             spans: spans.collect(),
@@ -448,7 +450,9 @@ fn fill(out: &mut Vec<Gap>, filters: &Arc<Filters>, gaps: Vec<Raw>, pieces: &[(&
         }
         for part in &mut out[from..] {
             let mut brought: BTreeMap<Span, u64> = BTreeMap::new();
-            for (piece, _) in over.iter().filter(|(piece, _)| cut((piece.begins, piece.ends), part.span) == Some((piece.begins, piece.ends))) {
+            for (piece, _) in
+                over.iter().filter(|(piece, _)| cut((piece.begins, piece.ends), part.span) == Some((piece.begins, piece.ends)))
+            {
                 let most = brought.entry((piece.begins, piece.ends)).or_default();
                 *most = piece.events.max(*most);
             }
@@ -457,14 +461,7 @@ fn fill(out: &mut Vec<Gap>, filters: &Arc<Filters>, gaps: Vec<Raw>, pieces: &[(&
     }
 }
 
-fn part_of(
-    gap: &Raw,
-    span: Span,
-    over: &[(&Piece, &FillRow)],
-    never: bool,
-    retained: Micros,
-    filters: &Arc<Filters>,
-) -> Gap {
+fn part_of(gap: &Raw, span: Span, over: &[(&Piece, &FillRow)], never: bool, retained: Micros, filters: &Arc<Filters>) -> Gap {
     let over = || over.iter().filter(|(piece, _)| piece.begins <= span.0 && span.1 <= piece.ends);
     let done = || over().filter(|(_, fill)| fill.done_at.is_some() && fill.asked_at >= gap.noted_at);
     let last = done().max_by_key(|(piece, fill)| (piece.confirms, fill.asked_at));
@@ -494,4 +491,240 @@ fn part_of(
 pub fn is_not_in_history(filters: &Filters) -> bool {
     let types = &filters.event_types;
     !types.is_empty() && types.iter().all(|name| name == NOT_IN_HISTORY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Loss;
+
+    const HOUR: Micros = 3600 * SECOND;
+    /// Far behind everything.
+    const NOW: Micros = 100 * HOUR;
+
+    fn run(id: i64, begins: Micros) -> RunRow {
+        RunRow {
+            id,
+            opening: format!("o{id}"),
+            epoch: 0,
+            source: "stream".to_owned(),
+            project: "p".to_owned(),
+            filters: Arc::default(),
+            begins: begins * SECOND,
+            until: None,
+            ended_at: None,
+            quiet: 30 * SECOND,
+            said: None,
+        }
+    }
+
+    fn session(run: i64, opened: Micros, spoke: Micros, cause: Option<&str>) -> Session {
+        Session {
+            run,
+            opened_at: opened * SECOND,
+            spoke_at: spoke * SECOND,
+            closed_at: cause.map(|_| spoke * SECOND),
+            cause: cause.map(str::to_owned),
+            joined: 1,
+        }
+    }
+
+    fn types(names: &[&str]) -> Arc<Filters> {
+        Arc::new(Filters { event_types: names.iter().map(ToString::to_string).collect(), ..Filters::default() })
+    }
+
+    fn pass(records: &mut Records, id: i64, spans: &[(Micros, Micros)], asked_at: Micros, done: bool) {
+        let fill = FillRow {
+            id,
+            project: "p".to_owned(),
+            filters: Arc::default(),
+            by_hand: false,
+            asked_at: asked_at * SECOND,
+            look_back: 0,
+            devices: 0,
+            done_at: done.then_some(asked_at * SECOND),
+            but: None,
+        };
+        records.fills.insert(id, fill);
+        for (begins, ends) in spans {
+            records.pieces.push(Piece { fill: id, begins: begins * SECOND, ends: ends * SECOND, confirms: false, events: 7 });
+        }
+        if records.pieces.len() < 100 {
+            records.pieces.sort_by_key(|piece| piece.begins);
+        }
+        records.pieces.sort_by_key(|piece| piece.begins);
+    }
+
+    fn at(records: &Records, opening: Option<&str>, now: Micros) -> Project {
+        timeline(records, opening, now).projects.into_iter().next().unwrap_or_default()
+    }
+
+    /// Gaps in seconds, with their states.
+    fn gaps(project: &Project) -> Vec<(Micros, Micros, GapState)> {
+        project.gaps.iter().map(|gap| (gap.span.0 / SECOND, gap.span.1 / SECOND, gap.state)).collect()
+    }
+
+    use GapState::{Filled, Filling, Lost, Open};
+
+    #[test]
+    fn a_run_that_nobody_ended_goes_on_to_its_planned_end_the_next_run_or_now() {
+        let mut records = Records { runs: vec![run(1, 0)], sessions: vec![session(1, 1, 60, None)], ..Records::default() };
+        let project = at(&records, None, 100 * SECOND);
+        assert_eq!(gaps(&project), [(60, 100, Open)]);
+        assert!(project.gaps[0].lasts && project.gaps[0].cause == CRASH);
+        assert_eq!(
+            project.dead,
+            [Dead { source: "stream".to_owned(), since: 60 * SECOND, until: None, cause: CRASH.to_owned() }]
+        );
+        records.runs[0].until = Some(80 * SECOND);
+        let project = at(&records, None, 100 * SECOND);
+        assert_eq!((gaps(&project), project.dead.len()), (vec![(60, 80, Open)], 0));
+        records.runs[0].until = None;
+        records.runs.push(run(2, 90));
+        records.sessions.push(session(2, 92, 95, Some("the recorder stopped")));
+        records.runs[1].ended_at = Some(95 * SECOND);
+        let project = at(&records, None, 100 * SECOND);
+        assert_eq!((gaps(&project), project.dead.len()), (vec![(60, 92, Open)], 0));
+    }
+
+    #[test]
+    fn a_run_that_lives_is_heard_until_now_as_long_as_it_gives_signs_of_life() {
+        let records = Records { runs: vec![run(1, 0)], sessions: vec![session(1, 1, 60, None)], ..Records::default() };
+        let project = at(&records, Some("o1"), 80 * SECOND);
+        assert_eq!((gaps(&project), project.connected_since), (vec![], Some(SECOND)));
+        let project = at(&records, Some("o1"), 100 * SECOND);
+        assert_eq!(gaps(&project), [(60, 100, Open)]);
+        assert!(project.dead.is_empty() && project.connected_since.is_none());
+        // Another process writes.
+        assert_eq!(at(&records, Some("o2"), 80 * SECOND).dead.len(), 1);
+    }
+
+    #[test]
+    fn between_two_sessions_lies_a_gap_though_neither_noticed() {
+        let mut records = Records { runs: vec![run(1, 0)], ..Records::default() };
+        records.runs[0].ended_at = Some(200 * SECOND);
+        records.sessions = vec![session(1, 0, 60, Some("over")), session(1, 65, 200, Some("the recorder stopped"))];
+        let project = at(&records, None, NOW);
+        assert_eq!((gaps(&project), &*project.gaps[0].cause), (vec![(60, 65, Open)], "over"));
+        records.sessions.push(session(1, 55, 70, Some("over")));
+        assert_eq!(gaps(&at(&records, None, NOW)), []);
+    }
+
+    #[test]
+    fn a_run_that_never_heard_anything_is_missing_from_its_beginning() {
+        let mut records = Records { runs: vec![run(1, 10)], ..Records::default() };
+        records.runs[0].said = Some("HTTP 503".to_owned());
+        let project = at(&records, None, 50 * SECOND);
+        assert_eq!((gaps(&project), &*project.gaps[0].cause), (vec![(10, 50, Open)], "HTTP 503"));
+        // A first sign of life soon after is its beginning, a late one is not.
+        records.sessions = vec![session(1, 20, 50, None)];
+        assert_eq!(gaps(&at(&records, Some("o1"), 50 * SECOND)), []);
+        records.sessions = vec![session(1, 40, 50, None)];
+        assert_eq!(gaps(&at(&records, Some("o1"), 50 * SECOND)), [(10, 40, Open)]);
+    }
+
+    #[test]
+    fn an_hour_that_comes_twice_is_two_and_hides_no_outage() {
+        // Set back by 100 s: heard until 200; by the new clock from 105 on, though the last sign of life was at 100.
+        let mut records = Records { runs: vec![run(1, 0), run(2, 100)], ..Records::default() };
+        records.runs[1].opening = "o1".to_owned();
+        records.runs[1].epoch = 1;
+        records.runs[0].ended_at = Some(200 * SECOND);
+        records.sessions = vec![session(1, 1, 200, Some("set back")), session(2, 105, 300, None)];
+        assert_eq!(gaps(&at(&records, Some("o1"), 300 * SECOND)), [(100, 105, Open)]);
+        // Nor do pushes that came by the old clock.
+        let push = RunRow { source: "push".to_owned(), ended_at: Some(200 * SECOND), opening: "o1".to_owned(), ..run(3, 0) };
+        records.runs.push(push);
+        records.sessions.push(session(3, 0, 200, Some("set back")));
+        assert_eq!(gaps(&at(&records, Some("o1"), 300 * SECOND)), [(100, 105, Open)]);
+        records.runs[2].epoch = 1;
+        assert_eq!(gaps(&at(&records, Some("o1"), 300 * SECOND)), []);
+    }
+
+    #[test]
+    fn a_span_is_counted_once_however_many_passes_overlap() {
+        let mut records = Records { runs: vec![run(1, 0)], sessions: vec![session(1, 0, 100, Some("x"))], ..Records::default() };
+        records.sessions.push(session(1, 500, 600, Some("the recorder stopped")));
+        records.runs[0].ended_at = Some(600 * SECOND);
+        pass(&mut records, 1, &[(50, 300)], 700, true);
+        pass(&mut records, 2, &[(200, 400)], 700, true);
+        pass(&mut records, 3, &[(150, 450)], 800, false);
+        let project = at(&records, None, NOW);
+        assert_eq!(gaps(&project), [(100, 400, Filled), (400, 450, Filling), (450, 500, Open)]);
+        // What somebody asked for where nothing was missing is no gap.
+        pass(&mut records, 4, &[(510, 590)], 800, true);
+        assert_eq!(at(&records, None, NOW).gaps.len(), 3);
+    }
+
+    #[test]
+    fn what_was_lost_again_is_missing_until_it_is_asked_for_behind_that() {
+        let mut records = Records { runs: vec![run(1, 0)], sessions: vec![session(1, 0, 100, Some("x"))], ..Records::default() };
+        records.runs[0].ended_at = Some(100 * SECOND);
+        pass(&mut records, 1, &[(0, 100)], 200, true);
+        let filters = Arc::default();
+        records.losses.push(Loss {
+            project: "p".to_owned(),
+            filters,
+            begins: 20 * SECOND,
+            ends: 30 * SECOND,
+            cause: "damaged".to_owned(),
+            noted_at: 300 * SECOND,
+        });
+        assert_eq!(gaps(&at(&records, None, NOW)), [(20, 30, Open)]);
+        pass(&mut records, 2, &[(0, 100)], 400, true);
+        assert_eq!(gaps(&at(&records, None, NOW)), [(20, 30, Filled)]);
+    }
+
+    #[test]
+    fn only_what_asks_for_at_least_as_much_covers_or_fills() {
+        let mut records = Records { runs: vec![run(1, 0)], sessions: vec![session(1, 0, 100, None)], ..Records::default() };
+        let narrow = RunRow { filters: types(&["co2"]), ended_at: Some(300 * SECOND), ..run(2, 200) };
+        records.runs.push(narrow);
+        records.sessions.push(session(2, 200, 300, Some("the recorder stopped")));
+        pass(&mut records, 1, &[(100, 150)], 400, true);
+        assert_eq!(gaps(&at(&records, None, NOW)), [(100, 150, Filled), (150, 200, Open)]);
+        if let Some(fill) = records.fills.get_mut(&1) {
+            fill.filters = types(&["co2"]);
+        }
+        assert_eq!(gaps(&at(&records, None, NOW)), [(100, 200, Open)]);
+        records.runs[0].filters = types(&[NOT_IN_HISTORY]);
+        assert_eq!(gaps(&at(&records, None, NOW)), [(100, 200, Lost)]);
+    }
+
+    #[test]
+    fn nothing_is_lost_before_the_history_has_forgotten_it() {
+        let mut records = Records { runs: vec![run(1, 0)], sessions: vec![session(1, 0, 100, Some("x"))], ..Records::default() };
+        records.runs[0].ended_at = Some(300 * SECOND);
+        let project = at(&records, None, RETENTION + 200 * SECOND);
+        assert_eq!(gaps(&project), [(100, 200, Lost), (200, 300, Open)]);
+    }
+
+    #[test]
+    fn a_receiver_that_is_away_for_less_than_twelve_hours_misses_nothing() {
+        let push = |id, begins| RunRow { source: "push".to_owned(), ..run(id, begins) };
+        let hours = HOUR / SECOND;
+        let mut records = Records { runs: vec![push(1, 0)], sessions: vec![session(1, 0, hours, None)], ..Records::default() };
+        let project = at(&records, None, 5 * HOUR);
+        assert_eq!((gaps(&project), project.dead.len()), (vec![], 1));
+        assert_eq!(gaps(&at(&records, None, 20 * HOUR)), [(hours, 8 * hours, Open)]);
+        records.runs.push(push(2, 10 * hours));
+        records.sessions.push(session(2, 10 * hours, 11 * hours, None));
+        assert_eq!(gaps(&at(&records, Some("o2"), 11 * HOUR)), []);
+        // And it covers a stream beside it.
+        records.runs.push(RunRow { opening: "o2".to_owned(), ..run(3, 10 * hours) });
+        assert_eq!(gaps(&at(&records, Some("o2"), 11 * HOUR)), []);
+    }
+
+    #[test]
+    fn ten_years_take_no_time() {
+        let mut records = Records::default();
+        for hour in 0..20_000 {
+            records.sessions.push(session(1, hour * 3600, hour * 3600 + 3000, Some("over")));
+            pass(&mut records, hour, &[(hour * 3600 + 3000, hour * 3600 + 3600)], hour * 3600 + 3700, true);
+        }
+        records.runs.push(run(1, 0));
+        records.pieces.sort_by_key(|piece| piece.begins);
+        let project = at(&records, Some("o1"), 20_000 * HOUR);
+        assert_eq!(project.gaps.len(), 20_000);
+    }
 }

@@ -621,7 +621,8 @@ pub(super) mod tests {
 
         /// The session that lives ends, after so long.
         fn ends(&mut self, end: End, lived: Duration) -> Vec<Act> {
-            let heard = Heard { run: self.machine.run(), session: self.session, opened_at: 0, spoke_at: at(self.now).wall, ended: None };
+            let heard =
+                Heard { run: self.machine.run(), session: self.session, opened_at: 0, spoke_at: at(self.now).wall, ended: None };
             let input = Input::Ended { session: self.session, end, lived, heard: Some((heard, at(self.now))) };
             self.on(input)
         }

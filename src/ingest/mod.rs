@@ -38,7 +38,6 @@ const LOOK_CHUNKS: u32 = 128;
 /// First signs of life that nobody has looked at yet: of a few sessions at once.
 const NEWS: usize = 16;
 
-
 type Opening = Pin<Box<dyn Future<Output = Result<Stream, CloudFailure>> + Send>>;
 
 /// Everything that the acts of a machine are carried out with.

@@ -42,7 +42,18 @@ impl Pulse {
     pub(crate) fn new(run: Arc<Run>, session: u64, ping: Duration, now: Moment) -> Self {
         let most = time::micros(ping + PING_JITTER);
         let none = None;
-        Self { run, session, anchor: now, looked: now.steady, heard: now, first: none, drained: none, handed_over: none, noted: none, most }
+        Self {
+            run,
+            session,
+            anchor: now,
+            looked: now.steady,
+            heard: now,
+            first: none,
+            drained: none,
+            handed_over: none,
+            noted: none,
+            most,
+        }
     }
 
     /// Bytes came, with a frame among them or not, and are collected. True at the first sign of life.

@@ -156,7 +156,18 @@ impl Recorder {
             let meter = Arc::clone(&meter);
             spawn("roll", move || Rolling { roller, chores, meter: &meter, timing: &timing, unlisted }.run(&stop))?
         };
-        Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, stopping, failed, numbers: Arc::default() })
+        Ok(Self {
+            layout: layout.clone(),
+            registry,
+            meter,
+            keep,
+            keeper,
+            roll,
+            roller,
+            stopping,
+            failed,
+            numbers: Arc::default(),
+        })
     }
 
     /// The recording.
@@ -315,7 +326,8 @@ pub async fn run(
     if waits {
         let told = async {
             tokio::time::sleep(FILL_TELL.min(linger)).await;
-            let text = format!("gaps are being filled, for {} s at most (Ctrl-C leaves them for the next time)", linger.as_secs());
+            let text =
+                format!("gaps are being filled, for {} s at most (Ctrl-C leaves them for the next time)", linger.as_secs());
             recorder.meter.note(time::now(), text);
             tokio::time::sleep(linger.saturating_sub(FILL_TELL)).await;
         };

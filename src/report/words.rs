@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::coverage::GapState;
 use crate::chart::written;
+use crate::coverage::GapState;
 use crate::tables::Unrecorded;
 use crate::time::{Micros, parse_rfc3339};
 use crate::words::{count, counted};
