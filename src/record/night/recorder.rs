@@ -1,0 +1,277 @@
+//! A recorder of a night, as one process lives: the real machine, sessions, filler, writer and roll, one after the other.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use crate::backfill::plan::{Answer, Filling, Job};
+use crate::backfill::{Passes, known};
+use crate::buffer::{Change, View};
+use crate::collect::Collector;
+use crate::disk::fault::{self, Script};
+use crate::event::Source;
+use crate::ingest::machine::{Act, End, Input, Machine, Plan};
+use crate::ingest::session::Session;
+use crate::keep::{Claim, Numbers, Order, Phase};
+use crate::layout::Layout;
+use crate::meter::Meter;
+use crate::record::keeping::{Keeping, Outcome};
+use crate::record::open_whole;
+use crate::roll::{Roller, Scope, Timing, ToWriter, Turn};
+use crate::schema::Registry;
+use crate::settings::{Filters, Mask};
+use crate::sources::cloud::Accept;
+use crate::time::{Micros, Moment, SECOND};
+use crate::wire::{Frame, Frames};
+
+use super::cloud::Cloud;
+
+/// How often the cloud pings; silence for two seconds more is the end of a session.
+pub(super) const PING: Duration = Duration::from_secs(2);
+/// The history of a night is behind by a second, and asked again half a minute and a minute after a gap.
+pub(super) fn passes() -> Passes {
+    Passes { index_delay: SECOND, confirm_after: vec![25 * SECOND, 40 * SECOND], look_back: 20 * SECOND }
+}
+
+/// What a process works with.
+pub(super) struct Place {
+    pub(super) layout: Layout,
+    pub(super) registry: Arc<Registry>,
+    pub(super) script: Rc<dyn Script>,
+    pub(super) timing: Timing,
+}
+
+/// Thread "keep" in place.
+struct Writer {
+    keeping: RefCell<Keeping>,
+    chores: Sender<Order>,
+    now: std::cell::Cell<Micros>,
+}
+
+impl ToWriter for Writer {
+    fn send(&self, order: Order) {
+        drop(self.chores.send(order));
+        self.keeping.borrow_mut().do_chores(self.now.get());
+    }
+
+    fn reach(&self) -> bool {
+        let (done, wait) = channel();
+        self.send(Order::Reach(done));
+        wait.try_recv().is_ok()
+    }
+}
+
+/// How a process ended by itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The policy ended it, or it was asked to.
+    Finished,
+    /// Nothing could be kept.
+    Failed,
+}
+
+pub(super) struct Recorder {
+    place: Rc<Place>,
+    writer: Writer,
+    roller: Roller,
+    meter: Arc<Meter>,
+    machine: Machine,
+    sessions: BTreeMap<u64, (Session, u64)>,
+    filling: Filling,
+    rng: fastrand::Rng,
+    /// A stream opens then.
+    opening: Option<Micros>,
+    next: u64,
+    looks: bool,
+    stopping: bool,
+    over: Option<Over>,
+    /// Its first sign of life, which stands in the ledger.
+    pub(super) heard_first: Option<Moment>,
+    pub(super) story: Vec<String>,
+}
+
+impl Recorder {
+    /// Opens the recording and begins. None when a fault struck meanwhile.
+    pub(super) fn start(place: &Rc<Place>, now: Moment, lasts: Option<Duration>, rng: fastrand::Rng) -> Option<Self> {
+        let meter = Arc::new(Meter::default());
+        let (keeper, roller) = {
+            let _script = fault::install(Some(Rc::clone(&place.script)));
+            open_whole(&place.layout, &place.registry, &meter, now.wall).ok()?
+        };
+        let was_heard = View::open(&place.layout).ok()?.was_heard("p", "a").ok()?;
+        let plan = Plan {
+            project: "p".to_owned(),
+            filters: Filters::default(),
+            accept: Accept::Json,
+            ping: PING,
+            retries_max: None,
+            rotate_after: Duration::from_secs(20),
+            lasts,
+            account: "a".to_owned(),
+            was_heard,
+        };
+        let (chores, todo) = channel();
+        let keeping = RefCell::new(Keeping::new(keeper, Arc::clone(&meter), todo));
+        let (machine, acts) = Machine::start(plan, Arc::<Numbers>::default(), fastrand::Rng::with_seed(7), now);
+        let mut recorder = Self {
+            place: Rc::clone(place),
+            writer: Writer { keeping, chores, now: std::cell::Cell::new(now.wall) },
+            roller,
+            meter,
+            machine,
+            sessions: BTreeMap::new(),
+            filling: Filling::new("p", passes(), false),
+            rng,
+            opening: None,
+            next: 0,
+            looks: true,
+            stopping: false,
+            over: None,
+            heard_first: None,
+            story: Vec::new(),
+        };
+        recorder.carry_out(acts, now);
+        Some(recorder)
+    }
+
+    pub(super) fn over(&self) -> Option<&Over> {
+        self.over.as_ref()
+    }
+
+    /// Nothing is left to fill, or to confirm.
+    pub(super) fn rests(&self, now: Moment) -> bool {
+        self.filling.progress().is_none() && self.filling.wake_at(now.wall).is_none()
+    }
+
+    /// One turn of all that runs side by side. `clock` tells the time while it waits for room on the disk.
+    pub(super) fn turn(&mut self, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
+        self.writer.now.set(clock(cloud).wall);
+        self.read(cloud, clock);
+        let now = clock(cloud);
+        if self.opening.is_some_and(|at| at <= now.steady) {
+            self.opening = None;
+            match cloud.open() {
+                Ok(pipe) => {
+                    self.next += 1;
+                    let (said, known) = ((Frames::lines(), Mask::default()), (Arc::clone(&self.place.registry), Arc::clone(&self.meter)));
+                    let session = Session::new(self.machine.run(), self.next, PING, said, known, now);
+                    self.sessions.insert(self.next, (session, pipe));
+                    self.story.push(format!("    session {} opens", self.next));
+                    self.on(Input::Opened { session: self.next, dies: None }, now, cloud);
+                }
+                Err(failure) => {
+                    self.story.push(format!("    {failure}"));
+                    self.on(Input::NotOpened(failure), now, cloud);
+                }
+            }
+        }
+        if self.machine.wake_at().is_some_and(|at| at <= now.steady) {
+            self.on(Input::Time, now, cloud);
+        }
+        if self.over.is_none() && !self.stopping {
+            self.fill(cloud, clock);
+        }
+        if self.over.is_none() && self.rng.u8(..12) == 0 {
+            self.roll(now);
+        }
+    }
+
+    /// Sessions read what there is.
+    fn read(&mut self, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
+        for number in self.sessions.keys().copied().collect::<Vec<_>>() {
+            let Some((mut session, pipe)) = self.sessions.remove(&number) else { continue };
+            let (bytes, over) = cloud.read(pipe);
+            let (mut orders, now) = (Vec::new(), clock(cloud));
+            let mut first = None;
+            let mut listen = || -> Result<(), End> {
+                if bytes.is_empty() {
+                    session.quiet(now)?;
+                } else {
+                    let at = self.rng.usize(..bytes.len());
+                    session.take(&bytes[..at], now, &mut orders)?;
+                    session.take(&bytes[at..], now, &mut orders)?;
+                    first = session.taken(now, &mut orders)?;
+                    // Nothing else has come meanwhile.
+                    session.quiet(now)?;
+                }
+                session.look(now, &mut orders)
+            };
+            let ended = listen();
+            self.orders(orders, cloud, clock);
+            if let Some(at) = first {
+                if self.heard_first.is_none() && self.stands_in_ledger() {
+                    self.heard_first = Some(at);
+                }
+                self.on(Input::Spoke { session: number, at }, now, cloud);
+            }
+            let end = match (ended, over) {
+                (Err(end), _) => end,
+                (Ok(()), Some(clean)) => {
+                    session.finish(now);
+                    if clean { End::Over("over".to_owned()) } else { End::Over("cut".to_owned()) }
+                }
+                (Ok(()), None) => {
+                    self.sessions.insert(number, (session, pipe));
+                    continue;
+                }
+            };
+            cloud.close(pipe);
+            self.end(session, end, cloud, clock);
+        }
+    }
+
+    fn stands_in_ledger(&self) -> bool {
+        View::open(&self.place.layout).is_ok_and(|view| {
+            let is_own = |run: &crate::buffer::RunRow| run.opening == view.id();
+            view.records(None).is_ok_and(|records| records.runs.iter().any(is_own))
+        })
+    }
+
+    fn end(&mut self, session: Session, end: End, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
+        self.story.push(format!("    a session ends: {end:?}"));
+        let mut orders = Vec::new();
+        let ended = session.end(end, clock(cloud), &mut orders);
+        self.orders(orders, cloud, clock);
+        let now = clock(cloud);
+        self.on(ended, now, cloud);
+    }
+
+    fn on(&mut self, input: Input, now: Moment, _: &mut Cloud) {
+        let acts = self.machine.on(input, now);
+        self.carry_out(acts, now);
+    }
+
+    fn carry_out(&mut self, acts: Vec<Act>, now: Moment) {
+        for act in acts {
+            match act {
+                Act::Open { .. } => self.opening = Some(now.steady + self.rng.i64(..SECOND / 2)),
+                Act::DoNotOpen => self.opening = None,
+                Act::Leave(session) => self.leaves.push(session),
+                Act::Note(change) => self.order(Order::Note(change), now),
+                Act::Say(text) => self.story.push(format!("    {text}")),
+                Act::Connected(_) => {}
+                Act::GapEnded => self.looks = true,
+                Act::Finish(_) => self.over = Some(Over::Finished),
+            }
+        }
+    }
+
+    /// Asks it to end.
+    pub(super) fn stop(&mut self, phase: Phase, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
+        self.stopping = true;
+        let now = clock(cloud);
+        self.on(Input::Stop(phase), now, cloud);
+        while let Some(number) = self.leaves.pop() {
+            if let Some((session, pipe)) = self.sessions.remove(&number) {
+                cloud.close(pipe);
+                self.end(session, End::Stopped, cloud, clock);
+            }
+        }
+        if self.over == Some(Over::Finished) {
+            self.roll(clock(cloud));
+        }
+    }
+}
