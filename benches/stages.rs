@@ -83,7 +83,7 @@ fn main() {
     let layout = Layout::new(&folder.path().join("recording"));
     let registry = Arc::new(Registry::built_in().unwrap());
     let mut buffer = Buffer::open(&layout, overnight::time::now()).unwrap();
-    let unsealed = recover(&mut buffer, &layout, overnight::time::now()).unwrap().unsealed;
+    let recovered = recover(&mut buffer, &layout, overnight::time::now()).unwrap();
 
     let events = memchr::memchr_iter(b'\n', &text).count();
     println!("{events} events of {:.0} bytes", text.len() as f64 / events as f64);
@@ -108,7 +108,7 @@ fn main() {
     });
     let bytes = std::fs::metadata(layout.buffer()).unwrap().len();
     println!("{:<34} {:6.1} bytes an event", "  the buffer", bytes as f64 / events as f64);
-    let mut roller = Roller::new(&layout, Arc::clone(&registry), unsealed).unwrap();
+    let mut roller = Roller::new(&layout, Arc::clone(&registry), recovered.unsealed, recovered.unlisted).unwrap();
     stage("buffer to sealed day files", events, || {
         let policy = Policy::default();
         for work in roller.due(&policy, i64::MAX / 2, Scope::All).unwrap() {

@@ -226,10 +226,15 @@ impl Keeper {
         let Some(change) = self.as_far_as_true(change, now) else { return Ok(()) };
         self.pay(now);
         let result = if self.owed.is_empty() || !change.is_owed() { self.buffer.apply(&change, now) } else { Ok(()) };
+        let is_loss = matches!(change, Change::Lost { .. });
         if change.is_owed() && (result.is_err() || !self.owed.is_empty()) {
             self.owe(change);
         }
-        result
+        match result {
+            // It is told that there is no room; but who notes a loss has to know whether that stands.
+            Err(error) if error.is_full() && !is_loss => Ok(()),
+            result => result,
+        }
     }
 
     /// Without what a batch that was given up forbids to claim.

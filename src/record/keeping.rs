@@ -1,6 +1,7 @@
 //! Thread "keep": carries out orders, one after the other; waits for room on the disk when there is none.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -10,13 +11,14 @@ use tokio::sync::mpsc;
 
 use crate::buffer::BufferError;
 use crate::disk::{self, Room};
-use crate::keep::{Keeper, Kept, Order};
+use crate::keep::{Keeper, Order};
 use crate::layout::Layout;
 use crate::meter::Meter;
-use crate::time;
+use crate::roll::ToWriter;
+use crate::time::{self, Micros};
 
 /// How often a batch that found no room on the disk is tried again.
-const FULL_RETRY: Duration = Duration::from_secs(1);
+const FULL_RETRY: Duration = Duration::from_millis(250);
 
 /// Orders of thread "roll". They free room, so they overtake a batch that waits for room.
 #[derive(Debug, Clone)]
@@ -30,20 +32,20 @@ impl Chores {
         let (chores, todo) = channel();
         (Self { keep, chores }, todo)
     }
+}
 
-    /// Hands over an order. A keeper that is gone has failed, which closing the recorder tells.
-    pub(super) fn send(&self, order: Order) {
+impl ToWriter for Chores {
+    fn send(&self, order: Order) {
+        // A keeper that is gone has failed, which closing the recorder tells.
         drop(self.chores.send(order));
         // Where the queue is full, the keeper is at work, and looks after each order.
         drop(self.keep.try_send(Order::Look));
     }
 
-    /// Waits until everything handed over so far is done.
-    pub(super) fn reach(&self) {
+    fn reach(&self) -> bool {
         let (done, wait) = channel();
         self.send(Order::Reach(done));
-        // Nothing is ever sent: the order's end drops the sender.
-        while wait.recv().is_ok() {}
+        wait.recv().is_ok()
     }
 }
 
@@ -82,79 +84,124 @@ impl Space {
     }
 }
 
-/// Everything that thread "keep" works with.
-pub(super) struct Keeping<'a> {
-    pub(super) keeper: Keeper,
-    pub(super) layout: &'a Layout,
-    pub(super) meter: &'a Meter,
-    pub(super) stopping: &'a AtomicBool,
-    pub(super) chores: Receiver<Order>,
+/// What became of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is carried out.
+    Done,
+    /// There is no room on the disk. It brings events of a stream, which wait until there is: try again before long.
+    Wait,
+    /// It came to nothing: a push that found no room, whose sender is told, or housekeeping, which is done again before long.
+    Dropped,
 }
 
-impl Keeping<'_> {
-    /// Carries out orders until nobody is left who could give one.
-    pub(super) fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), BufferError> {
-        let space = Space::new(self.layout);
+/// Everything that thread "keep" works with.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    keeper: Keeper,
+    meter: Arc<Meter>,
+    chores: Receiver<Order>,
+    /// A chore has failed of which nobody was told yet.
+    has_failed: bool,
+}
+
+impl Keeping {
+    pub(super) fn new(keeper: Keeper, meter: Arc<Meter>, chores: Receiver<Order>) -> Self {
+        Self { keeper, meter, chores, has_failed: false }
+    }
+
+    /// Carries out orders until nobody is left who could give one. Gives back the keeper, which holds the lock of the recording:
+    /// after a failure, thread "roll" may still be at work.
+    pub(super) fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        layout: &Layout,
+        stopping: &AtomicBool,
+    ) -> (Keeper, Result<(), BufferError>) {
+        let space = Space::new(layout);
         // As for the reserve that was given back: it is a help.
         space.set_aside().unwrap_or_default();
-        while let Some(order) = orders.blocking_recv() {
-            let kept = match self.carry_out(&order, &space) {
-                Ok(kept) => kept,
-                // Who pushed is told, and pushes again.
-                Err(error) if error.is_full() && matches!(order, Order::Push(_)) => continue,
-                // Only what brings events must not fail: the rest is housekeeping, and done again before long.
-                Err(error) if !matches!(order, Order::Keep(..) | Order::Push(_)) => {
-                    self.meter.note(time::now(), format!("buffer: {error}"));
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            Meter::add(&self.meter.kept, kept.events as u64);
-            Meter::add(&self.meter.faults, kept.faults as u64);
-            self.meter.buffered.fetch_add(i64::try_from(kept.events).unwrap_or(i64::MAX), Ordering::Relaxed);
-            self.do_chores();
+        let mut next = orders.blocking_recv();
+        while let Some(order) = &next {
+            let outcome = self.step(order, stopping.load(Ordering::Relaxed), &|was_low| space.is_low(was_low), time::now());
+            self.do_chores(time::now());
+            match outcome {
+                Ok(Outcome::Wait) => thread::sleep(FULL_RETRY),
+                Ok(_) => next = orders.blocking_recv(),
+                Err(error) => return (self.keeper, Err(error)),
+            }
         }
-        self.do_chores();
-        Ok(())
+        self.do_chores(time::now());
+        (self.keeper, Ok(()))
     }
 
-    /// Carries out an order. On a full disk a batch waits, and the stream behind it, until there is room or the recorder stops;
-    /// a push is refused.
-    fn carry_out(&mut self, order: &Order, space: &Space) -> Result<Kept, BufferError> {
+    /// Carries out an order, as far as there is room: on a full disk a batch waits, and the stream behind it, until there is
+    /// room or the recorder is `stopping`; a push is refused. `is_low` tells whether there is too little room on the disk, once
+    /// it hears whether there was.
+    ///
+    /// # Errors
+    /// When events could not be kept: the recorder has to end.
+    pub(super) fn step(
+        &mut self,
+        order: &Order,
+        stopping: bool,
+        is_low: &dyn Fn(bool) -> bool,
+        now: Micros,
+    ) -> Result<Outcome, BufferError> {
         let brings_events = matches!(order, Order::Keep(..) | Order::Push(_));
-        loop {
-            let stopping = self.stopping.load(Ordering::Relaxed);
-            let was_low = self.meter.full.load(Ordering::Relaxed);
-            let low = brings_events && !stopping && space.is_low(was_low);
-            let result = if low { None } else { Some(self.keeper.step(order, time::now())) };
-            let full = match &result {
-                None => true,
-                Some(Err(error)) => error.is_full(),
-                Some(Ok(_)) => false,
-            };
-            if full && !self.meter.full.swap(true, Ordering::Relaxed) {
-                self.meter.note(time::now(), "the disk is full: nothing is kept or rolled until there is room");
-                // What was freed already may be all that is needed.
-                self.keeper.step(&Order::Tidy, time::now()).map_or_else(drop, drop);
+        let low = brings_events && !stopping && is_low(self.meter.full.load(Ordering::Relaxed));
+        let result = if low { None } else { Some(self.keeper.step(order, now)) };
+        let full = match &result {
+            None => true,
+            Some(Err(error)) => error.is_full(),
+            Some(Ok(_)) => false,
+        };
+        if full && !self.meter.full.swap(true, Ordering::Relaxed) {
+            self.meter.note(now, "the disk is full: nothing is kept or rolled until there is room");
+            // What was freed already may be all that is needed.
+            self.keeper.step(&Order::Tidy, now).map_or_else(drop, drop);
+        }
+        if brings_events && !full && self.meter.full.swap(false, Ordering::Relaxed) {
+            self.meter.note(now, "there is room on the disk again, recording goes on");
+        }
+        match result {
+            Some(Ok(kept)) => {
+                Meter::add(&self.meter.kept, kept.events as u64);
+                Meter::add(&self.meter.faults, kept.faults as u64);
+                self.meter.buffered.fetch_add(i64::try_from(kept.events).unwrap_or(i64::MAX), Ordering::Relaxed);
+                Ok(Outcome::Done)
             }
-            if brings_events && !full && self.meter.full.swap(false, Ordering::Relaxed) {
-                self.meter.note(time::now(), "there is room on the disk again, recording goes on");
-            }
-            match result {
-                _ if full && matches!(order, Order::Keep(..)) && !stopping => {
-                    self.do_chores();
-                    thread::sleep(FULL_RETRY);
+            _ if full && matches!(order, Order::Keep(..)) => {
+                if !stopping {
+                    return Ok(Outcome::Wait);
                 }
-                Some(result) => return result,
-                None => return Ok(Kept::default()),
+                // Who was asked to end does not wait for room. What is given up here is a gap.
+                self.keeper.give_up(order);
+                self.meter.note(now, "the disk is full: what came last is not kept, and its time is a gap");
+                Ok(Outcome::Dropped)
             }
+            _ if full && matches!(order, Order::Push(_)) => Ok(Outcome::Dropped),
+            Some(Err(error)) if brings_events => Err(error),
+            Some(Err(error)) => {
+                self.meter.note(now, format!("buffer: {error}"));
+                Ok(Outcome::Dropped)
+            }
+            None => Ok(Outcome::Dropped),
         }
     }
 
-    fn do_chores(&mut self) {
+    /// Carries out what thread "roll" has ordered meanwhile.
+    pub(super) fn do_chores(&mut self, now: Micros) {
         while let Ok(chore) = self.chores.try_recv() {
-            if let Err(error) = self.keeper.step(&chore, time::now()) {
-                self.meter.note(time::now(), format!("buffer: {error}"));
+            if let Err(error) = self.keeper.step(&chore, now) {
+                self.meter.note(now, format!("buffer: {error}"));
+                self.has_failed = true;
+            }
+            if let Order::Reach(done) = chore
+                && !std::mem::take(&mut self.has_failed)
+            {
+                // Who waits no longer need not hear it.
+                done.send(()).unwrap_or_default();
             }
         }
     }

@@ -1,12 +1,14 @@
 //! Record: the threads and channels of one recorder, and its clean end.
 //!
 //! The main thread runs the network (one task a project), thread "keep" owns the one writing connection, thread "roll"
-//! makes day files. Each is a shell of a few lines around a `step` or a call that tests make directly.
+//! makes day files. Each is a shell of a few lines around steps that the world test takes as well, on one thread and by its own
+//! clock.
 
 mod import;
 mod keeping;
 mod rebuild;
-mod rolling;
+#[cfg(test)]
+mod night;
 #[cfg(test)]
 mod world;
 
@@ -24,22 +26,20 @@ use crate::backfill::{Filler, Passes};
 use crate::buffer::{Buffer, BufferError, View};
 use crate::disk;
 use crate::error::Advice;
-use crate::event::Partition;
 use crate::ingest::{self, IngestError, Plan};
 use crate::keep::{Keeper, Numbers, Order, Outlet, Phase};
 use crate::layout::Layout;
 use crate::listen;
 use crate::meter::Meter;
-use crate::roll::{self, Policy, RollError, Roller};
+use crate::roll::{self, RollError, Roller};
 use crate::schema::Registry;
 use crate::sources::cloud::{Cloud, CloudFailure};
 use crate::sources::history::Pace;
 use crate::time::{self, Micros};
 
-use keeping::Chores;
-use keeping::Keeping;
-use rolling::Rolling;
+use keeping::{Chores, Keeping};
 
+pub use crate::roll::Timing;
 pub use import::{Imported, import};
 pub use rebuild::{Rebuilt, rebuild};
 
@@ -95,25 +95,6 @@ impl RecordError {
     }
 }
 
-/// When a recorder rolls.
-#[derive(Debug, Clone)]
-pub struct Timing {
-    /// How often to look for something to roll or seal.
-    pub roll_every: Duration,
-    /// What is due then.
-    pub policy: Policy,
-    /// Whether the end also seals what its own roll has opened: for whoever brings much of the past, and is in no hurry to stop.
-    pub seals_at_end: bool,
-    /// Whether the end holds every sealed day file against its checksum.
-    pub checks_sealed: bool,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self { roll_every: Duration::from_mins(15), policy: Policy::default(), seals_at_end: true, checks_sealed: false }
-    }
-}
-
 /// A recording that is open for writing: both threads run.
 #[derive(Debug)]
 pub struct Recorder {
@@ -121,7 +102,7 @@ pub struct Recorder {
     registry: Arc<Registry>,
     meter: Arc<Meter>,
     keep: mpsc::Sender<Order>,
-    keeper: JoinHandle<Result<(), BufferError>>,
+    keeper: JoinHandle<(Keeper, Result<(), BufferError>)>,
     roll: Sender<()>,
     roller: JoinHandle<Result<(), RollError>>,
     stopping: Arc<AtomicBool>,
@@ -135,26 +116,24 @@ impl Recorder {
     /// # Errors
     /// When the buffer or a day file does not open.
     pub fn open(layout: &Layout, registry: Arc<Registry>, meter: Arc<Meter>, timing: Timing) -> Result<Self, RecordError> {
-        let (keeper, roller, unlisted) = open_whole(layout, &registry, &meter, time::now())?;
+        let (keeper, roller) = open_whole(layout, &registry, &meter, time::now())?;
         let (keep, orders) = mpsc::channel(QUEUE_BATCHES);
         let (failing, failed) = watch::channel(false);
         let stopping = Arc::new(AtomicBool::new(false));
         let (chores, todo) = Chores::new(keep.clone());
         let keeper = {
-            let (layout, meter, stopping) = (layout.clone(), Arc::clone(&meter), Arc::clone(&stopping));
+            let (layout, stopping) = (layout.clone(), Arc::clone(&stopping));
+            let keeping = Keeping::new(keeper, Arc::clone(&meter), todo);
             spawn("keep", move || {
-                let (layout, meter, stopping) = (&layout, &*meter, &*stopping);
-                let result = Keeping { keeper, layout, meter, stopping, chores: todo }.run(orders);
-                if result.is_err() {
-                    failing.send_replace(true);
-                }
-                result
+                let (keeper, result) = keeping.run(orders, &layout, &stopping);
+                failing.send_replace(result.is_err());
+                (keeper, result)
             })?
         };
         let (roll, stop) = channel();
         let roller = {
             let meter = Arc::clone(&meter);
-            spawn("roll", move || Rolling { roller, chores, meter: &meter, timing: &timing, unlisted }.run(&stop))?
+            spawn("roll", move || roll::run(roller, &timing, &meter, &chores, &stop))?
         };
         Ok(Self {
             layout: layout.clone(),
@@ -211,7 +190,7 @@ impl Recorder {
         drop(keep);
         drop(roll);
         let rolled = roller.join().map_err(|_| RecordError::Died("roll"))?;
-        let kept = keeper.join().map_err(|_| RecordError::Died("keep"))?;
+        let (_keeper, kept) = keeper.join().map_err(|_| RecordError::Died("keep"))?;
         kept?;
         Ok(rolled?)
     }
@@ -346,13 +325,8 @@ pub async fn run(
     Ok(())
 }
 
-/// Opens a recording and makes it whole, before its threads start. Also gives the sealed day files without a checksum.
-fn open_whole(
-    layout: &Layout,
-    registry: &Arc<Registry>,
-    meter: &Meter,
-    now: Micros,
-) -> Result<(Keeper, Roller, Vec<Partition>), RecordError> {
+/// Opens a recording and makes it whole, before its threads start.
+fn open_whole(layout: &Layout, registry: &Arc<Registry>, meter: &Meter, now: Micros) -> Result<(Keeper, Roller), RecordError> {
     let mut buffer = Buffer::open(layout, now)?;
     buffer.join_sessions(now)?;
     if let Some(rescued) = buffer.rescued() {
@@ -375,13 +349,12 @@ fn open_whole(
         Meter::add(&meter.roll_errors, 1);
         meter.note(now, format!("a day file does not read, and is left alone: {unreadable}"));
     }
-    let unlisted = recovered.unlisted.into_iter().collect();
-    let roller = Roller::new(layout, Arc::clone(registry), recovered.unsealed)?;
+    let roller = Roller::new(layout, Arc::clone(registry), recovered.unsealed, recovered.unlisted)?;
     for partition in recovered.partitions.into_iter().chain(roller.pending()?) {
         registry.meet(&partition.event_type, partition.day, now);
     }
     meter.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
-    Ok((Keeper::new(buffer), roller, unlisted))
+    Ok((Keeper::new(buffer), roller))
 }
 
 fn spawn<T: Send + 'static>(name: &'static str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RecordError> {

@@ -33,7 +33,7 @@ pub struct Rebuilt {
 pub fn rebuild(layout: &Layout, registry: &Arc<Registry>, mut progress: impl FnMut(u64)) -> Result<Rebuilt, RecordError> {
     let mut buffer = Buffer::open(layout, time::now())?;
     let recovered = roll::recover(&mut buffer, layout, time::now())?;
-    let mut roller = Roller::new(layout, Arc::clone(registry), recovered.unsealed)?;
+    let mut roller = Roller::new(layout, Arc::clone(registry), recovered.unsealed, recovered.unlisted)?;
     let mut rebuilt = Rebuilt { failed: recovered.unreadable, ..Rebuilt::default() };
     rebuilt.failed.extend(recovered.damaged.iter().map(ToString::to_string));
     for (path, _) in day_files(layout).map_err(RollError::from)? {

@@ -32,7 +32,7 @@ impl Recording {
         let registry = Arc::new(Registry::built_in().unwrap());
         let mut buffer = Buffer::open(&layout, overnight::time::now()).unwrap();
         let recovered = roll::recover(&mut buffer, &layout, overnight::time::now()).unwrap();
-        let roller = Roller::new(&layout, Arc::clone(&registry), recovered.unsealed).unwrap();
+        let roller = Roller::new(&layout, Arc::clone(&registry), recovered.unsealed, recovered.unlisted).unwrap();
         Self { layout, registry, keeper: Keeper::new(buffer), roller }
     }
 

@@ -85,6 +85,8 @@ pub(super) struct Recorder {
     /// A stream opens then.
     opening: Option<Micros>,
     next: u64,
+    /// Sessions that are asked to leave.
+    leaves: Vec<u64>,
     looks: bool,
     stopping: bool,
     over: Option<Over>,
@@ -127,6 +129,7 @@ impl Recorder {
             rng,
             opening: None,
             next: 0,
+            leaves: Vec::new(),
             looks: true,
             stopping: false,
             over: None,
@@ -160,23 +163,24 @@ impl Recorder {
                     let session = Session::new(self.machine.run(), self.next, PING, said, known, now);
                     self.sessions.insert(self.next, (session, pipe));
                     self.story.push(format!("    session {} opens", self.next));
-                    self.on(Input::Opened { session: self.next, dies: None }, now, cloud);
+                    self.on(Input::Opened { session: self.next, dies: None }, now);
                 }
                 Err(failure) => {
                     self.story.push(format!("    {failure}"));
-                    self.on(Input::NotOpened(failure), now, cloud);
+                    self.on(Input::NotOpened(failure), now);
                 }
             }
         }
         if self.machine.wake_at().is_some_and(|at| at <= now.steady) {
-            self.on(Input::Time, now, cloud);
+            self.on(Input::Time, now);
         }
         if self.over.is_none() && !self.stopping {
             self.fill(cloud, clock);
         }
         if self.over.is_none() && self.rng.u8(..12) == 0 {
-            self.roll(now);
+            self.roll(now, Scope::Due);
         }
+        self.let_go(cloud, clock);
     }
 
     /// Sessions read what there is.
@@ -205,7 +209,7 @@ impl Recorder {
                 if self.heard_first.is_none() && self.stands_in_ledger() {
                     self.heard_first = Some(at);
                 }
-                self.on(Input::Spoke { session: number, at }, now, cloud);
+                self.on(Input::Spoke { session: number, at }, now);
             }
             let end = match (ended, over) {
                 (Err(end), _) => end,
@@ -236,10 +240,10 @@ impl Recorder {
         let ended = session.end(end, clock(cloud), &mut orders);
         self.orders(orders, cloud, clock);
         let now = clock(cloud);
-        self.on(ended, now, cloud);
+        self.on(ended, now);
     }
 
-    fn on(&mut self, input: Input, now: Moment, _: &mut Cloud) {
+    fn on(&mut self, input: Input, now: Moment) {
         let acts = self.machine.on(input, now);
         self.carry_out(acts, now);
     }
@@ -263,15 +267,120 @@ impl Recorder {
     pub(super) fn stop(&mut self, phase: Phase, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
         self.stopping = true;
         let now = clock(cloud);
-        self.on(Input::Stop(phase), now, cloud);
+        self.on(Input::Stop(phase), now);
+        self.let_go(cloud, clock);
+        if self.over == Some(Over::Finished) {
+            self.roll(clock(cloud), Scope::All);
+        }
+    }
+
+    /// Sessions leave that were asked to.
+    fn let_go(&mut self, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
         while let Some(number) = self.leaves.pop() {
             if let Some((session, pipe)) = self.sessions.remove(&number) {
                 cloud.close(pipe);
                 self.end(session, End::Stopped, cloud, clock);
             }
         }
-        if self.over == Some(Over::Finished) {
-            self.roll(clock(cloud));
+    }
+
+    /// The filler looks, and asks a few times.
+    fn fill(&mut self, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
+        let now = clock(cloud);
+        if std::mem::take(&mut self.looks) || self.filling.is_due(now.wall) {
+            let found = View::open(&self.place.layout).and_then(|view| known(&view, &view.records(None)?, "p", now.wall));
+            if let Ok(found) = found {
+                let changes = self.filling.look(found, now.wall);
+                self.note_all(changes, now);
+            }
         }
+        for _ in 0..3 {
+            if self.over.is_some() {
+                return;
+            }
+            let now = clock(cloud);
+            let Some(job) = self.filling.next(now.wall) else { return };
+            let changes = match job {
+                Job::List(filters) => {
+                    let listed = cloud.list().map_err(|why| (why, 0));
+                    self.filling.listed(&filters, listed, now.wall)
+                }
+                Job::Ask(ask) => {
+                    // As the real one does, wide enough for both clocks.
+                    let ahead = cloud.now - now.wall;
+                    let window = (ask.window.0 + ahead.min(0), ask.window.1 + ahead.max(0));
+                    let answer = match cloud.history(&ask.device, window) {
+                        Ok(events) => {
+                            let mut collector = Collector::new(Arc::clone(&self.place.registry), Source::History);
+                            for event in &events {
+                                collector.add(&Frame::Line(event.json().as_bytes()), now.wall);
+                            }
+                            let fills: Vec<i64> = ask.fills.iter().map(|(fill, _)| *fill).collect();
+                            let batch = collector.take().unwrap_or_default();
+                            if !batch.is_empty() {
+                                self.orders(vec![Order::Keep(batch, Claim::Fills(fills.clone()))], cloud, clock);
+                            }
+                            Answer::Brought(fills.into_iter().map(|fill| (fill, Vec::new())).collect())
+                        }
+                        Err(failure) => match failure.status() {
+                            Some(404) => Answer::Refused(failure.to_string()),
+                            Some(500) => Answer::Failed(failure.to_string()),
+                            _ => Answer::Closed(failure.to_string(), 0),
+                        },
+                    };
+                    self.filling.answered(&ask, answer, now.wall)
+                }
+            };
+            self.note_all(changes, clock(cloud));
+        }
+    }
+
+    fn note_all(&mut self, changes: Vec<Change>, now: Moment) {
+        for change in changes {
+            self.order(Order::Note(change), now);
+        }
+    }
+
+    /// Thread "keep" takes orders; while it waits for room, time goes by.
+    fn orders(&mut self, orders: Vec<Order>, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
+        for order in orders {
+            while self.order_once(&order, clock(cloud)) == Some(Outcome::Wait) {
+                cloud.pass(SECOND);
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order, now: Moment) {
+        self.order_once(&order, now);
+    }
+
+    /// None when nothing can be kept any more.
+    fn order_once(&mut self, order: &Order, now: Moment) -> Option<Outcome> {
+        if self.over == Some(Over::Failed) {
+            return None;
+        }
+        if let Order::Note(change) = order {
+            self.story.push(format!("    {change:?}"));
+        }
+        let _script = fault::install(Some(Rc::clone(&self.place.script)));
+        let mut keeping = self.writer.keeping.borrow_mut();
+        let result = keeping.step(order, self.stopping, &|_| false, now.wall);
+        keeping.do_chores(now.wall);
+        match result {
+            Ok(outcome) => Some(outcome),
+            Err(error) => {
+                self.story.push(format!("    the keeper ends: {error}"));
+                self.over = Some(Over::Failed);
+                None
+            }
+        }
+    }
+
+    fn roll(&mut self, now: Moment, scope: Scope) {
+        let _script = fault::install(Some(Rc::clone(&self.place.script)));
+        self.writer.now.set(now.wall);
+        let (timing, meter, writer) = (&self.place.timing, &self.meter, &self.writer);
+        // What fails is tried again.
+        drop(Turn { roller: &mut self.roller, timing, meter, writer, now: &|| now.wall }.take(scope));
     }
 }

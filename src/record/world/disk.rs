@@ -25,7 +25,7 @@ const SECTOR: usize = 512;
 
 /// A roll that is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(in crate::record) enum Broken {
     /// The buffer's rows are deleted before the rename.
     RowsDeletedFirst,
     /// No directory is synced.
@@ -42,10 +42,14 @@ pub(super) enum Broken {
     FooterAhead,
     /// The buffer has the same id as long as it lives, copies of it as well.
     SameId,
+    /// The checksum of a sealed day file stands when the file changes.
+    SumStays,
+    /// What a damaged day file has lost is no gap.
+    NoGap,
 }
 
 impl Broken {
-    pub(super) const ALL: [Self; 8] = [
+    pub(in crate::record) const ALL: [Self; 10] = [
         Self::RowsDeletedFirst,
         Self::NoDirectorySync,
         Self::NoParentSync,
@@ -54,12 +58,14 @@ impl Broken {
         Self::NoCheck,
         Self::FooterAhead,
         Self::SameId,
+        Self::SumStays,
+        Self::NoGap,
     ];
 }
 
 /// What happens at a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fault {
+pub(in crate::record) enum Fault {
     /// It fails once, as with a bad sector.
     Error,
     /// There is no room, for so many steps.
@@ -83,13 +89,13 @@ impl Fault {
 
 /// When a fault strikes. A step has two moments, before it and after it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
+pub(in crate::record) struct Plan {
     /// So many moments from now.
-    pub(super) moments: u32,
+    pub(in crate::record) moments: u32,
     /// Only steps of this kind count; none: all do.
-    pub(super) of: Option<&'static str>,
+    pub(in crate::record) of: Option<&'static str>,
     /// What happens.
-    pub(super) fault: Fault,
+    pub(in crate::record) fault: Fault,
 }
 
 impl Plan {
@@ -103,10 +109,10 @@ impl Plan {
 }
 
 /// Kinds of steps.
-pub(super) const STEPS: [&str; 8] = ["make directory", "create", "write", "sync", "sync directory", "rename", "remove", "commit"];
+pub(in crate::record) const STEPS: [&str; 8] = ["make directory", "create", "write", "sync", "sync directory", "rename", "remove", "commit"];
 
 /// Kind of step, before or after it, fault: what a world has seen.
-pub(super) type Seen = BTreeSet<(&'static str, bool, &'static str)>;
+pub(in crate::record) type Seen = BTreeSet<(&'static str, bool, &'static str)>;
 
 /// A file as it stands, and whether its bytes are durable.
 #[derive(Debug, Clone)]
@@ -123,8 +129,8 @@ type Survivors = BTreeMap<PathBuf, Option<Bytes>>;
 enum Op {
     /// A directory was made.
     Made(PathBuf),
-    /// A file was created.
-    Named(PathBuf),
+    /// A file was created, or came for good from another directory, maybe over another one.
+    Named(PathBuf, Option<Bytes>),
     /// A file took a name, maybe another one's.
     Renamed { from: PathBuf, to: PathBuf, file: Bytes, before: Option<Bytes> },
     /// A file has a new name for good, but may still have its old one as well.
@@ -137,7 +143,7 @@ impl Op {
     /// The directory whose sync makes it durable.
     fn directory(&self) -> &Path {
         let (Self::Made(path)
-        | Self::Named(path)
+        | Self::Named(path, _)
         | Self::Renamed { to: path, .. }
         | Self::Left(path, _)
         | Self::Removed(path, _)) = self;
@@ -147,14 +153,14 @@ impl Op {
 
 /// The disk; installed as the script of its thread.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(in crate::record) struct Disk {
     /// Everything below may be lost, the directory itself may not.
     base: PathBuf,
     layout: Layout,
     registry: Arc<Registry>,
     broken: Option<Broken>,
     /// A recording is being opened.
-    pub(super) recovering: Cell<bool>,
+    pub(in crate::record) recovering: Cell<bool>,
     state: RefCell<State>,
 }
 
@@ -184,7 +190,7 @@ struct State {
 
 impl Disk {
     /// A disk on which everything that stands there is durable.
-    pub(super) fn new(base: &Path, layout: &Layout, registry: &Arc<Registry>, seed: u64, broken: Option<Broken>) -> Self {
+    pub(in crate::record) fn new(base: &Path, layout: &Layout, registry: &Arc<Registry>, seed: u64, broken: Option<Broken>) -> Self {
         let state = State {
             rng: fastrand::Rng::with_seed(seed),
             plan: None,
@@ -211,63 +217,63 @@ impl Disk {
     }
 
     /// Something will happen, in place of what was planned.
-    pub(super) fn plan(&self, plan: Option<Plan>) {
+    pub(in crate::record) fn plan(&self, plan: Option<Plan>) {
         let mut state = self.state.borrow_mut();
         (state.plan, state.full) = (plan, 0);
     }
 
     /// True when nothing is planned any more.
-    pub(super) fn is_calm(&self) -> bool {
+    pub(in crate::record) fn is_calm(&self) -> bool {
         let state = self.state.borrow();
         state.plan.is_none() && state.full == 0
     }
 
     /// Time goes by until everything is durable.
-    pub(super) fn settle(&self) {
+    pub(in crate::record) fn settle(&self) {
         let mut state = self.state.borrow_mut();
         state.ops.clear();
         state.unsynced.clear();
     }
 
     /// A crash between two steps.
-    pub(super) fn crash(&self, fault: Fault) {
+    pub(in crate::record) fn crash(&self, fault: Fault) {
         let mut state = self.state.borrow_mut();
         state.log.push(format!("    {}", fault.name()));
         self.freeze(&mut state, fault);
     }
 
     /// True after a crash, until the survivors are put back.
-    pub(super) fn is_dead(&self) -> bool {
+    pub(in crate::record) fn is_dead(&self) -> bool {
         self.state.borrow().survivors.is_some()
     }
 
     /// How many faults have struck so far.
-    pub(super) fn strikes(&self) -> u32 {
+    pub(in crate::record) fn strikes(&self) -> u32 {
         self.state.borrow().strikes
     }
 
     /// How many commits came through though they were said to have failed.
-    pub(super) fn hidden(&self) -> u64 {
+    pub(in crate::record) fn hidden(&self) -> u64 {
         self.state.borrow().hidden
     }
 
     /// Adds a line to what is told of a world that fails.
-    pub(super) fn note(&self, line: String) {
+    pub(in crate::record) fn note(&self, line: String) {
         self.state.borrow_mut().log.push(line);
     }
 
     /// What is told of a world that fails.
-    pub(super) fn log(&self) -> Vec<String> {
+    pub(in crate::record) fn log(&self) -> Vec<String> {
         self.state.borrow().log.clone()
     }
 
     /// Which faults struck where.
-    pub(super) fn seen(&self) -> Seen {
+    pub(in crate::record) fn seen(&self) -> Seen {
         self.state.borrow().seen.clone()
     }
 
     /// Makes the disk what the crash has left. All files must be closed.
-    pub(super) fn restore(&self) -> io::Result<()> {
+    pub(in crate::record) fn restore(&self) -> io::Result<()> {
         let mut state = self.state.borrow_mut();
         let Some(survivors) = state.survivors.take() else { return Ok(()) };
         for entry in fs::read_dir(&self.base)? {
@@ -399,6 +405,10 @@ impl Disk {
             Some(Broken::FooterAhead) => {
                 let file = DayFile::open(staged).unwrap().unwrap();
                 let mut footer = file.footer().clone();
+                if footer.sealed {
+                    // Its checksum would tell.
+                    return;
+                }
                 footer.seq_last += 2;
                 let ahead = staged.with_extension("ahead");
                 let schema = self.registry.get(&footer.partition.event_type);
@@ -450,7 +460,7 @@ impl Script for Disk {
         self.moment(&mut state, step, false)?;
         state.coming = match step {
             Step::MakeDir(path) => (!path.exists()).then(|| Op::Made((*path).to_owned())),
-            Step::Create(path) => (!path.exists()).then(|| Op::Named((*path).to_owned())),
+            Step::Create(path) => (!path.exists()).then(|| Op::Named((*path).to_owned(), None)),
             Step::Rename(from, to) => self.read(&state, from).map(|file| {
                 let before = self.read(&state, to);
                 Op::Renamed { from: (*from).to_owned(), to: (*to).to_owned(), file, before }
@@ -479,6 +489,9 @@ impl Script for Disk {
             Step::SyncDir(path) if !fails && !self.is_left_out(step) => {
                 for op in std::mem::take(&mut state.ops) {
                     match op {
+                        Op::Renamed { from, to, before, .. } if parent(&to) != *path && parent(&from) == *path => {
+                            state.ops.push(Op::Named(to, before));
+                        }
                         op if op.directory() != *path => state.ops.push(op),
                         Op::Renamed { from, file, .. } if parent(&from) != *path => state.ops.push(Op::Left(from, file)),
                         _ => {}
@@ -500,6 +513,8 @@ impl Script for Disk {
         match self.broken {
             Some(Broken::NoCheck) => part == "check against the day file",
             Some(Broken::SameId) => part == "new id",
+            Some(Broken::SumStays) => part == "checksums taken back",
+            Some(Broken::NoGap) => part == "gaps for what is lost",
             _ => false,
         }
     }
@@ -556,17 +571,23 @@ fn lose_names(files: &mut Survivors, ops: &[Op], rng: &mut fastrand::Rng) {
         };
         match op {
             _ if stays => {
-                let (Op::Made(path) | Op::Named(path) | Op::Renamed { to: path, .. } | Op::Left(path, _) | Op::Removed(path, _)) =
-                    op;
+                let (Op::Made(path)
+                | Op::Named(path, _)
+                | Op::Renamed { to: path, .. }
+                | Op::Left(path, _)
+                | Op::Removed(path, _)) = op;
                 decided.insert(path.clone());
                 if let Op::Renamed { from, .. } = op {
                     decided.insert(from.clone());
                 }
             }
             Op::Made(path) => files.retain(|file, _| !file.starts_with(path)),
-            Op::Named(path) => {
+            Op::Named(path, before) => {
                 if !decided.contains(path) {
                     files.remove(path);
+                    if let Some(before) = before {
+                        files.insert(path.clone(), Some(before.clone()));
+                    }
                 }
             }
             Op::Renamed { from, to, file, before } => {

@@ -1,19 +1,22 @@
-//! The world test: the whole way of the events through the functions that the threads call, on one thread, from a seed.
+//! The world test: the whole way of the events through the very steps that the threads take, on one thread, from a seed.
 //!
-//! A world sends batches and pushes, keeps them, rolls, seals, waits, stops, is killed, loses power; and at any moment
-//! before or after a step on disk or a commit it may meet an error, a full disk, a kill or a power cut, so also while it
-//! recovers from the last one. Beside it goes a simple model of what must be there. In the end, without faults, all of it
-//! has to come to rest: rolled, sealed, each event once.
+//! A world sends batches and pushes, keeps them, rolls, seals, waits, stops, is killed, loses power, finds what does not read;
+//! and at any moment before or after a step on disk or a commit it may meet an error, a full disk, a kill or a power cut, so
+//! also while it recovers from the last one. Thread "keep" goes on in the middle of a turn of thread "roll", or does not.
+//! Beside it goes a simple model of what must be there. In the end, without faults, all of it has to come to rest: rolled,
+//! sealed, with a checksum, each event once.
 //!
 //! `OVERNIGHT_WORLD_SEEDS` says how many worlds, `OVERNIGHT_WORLD_SEED` picks one and tells what happens in it.
 
-mod disk;
+mod check;
+mod damage;
+pub(super) mod disk;
 mod model;
-mod sender;
-mod threads;
+pub(super) mod sender;
+mod writer;
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -21,30 +24,25 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
-use arrow::array::{RecordBatch, StringArray};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::archive::{DayFile, Keys, day_files};
-use crate::buffer::View;
-use crate::devices::Directory;
 use crate::disk::{fault, remove};
-use crate::event::{DeviceRow, Partition, Source};
-use crate::export::{self, Format, Output, Settings};
-use crate::keep::{Keeper, Order, Push, Verdict};
+use crate::event::Source;
+use crate::buffer::{Change, Heard};
+use crate::keep::{Claim, Order, Push, Verdict};
 use crate::layout::Layout;
 use crate::meter::Meter;
-use crate::reader::{Reader, Selection};
-use crate::roll::{Policy, Roller, Scope};
+use crate::roll::{Policy, RollError, Roller, Scope, Timing, Turn};
 use crate::schema::Registry;
-use crate::tables::{Ask, tables};
-use crate::time::{Micros, SECOND};
+use crate::time::{DAY, SECOND};
 
 use disk::{Broken, Disk, Fault, Plan, STEPS, Seen};
-use model::{Model, Sent};
+use model::Sent;
 use sender::Sender;
+use writer::{Clock, Sending, Writer};
 
 /// Worlds of one test run, so many that every fault comes before and after every step; more by hand:
 /// `OVERNIGHT_WORLD_SEEDS=20000`.
@@ -54,25 +52,6 @@ const SEEDS_BROKEN: u64 = 2500;
 
 /// What is wrong, in words.
 type Wrong = String;
-/// Key columns of a row.
-type Row = (Micros, String);
-
-/// An order on its way.
-struct Sending {
-    order: Order,
-    /// What its batch brings.
-    sent: Option<Sent>,
-    /// A push whose receiver waits no longer.
-    withdrawn: bool,
-}
-
-/// A recording that is open.
-struct Open {
-    keeper: Keeper,
-    roller: Roller,
-    devices: Vec<DeviceRow>,
-}
-
 struct World {
     rng: fastrand::Rng,
     layout: Layout,
@@ -80,12 +59,15 @@ struct World {
     out: PathBuf,
     disk: Rc<Disk>,
     sender: Sender,
-    model: Model,
-    policy: Policy,
-    meter: Meter,
-    now: Cell<Micros>,
-    open: Option<Open>,
-    queue: VecDeque<Sending>,
+    timing: Timing,
+    meter: Arc<Meter>,
+    clock: Clock,
+    writer: RefCell<Writer>,
+    roller: Option<Roller>,
+    /// Faults that had struck when thread "roll" took its last turn.
+    strikes: u32,
+    /// How often the recording was opened.
+    opened: u32,
     session: u64,
     /// Day files as they were when they were found to be in order.
     checked: BTreeMap<PathBuf, Vec<u8>>,
@@ -93,6 +75,10 @@ struct World {
     copy: Option<[Option<Vec<u8>>; 2]>,
     /// An old buffer was put back: its checksums are those of then.
     is_old: bool,
+    /// Something does not read, and is not mended yet.
+    is_rotten: bool,
+    /// That was so at some time.
+    has_rotted: bool,
 }
 
 /// Says that something is so, or what is wrong.
@@ -113,23 +99,29 @@ impl World {
         drop(fs::remove_dir_all(&base));
         fs::create_dir_all(&base).unwrap();
         let layout = Layout::new(&base.join("recording"));
+        let disk = Rc::new(Disk::new(&base, &layout, registry, rng.u64(..), broken));
+        let clock = Clock::new(sender::begin());
         let minute = 60 * SECOND;
+        let policy = Policy { age_max: 30 * minute, share: rng.u64(1..8), rows_max: rng.u64(3..12), quiet: 15 * minute };
         Self {
-            layout: layout.clone(),
+            layout,
             registry: Arc::clone(registry),
             out: place.join("out.ndjson"),
-            disk: Rc::new(Disk::new(&base, &layout, registry, rng.u64(..), broken)),
             sender: Sender::new(registry, &mut rng),
-            model: Model::default(),
-            policy: Policy { age_max: 30 * minute, share: rng.u64(1..8), rows_max: rng.u64(3..12), quiet: 15 * minute },
-            meter: Meter::default(),
-            now: Cell::new(sender::begin()),
-            open: None,
-            queue: VecDeque::new(),
+            timing: Timing { roll_every: Duration::ZERO, policy, seals_at_end: rng.bool(), checks_sealed: rng.u8(..3) == 0 },
+            meter: Arc::default(),
+            writer: RefCell::new(Writer::new(rng.fork(), &disk, &clock)),
+            disk,
+            clock,
+            roller: None,
+            strikes: 0,
+            opened: 0,
             session: 0,
             checked: BTreeMap::new(),
-            is_old: false,
             copy: None,
+            is_old: false,
+            is_rotten: false,
+            has_rotted: false,
             rng,
         }
     }
@@ -180,11 +172,15 @@ impl World {
                 let orders = self.rng.usize(1..6);
                 self.work(orders)?;
             }
-            56..76 => self.roll(),
+            56..76 => {
+                let scope = [Scope::All, Scope::Due, Scope::Large][self.rng.usize(..3)];
+                self.turn(scope)?;
+            }
             76..86 => self.wait(),
             86..90 => self.talk(),
             90..93 => self.check()?,
             93..96 => self.stop()?,
+            96 => self.rot()?,
             _ => {
                 self.note("crash");
                 self.disk.crash(if self.rng.bool() { Fault::Kill } else { Fault::Cut });
@@ -205,95 +201,75 @@ impl World {
             withdrawn = self.rng.u8(..6) == 0 && verdict.withdraw();
             Order::Push(Push { batch, verdict, reached })
         } else {
-            Order::Keep(batch)
+            Order::Keep(batch, Claim::Nothing)
         };
         let way = if withdrawn { ", withdrawn" } else { "" };
         self.note(format!("send by {}{way}: {}", source.name(), names(&sent)));
-        self.queue.push_back(Sending { order, sent: Some(sent), withdrawn });
+        self.writer.get_mut().queue.push_back(Sending { order, sent: Some(sent), withdrawn });
     }
 
     /// Sessions and devices, which commit as well.
     fn talk(&mut self) {
-        let (session, at, project) = (self.session, self.now.get(), "p".to_owned());
-        let order = match self.rng.u8(..5) {
+        let (at, project) = (self.clock.now(), "p".to_owned());
+        let heard = |session, ended| Change::Heard(Heard { run: sender::run(), session, opened_at: at, spoke_at: at, ended });
+        let change = match self.rng.u8(..5) {
             0 => {
                 self.session += 1;
-                let filters = "{}".to_owned();
-                Order::Opened { session: self.session, source: Source::Stream, project, filters }
+                Change::Begins(sender::run())
             }
-            1 => Order::Spoke { session, at },
-            2 => Order::Closed { session, cause: "end".to_owned(), spoke_at: at },
-            3 => Order::GapEnds { project, at },
-            _ => Order::Devices(project, sender::devices(&mut self.rng)),
+            1 | 2 => heard(self.session, None),
+            3 => heard(self.session, Some("end".to_owned())),
+            _ => Change::Devices(project, sender::devices(&mut self.rng)),
         };
-        self.queue.push_back(Sending { order, sent: None, withdrawn: false });
+        let order = Order::Note(change);
+        self.writer.get_mut().queue.push_back(Sending { order, sent: None, withdrawn: false });
     }
 
-    /// Thread "keep" takes some orders.
+    /// Thread "keep" takes some orders. Where it fails the recorder ends, and is started again.
     fn work(&mut self, orders: usize) -> Result<(), Wrong> {
-        for _ in 0..orders {
-            let (Some(Sending { order, sent, withdrawn }), Some(open)) = (self.queue.pop_front(), &mut self.open) else { break };
-            self.disk.note(match (&order, &sent) {
-                (Order::Forget(partition, seq), _) => format!("forget {partition} up to {seq}"),
-                (_, Some(sent)) => format!("keep {}", names(sent)),
-                (other, None) => format!("{other:?}"),
-            });
-            let (hidden, strikes) = (self.disk.hidden(), self.disk.strikes());
-            let wait = || self.now.set(self.now.get() + SECOND);
-            let result = {
-                let _script = fault::install(Some(Rc::clone(&self.disk) as _));
-                threads::carry_out(&mut open.keeper, &order, &self.meter, || self.now.get(), wait)
-            };
-            let tries = self.disk.hidden() - hidden;
-            match (&order, sent) {
-                (Order::Push(push), _) if withdrawn => {
-                    ensure(result.is_ok() && !push.verdict.is_kept(), || "a push that was withdrawn is kept".to_owned())?;
-                }
-                (Order::Push(push), Some(sent)) if push.verdict.is_kept() => self.model.kept(sent, tries),
-                (Order::Keep(_), Some(sent)) if result.is_ok() => self.model.kept(sent, tries),
-                (_, Some(sent)) => self.model.failed(sent, tries),
-                (_, None) => {}
-            }
-            if self.disk.is_dead() {
-                return Ok(());
-            }
-            if let Err(error) = result {
-                // The recorder ends and is started again.
-                self.note(format!("    the keeper ends: {error}"));
-                ensure(self.disk.strikes() > strikes, || error.to_string())?;
-                return self.reopen();
-            }
+        self.writer.get_mut().work(orders)?;
+        if self.writer.get_mut().has_ended() && !self.disk.is_dead() {
+            self.end()?;
         }
         Ok(())
     }
 
-    /// Thread "roll" takes a turn; its orders stand behind those that wait.
-    fn roll(&mut self) {
-        let scope = [Scope::All, Scope::Due, Scope::Large][self.rng.usize(..3)];
-        drop(self.roll_all(scope));
+    /// All that is queued.
+    fn work_all(&mut self) -> Result<(), Wrong> {
+        let orders = self.writer.get_mut().queue.len();
+        self.work(orders)
     }
 
-    fn roll_all(&mut self, scope: Scope) -> Result<(), Wrong> {
-        let Some(open) = &mut self.open else { return Ok(()) };
+    /// Thread "roll" takes a turn. Gives what kept it from all that was due, which nothing may but a fault since the last one.
+    fn turn(&mut self, scope: Scope) -> Result<Option<RollError>, Wrong> {
+        let Some(roller) = &mut self.roller else { return Ok(None) };
         self.disk.note(format!("roll {scope:?}"));
-        let mut orders = Vec::new();
+        let is_alone = self.writer.get_mut().has_ended();
         let result = {
             let _script = fault::install(Some(Rc::clone(&self.disk) as _));
-            let listed = if scope == Scope::Large { Ok(()) } else { threads::list_devices(&open.roller, &mut open.devices) };
-            threads::roll_once(&mut open.roller, &mut orders, &self.policy, scope, || self.now.get()).and(listed)
+            let now = || self.clock.now();
+            Turn { roller, timing: &self.timing, meter: &self.meter, writer: &self.writer, now: &now }.take(scope)
         };
-        let waits = orders.iter().any(|order| matches!(order, Order::Sealed(..)));
-        for order in orders {
-            self.queue.push_back(Sending { order, sent: None, withdrawn: false });
-        }
-        if let Err(error) = &result {
+        let error = result.err();
+        if let Some(error) = &error {
             self.note(format!("    the roll fails: {error}"));
+            ensure(is_alone || self.disk.is_dead() || self.disk.strikes() > self.strikes, || error.to_string())?;
+        } else if scope == Scope::All && self.timing.checks_sealed {
+            // Each sealed file was held against its checksum.
+            self.is_old = false;
         }
-        // Thread "roll" goes on when checksums are noted.
-        if waits && !self.disk.is_dead() {
-            self.work(self.queue.len())?;
+        self.strikes = self.disk.strikes();
+        self.writer.get_mut().blame()?;
+        if self.writer.get_mut().has_ended() && !is_alone && !self.disk.is_dead() {
+            self.end()?;
         }
-        result.map_err(told)
+        Ok(error)
+    }
+
+    /// Nothing can be kept any more: the recorder rolls what it can and ends, and is started again.
+    fn end(&mut self) -> Result<(), Wrong> {
+        self.turn(Scope::All)?;
+        if self.disk.is_dead() { Ok(()) } else { self.reopen() }
     }
 
     fn wait(&mut self) {
@@ -304,22 +280,19 @@ impl World {
             _ => -self.rng.i64(1..24 * 60),
         };
         self.note(format!("wait {minutes} min"));
-        self.now.set(self.now.get() + minutes * 60 * SECOND);
+        self.clock.set(self.clock.now() + minutes * 60 * SECOND);
     }
 
     /// A clean end, as [`Recorder::close`](super::Recorder::close) has it, and the next beginning.
     fn stop(&mut self) -> Result<(), Wrong> {
         self.note("stop");
-        let strikes = self.disk.strikes();
-        self.work(self.queue.len())?;
-        if !self.disk.is_dead() {
-            let rolled = self.roll_all(Scope::All);
-            ensure(rolled.is_ok() || self.disk.strikes() > strikes || self.disk.is_dead(), || format!("{rolled:?}"))?;
-        }
-        if !self.disk.is_dead() {
-            self.work(self.queue.len())?;
-        }
-        if self.disk.is_dead() {
+        let opened = self.opened;
+        self.writer.get_mut().stopping = true;
+        self.work_all()?;
+        self.turn(Scope::All)?;
+        self.work_all()?;
+        // A fault may have ended it before.
+        if self.disk.is_dead() || self.opened > opened {
             return Ok(());
         }
         self.close();
@@ -341,16 +314,23 @@ impl World {
                     remove(file).map_err(told)?;
                     bytes.as_ref().map_or(Ok(()), |bytes| fs::write(file, bytes)).map_err(told)?;
                 }
-                self.model.doubt();
+                self.doubt();
             }
             (2, None) => {
                 self.note("the buffer is lost");
                 files.iter().try_for_each(|file| remove(file)).map_err(told)?;
-                self.model.doubt();
+                self.doubt();
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Of all that was kept nobody knows any more whether it is there.
+    fn doubt(&mut self) {
+        let model = &mut self.writer.get_mut().model;
+        model.doubt(|_| true);
+        model.doubt_faults(0);
     }
 
     /// After a crash: what survived is what there is.
@@ -364,9 +344,8 @@ impl World {
     }
 
     fn close(&mut self) {
-        // What waits in the queue was never kept.
-        self.queue.clear();
-        self.open = None;
+        self.writer.get_mut().close();
+        self.roller = None;
     }
 
     /// Opens the recording as the recorder does, as often as it takes.
@@ -374,17 +353,20 @@ impl World {
         self.close();
         loop {
             self.note("open");
+            self.meter = Arc::default();
             let expected = self.after_recovery()?;
             let strikes = self.disk.strikes();
             let opened = {
                 let _script = fault::install(Some(Rc::clone(&self.disk) as _));
                 self.disk.recovering.set(true);
-                super::open_whole(&self.layout, &self.registry, &self.meter, self.now.get())
+                super::open_whole(&self.layout, &self.registry, &self.meter, self.clock.now())
             };
             self.disk.recovering.set(false);
             match opened {
-                Ok((keeper, roller, _)) => {
-                    self.open = Some(Open { keeper, roller, devices: Vec::new() });
+                Ok((keeper, roller)) => {
+                    self.writer.get_mut().open(keeper, &self.meter);
+                    self.roller = Some(roller);
+                    self.opened += 1;
                     self.check_recovered(&expected)?;
                     return self.check();
                 }
@@ -399,120 +381,31 @@ impl World {
         }
     }
 
-    /// The blocks that are left when those are gone that day files cover: seq and rows by partition.
-    fn after_recovery(&self) -> Result<BTreeMap<Partition, Vec<i64>>, Wrong> {
-        let Ok(view) = View::open(&self.layout) else { return Ok(BTreeMap::new()) };
-        let mut left = BTreeMap::new();
-        for pending in view.pending().map_err(told)? {
-            let partition = pending.partition;
-            let (blocks, _) = view.blocks(&partition, 0, usize::MAX).map_err(told)?;
-            let file = DayFile::of(&self.layout, &partition).map_err(told)?;
-            let covered = file.as_ref().map_or(0, |file| file.footer().covers(view.id()));
-            if let Some(file) = file.filter(|_| covered > 0) {
-                let rows: BTreeSet<Row> = rows(&file)?.into_iter().flatten().collect();
-                for (seq, block) in blocks.iter().filter(|(seq, _)| *seq <= covered) {
-                    let has_all = keys(block).iter().all(|row| rows.contains(row));
-                    ensure(has_all, || format!("the footer of {partition} covers block {seq}, its rows are not there"))?;
-                }
-            }
-            let rest: Vec<i64> = blocks.into_iter().map(|(seq, _)| seq).filter(|seq| *seq > covered).collect();
-            if !rest.is_empty() {
-                left.insert(partition, rest);
-            }
-        }
-        Ok(left)
-    }
-
-    /// A recording that was opened has no rows twice, nothing in staging, and no session that is open.
-    fn check_recovered(&self, expected: &BTreeMap<Partition, Vec<i64>>) -> Result<(), Wrong> {
-        let view = View::open(&self.layout).map_err(told)?;
-        let mut left = BTreeMap::new();
-        for pending in view.pending().map_err(told)? {
-            let (blocks, _) = view.blocks(&pending.partition, 0, usize::MAX).map_err(told)?;
-            left.insert(pending.partition, blocks.into_iter().map(|(seq, _)| seq).collect::<Vec<_>>());
-        }
-        ensure(left == *expected, || format!("recovery leaves blocks {left:?}, and should leave {expected:?}"))?;
-        let staged = fs::read_dir(self.layout.staging()).map_err(told)?.count();
-        ensure(staged == 0, || format!("{staged} files are left in staging"))?;
-        let sessions = view.sessions().map_err(told)?;
-        ensure(sessions.iter().all(|session| session.closed_at.is_some()), || "a session was left open".to_owned())
-    }
-
-    /// Everything that can be read, held against the model.
-    fn check(&mut self) -> Result<(), Wrong> {
-        for (path, day) in day_files(&self.layout).map_err(told)? {
-            let bytes = fs::read(&path).map_err(told)?;
-            if self.checked.get(&path) != Some(&bytes) {
-                self.check_file(&path, day).map_err(|wrong| format!("{}: {wrong}", path.display()))?;
-                self.checked.insert(path, bytes);
-            }
-        }
-        let listed = View::open(&self.layout).and_then(|view| view.sealed()).map_err(told)?;
-        for (partition, sum) in listed.iter().filter(|_| !self.is_old) {
-            let path = self.layout.day_file(partition);
-            let of_file = crate::disk::sha256(&path).map_err(told)?.0;
-            ensure(of_file == sum.sha256, || format!("{}: its checksum is another file's", path.display()))?;
-        }
-        if self.layout.devices().exists() {
-            let devices = fs::read(self.layout.devices()).map_err(told)?;
-            let bytes = bytes::Bytes::from(devices);
-            parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(told)?;
-        }
-        let reader = Reader::open(&self.layout, Arc::clone(&self.registry)).map_err(told)?;
-        let selection = Selection::default();
-        let plans = reader.plan(&selection).map_err(told)?;
-        let directory = Directory::default();
-        let events = tables(&reader, &plans, &selection, &directory, &Ask::default()).map_err(told)?;
-        let settings = Settings { force: true, ..Settings::new(Format::Ndjson, Output::File(self.out.clone())) };
-        export::export(&reader, events, &settings, |_| {}).map_err(told)?;
-        let text = fs::read_to_string(&self.out).map_err(told)?;
-        let found: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>().map_err(told)?;
-        let faults = reader.view().map_or(Ok(0), View::faults).map_err(told)?;
-        self.model.check(&found, faults)
-    }
-
-    /// A day file is in the order of its keys, in each row group, and a sealed one as a whole; no key stands twice, since
-    /// most readers know of no doubles; its footer is true.
-    fn check_file(&self, path: &Path, day: crate::time::Day) -> Result<(), Wrong> {
-        let file = DayFile::open(path).map_err(told)?.ok_or("gone")?;
-        let footer = file.footer();
-        ensure(self.layout.day_file(&footer.partition) == path && footer.partition.day == day, || format!("{footer:?}"))?;
-        let groups = rows(&file)?;
-        for rows in &groups {
-            ensure(rows.is_sorted(), || format!("out of order: {rows:?}"))?;
-        }
-        let all: Vec<&Row> = groups.iter().flatten().collect();
-        ensure(!footer.sealed || all.is_sorted(), || "sealed out of order".to_owned())?;
-        let each: BTreeSet<&Row> = all.iter().copied().collect();
-        ensure(each.len() == all.len(), || format!("rows twice: {all:?}"))?;
-        let (first, last) = (each.first().map(|row| row.0), each.last().map(|row| row.0));
-        let is_true = (Some(footer.time_first), Some(footer.time_last)) == (first, last) && footer.rows == all.len() as u64;
-        ensure(is_true, || format!("{footer:?} is not true of {all:?}"))?;
-        ensure(each.iter().all(|row| (day.start()..day.end()).contains(&row.0)), || "rows of another day".to_owned())
-    }
-
     /// Without faults everything comes to rest, in the very process that met the last one.
     fn rest(&mut self) -> Result<(), Wrong> {
         self.note("rest");
         self.disk.plan(None);
-        self.now.set(sender::FIRST.end() + 30 * 24 * 3600 * SECOND);
+        self.clock.set(sender::FIRST.end() + 30 * DAY);
         for scope in [Scope::Due, Scope::Due, Scope::All] {
-            self.work(self.queue.len())?;
-            self.roll_all(scope)?;
+            self.work_all()?;
+            self.turn(scope)?;
         }
-        self.work(self.queue.len())?;
-        let Some(open) = &self.open else { return Err("closed".to_owned()) };
-        ensure(open.roller.buffered().map_err(told)? == 0, || "rows stay in the buffer".to_owned())?;
-        let mut rows = 0;
-        for (path, _) in day_files(&self.layout).map_err(told)? {
-            let file = DayFile::open(&path).map_err(told)?.ok_or("gone")?;
-            ensure(file.footer().sealed, || format!("{} is not sealed", path.display()))?;
-            rows += file.footer().rows;
+        self.work_all()?;
+        if !self.is_old {
+            self.check_rest()?;
         }
         // Nothing is owed to the disk any more.
         self.disk.crash(Fault::Cut);
         self.come_back()?;
-        ensure(rows == self.model.len() as u64, || format!("{rows} rows in day files, {} kept", self.model.len()))
+        self.disk.plan(None);
+        self.timing.checks_sealed = true;
+        self.timing.seals_at_end = true;
+        self.turn(Scope::All)?;
+        self.work_all()?;
+        let rows = self.check_rest()?;
+        self.check()?;
+        let kept = self.writer.get_mut().model.len();
+        ensure(rows == kept as u64, || format!("{rows} rows in day files, {kept} kept"))
     }
 }
 
@@ -522,27 +415,9 @@ fn names(sent: &Sent) -> String {
     names.join(", ")
 }
 
-/// The keys of a day file's row groups.
-fn rows(file: &DayFile) -> Result<Vec<Vec<Row>>, Wrong> {
-    let group = |group: usize| {
-        let mut rows = Vec::new();
-        let take = |times: &[Micros], ids: &StringArray| {
-            rows.extend(times.iter().enumerate().map(|(row, time)| (*time, ids.value(row).to_owned())));
-        };
-        file.keys(group, take).map_err(told)?;
-        Ok(rows)
-    };
-    (0..file.groups()).map(group).collect()
-}
-
-fn keys(batch: &RecordBatch) -> Vec<Row> {
-    let keys = Keys::of(batch).unwrap();
-    (0..keys.len()).map(|row| (keys.get(row).0, keys.get(row).1.to_owned())).collect()
-}
-
 /// A place for worlds: in memory where there is such a place, since what is tested is which syncs are asked for, and a
 /// real sync takes a hundred times as long as all the rest.
-fn place() -> TempDir {
+pub(super) fn place() -> TempDir {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
     tempfile::Builder::new().prefix("overnight-world-").tempdir_in(folder).unwrap()
@@ -630,12 +505,12 @@ fn a_rename_that_may_not_last_lets_no_row_go_even_if_only_doubles_follow() {
                 if sent.events.is_empty() {
                     return Ok(());
                 }
-                world.queue.push_back(Sending { order: Order::Keep(batch), sent: Some(sent), withdrawn: false });
-                world.work(world.queue.len())?;
+                world.writer.get_mut().queue.push_back(Sending { order: Order::Keep(batch, Claim::Nothing), sent: Some(sent), withdrawn: false });
+                world.work_all()?;
                 world.disk.plan((round == 0).then_some(Plan { moments: 1, of: Some("rename"), fault: Fault::Error }));
-                ensure(world.roll_all(Scope::All).is_ok() == (round == 1), || "the error is not seen".to_owned())?;
+                ensure(world.turn(Scope::All)?.is_none() == (round == 1), || "the error is not seen".to_owned())?;
             }
-            world.work(world.queue.len())?;
+            world.work_all()?;
             world.disk.crash(Fault::Cut);
             world.come_back()
         };

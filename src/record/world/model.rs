@@ -45,11 +45,23 @@ impl Model {
         self.open.push(sent);
     }
 
-    /// Of what was kept nobody knows any more whether it is there.
-    pub(super) fn doubt(&mut self) {
-        let each = std::mem::take(&mut self.kept).into_iter();
-        self.open.extend(each.map(|event| Sent { events: BTreeMap::from([event]), faults: 0 }));
-        self.faults.0 = 0;
+    /// Of some that were kept nobody knows any more whether they are there. Gives which ones.
+    pub(super) fn doubt(&mut self, is_lost: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let (lost, kept): (BTreeMap<_, _>, _) = std::mem::take(&mut self.kept).into_iter().partition(|(key, _)| is_lost(key));
+        self.kept = kept;
+        let keys = lost.keys().cloned().collect();
+        self.open.extend(lost.into_iter().map(|event| Sent { events: BTreeMap::from([event]), faults: 0 }));
+        keys
+    }
+
+    /// Of faults nobody knows any more how many there are: some are gone, or so many more have come.
+    pub(super) fn doubt_faults(&mut self, more: u64) {
+        self.faults = (0, self.faults.1 + more);
+    }
+
+    /// True when an event is kept.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.kept.contains_key(key)
     }
 
     /// How many events are kept.

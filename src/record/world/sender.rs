@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::buffer::Run;
 use crate::collect::Collector;
 use crate::event::{Batch, DeviceRow, Source};
 use crate::schema::Registry;
+use crate::settings::Filters;
 use crate::time::{Day, Micros, rfc3339};
 use crate::wire::Frame;
 
@@ -82,6 +84,21 @@ impl Sender {
     }
 }
 
+/// What sessions belong to.
+pub(super) fn run() -> Arc<Run> {
+    Arc::new(Run {
+        number: 1,
+        epoch: 0,
+        source: Source::Stream,
+        project: "p".to_owned(),
+        filters: Filters::default(),
+        account: String::new(),
+        begins: begin(),
+        until: None,
+        quiet: 1,
+    })
+}
+
 /// A list of devices.
 pub(super) fn devices(rng: &mut fastrand::Rng) -> Vec<DeviceRow> {
     let device = |number: u8| DeviceRow {
@@ -95,6 +112,6 @@ pub(super) fn devices(rng: &mut fastrand::Rng) -> Vec<DeviceRow> {
 }
 
 /// Noon of the first day.
-pub(super) fn begin() -> Micros {
+pub(in crate::record) fn begin() -> Micros {
     FIRST.start() + 12 * 3600 * 1_000_000
 }

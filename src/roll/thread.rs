@@ -1,0 +1,40 @@
+//! Thread "roll": a timer around the turns.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::meter::Meter;
+use crate::time;
+
+use super::{RollError, Roller, Scope, Timing, ToWriter, Turn};
+
+/// How often to look whether a partition has grown too large to wait for the timer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Takes a turn on the timer, and one of everything when it is told to stop.
+pub(crate) fn run(
+    mut roller: Roller,
+    timing: &Timing,
+    meter: &Meter,
+    writer: &dyn ToWriter,
+    stop: &Receiver<()>,
+) -> Result<(), RollError> {
+    let (mut last, mut has_failed) = (time::instant(), false);
+    loop {
+        let stopping = stop.recv_timeout(LOOK_EVERY.min(timing.roll_every)) != Err(RecvTimeoutError::Timeout);
+        let is_time = last.elapsed() >= timing.roll_every;
+        let scope = if stopping { Some(Scope::All) } else { timing.scope(meter, is_time, has_failed) };
+        let Some(scope) = scope else { continue };
+        if scope == Scope::Due {
+            last = time::instant();
+        }
+        let result = Turn { roller: &mut roller, timing, meter, writer, now: &time::now }.take(scope);
+        if stopping {
+            return result;
+        }
+        has_failed = result.is_err();
+        if let Err(error) = result {
+            meter.note(time::now(), format!("roll: {error}"));
+        }
+    }
+}
