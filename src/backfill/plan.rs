@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::buffer::{Change, Fill, FillRow, Outcome, Piece};
 use crate::coverage::{Gap, GapState, NOT_IN_HISTORY, RETENTION, Span, between, is_not_in_history, merged};
+use crate::disk::fault;
 use crate::settings::Filters;
 use crate::time::{DAY, Micros, SECOND};
 use crate::words::counted;
@@ -224,7 +225,8 @@ impl Filling {
                     continue;
                 }
                 let ends = if gap.lasts { now - self.passes.index_delay } else { ends };
-                let confirms = self.passes.confirm_after.last().is_none_or(|last| now >= ends.saturating_add(*last));
+                let confirms = self.passes.confirm_after.last().is_none_or(|last| now >= ends.saturating_add(*last))
+                    || fault::leaves_out("filled is confirmed later");
                 match due.iter_mut().find(|(filters, back, _)| *filters == gap.filters && *back == look_back) {
                     Some((_, _, pieces)) => pieces.push((begins, ends, confirms)),
                     None => due.push((Arc::clone(&gap.filters), look_back, vec![(begins, ends, confirms)])),
@@ -292,7 +294,8 @@ impl Filling {
 
     /// The next thing to ask, if anything can be asked now.
     pub(crate) fn next(&mut self, now: Micros) -> Option<Job> {
-        if self.closed.at > now {
+        let stops = fault::leaves_out("a failing device is passed by") && self.devices.values().any(|again| again.failures > 0);
+        if self.closed.at > now || stops {
             return None;
         }
         let wanted: Vec<Arc<Filters>> = self.fills.values().map(|active| Arc::clone(&active.filters)).collect();
@@ -434,12 +437,15 @@ impl Filling {
             if is_listed && active.announced != devices.len() as u64 {
                 changes.push(Change::Asked(key.1, devices.len() as u64));
             }
-            if is_too_old || (is_listed && missing.is_empty()) {
+            let is_given_up = fault::leaves_out("each device is asked") && active.settled.values().any(Option::is_some);
+            if is_too_old || (is_listed && missing.is_empty()) || is_given_up {
                 done.push((*key, active.but(&missing, &self.devices)));
             }
         }
         for (key, but) in done {
             self.fills.remove(&key);
+            // Whether more is to come of it, the ledger tells.
+            self.due_at = Some(now);
             changes.push(Change::Filled { fill: key.1, but });
         }
         for change in changes.iter() {

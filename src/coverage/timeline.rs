@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::buffer::{FillRow, Piece, Records, RunRow, Session};
+use crate::disk::fault;
 use crate::event::Source;
 use crate::settings::Filters;
 use crate::time::{DAY, Micros, SECOND};
@@ -288,7 +289,8 @@ fn reach(runs: &mut [Of<'_>], now: Micros) {
     for of in runs.iter_mut() {
         let last = before.entry(&of.run.source).or_insert(Micros::MIN);
         // One that goes on by another clock has not just begun.
-        let begins = begun.insert((&of.run.source, &of.run.opening));
+        let begins =
+            begun.insert((&of.run.source, &of.run.opening)) || fault::leaves_out("a first sign counts from the first run alone");
         let first = of.spans.iter().map(|span| span.0).min();
         // Where the clock went back meanwhile, nobody knows how long nobody recorded: that stays to be seen.
         let soon = |first: &Micros| begins && *last <= of.run.begins && (0..=FIRST_SIGN).contains(&(first - of.run.begins));
@@ -300,14 +302,19 @@ fn reach(runs: &mut [Of<'_>], now: Micros) {
     let mut opening = None;
     for of in runs.iter_mut().rev() {
         if opening.replace(&of.run.opening) != Some(&of.run.opening) {
-            (of_next, first) = (first, Micros::MAX);
+            of_next = first;
             next.clear();
         }
-        first = first.min(of.span.0);
+        first = of.span.0;
         let following = next.insert(&of.run.source, of.span.0).unwrap_or(Micros::MAX).min(of_next);
         of.span.1 = match of.run.ended_at {
             Some(at) => at,
-            None => now.min(following).min(of.run.until.unwrap_or(Micros::MAX)).max(of.last_sign.unwrap_or(Micros::MIN)),
+            None if fault::leaves_out("a run outlives its process") => of.last_sign.unwrap_or(Micros::MIN),
+            None => {
+                // By a clock that was set back meanwhile, now may lie before what has been.
+                let goes_on = if following == Micros::MAX { now } else { following };
+                goes_on.min(of.run.until.unwrap_or(Micros::MAX)).max(of.last_sign.unwrap_or(Micros::MIN))
+            }
         };
         of.span.1 = of.span.1.max(of.span.0);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::buffer::{Change, Heard, Run};
+use crate::disk::fault;
 use crate::event::{CloudError, Source};
 use crate::keep::{Numbers, Phase};
 use crate::settings::Filters;
@@ -279,6 +280,9 @@ impl Machine {
                     self.last_heard = Some(heard);
                     // One that had gone silent before the next one spoke leaves a gap, though none of both noticed.
                     acts.push(Act::GapEnded);
+                    if fault::leaves_out("a run outlives its sessions") {
+                        acts.push(Act::Note(Change::Ends(self.run(), self.last_sign.wall)));
+                    }
                 }
                 if !self.is_replaced(session) && self.stopping.is_none() {
                     if self.live.is_empty() && !self.is_opening {
@@ -312,7 +316,7 @@ impl Machine {
     /// Somebody set the clock: what is wanted goes on by the new one, from the last sign of life on, whatever that shows.
     fn look_at_clock(&mut self, now: Moment) -> Vec<Act> {
         let step = now.step_since(self.anchor);
-        if step.abs() <= STEP {
+        if step.abs() <= STEP || fault::leaves_out("a run goes on by the new clock") {
             return Vec::new();
         }
         self.anchor = now;
@@ -466,7 +470,7 @@ impl Machine {
         }
         let text = describe(end);
         // What was heard once is an outage: it is wanted, and may be given again.
-        if !self.plan.was_heard {
+        if !self.plan.was_heard || fault::leaves_out("a refusal is an outage") {
             let project = self.plan.project.clone();
             match status {
                 Some(400 | 401) if is_sign_in(end) => return Err(IngestError::Credentials(text)),

@@ -6,9 +6,9 @@
 
 mod import;
 mod keeping;
-mod rebuild;
 #[cfg(test)]
 mod night;
+mod rebuild;
 #[cfg(test)]
 mod world;
 

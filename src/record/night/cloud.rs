@@ -35,6 +35,13 @@ impl Event {
         format!("e{}", self.number)
     }
 
+    /// For people: times in seconds since the beginning.
+    pub(super) fn told(&self) -> String {
+        let at = |time: Micros| (time - super::begin()) as f64 / 1e6;
+        let Self { number, device, .. } = self;
+        format!("e{number} of d{device}, published at {:.1}, of {:.1}, in the history from {:.1}", at(self.at), at(self.time), at(self.seen_at))
+    }
+
     pub(super) fn json(&self) -> String {
         let (id, device, time) = (self.id(), self.device, rfc3339(self.time));
         format!(
@@ -70,7 +77,17 @@ pub(super) struct Cloud {
 
 impl Cloud {
     pub(super) fn new(rng: fastrand::Rng, now: Micros, ping: Micros) -> Self {
-        Self { rng, now, events: Vec::new(), pipes: BTreeMap::new(), opened: 0, ping, calm: false, refuses: (None, 0), closed_until: 0 }
+        Self {
+            rng,
+            now,
+            events: Vec::new(),
+            pipes: BTreeMap::new(),
+            opened: 0,
+            ping,
+            calm: false,
+            refuses: (None, 0),
+            closed_until: 0,
+        }
     }
 
     /// Time goes by, and things happen.
@@ -96,8 +113,8 @@ impl Cloud {
 
     fn publish(&mut self) {
         let (rng, now) = (&mut self.rng, self.now);
-        let time = now - if rng.u8(..5) == 0 { rng.i64(..AGE) } else { 0 };
-        let seen_at = now + if rng.u8(..4) == 0 { rng.i64(..LAG) } else { rng.i64(..SECOND) };
+        let time = now - if rng.u8(..5) == 0 { rng.i64(0..AGE) } else { 0 };
+        let seen_at = now + if rng.u8(..4) == 0 { rng.i64(0..LAG) } else { rng.i64(0..SECOND) };
         let event = Event { number: self.events.len(), device: rng.usize(..DEVICES), at: now, time, seen_at };
         let line = format!("{{\"result\":{{\"event\":{}}}}}\n", event.json());
         for pipe in self.pipes.values_mut().filter(|pipe| pipe.over.is_none() && !pipe.stalls) {

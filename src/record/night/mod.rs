@@ -24,7 +24,7 @@ use std::time::Duration;
 use std::{fs, io, thread};
 
 use crate::buffer::View;
-use crate::coverage::{GapState, Timeline};
+use crate::coverage::{Gap, GapState, Timeline};
 use crate::disk::fault::{Script, Step};
 use crate::keep::Phase;
 use crate::layout::Layout;
@@ -95,8 +95,10 @@ struct Night {
     offsets: Vec<(Micros, Micros)>,
     /// When it was wanted, in true time; the last one may go on.
     wanted: Vec<(Micros, Micros)>,
-    /// The planned end of the run that goes on, in true time.
+    /// The planned end of the run that goes on in the ledger, in true time.
     until: Option<Micros>,
+    /// The planned end of the process that runs.
+    planned: Option<Micros>,
     goes_on: bool,
     /// Something struck that makes gaps of its own.
     struck: bool,
@@ -129,6 +131,7 @@ impl Night {
             offsets: vec![(begin(), 0)],
             wanted: Vec::new(),
             until: None,
+            planned: None,
             goes_on: false,
             struck: false,
             steps_clock: rng.u8(..4) == 0,
@@ -172,7 +175,8 @@ impl Night {
             return Ok(());
         }
         self.turn();
-        self.look_after()
+        self.look_after()?;
+        if self.recorder.is_some() && self.planned.is_some_and(|planned| planned <= self.cloud.now) { self.stop(Phase::Asked) } else { Ok(()) }
     }
 
     fn turn(&mut self) {
@@ -188,16 +192,13 @@ impl Night {
     /// From its first sign of life on a run is wanted; one that goes on has been all the while.
     fn first_sign(&mut self) {
         let now = self.cloud.now;
-        let Some(recorder) = &mut self.recorder else { return };
-        if recorder.heard_first.is_some() && !self.goes_on {
+        if let Some(until) = self.until.filter(|until| now > *until) {
+            // It was killed before: nothing is wanted from then on.
+            self.end_wanted(until);
+        }
+        if self.recorder.as_ref().is_some_and(|recorder| recorder.heard_first.is_some()) && !self.goes_on {
             self.wanted.push((now, Micros::MAX));
             self.goes_on = true;
-        }
-        if let (Some(until), true) = (self.until, self.goes_on)
-            && now > until
-        {
-            // It reached its planned end, or was killed before: nothing is wanted from then on.
-            self.end_wanted(until);
         }
     }
 
@@ -214,11 +215,12 @@ impl Night {
         let lasts = (self.rng.u8(..5) == 0).then(|| Duration::from_secs(self.rng.u64(20..80)));
         self.tell(format!("start, for {lasts:?}"));
         self.recorder = Recorder::start(&self.place, self.now(), lasts, self.rng.fork());
-        if self.recorder.is_some() {
+        self.first_sign();
+        if let Some(recorder) = &self.recorder {
+            self.planned = lasts.map(|lasts| self.cloud.now + crate::time::micros(lasts));
             // What a run before it wanted goes on in this one.
-            self.until = lasts.map(|lasts| self.cloud.now + crate::time::micros(lasts));
-            if self.until.is_some() && self.goes_on {
-                self.until = Some(self.until.unwrap_or_default());
+            if recorder.stands_in_ledger() {
+                self.until = self.planned;
             }
         } else {
             self.crash(None);
@@ -337,6 +339,7 @@ impl Night {
                 self.start();
             }
             self.turn();
+            self.planned = None;
             self.look_after()?;
             let now = self.now();
             rested = if self.recorder.as_ref().is_some_and(|recorder| recorder.rests(now)) { rested + 1 } else { 0 };
@@ -346,12 +349,15 @@ impl Night {
             }
         }
         self.check("at rest")?;
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
         let time = self.timeline()?;
         let gaps = time.projects.iter().flat_map(|project| &project.gaps);
         let unconfirmed: Vec<_> = gaps.filter(|gap| gap.state != GapState::Filled || !gap.confirmed).collect();
         // By another clock a gap may lie in a future that is still to come, or too far back.
         if !self.steps_clock && !unconfirmed.is_empty() {
-            return Err(format!("at rest, gaps are not filled and confirmed: {unconfirmed:?}"));
+            return Err(format!("at rest, gaps are not filled and confirmed: {}", shown(&unconfirmed)));
         }
         Ok(())
     }
@@ -387,12 +393,15 @@ impl Night {
             Err(_) if self.wanted.is_empty() => return Ok(()),
             Err(error) => return Err(error),
         };
-        let time = self.timeline()?;
+        let time = match self.timeline() {
+            Err(_) if self.wanted.is_empty() => return Ok(()),
+            time => time?,
+        };
         let now = self.now().wall;
         let gaps: Vec<_> = time.projects.iter().flat_map(|project| &project.gaps).collect();
         for gap in &gaps {
             if gap.span.1 > now + SECOND && !self.steps_clock {
-                return Err(format!("{when}: a gap lies in the future: {gap:?}"));
+                return Err(format!("{when}: a gap lies in the future: {}", shown(&[gap])));
             }
         }
         let is_wanted = |at: Micros| self.wanted.iter().any(|(from, to)| (*from..*to).contains(&at));
@@ -408,22 +417,35 @@ impl Night {
         for event in self.cloud.events.iter().filter(|event| !recorded.contains(&event.id())) {
             // What lies in a socket or a batch right now is on its way.
             let on_its_way = self.recorder.is_some() && event.at > self.cloud.now - 3 * SECOND;
-            let in_gap = |time: Micros, counts: &dyn Fn(&crate::coverage::Gap) -> bool| {
+            let in_gap = |time: Micros, counts: &dyn Fn(&Gap) -> bool| {
                 gaps.iter().any(|gap| counts(gap) && (gap.span.0..=gap.span.1).contains(&time))
             };
-            let is_open = |gap: &crate::coverage::Gap| gap.state != GapState::Filled || !gap.confirmed || event.device == GONE;
+            let is_open = |gap: &Gap| gap.state != GapState::Filled || !gap.confirmed || event.device == GONE;
             let told = labels(event.at).into_iter().chain(labels(event.time)).any(|label| in_gap(label, &is_open));
             if is_wanted(event.at) && !on_its_way && !told {
-                return Err(format!("{when}: {event:?} is missing in no gap; gaps: {gaps:#?}"));
+                return Err(format!("{when}: {} is missing in no gap; gaps: {}", event.told(), shown(&gaps)));
             }
             let settled = event.seen_at < self.cloud.now && event.device != GONE && self.offsets.len() == 1;
-            let confirmed = |gap: &crate::coverage::Gap| gap.confirmed;
-            if settled && in_gap(event.time, &confirmed) && !gaps.iter().any(|gap| is_open(gap) && (gap.span.0..=gap.span.1).contains(&event.time)) {
-                return Err(format!("{when}: {event:?} lies in a confirmed gap and is not recorded; gaps: {gaps:#?}"));
+            let confirmed = |gap: &Gap| gap.confirmed;
+            if settled
+                && in_gap(event.time, &confirmed)
+                && !gaps.iter().any(|gap| is_open(gap) && (gap.span.0..=gap.span.1).contains(&event.time))
+            {
+                return Err(format!("{when}: {} lies in a confirmed gap and is not recorded; gaps: {}", event.told(), shown(&gaps)));
             }
         }
         Ok(())
     }
+}
+
+/// Gaps in seconds since the beginning.
+fn shown(gaps: &[&Gap]) -> String {
+    let at = |time: Micros| (time - begin()) as f64 / 1e6;
+    let one = |gap: &&Gap| {
+        let asked = gap.asked_at.map(at);
+        format!("{:.1}..{:.1} {:?} confirmed {} lasts {} asked {asked:?} ({})", at(gap.span.0), at(gap.span.1), gap.state, gap.confirmed, gap.lasts, gap.cause)
+    };
+    gaps.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// One night: how it ended, and its story.
@@ -486,7 +508,8 @@ fn a_ledger_that_lies_on_purpose_is_found() {
             let found = nights(0..SEEDS_BROKEN, Some(broken));
             match &found {
                 Some((seed, story)) => {
-                    let said: String = story.lines().find(|line| line.starts_with("seed ")).unwrap_or("").chars().take(200).collect();
+                    let said: String =
+                        story.lines().find(|line| line.starts_with("seed ")).unwrap_or("").chars().take(200).collect();
                     println!("without {broken:?}, seed {seed}: {said}");
                 }
                 None => println!("without {broken:?}: not found"),

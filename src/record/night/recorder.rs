@@ -159,7 +159,8 @@ impl Recorder {
             match cloud.open() {
                 Ok(pipe) => {
                     self.next += 1;
-                    let (said, known) = ((Frames::lines(), Mask::default()), (Arc::clone(&self.place.registry), Arc::clone(&self.meter)));
+                    let (said, known) =
+                        ((Frames::lines(), Mask::default()), (Arc::clone(&self.place.registry), Arc::clone(&self.meter)));
                     let session = Session::new(self.machine.run(), self.next, PING, said, known, now);
                     self.sessions.insert(self.next, (session, pipe));
                     self.story.push(format!("    session {} opens", self.next));
@@ -177,7 +178,7 @@ impl Recorder {
         if self.over.is_none() && !self.stopping {
             self.fill(cloud, clock);
         }
-        if self.over.is_none() && self.rng.u8(..12) == 0 {
+        if self.over.is_none() && self.rng.u8(..100) == 0 {
             self.roll(now, Scope::Due);
         }
         self.let_go(cloud, clock);
@@ -191,15 +192,17 @@ impl Recorder {
             let (mut orders, now) = (Vec::new(), clock(cloud));
             let mut first = None;
             let mut listen = || -> Result<(), End> {
-                if bytes.is_empty() {
+                if bytes.is_empty() && over.is_none() {
                     session.quiet(now)?;
-                } else {
+                } else if !bytes.is_empty() {
                     let at = self.rng.usize(..bytes.len());
                     session.take(&bytes[..at], now, &mut orders)?;
                     session.take(&bytes[at..], now, &mut orders)?;
                     first = session.taken(now, &mut orders)?;
-                    // Nothing else has come meanwhile.
-                    session.quiet(now)?;
+                    if over.is_none() {
+                        // Nothing else has come meanwhile.
+                        session.quiet(now)?;
+                    }
                 }
                 session.look(now, &mut orders)
             };
@@ -227,7 +230,8 @@ impl Recorder {
         }
     }
 
-    fn stands_in_ledger(&self) -> bool {
+    /// Its run is noted.
+    pub(super) fn stands_in_ledger(&self) -> bool {
         View::open(&self.place.layout).is_ok_and(|view| {
             let is_own = |run: &crate::buffer::RunRow| run.opening == view.id();
             view.records(None).is_ok_and(|records| records.runs.iter().any(is_own))
@@ -251,7 +255,7 @@ impl Recorder {
     fn carry_out(&mut self, acts: Vec<Act>, now: Moment) {
         for act in acts {
             match act {
-                Act::Open { .. } => self.opening = Some(now.steady + self.rng.i64(..SECOND / 2)),
+                Act::Open { .. } => self.opening = Some(now.steady + self.rng.i64(0..SECOND / 2)),
                 Act::DoNotOpen => self.opening = None,
                 Act::Leave(session) => self.leaves.push(session),
                 Act::Note(change) => self.order(Order::Note(change), now),

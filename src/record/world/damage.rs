@@ -47,8 +47,8 @@ impl World {
         let time = Timeline::read(&view, None, self.clock.now()).map_err(told)?;
         let gaps: Vec<_> = time.projects.into_iter().flat_map(|project| project.gaps).collect();
         for key in doubted.iter().filter(|key| !self.writer.borrow().model.has(key)) {
-            let is_told = row(key)
-                .is_some_and(|(time, _)| gaps.iter().any(|gap| gap.span.0 <= time && time <= gap.span.1 && !gap.lasts));
+            let is_told =
+                row(key).is_some_and(|(time, _)| gaps.iter().any(|gap| gap.span.0 <= time && time <= gap.span.1 && !gap.lasts));
             ensure(is_told, || format!("{key:?} is lost, and no gap tells: {gaps:?}"))?;
         }
         Ok(())

@@ -109,7 +109,8 @@ impl Plan {
 }
 
 /// Kinds of steps.
-pub(in crate::record) const STEPS: [&str; 8] = ["make directory", "create", "write", "sync", "sync directory", "rename", "remove", "commit"];
+pub(in crate::record) const STEPS: [&str; 8] =
+    ["make directory", "create", "write", "sync", "sync directory", "rename", "remove", "commit"];
 
 /// Kind of step, before or after it, fault: what a world has seen.
 pub(in crate::record) type Seen = BTreeSet<(&'static str, bool, &'static str)>;
@@ -190,7 +191,13 @@ struct State {
 
 impl Disk {
     /// A disk on which everything that stands there is durable.
-    pub(in crate::record) fn new(base: &Path, layout: &Layout, registry: &Arc<Registry>, seed: u64, broken: Option<Broken>) -> Self {
+    pub(in crate::record) fn new(
+        base: &Path,
+        layout: &Layout,
+        registry: &Arc<Registry>,
+        seed: u64,
+        broken: Option<Broken>,
+    ) -> Self {
         let state = State {
             rng: fastrand::Rng::with_seed(seed),
             plan: None,

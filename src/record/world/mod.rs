@@ -29,9 +29,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use crate::buffer::{Change, Heard};
 use crate::disk::{fault, remove};
 use crate::event::Source;
-use crate::buffer::{Change, Heard};
 use crate::keep::{Claim, Order, Push, Verdict};
 use crate::layout::Layout;
 use crate::meter::Meter;
@@ -505,7 +505,11 @@ fn a_rename_that_may_not_last_lets_no_row_go_even_if_only_doubles_follow() {
                 if sent.events.is_empty() {
                     return Ok(());
                 }
-                world.writer.get_mut().queue.push_back(Sending { order: Order::Keep(batch, Claim::Nothing), sent: Some(sent), withdrawn: false });
+                world.writer.get_mut().queue.push_back(Sending {
+                    order: Order::Keep(batch, Claim::Nothing),
+                    sent: Some(sent),
+                    withdrawn: false,
+                });
                 world.work_all()?;
                 world.disk.plan((round == 0).then_some(Plan { moments: 1, of: Some("rename"), fault: Fault::Error }));
                 ensure(world.turn(Scope::All)?.is_none() == (round == 1), || "the error is not seen".to_owned())?;
