@@ -114,6 +114,8 @@ struct Active {
     window: Span,
     /// Devices that are done, and those that are refused, with the reason.
     settled: HashMap<String, Option<String>>,
+    /// Those that are known and not settled.
+    pending: BTreeSet<String>,
     /// Of how many devices the ledger knows.
     announced: u64,
 }
@@ -202,6 +204,7 @@ impl Filling {
                 _ => {}
             }
         }
+        self.find_devices();
         if !self.only_by_hand {
             self.begin(&known.gaps, now, &mut changes);
         }
@@ -219,8 +222,8 @@ impl Filling {
             let at_work = merged(at_work.flat_map(|active| active.pieces.iter().copied()).collect());
             for (begins, ends) in between(&at_work, (gap.span.0.max(retained), gap.span.1)) {
                 let Some((at, look_back)) = self.next_pass(gap, (begins, ends), now) else { continue };
-                self.waits |= look_back == 0 && !gap.lasts;
                 if at > now {
+                    self.waits |= look_back == 0 && !gap.lasts;
                     self.due_at = Some(self.due_at.map_or(at, |before| before.min(at)));
                     continue;
                 }
@@ -287,7 +290,9 @@ impl Filling {
             return;
         }
         let spans = pieces.iter().map(|(begins, ends, _)| (*begins, *ends)).collect();
-        self.fills.insert((now, id), Active::new(Arc::clone(filters), spans, look_back, 0));
+        let mut active = Active::new(Arc::clone(filters), spans, look_back, 0);
+        active.pending = devices_of(&self.lists, &self.known, filters).cloned().collect();
+        self.fills.insert((now, id), active);
         let (project, filters) = (self.project.clone(), (**filters).clone());
         changes.push(Change::Asks(Fill { id, project, filters, by_hand, asked_at: now, look_back, pieces }));
     }
@@ -311,15 +316,13 @@ impl Filling {
         }
         let ready =
             |device: &String| !self.asking.contains(device) && self.devices.get(device).is_none_or(|again| again.at <= now);
-        let pending = |active: &Active, device: &String| !active.settled.contains_key(device);
         let (first, device) = self.fills.values().find_map(|active| {
-            let devices = self.devices_of(&active.filters);
-            devices.into_iter().find(|device| pending(active, device) && ready(device)).map(|device| (active, device.clone()))
+            active.pending.iter().find(|device| ready(device)).map(|device| (active, device.clone()))
         })?;
         // All that is wanted of it and lies near.
         let filters = Arc::clone(&first.filters);
         let mut near: Vec<(&i64, &Active)> = self.fills.iter().map(|((_, id), active)| (id, active)).collect();
-        near.retain(|(_, active)| active.filters == filters && pending(active, &device));
+        near.retain(|(_, active)| active.filters == filters && active.pending.contains(&device));
         let mut window = first.window;
         let mut fills: BTreeMap<i64, Vec<Span>> = BTreeMap::new();
         loop {
@@ -355,6 +358,7 @@ impl Filling {
                 list.devices = devices.into_iter().collect();
                 (list.at, list.again) = (Some(now), Again::default());
                 self.closed = Again::default();
+                self.find_devices();
                 self.end(now, &mut changes);
             }
             Err((why, least)) => {
@@ -418,6 +422,7 @@ impl Filling {
         (self.closed, _) = (Again::default(), self.devices.remove(&ask.device));
         for ((_, id), active) in &mut self.fills {
             if ids.contains(id) {
+                active.pending.remove(&ask.device);
                 active.settled.insert(ask.device.clone(), settled.clone());
             }
         }
@@ -430,16 +435,15 @@ impl Filling {
         let mut done = Vec::new();
         for (key, active) in &self.fills {
             let list = self.lists.iter().find(|(filters, _)| *filters == active.filters).map(|(_, list)| list);
-            let devices = self.devices_of(&active.filters);
-            let missing: Vec<&String> = devices.iter().filter(|device| !active.settled.contains_key(**device)).copied().collect();
+            let devices = (active.settled.len() + active.pending.len()) as u64;
             let is_listed = list.is_some_and(|list| list.at.is_some());
             let is_too_old = active.window.1 < now - RETENTION;
-            if is_listed && active.announced != devices.len() as u64 {
-                changes.push(Change::Asked(key.1, devices.len() as u64));
+            if is_listed && active.announced != devices {
+                changes.push(Change::Asked(key.1, devices));
             }
             let is_given_up = fault::leaves_out("each device is asked") && active.settled.values().any(Option::is_some);
-            if is_too_old || (is_listed && missing.is_empty()) || is_given_up {
-                done.push((*key, active.but(&missing, &self.devices)));
+            if is_too_old || (is_listed && active.pending.is_empty()) || is_given_up {
+                done.push((*key, active.but(&self.devices)));
             }
         }
         for (key, but) in done {
@@ -474,34 +478,28 @@ impl Filling {
     pub(crate) fn is_settled(&self) -> bool {
         let is_stuck = |active: &Active| {
             let list = self.lists.iter().find(|(filters, _)| *filters == active.filters);
-            let missing = self.devices_of(&active.filters).into_iter().filter(|device| !active.settled.contains_key(*device));
             let fails = |device: &String| self.devices.get(device).is_some_and(|again| again.failures >= STUCK);
             self.closed.failures >= STUCK
                 || list.is_some_and(|(_, list)| list.again.failures >= STUCK)
-                || (list.is_some_and(|(_, list)| list.at.is_some()) && missing.into_iter().all(fails))
+                || (list.is_some_and(|(_, list)| list.at.is_some()) && active.pending.iter().all(fails))
         };
         !self.waits && self.asking.is_empty() && self.fills.values().all(is_stuck)
     }
 
     /// Devices that are settled, and how many there are, over all passes; none while there is nothing to do.
     pub(crate) fn progress(&self) -> Option<(u64, u64)> {
-        let of = |active: &Active| {
-            let devices = self.devices_of(&active.filters);
-            let settled = devices.iter().filter(|device| active.settled.contains_key(**device)).count();
-            (settled as u64, devices.len() as u64)
-        };
+        let of = |active: &Active| (active.settled.len() as u64, (active.settled.len() + active.pending.len()) as u64);
         let sums = self.fills.values().map(of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         (!self.fills.is_empty()).then_some(sums)
     }
 
-    /// Of the list, and of what the recording knows or the filters name, since some have left the list.
-    fn devices_of<'a>(&'a self, filters: &'a Filters) -> BTreeSet<&'a String> {
-        let list = self.lists.iter().find(|(of, _)| **of == *filters);
-        let listed = list.into_iter().flat_map(|(_, list)| &list.devices);
-        let Filters { devices, device_types, labels, product_numbers, .. } = filters;
-        let is_plain = device_types.is_empty() && labels.is_empty() && product_numbers.is_empty();
-        let known = self.known.iter().filter(|_| is_plain && devices.is_empty());
-        listed.chain(known).chain(devices.iter().filter(|_| is_plain)).collect()
+    /// Which devices each pass has still to ask.
+    fn find_devices(&mut self) {
+        for active in self.fills.values_mut() {
+            let devices = devices_of(&self.lists, &self.known, &active.filters);
+            let settled = &active.settled;
+            active.pending = devices.filter(|device| !settled.contains_key(*device)).cloned().collect();
+        }
     }
 
     fn list(&mut self, filters: &Arc<Filters>) -> &mut List {
@@ -516,16 +514,30 @@ impl Filling {
     }
 }
 
+/// Devices of the list, and of what the recording knows or the filters name, since some have left the list.
+fn devices_of<'a>(
+    lists: &'a [(Arc<Filters>, List)],
+    known: &'a BTreeSet<String>,
+    filters: &'a Filters,
+) -> impl Iterator<Item = &'a String> {
+    let list = lists.iter().find(|(of, _)| **of == *filters);
+    let listed = list.into_iter().flat_map(|(_, list)| &list.devices);
+    let Filters { devices, device_types, labels, product_numbers, .. } = filters;
+    let is_plain = device_types.is_empty() && labels.is_empty() && product_numbers.is_empty();
+    let known = known.iter().filter(move |_| is_plain && devices.is_empty());
+    listed.chain(known).chain(devices.iter().filter(move |_| is_plain))
+}
+
 impl Active {
     fn new(filters: Arc<Filters>, pieces: Vec<Span>, look_back: Micros, announced: u64) -> Self {
         let begins = pieces.iter().map(|piece| piece.0).min().unwrap_or_default();
         let ends = pieces.iter().map(|piece| piece.1).max().unwrap_or_default();
         let window = (begins.saturating_sub(look_back + OVERLAP), ends.saturating_add(OVERLAP));
-        Self { filters, pieces, window, settled: HashMap::new(), announced }
+        Self { filters, pieces, window, settled: HashMap::new(), pending: BTreeSet::new(), announced }
     }
 
     /// What it could not bring.
-    fn but(&self, missing: &[&String], failed: &HashMap<String, Again>) -> Option<String> {
+    fn but(&self, failed: &HashMap<String, Again>) -> Option<String> {
         let mut parts = Vec::new();
         let refused: BTreeMap<&String, &String> =
             self.settled.iter().filter_map(|(device, why)| Some((device, why.as_ref()?))).collect();
@@ -533,9 +545,9 @@ impl Active {
             let devices = counted(refused.len() as u64, "device");
             parts.push(format!("{devices} that the cloud refuses ({device}: {why})"));
         }
-        if let Some(device) = missing.first() {
-            let why = failed.get(*device).map_or("it was never asked", |again| &again.why);
-            parts.push(format!("{} that never answered ({device}: {why})", counted(missing.len() as u64, "device")));
+        if let Some(device) = self.pending.first() {
+            let why = failed.get(device).map_or("it was never asked", |again| &again.why);
+            parts.push(format!("{} that never answered ({device}: {why})", counted(self.pending.len() as u64, "device")));
         }
         let types = &self.filters.event_types;
         if types.is_empty() || types.iter().any(|name| name == NOT_IN_HISTORY) {
