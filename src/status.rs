@@ -79,6 +79,8 @@ pub struct Status {
 pub struct ProjectStatus {
     /// The project.
     pub project: String,
+    /// It is to be recorded now, whether anybody does or not.
+    pub goes_on: bool,
     /// Since when it is connected (RFC 3339); null while it is not.
     pub connected_since: Option<String>,
     /// Its last sign of life (RFC 3339).
@@ -184,6 +186,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
     let last_sign = time.projects.iter().filter_map(|project| project.last_sign).max();
     let projects = time.projects.iter().map(|project| ProjectStatus {
         project: project.name.clone(),
+        goes_on: project.goes_on,
         connected_since: project.connected_since.map(rfc3339),
         last_sign_of_life_at: project.last_sign.map(rfc3339),
         last_sign_of_life_age: project.last_sign.map(|at| age(at, now)),
@@ -228,6 +231,19 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
 #[expect(clippy::cast_precision_loss, reason = "microseconds of an age are far below 2^53")]
 fn age(at: Micros, now: Micros) -> f64 {
     (now - at).max(0) as f64 / SECOND as f64
+}
+
+impl Status {
+    /// Whether any project that is to be recorded now gave its last sign of life longer ago than so many seconds, or none at all;
+    /// where none is to be recorded now, whether that holds for all of them.
+    pub fn is_older_than(&self, seconds: f64) -> bool {
+        let is_old = |age: Option<f64>| age.is_none_or(|age| age > seconds);
+        let mut going = self.projects.iter().filter(|project| project.goes_on).peekable();
+        match going.peek() {
+            Some(_) => going.any(|project| is_old(project.last_sign_of_life_age)),
+            None => is_old(self.last_sign_of_life_age),
+        }
+    }
 }
 
 fn partition_status(partition: &Partition, sum: &Sums) -> PartitionStatus {

@@ -17,7 +17,7 @@ pub(super) struct Args {
     /// As JSON, for programs
     #[arg(long)]
     json: bool,
-    /// Exit with 3 when the last sign of life is older than this, or there is none
+    /// Exit with 3 when the last sign of life of a project that is to be recorded is older than this, or there is none
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_age: Option<Duration>,
 }
@@ -31,10 +31,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     // A recorder that waits for room misses what comes, and cannot even note it yet.
     let waits = status.disk_full && status.recording;
-    let is_old = |most: Duration| status.last_sign_of_life_age.is_none_or(|age| age > most.as_secs_f64());
     let is_dead = !status.nobody_records.is_empty();
     let incomplete = waits || status.faults > 0 || status.gaps > 0 || !status.unreadable.is_empty() || is_dead;
-    let incomplete = incomplete || args.max_age.is_some_and(is_old);
+    let incomplete = incomplete || args.max_age.is_some_and(|most| status.is_older_than(most.as_secs_f64()));
     Ok(if incomplete { Outcome::Incomplete } else { Outcome::Done })
 }
 

@@ -131,6 +131,8 @@ pub struct Project {
     pub connected_since: Option<Micros>,
     /// A recorder of its stream runs.
     pub is_streamed: bool,
+    /// It is to be recorded now, whether anybody does or not.
+    pub goes_on: bool,
     /// Why the session ended that spoke last, if it has.
     pub last_cause: Option<String>,
 }
@@ -273,6 +275,7 @@ fn project(name: &str, mut runs: Vec<Of<'_>>, records: &Records, pieces: &[(&Pie
     out.heard = merged(runs.iter().flat_map(|of| of.spans.iter().copied()).filter(|span| span.0 < span.1).collect());
     out.wanted = merged(runs.iter().map(|of| of.span).filter(|span| span.0 < span.1).chain(out.heard.iter().copied()).collect());
     out.last_sign = runs.iter().filter_map(|of| of.last_sign).max();
+    out.goes_on = !out.dead.is_empty() || runs.iter().any(|of| of.is_alive);
     out.is_streamed = runs.iter().any(|of| of.is_alive && !of.is_push());
     let last = runs.iter().flat_map(|of| &of.sessions).max_by_key(|session| session.spoke_at);
     out.last_cause = last.and_then(|session| session.cause.clone());

@@ -1,5 +1,6 @@
 //! Thread "roll": a timer around the turns.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -22,6 +23,11 @@ pub(crate) fn run(
     let (mut last, mut has_failed) = (time::instant(), false);
     loop {
         let stopping = stop.recv_timeout(LOOK_EVERY.min(timing.roll_every)) != Err(RecvTimeoutError::Timeout);
+        if stopping && meter.full.load(Ordering::Relaxed) {
+            // A roll writes before it frees, and who asked for an end does not wait for what must fail.
+            meter.note(time::now(), "the disk is full: what is kept is rolled at the next start");
+            return Ok(());
+        }
         let is_time = last.elapsed() >= timing.roll_every;
         let scope = if stopping { Some(Scope::All) } else { timing.scope(meter, is_time, has_failed) };
         let Some(scope) = scope else { continue };
