@@ -434,6 +434,9 @@ impl Machine {
             }
             Err(error) => {
                 if self.plan.was_heard {
+                    if fault::leaves_out("a refusal is an outage") {
+                        acts.push(Act::Note(Change::Ends(self.run(), now.wall)));
+                    }
                     self.note_why(&text, true, acts);
                 } else if !matches!(error, IngestError::GaveUp { .. }) {
                     // A typing error is no wish.

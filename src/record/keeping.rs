@@ -121,14 +121,17 @@ impl Keeping {
         let space = Space::new(layout);
         // As for the reserve that was given back: it is a help.
         space.set_aside().unwrap_or_default();
-        let mut next = orders.blocking_recv();
-        while let Some(order) = &next {
-            let outcome = self.step(order, stopping.load(Ordering::Relaxed), &|was_low| space.is_low(was_low), time::now());
-            self.do_chores(time::now());
-            match outcome {
-                Ok(Outcome::Wait) => thread::sleep(FULL_RETRY),
-                Ok(_) => next = orders.blocking_recv(),
-                Err(error) => return (self.keeper, Err(error)),
+        // An order is dropped before the next one is waited for: that tells whoever waits for it.
+        while let Some(order) = orders.blocking_recv() {
+            loop {
+                let stopping = stopping.load(Ordering::Relaxed);
+                let outcome = self.step(&order, stopping, &|was_low| space.is_low(was_low), time::now());
+                self.do_chores(time::now());
+                match outcome {
+                    Ok(Outcome::Wait) => thread::sleep(FULL_RETRY),
+                    Ok(_) => break,
+                    Err(error) => return (self.keeper, Err(error)),
+                }
             }
         }
         self.do_chores(time::now());

@@ -88,7 +88,6 @@ struct Night {
     rng: fastrand::Rng,
     place: Rc<Place>,
     disk: Rc<Disk>,
-    broken: Option<&'static str>,
     cloud: Cloud,
     recorder: Option<Recorder>,
     /// By how much the recorder's clock is off, since when (true time).
@@ -125,7 +124,6 @@ impl Night {
         Self {
             place: Rc::new(Place { layout, registry: Arc::clone(registry), script, timing }),
             disk,
-            broken,
             cloud: Cloud::new(rng.fork(), begin(), ping),
             recorder: None,
             offsets: vec![(begin(), 0)],
@@ -197,7 +195,8 @@ impl Night {
             self.end_wanted(until);
         }
         if self.recorder.as_ref().is_some_and(|recorder| recorder.heard_first.is_some()) && !self.goes_on {
-            self.wanted.push((now, Micros::MAX));
+            // What was published at this very moment may have come before.
+            self.wanted.push((now + 1, Micros::MAX));
             self.goes_on = true;
         }
     }
@@ -239,9 +238,8 @@ impl Night {
                 self.tell("it fails");
                 self.died()
             }
-            Some(Over::Finished) if self.broken.is_some() => Err("it ended by itself".to_owned()),
             Some(Over::Finished) => {
-                // Refused before it was ever heard: nothing is wanted.
+                // Refused before it was ever heard, it wants nothing; what was wanted before goes on.
                 self.tell("it ends by itself");
                 self.recorder = None;
                 self.cloud.close_all();

@@ -524,6 +524,39 @@ fn a_rename_that_may_not_last_lets_no_row_go_even_if_only_doubles_follow() {
 }
 
 #[test]
+fn a_list_of_checksums_that_could_not_be_written_lets_no_sealed_file_change() {
+    // Two faults in a row, so too much for the worlds above.
+    let (place, registry) = (place(), Arc::new(Registry::built_in().unwrap()));
+    for (seed, moments) in (0..10).flat_map(|seed| (0..6).map(move |moments| (seed, moments))) {
+        let mut world = World::new(place.path(), seed, &registry, None);
+        let story = |world: &mut World| {
+            world.reopen()?;
+            world.clock.set(sender::FIRST.start() + 3 * DAY);
+            for round in 0..2 {
+                let (batch, sent) = world.sender.batch(Source::Stream, &mut fastrand::Rng::with_seed(seed + round));
+                world.writer.get_mut().queue.push_back(Sending { order: Order::Keep(batch, Claim::Nothing), sent: Some(sent), withdrawn: false });
+                world.work_all()?;
+                for fault in [Fault::Error, Fault::Cut].into_iter().filter(|_| round == 1) {
+                    let moments = if fault == Fault::Cut { moments } else { 0 };
+                    world.disk.plan(Some(Plan { moments, of: Some("rename"), fault }));
+                    world.turn(Scope::All)?;
+                    if world.disk.is_dead() {
+                        return world.come_back();
+                    }
+                    world.check()?;
+                }
+                world.disk.plan(None);
+                world.turn(Scope::All)?;
+                world.work_all()?;
+            }
+            world.check()
+        };
+        let result = story(&mut world);
+        assert_eq!(result, Ok(()), "seed {seed}, moment {moments}:\n{}", world.disk.log().join("\n"));
+    }
+}
+
+#[test]
 fn a_roll_that_is_broken_on_purpose_is_found() {
     // A sync that is left out in recovery alone takes more worlds than a test run has time for.
     let missed: Vec<String> = Broken::ALL
