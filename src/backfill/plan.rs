@@ -149,6 +149,8 @@ pub(crate) struct Filling {
     passes: Passes,
     /// Only what somebody asked for by hand.
     only_by_hand: bool,
+    /// Whose device list is wanted, whether there is something to fill or not: a recording names its devices.
+    listed_for: Option<Arc<Filters>>,
     fills: BTreeMap<(Micros, i64), Active>,
     lists: Vec<(Arc<Filters>, List)>,
     known: BTreeSet<String>,
@@ -170,6 +172,7 @@ impl Filling {
             project: project.to_owned(),
             passes,
             only_by_hand,
+            listed_for: None,
             fills: BTreeMap::new(),
             lists: Vec::new(),
             known: BTreeSet::new(),
@@ -180,6 +183,11 @@ impl Filling {
             waits: false,
             done: 0,
         }
+    }
+
+    /// Asks for the device list from the beginning on, once a day, and when a device speaks that is not in it.
+    pub(crate) fn list_for(&mut self, filters: Filters) {
+        self.listed_for = Some(Arc::new(filters));
     }
 
     /// Takes what the ledger has, and begins passes over what is due.
@@ -296,7 +304,7 @@ impl Filling {
             return None;
         }
         let wanted: Vec<Arc<Filters>> = self.fills.values().map(|active| Arc::clone(&active.filters)).collect();
-        for filters in wanted {
+        for filters in self.listed_for.clone().into_iter().chain(wanted) {
             let list = self.list(&filters);
             if !list.is_asked && list.again.at <= now && list.at.is_none_or(|at| now - at >= LIST_EVERY) {
                 list.is_asked = true;
