@@ -115,6 +115,8 @@ struct Active {
     settled: HashMap<String, Option<String>>,
     /// Of how many devices the ledger knows.
     announced: u64,
+    /// Why it does not get on, as the ledger knows.
+    waits_for: Option<String>,
 }
 
 /// Tries of something that failed.
@@ -296,6 +298,23 @@ impl Filling {
         self.fills.insert((now, id), Active::new(Arc::clone(filters), spans, look_back, 0));
         let (project, filters) = (self.project.clone(), (**filters).clone());
         changes.push(Change::Asks(Fill { id, project, filters, by_hand, asked_at: now, look_back, pieces }));
+        if self.closed.failures > 0 {
+            let why = self.closed.why.clone();
+            self.wait_for(&why, |_| true, changes);
+        }
+    }
+
+    /// Notes why passes do not get on; of each pass once for each reason.
+    fn wait_for(&mut self, why: &str, concerns: impl Fn(&Active) -> bool, changes: &mut Vec<Change>) {
+        let concerned = self.fills.iter_mut().filter(|(_, active)| concerns(active) && active.waits_for.as_deref() != Some(why));
+        let mut fills = Vec::new();
+        for ((_, id), active) in concerned {
+            active.waits_for = Some(why.to_owned());
+            fills.push(*id);
+        }
+        if !fills.is_empty() {
+            changes.push(Change::Waits(fills, why.to_owned()));
+        }
     }
 
     /// The next thing to ask, if anything can be asked now.
@@ -359,8 +378,7 @@ impl Filling {
             }
             Err((why, least)) => {
                 list.again.failed(&why, least, now);
-                let waiting = self.fills.iter().filter(|(_, active)| active.filters == *filters).map(|((_, id), _)| *id);
-                changes.push(Change::Waits(waiting.collect(), format!("no device list: {why}")));
+                self.wait_for(&format!("no device list: {why}"), |active| active.filters == *filters, &mut changes);
             }
         }
         changes
@@ -405,11 +423,8 @@ impl Filling {
             Answer::Closed(why, least) => {
                 // Several are under way: one word of it is enough.
                 if self.closed.at <= now {
-                    let is_news = self.closed.why != why;
                     self.closed.failed(&why, least, now);
-                    if is_news {
-                        changes.push(Change::Waits(self.fills.keys().map(|(_, id)| *id).collect(), why));
-                    }
+                    self.wait_for(&why, |_| true, &mut changes);
                 }
                 return changes;
             }
@@ -518,7 +533,7 @@ impl Active {
         let begins = pieces.iter().map(|piece| piece.0).min().unwrap_or_default();
         let ends = pieces.iter().map(|piece| piece.1).max().unwrap_or_default();
         let window = (begins.saturating_sub(look_back + OVERLAP), ends.saturating_add(OVERLAP));
-        Self { filters, pieces, window, settled: HashMap::new(), announced }
+        Self { filters, pieces, window, settled: HashMap::new(), announced, waits_for: None }
     }
 
     /// What it could not bring.
