@@ -421,25 +421,42 @@ fn labels_of_pushes_are_added_to_what_is_known_of_a_device() {
     assert_eq!((records.sessions.len(), records.runs.len(), records.runs[0].project.as_str()), (1, 1, "p"));
 }
 
+/// A recorder of its own, which begins and dies.
+fn killed_at_once(layout: &Layout, source: Source, begins: i64) {
+    let mut buffer = Buffer::open(layout, begins).unwrap();
+    buffer.renew_id().unwrap();
+    let (project, filters, account) = ("p".to_owned(), Filters::default(), String::new());
+    let run = Arc::new(Run { number: 0, epoch: 0, source, project, filters, account, begins, until: None, quiet: SECOND });
+    let heard = Heard { run: Arc::clone(&run), session: 0, opened_at: begins, spoke_at: begins, ended: None };
+    buffer.apply(&Change::Begins(run), begins).unwrap();
+    buffer.apply(&Change::Heard(heard), begins).unwrap();
+}
+
+/// Spans of the gaps at some time.
+fn gaps_at(layout: &Layout, now: i64) -> Vec<(i64, i64)> {
+    let time = Timeline::read(&View::open(layout).unwrap(), None, now).unwrap();
+    time.projects[0].gaps.iter().map(|gap| gap.span).collect()
+}
+
+#[test]
+fn a_receiver_that_nobody_starts_again_hides_no_gap_of_the_stream_that_came_after_it() {
+    let place = Place::new();
+    let layout = Layout::new(&place.dir());
+    killed_at_once(&layout, Source::Push, 100 * HOUR);
+    killed_at_once(&layout, Source::Stream, 200 * HOUR);
+    assert_eq!(gaps_at(&layout, 205 * HOUR), [(100 * HOUR, 200 * HOUR), (200 * HOUR, 205 * HOUR)]);
+}
+
 #[test]
 fn a_receiver_that_crashed_is_a_gap_only_where_the_cloud_had_to_drop_pushes() {
     let place = Place::new();
     let layout = Layout::new(&place.dir());
     let crash_and_back = |away: i64, from: i64| {
-        for begins in [from, from + away] {
-            let mut buffer = Buffer::open(&layout, begins).unwrap();
-            buffer.renew_id().unwrap();
-            let (project, filters, account) = ("p".to_owned(), Filters::default(), String::new());
-            let run = Run { number: 0, epoch: 0, source: Source::Push, project, filters, account, begins, until: None, quiet: SECOND };
-            let run = Arc::new(run);
-            let heard = Heard { run: Arc::clone(&run), session: 0, opened_at: begins, spoke_at: begins, ended: None };
-            buffer.apply(&Change::Begins(run), begins).unwrap();
-            buffer.apply(&Change::Heard(heard), begins).unwrap();
-        }
-        let time = Timeline::read(&View::open(&layout).unwrap(), None, from + away).unwrap();
-        time.projects[0].gaps.iter().map(|gap| gap.span).collect::<Vec<_>>()
+        [from, from + away].into_iter().for_each(|begins| killed_at_once(&layout, Source::Push, begins));
+        gaps_at(&layout, from + away)
     };
     assert_eq!(crash_and_back(11 * HOUR, 100 * HOUR), []);
+    assert_eq!(gaps_at(&layout, 122 * HOUR), [], "nor is it one later, when nobody has seen it alive since");
     // From the crash before, and this one: what is older than twelve hours at the return is gone.
     assert_eq!(crash_and_back(13 * HOUR, 200 * HOUR), [(111 * HOUR, 188 * HOUR), (200 * HOUR, 201 * HOUR)]);
 }

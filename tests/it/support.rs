@@ -68,6 +68,16 @@ impl Place {
         report
     }
 
+    /// The same beside a recorder; null while there is nothing yet.
+    pub fn coverage_so_far(&self) -> Value {
+        serde_json::from_str(&self.run(&["gaps", "--json"]).stdout).unwrap_or_default()
+    }
+
+    /// The gaps of the recording's first project so far.
+    pub fn gaps_so_far(&self) -> Vec<Value> {
+        self.coverage_so_far()["projects"][0]["gaps"].as_array().cloned().unwrap_or_default()
+    }
+
     /// The gaps of the recording's first project.
     pub fn gaps(&self) -> Vec<Value> {
         self.coverage()["projects"][0]["gaps"].as_array().unwrap().clone()
