@@ -59,7 +59,7 @@ const LOOK_BACK: Micros = RETENTION + 2 * DAY;
 pub struct Filler {
     /// The project.
     pub project: String,
-    /// Which events are recorded of it; for what is read of all the history.
+    /// Which events are recorded of it; for the device list, and for what is read of all the history.
     pub filters: Filters,
     /// The cloud.
     pub cloud: Arc<Cloud>,
@@ -99,7 +99,8 @@ enum Done {
 impl Filler {
     /// Fills gaps until told to stop. With `finish`, ends when no gap is left that could be filled soon.
     pub async fn run(self, gaps: Arc<Notify>, finish: watch::Receiver<bool>, stop: watch::Receiver<Phase>) {
-        let filling = Filling::new(&self.project, self.passes.clone(), false);
+        let mut filling = Filling::new(&self.project, self.passes.clone(), false);
+        filling.list_for(self.filters.clone());
         self.fill(filling, BTreeMap::new(), gaps, finish, stop).await;
     }
 

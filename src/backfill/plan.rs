@@ -118,6 +118,8 @@ struct Active {
     pending: BTreeSet<String>,
     /// Of how many devices the ledger knows.
     announced: u64,
+    /// Why it does not get on, as the ledger knows.
+    waits_for: Option<String>,
 }
 
 /// Tries of something that failed.
@@ -152,6 +154,8 @@ pub(crate) struct Filling {
     passes: Passes,
     /// Only what somebody asked for by hand.
     only_by_hand: bool,
+    /// Whose device list is wanted, whether there is something to fill or not: a recording names its devices.
+    listed_for: Option<Arc<Filters>>,
     fills: BTreeMap<(Micros, i64), Active>,
     lists: Vec<(Arc<Filters>, List)>,
     known: BTreeSet<String>,
@@ -173,6 +177,7 @@ impl Filling {
             project: project.to_owned(),
             passes,
             only_by_hand,
+            listed_for: None,
             fills: BTreeMap::new(),
             lists: Vec::new(),
             known: BTreeSet::new(),
@@ -183,6 +188,11 @@ impl Filling {
             waits: false,
             done: 0,
         }
+    }
+
+    /// Asks for the device list from the beginning on, once a day, and when a device speaks that is not in it.
+    pub(crate) fn list_for(&mut self, filters: Filters) {
+        self.listed_for = Some(Arc::new(filters));
     }
 
     /// Takes what the ledger has, and begins passes over what is due.
@@ -295,6 +305,23 @@ impl Filling {
         self.fills.insert((now, id), active);
         let (project, filters) = (self.project.clone(), (**filters).clone());
         changes.push(Change::Asks(Fill { id, project, filters, by_hand, asked_at: now, look_back, pieces }));
+        if self.closed.failures > 0 {
+            let why = self.closed.why.clone();
+            self.wait_for(&why, |_| true, changes);
+        }
+    }
+
+    /// Notes why passes do not get on; of each pass once for each reason.
+    fn wait_for(&mut self, why: &str, concerns: impl Fn(&Active) -> bool, changes: &mut Vec<Change>) {
+        let concerned = self.fills.iter_mut().filter(|(_, active)| concerns(active) && active.waits_for.as_deref() != Some(why));
+        let mut fills = Vec::new();
+        for ((_, id), active) in concerned {
+            active.waits_for = Some(why.to_owned());
+            fills.push(*id);
+        }
+        if !fills.is_empty() {
+            changes.push(Change::Waits(fills, why.to_owned()));
+        }
     }
 
     /// The next thing to ask, if anything can be asked now.
@@ -304,7 +331,7 @@ impl Filling {
             return None;
         }
         let wanted: Vec<Arc<Filters>> = self.fills.values().map(|active| Arc::clone(&active.filters)).collect();
-        for filters in wanted {
+        for filters in self.listed_for.clone().into_iter().chain(wanted) {
             let list = self.list(&filters);
             if !list.is_asked && list.again.at <= now && list.at.is_none_or(|at| now - at >= LIST_EVERY) {
                 list.is_asked = true;
@@ -363,8 +390,7 @@ impl Filling {
             }
             Err((why, least)) => {
                 list.again.failed(&why, least, now);
-                let waiting = self.fills.iter().filter(|(_, active)| active.filters == *filters).map(|((_, id), _)| *id);
-                changes.push(Change::Waits(waiting.collect(), format!("no device list: {why}")));
+                self.wait_for(&format!("no device list: {why}"), |active| active.filters == *filters, &mut changes);
             }
         }
         changes
@@ -409,11 +435,8 @@ impl Filling {
             Answer::Closed(why, least) => {
                 // Several are under way: one word of it is enough.
                 if self.closed.at <= now {
-                    let is_news = self.closed.why != why;
                     self.closed.failed(&why, least, now);
-                    if is_news {
-                        changes.push(Change::Waits(self.fills.keys().map(|(_, id)| *id).collect(), why));
-                    }
+                    self.wait_for(&why, |_| true, &mut changes);
                 }
                 return changes;
             }
@@ -533,7 +556,7 @@ impl Active {
         let begins = pieces.iter().map(|piece| piece.0).min().unwrap_or_default();
         let ends = pieces.iter().map(|piece| piece.1).max().unwrap_or_default();
         let window = (begins.saturating_sub(look_back + OVERLAP), ends.saturating_add(OVERLAP));
-        Self { filters, pieces, window, settled: HashMap::new(), pending: BTreeSet::new(), announced }
+        Self { filters, pieces, window, settled: HashMap::new(), pending: BTreeSet::new(), announced, waits_for: None }
     }
 
     /// What it could not bring.

@@ -345,15 +345,15 @@ fn promised(runs: &mut [Of<'_>], now: Micros) {
         for span in &mut of.spans {
             span.0 -= if std::mem::replace(&mut came_before, true) { PUSHES_LAST } else { 0 };
         }
-        if of.run.ended_at.is_none() && came_before {
-            // What is still to be pushed, should it come back now.
+        if of.run.ended_at.is_none() && came_before && of.span.1 >= now {
+            // What is still to be pushed, should it come back now; where another recorder came instead, it does not.
             let since = of.last_sign.unwrap_or(of.run.begins).max(now - PUSHES_LAST);
             of.spans.push((since, now.max(since)));
         }
     }
 }
 
-/// What was heard by sessions of the other kinds.
+/// What was heard by sessions of the other kinds, and by other receivers: what one missed, the cloud pushes to the next.
 struct Others<'a> {
     merged: Vec<(&'a str, &'a Arc<Filters>, Vec<Span>)>,
     several_epochs: bool,
@@ -362,7 +362,7 @@ struct Others<'a> {
 impl<'a> Others<'a> {
     fn new(runs: &[Of<'a>]) -> Self {
         let mut merged_: Vec<(&'a str, &'a Arc<Filters>, Vec<Span>)> = Vec::new();
-        if runs.iter().any(|of| of.run.source != runs[0].run.source) {
+        if runs.iter().any(|of| of.is_push() || of.run.source != runs[0].run.source) {
             for of in runs {
                 let run = of.run;
                 match merged_.iter_mut().find(|(source, filters, _)| *source == run.source && **filters == run.filters) {
@@ -377,18 +377,18 @@ impl<'a> Others<'a> {
         Self { merged: merged_, several_epochs: runs.iter().any(|of| of.run.epoch > 0) }
     }
 
-    /// Spans beside a run that were heard another way. Not by the clock of another epoch: an hour that comes twice is two.
+    /// Spans of a run that were heard another way. Not by the clock of another epoch: an hour that comes twice is two.
     fn beside(&self, runs: &[Of<'_>], at: usize) -> Vec<Span> {
         let this = &runs[at];
         if self.several_epochs && !self.merged.is_empty() {
             let counts = |of: &&Of<'_>| {
                 let is_other_epoch = of.run.opening == this.run.opening && of.run.epoch != this.run.epoch;
-                of.run.source != this.run.source && !is_other_epoch && of.run.filters.hold(&this.run.filters)
+                (this.is_push() || of.run.source != this.run.source) && !is_other_epoch && of.run.filters.hold(&this.run.filters)
             };
             return runs.iter().filter(counts).flat_map(|of| of.spans.iter().copied()).collect();
         }
         let counts = |(source, filters, _): &&(&str, &Arc<Filters>, Vec<Span>)| {
-            *source != this.run.source && filters.hold(&this.run.filters)
+            (this.is_push() || *source != this.run.source) && filters.hold(&this.run.filters)
         };
         self.merged.iter().filter(counts).flat_map(|(_, _, spans)| reaching(spans, this.span)).copied().collect()
     }

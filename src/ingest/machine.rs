@@ -456,8 +456,10 @@ impl Machine {
         match &self.last_heard {
             Some(heard) if heard.run == self.run => {
                 let before = heard.ended.as_deref().unwrap_or_default();
-                let ended = Some(if before.is_empty() { text.to_owned() } else { format!("{before}; then {text}") });
-                acts.push(Act::Note(Change::Heard(Heard { ended, ..heard.clone() })));
+                if before != text {
+                    let ended = Some(if before.is_empty() { text.to_owned() } else { format!("{before}; then {text}") });
+                    acts.push(Act::Note(Change::Heard(Heard { ended, ..heard.clone() })));
+                }
             }
             _ => acts.push(Act::Note(Change::Said(self.run(), text.to_owned()))),
         }

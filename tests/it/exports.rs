@@ -184,18 +184,7 @@ fn states_become_the_time_in_each_also_of_a_door_that_nobody_touched_since() {
 /// A session of the recording, or a gap, as the ledger has it.
 fn note(place: &Place, what: &str, (begins, ends): (&str, &str)) {
     let moment = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
-    let sql = match what {
-        "session" => {
-            "INSERT INTO session (source, project, filters, opened_at, spoke_at, closed_at) VALUES ('stream', 'p', '{}', ?1, ?2, ?2)"
-        }
-        "receiver" => {
-            "INSERT INTO session (source, project, filters, opened_at, spoke_at, closed_at) VALUES ('push', 'p', '{}', ?1, ?2, ?2)"
-        }
-        "lost" => "INSERT INTO gap (project, begins, ends, cause, state) VALUES ('p', ?, ?, 'a test', 'lost')",
-        _ => "INSERT INTO gap (project, begins, ends, cause, state) VALUES ('p', ?, ?, 'a test', 'filled')",
-    };
-    let db = Connection::open(place.dir().join("state/buffer.db")).unwrap();
-    db.execute(sql, [moment(begins), moment(ends)]).unwrap();
+    place.note(what, moment(begins), moment(ends));
 }
 
 /// Cells of an export that may have gaps, without its header.

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["time", "disk", "json", "error", "words"],
     &["event", "schema", "settings", "wire", "backoff", "meter", "zone"],
     &["collect", "layout", "sources", "chart"],
     &["buffer", "archive"],
-    &["keep", "reader", "status", "coverage", "devices", "verify"],
+    &["keep", "reader", "coverage", "devices"],
+    &["status", "verify"],
     &["ingest", "backfill", "listen", "roll", "tables"],
     &["export", "plot", "sql"],
     &["record", "simulate", "report"],

@@ -44,9 +44,7 @@ fn call(place: &Place, device: &str, name: &str) {
 
 /// Loses some minutes of the night.
 fn lose(place: &Place, (from, to): (i64, i64)) {
-    let buffer = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
-    let gap = "INSERT INTO gap (project, begins, ends, cause, state) VALUES ('p', ?, ?, 'silence', 'lost')";
-    buffer.execute(gap, [NIGHT + from * MINUTE, NIGHT + to * MINUTE]).unwrap();
+    place.note("lost", NIGHT + from * MINUTE, NIGHT + to * MINUTE);
 }
 
 fn recording(events: &str) -> Place {

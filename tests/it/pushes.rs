@@ -13,14 +13,16 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
-use overnight::buffer::{Buffer, View};
+use overnight::buffer::{Buffer, Change, Heard, Run, View};
+use overnight::coverage::Timeline;
 use overnight::event::Source;
+use overnight::keep::Phase;
 use overnight::layout::Layout;
 use overnight::listen::{Keys, Limits, Receiver};
 use overnight::meter::Meter;
 use overnight::record::{self, Recorder, Sources, Timing};
 use overnight::schema::Registry;
-use overnight::settings::Secret;
+use overnight::settings::{Filters, Secret};
 use overnight::time::SECOND;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -236,10 +238,10 @@ fn with_limits(limits: Limits, test: impl FnOnce(SocketAddr) + Send) {
             let (done, asked) = tokio::sync::oneshot::channel();
             scope.spawn(move || {
                 test(address);
-                done.send(()).unwrap();
+                done.send(Phase::Asked).unwrap();
             });
             let sources = Sources { receiver: Some(receiver), ..Sources::default() };
-            record::run(&recorder, sources, None, async { asked.await.unwrap_or_default() }).await.unwrap();
+            record::run(&recorder, sources, None, async { asked.await.unwrap_or(Phase::Asked) }).await.unwrap();
         });
     });
     recorder.close().unwrap();
@@ -415,8 +417,34 @@ fn labels_of_pushes_are_added_to_what_is_known_of_a_device() {
     let labels: Value = serde_json::from_str(&devices[0].labels).unwrap();
     assert_eq!(labels, serde_json::json!({"name": "Freezer", "floor": "1"}));
     assert!(place.dir().join("devices.parquet").is_file());
-    let sessions = view.sessions().unwrap();
-    assert_eq!((sessions.len(), sessions[0].project.as_str()), (1, "p"));
+    let records = view.records(None).unwrap();
+    assert_eq!((records.sessions.len(), records.runs.len(), records.runs[0].project.as_str()), (1, 1, "p"));
+}
+
+/// A recorder of its own, which begins and dies.
+fn killed_at_once(layout: &Layout, source: Source, begins: i64) {
+    let mut buffer = Buffer::open(layout, begins).unwrap();
+    buffer.renew_id().unwrap();
+    let (project, filters, account) = ("p".to_owned(), Filters::default(), String::new());
+    let run = Arc::new(Run { number: 0, epoch: 0, source, project, filters, account, begins, until: None, quiet: SECOND });
+    let heard = Heard { run: Arc::clone(&run), session: 0, opened_at: begins, spoke_at: begins, ended: None };
+    buffer.apply(&Change::Begins(run), begins).unwrap();
+    buffer.apply(&Change::Heard(heard), begins).unwrap();
+}
+
+/// Spans of the gaps at some time.
+fn gaps_at(layout: &Layout, now: i64) -> Vec<(i64, i64)> {
+    let time = Timeline::read(&View::open(layout).unwrap(), None, now).unwrap();
+    time.projects[0].gaps.iter().map(|gap| gap.span).collect()
+}
+
+#[test]
+fn a_receiver_that_nobody_starts_again_hides_no_gap_of_the_stream_that_came_after_it() {
+    let place = Place::new();
+    let layout = Layout::new(&place.dir());
+    killed_at_once(&layout, Source::Push, 100 * HOUR);
+    killed_at_once(&layout, Source::Stream, 200 * HOUR);
+    assert_eq!(gaps_at(&layout, 205 * HOUR), [(100 * HOUR, 200 * HOUR), (200 * HOUR, 205 * HOUR)]);
 }
 
 #[test]
@@ -424,26 +452,13 @@ fn a_receiver_that_crashed_is_a_gap_only_where_the_cloud_had_to_drop_pushes() {
     let place = Place::new();
     let layout = Layout::new(&place.dir());
     let crash_and_back = |away: i64, from: i64| {
-        let mut buffer = Buffer::open(&layout, overnight::time::now()).unwrap();
-        buffer.session_opened(Source::Push, "p", "{}", from).unwrap();
-        drop(buffer);
-        let mut buffer = Buffer::open(&layout, overnight::time::now()).unwrap();
-        buffer.close_left_open().unwrap();
-        buffer.session_opened(Source::Push, "p", "{}", from + away).unwrap();
-        buffer.close_left_open().unwrap();
-        drop(buffer);
-        let gaps = View::open(&layout).unwrap().gaps().unwrap();
-        gaps.into_iter().map(|gap| (gap.begins, gap.ends)).collect::<Vec<_>>()
+        [from, from + away].into_iter().for_each(|begins| killed_at_once(&layout, Source::Push, begins));
+        gaps_at(&layout, from + away)
     };
     assert_eq!(crash_and_back(11 * HOUR, 100 * HOUR), []);
-    assert_eq!(
-        crash_and_back(13 * HOUR, 200 * HOUR),
-        [
-            // From the crash before, and this one: what is older than twelve hours at the return is gone.
-            (111 * HOUR, Some(188 * HOUR)),
-            (200 * HOUR, Some(201 * HOUR)),
-        ]
-    );
+    assert_eq!(gaps_at(&layout, 122 * HOUR), [], "nor is it one later, when nobody has seen it alive since");
+    // From the crash before, and this one: what is older than twelve hours at the return is gone.
+    assert_eq!(crash_and_back(13 * HOUR, 200 * HOUR), [(111 * HOUR, 188 * HOUR), (200 * HOUR, 201 * HOUR)]);
 }
 
 #[test]

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use overnight::archive::DayFile;
-use overnight::buffer::{Buffer, GapState, View};
+use overnight::coverage::GapState;
 use overnight::disk;
-use overnight::event::Source;
 use overnight::layout::Layout;
 use overnight::schema::Registry;
 use overnight::time::Day;
@@ -20,11 +19,7 @@ use crate::support::{Place, Ran, by_key, lines, touch, write};
 
 /// Imports a day of events that is long over, so that its day file is sealed, in a recording whose ledger has a project.
 fn sealed(place: &Place) -> PathBuf {
-    let layout = Layout::new(&place.dir());
-    let mut buffer = Buffer::open(&layout, 1).unwrap();
-    let session = buffer.session_opened(Source::Stream, "p", "{}", 1).unwrap();
-    buffer.session_closed(session, "enough", 2, 2).unwrap();
-    drop(buffer);
+    place.note("session", 1, 2);
     let text: String = (0..300).map(|at| touch(&format!("id{at:04}"), 1, at) + "\n").collect();
     assert_eq!(place.import(text).code, 0);
     place.dir().join("data/touch/2026-10-01.parquet")
@@ -142,8 +137,8 @@ fn what_does_not_read_of_an_open_day_is_mended_by_a_roll_and_its_gap_ends_now() 
     assert_eq!(place.run(&["roll"]).code, 3);
     verified(&place, 3);
     // Nobody knows of a project here, and it is told all the same.
-    let gaps = View::open(&Layout::new(&place.dir())).unwrap().gaps().unwrap();
-    assert!(gaps.len() == 1 && gaps[0].ends.is_some_and(|ends| ends <= overnight::time::now()), "{gaps:?}");
+    let gaps = place.all_gaps();
+    assert!(gaps.len() == 1 && !gaps[0].lasts && gaps[0].span.1 <= overnight::time::now(), "{gaps:?}");
 }
 
 #[test]
@@ -188,7 +183,7 @@ fn a_sealed_file_that_is_gone_is_a_gap_before_another_takes_its_place() {
     let path = sealed(&place);
     fs::remove_file(&path).unwrap();
     assert_eq!(place.import(touch("late", 1, 9000)).code, 3);
-    let gaps = View::open(&Layout::new(&place.dir())).unwrap().gaps().unwrap();
+    let gaps = place.all_gaps();
     assert!(gaps.iter().any(|gap| gap.cause == "a day file is gone"), "{gaps:?}");
     verified(&place, 3);
 }
@@ -244,9 +239,7 @@ fn verify_says_what_where_and_what_to_do() {
 fn gaps_that_the_recording_knows_of_are_no_damage() {
     let place = Place::new();
     sealed(&place);
-    let mut buffer = Buffer::open(&Layout::new(&place.dir()), 1).unwrap();
-    buffer.gap_wanted("p", "asked for", 1_000_000, 2_000_000).unwrap();
-    drop(buffer);
+    place.note("lost", 1_000_000, 2_000_000);
     assert!(verified(&place, 3).stdout.contains("a gap from 1970-01-01T00:00:01"));
 }
 
@@ -319,9 +312,10 @@ fn a_damaged_day_file_is_set_aside_and_its_day_is_a_gap() {
     assert!(ran.stderr.contains("state/damaged") && ran.stderr.contains("2026-10-01T00:00:00"), "{}", ran.stderr);
     assert_eq!(fs::read(&aside(&place)[0]).unwrap(), bytes[..bytes.len() / 2]);
     assert_eq!(place.events().len(), 1);
-    let gaps = View::open(&Layout::new(&place.dir())).unwrap().gaps().unwrap();
+    let gaps = place.all_gaps();
     let day = Day::parse("2026-10-01").unwrap();
-    assert_eq!((gaps.len(), gaps[0].begins, gaps[0].ends, gaps[0].state), (1, day.start(), Some(day.end()), GapState::Open));
+    // A day of long ago, which the history does not hold any more.
+    assert_eq!((gaps.len(), gaps[0].span, gaps[0].state), (1, (day.start(), day.end()), GapState::Lost));
     // Nothing is damaged any more; what is missing is known.
     verified(&place, 3);
     assert_eq!(place.import(touch("newer", 1, 2)).code, 0);
@@ -358,8 +352,8 @@ fn row_groups_that_read_are_taken_out_of_a_damaged_day_file() {
 
 /// Many blocks in a buffer, none of them rolled.
 fn buffered(place: &Place) -> usize {
+    place.note("session", 1, 2);
     let mut recording = Recording::open(&place.dir());
-    recording.keeper.buffer().session_opened(Source::Stream, "p", "{}", 1).unwrap();
     for block in 0..120 {
         let lines: Vec<String> = (0..20).map(|at| touch(&format!("b{block:03}e{at:02}"), 1, block * 20 + at)).collect();
         recording.keep(&lines);
@@ -387,8 +381,8 @@ fn a_damaged_buffer_is_set_aside_and_what_reads_is_taken_over() {
     assert!(found.len() > all / 2 && found.len() < all, "{} of {all} events", found.len());
     let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
     assert!(aside(&place).iter().any(|path| name(path).starts_with("buffer-") && fs::read(path).unwrap() == bytes));
-    let gaps = View::open(&Layout::new(&place.dir())).unwrap().gaps().unwrap();
-    assert!(gaps.iter().any(|gap| gap.cause == "the buffer was damaged" && gap.state == GapState::Open), "{gaps:?}");
+    let gaps = place.all_gaps();
+    assert!(gaps.iter().any(|gap| gap.cause == "the buffer was damaged" && gap.state == GapState::Lost), "{gaps:?}");
     verified(&place, 3);
 }
 

@@ -182,14 +182,10 @@ fn verdict(page: &str) -> (String, Vec<String>) {
 }
 
 /// Writes a session or a gap into the ledger.
-fn note(place: &Place, statement: &str, begins: &str, ends: &str) {
+fn note(place: &Place, what: &str, begins: &str, ends: &str) {
     let micros = |time: &str| overnight::time::parse_rfc3339(time.as_bytes()).unwrap().time;
-    let buffer = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
-    buffer.execute(statement, [micros(begins), micros(ends)]).unwrap();
+    place.note(what, micros(begins), micros(ends));
 }
-
-const SESSION: &str =
-    "INSERT INTO session (project, source, filters, opened_at, spoke_at, closed_at) VALUES ('p', 'stream', '{}', ?1, ?2, ?2)";
 
 #[test]
 fn the_top_of_the_page_is_true_in_every_case() {
@@ -203,7 +199,7 @@ fn the_top_of_the_page_is_true_in_every_case() {
     assert_eq!(top(&[]), unknown(&[files]));
     let day = ["--start", "2026-10-05", "--end", "2026-10-06"];
     assert_eq!(top(&day), unknown(&["Nobody recorded for 23 h 20 min.", files]));
-    note(&place, SESSION, "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z");
+    note(&place, "session", "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z");
     assert_eq!(top(&["--start", "2026-10-05T10:00", "--end", "2026-10-05T11:00"]), good(&["Nothing is missing."]));
     assert_eq!(top(&[]), good(&["Nothing is missing."]));
     let rest = "Otherwise nothing is missing.";
@@ -213,13 +209,10 @@ fn the_top_of_the_page_is_true_in_every_case() {
     place.import([one(3, "2026-10-05T14:00:00.000000Z"), one(4, "2026-10-05T16:00:00.000000Z")].concat());
     let files = "For 2 h no session recorded: what is known came from files, and nobody noted what may be missing.";
     assert_eq!(top(&day), unknown(&["Nobody recorded for 21 h.", files, rest]));
-    let filled =
-        "INSERT INTO gap (project, begins, ends, cause, state, why) VALUES ('p', ?, ?, 'silence', 'filled', 'but for x')";
-    note(&place, filled, "2026-10-05T11:00:00Z", "2026-10-05T12:00:00Z");
+    note(&place, "but for x", "2026-10-05T11:00:00Z", "2026-10-05T12:00:00Z");
     let hours = ["--start", "2026-10-05T10:00", "--end", "2026-10-05T12:00"];
     assert_eq!(top(&hours), unknown(&["1 gap filled, but not with everything; see below.", rest]));
-    let lost = "INSERT INTO gap (project, begins, ends, cause, state) VALUES ('p', ?, ?, 'silence', 'lost')";
-    note(&place, lost, "2026-10-05T12:00:00Z", "2026-10-05T13:00:00Z");
+    note(&place, "lost", "2026-10-05T12:00:00Z", "2026-10-05T13:00:00Z");
     // Of a gap, and of a pause, counts what lies on the page.
     let part = ["--start", "2026-10-05T12:10", "--end", "2026-10-05T12:10:10"];
     assert_eq!(top(&part), ("bad".to_owned(), good(&["1 gap, 10 s, lost.", "No event lies in this time."]).1));
@@ -270,7 +263,7 @@ fn a_range_of_which_there_is_nothing_says_what_was_asked() {
 fn the_range_that_was_asked_is_the_range_of_the_page() {
     let place = Place::new();
     place.import(event(1, "a", "temperature", "2026-10-05T10:10:00.000000Z", &json!({ "value": 20 })));
-    note(&place, SESSION, "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z");
+    note(&place, "session", "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z");
     let week = facts(&place, &["--start", "2026-10-05", "--end", "2026-10-12"]);
     assert_eq!((&week["from"], &week["to"]), (&"2026-10-05T00:00:00.000000Z".into(), &"2026-10-12T00:00:00.000000Z".into()));
     assert_eq!(week["unknown"], json!(["Nobody recorded for 6 d 23 h."]));
@@ -393,7 +386,7 @@ fn a_page_is_never_overwritten_unless_asked() {
 fn no_two_labels_of_an_axis_are_the_same() {
     let place = Place::new();
     place.import(night());
-    note(&place, SESSION, "2026-10-24T20:00:00Z", "2026-10-24T22:00:00Z");
+    note(&place, "session", "2026-10-24T20:00:00Z", "2026-10-24T22:00:00Z");
     for (end, expected) in [
         ("2026-10-25", ["Sat 24 Oct", "06:00", "12:00", "18:00", "Sun 25 Oct"].as_slice()),
         ("2026-10-26T12:00", &["Sun 25 Oct", "12:00", "Mon 26 Oct"]),

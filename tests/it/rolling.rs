@@ -8,7 +8,7 @@ use overnight::archive::{DayFile, Keys, day_files};
 use overnight::buffer::Buffer;
 use overnight::collect::Collector;
 use overnight::event::{Batch, Source};
-use overnight::keep::{Keeper, Order};
+use overnight::keep::{Claim, Keeper, Order};
 use overnight::layout::Layout;
 use overnight::roll::{self, Policy, Roller, Scope, Work};
 use overnight::schema::Registry;
@@ -46,7 +46,7 @@ impl Recording {
 
     pub fn keep(&mut self, lines: &[String]) {
         let batch = self.batch(lines);
-        self.keeper.step(&Order::Keep(batch), NOW).unwrap();
+        self.keeper.step(&Order::Keep(batch, Claim::Nothing), NOW).unwrap();
     }
 
     /// Rolls and seals what is due; with `forget`, deletes the buffer's rows as well. Gives new rows and doubles.
@@ -253,7 +253,7 @@ fn a_partition_is_rolled_when_it_is_a_fair_share_old_or_over_and_not_before() {
     let kept_at = day.start();
     let keep = |recording: &mut Recording, lines: &[String]| {
         let batch = recording.batch(lines);
-        recording.keeper.step(&Order::Keep(batch), kept_at).unwrap();
+        recording.keeper.step(&Order::Keep(batch, Claim::Nothing), kept_at).unwrap();
     };
     keep(&mut recording, &one(0, 800));
     recording.roll(kept_at, true);

@@ -6,8 +6,16 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use overnight::buffer::{Buffer, Change, Fill, Heard, Run, View};
+use overnight::coverage::{Gap, Timeline};
+use overnight::event::Source;
+use overnight::layout::Layout;
+use overnight::settings::Filters;
+use overnight::time::{Micros, SECOND};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -51,13 +59,68 @@ impl Place {
         place
     }
 
-    /// The recording's gaps: begin, end, state, by the ledger of its first project.
-    pub fn gaps(&self) -> Vec<Value> {
+    /// What the recording says of its time; the exit code says the same.
+    pub fn coverage(&self) -> Value {
         let ran = self.run(&["gaps", "--json"]);
         let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("no gaps: {}", ran.stderr));
-        let missing = report["missing"].as_u64().unwrap();
-        assert_eq!(ran.code, if missing > 0 { 3 } else { 0 });
-        report["projects"][0]["gaps"].as_array().unwrap().clone()
+        let missing = report["missing"].as_u64().unwrap() > 0 || report["nobody_records"] != Value::Array(Vec::new());
+        assert_eq!(ran.code, if missing { 3 } else { 0 }, "{report}");
+        report
+    }
+
+    /// The same beside a recorder; null while there is nothing yet.
+    pub fn coverage_so_far(&self) -> Value {
+        serde_json::from_str(&self.run(&["gaps", "--json"]).stdout).unwrap_or_default()
+    }
+
+    /// The gaps of the recording's first project so far.
+    pub fn gaps_so_far(&self) -> Vec<Value> {
+        self.coverage_so_far()["projects"][0]["gaps"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The gaps of the recording's first project.
+    pub fn gaps(&self) -> Vec<Value> {
+        self.coverage()["projects"][0]["gaps"].as_array().unwrap().clone()
+    }
+
+    /// The gaps of all projects, as the library has them.
+    pub fn all_gaps(&self) -> Vec<Gap> {
+        let view = View::open(&Layout::new(&self.dir())).unwrap();
+        let time = Timeline::read(&view, None, overnight::time::now()).unwrap();
+        time.projects.into_iter().flat_map(|project| project.gaps).collect()
+    }
+
+    /// Writes into the ledger of a recording that nobody writes to: of project `p` a `session` of a stream, of a `receiver`, or a
+    /// gap that is `lost`, `filled`, or filled `but for` something.
+    pub fn note(&self, what: &str, begins: Micros, ends: Micros) {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let (number, project, filters) = (NUMBERS.fetch_add(1, Ordering::Relaxed), "p".to_owned(), Filters::default());
+        let session = |source| {
+            let (project, filters, account) = (project.clone(), filters.clone(), String::new());
+            let run = Run { number, epoch: 0, source, project, filters, account, begins, until: None, quiet: 30 * SECOND };
+            let run = Arc::new(run);
+            let ended = Some("a test".to_owned());
+            let heard = Heard { run: Arc::clone(&run), session: number, opened_at: begins, spoke_at: ends, ended };
+            vec![Change::Begins(Arc::clone(&run)), Change::Heard(heard), Change::Ends(run, ends)]
+        };
+        let lost = Change::Lost { project: project.clone(), cause: "a test".to_owned(), begins, ends };
+        let id = i64::try_from(number).unwrap();
+        let pieces = vec![(begins, ends, true)];
+        let (asked, filters) = (project.clone(), filters.clone());
+        let fill = Fill { id, project: asked, filters, by_hand: false, asked_at: ends, look_back: 0, pieces };
+        let changes = match what {
+            "session" => session(Source::Stream),
+            "receiver" => session(Source::Push),
+            "lost" => vec![lost],
+            but => {
+                let but = Some(but.to_owned()).filter(|but| but != "filled");
+                vec![lost, Change::Asks(fill), Change::Filled { fill: id, but }]
+            }
+        };
+        let mut buffer = Buffer::open(&Layout::new(&self.dir()), ends).unwrap();
+        for change in changes {
+            buffer.apply(&change, ends).unwrap();
+        }
     }
 
     /// Runs a verb on the recording.
