@@ -194,7 +194,8 @@ impl Night {
             // It was killed before: nothing is wanted from then on.
             self.end_wanted(until);
         }
-        if self.recorder.as_ref().is_some_and(|recorder| recorder.heard_first.is_some()) && !self.goes_on {
+        let is_heard = self.recorder.as_ref().is_some_and(|recorder| recorder.heard_first.is_some());
+        if is_heard && !self.goes_on && self.planned.is_none_or(|planned| now <= planned) {
             // What was published at this very moment may have come before.
             self.wanted.push((now + 1, Micros::MAX));
             self.goes_on = true;
