@@ -17,7 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 use tokio::sync::{Notify, oneshot, watch};
 
-use crate::buffer::{BufferError, Change, View};
+use crate::buffer::{BufferError, Change, Records, View};
 use crate::collect::Collector;
 use crate::coverage::{RETENTION, Span};
 use crate::event::{DeviceRow, Source, printable};
@@ -223,7 +223,9 @@ impl Filler {
         let (begins, ends) = (request.begins.max(now - RETENTION), request.ends.min(now));
         let request = Request { begins, ends, ..request.clone() };
         let mut changes = Vec::new();
-        match View::open(&self.layout).and_then(|view| view.records(None)) {
+        let layout = self.layout.clone();
+        let read = move || View::open(&layout).and_then(|view| view.records(None));
+        match tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Ok(Records::default())) {
             Ok(records) => {
                 let pieces = request.new_of(&records).into_iter().flat_map(|span| self.passes.pieces(span, now)).collect();
                 filling.by_hand(request.id, &Arc::new(request.filters.clone()), pieces, now, &mut changes);
@@ -420,7 +422,7 @@ impl Filler {
 ///
 /// # Errors
 /// When it does not read.
-pub(crate) fn known(view: &View, records: &crate::buffer::Records, project: &str, now: Micros) -> Result<Known, BufferError> {
+pub(crate) fn known(view: &View, records: &Records, project: &str, now: Micros) -> Result<Known, BufferError> {
     let mut time = crate::coverage::timeline(records, view.has_writer().then(|| view.id()), now);
     let gaps = time.projects.iter_mut().find(|it| it.name == project).map(|it| std::mem::take(&mut it.gaps));
     let unfinished = records.fills.values().filter(|fill| fill.project == project && fill.done_at.is_none());
