@@ -235,7 +235,7 @@ async fn listen(
 ) -> End {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut flushed, mut chunks) = (time::instant(), 0_u32);
+    let (mut flushed, mut chunks, mut looks) = (time::instant(), 0_u32, false);
     loop {
         // The stream first: while it has bytes, nothing else is polled, only looked at now and then.
         tokio::select! {
@@ -289,7 +289,10 @@ async fn listen(
                     continue;
                 }
             }
-            _ = tick.tick() => {
+            // The task that reads the socket holds what it has read until it has a turn, so only what is still silent behind one
+            // was read empty.
+            () = tokio::task::yield_now(), if looks => {
+                looks = false;
                 if let Err(end) = pulse.quiet(time::moment()) {
                     return end;
                 }
@@ -304,6 +307,7 @@ async fn listen(
             if let Err(lost) = flush(collector, pulse, &stream.mask, outlet, time::moment()).await {
                 return lost;
             }
+            _ = tick.tick(), if !looks => looks = true,
         }
         if let Err(end) = pulse.silent(time::moment()) {
             return end;
