@@ -227,7 +227,7 @@ impl Filler {
         let read = move || View::open(&layout).and_then(|view| view.records(None));
         match tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Ok(Records::default())) {
             Ok(records) => {
-                let pieces = request.new_of(&records).into_iter().flat_map(|span| self.passes.pieces(span, now)).collect();
+                let pieces = request.new_of(&records).into_iter().map(|(begins, ends)| (begins, ends, false)).collect();
                 filling.by_hand(request.id, &Arc::new(request.filters.clone()), pieces, now, &mut changes);
             }
             Err(error) => return self.say(&error.to_string()),
@@ -410,7 +410,7 @@ impl Filler {
             return changes;
         }
         if last.is_some() {
-            let pieces = self.passes.pieces((now - RETENTION + SECOND, now - self.passes.index_delay), now);
+            let pieces = vec![(now - RETENTION + SECOND, now - self.passes.index_delay, false)];
             filling.by_hand(fastrand::i64(1..i64::MAX), &Arc::new(self.filters.clone()), pieces, now, &mut changes);
         }
         changes.push(Change::Reconciled(project, now));

@@ -44,15 +44,6 @@ pub struct Passes {
     pub look_back: Micros,
 }
 
-impl Passes {
-    /// A span to ask for now: what lies so far back that nothing more comes, and the rest.
-    pub(super) fn pieces(&self, (begins, ends): Span, now: Micros) -> Vec<(Micros, Micros, bool)> {
-        let settled = self.confirm_after.last().map_or(now, |last| now - last).clamp(begins, ends);
-        let parts = [(begins, settled, true), (settled, ends, false)];
-        parts.into_iter().filter(|(begins, ends, _)| begins < ends).collect()
-    }
-}
-
 /// A number for a pass that no other one has.
 fn fresh_id() -> i64 {
     fastrand::i64(1..i64::MAX)
@@ -240,6 +231,8 @@ impl Filling {
                 let ends = if gap.lasts { now - self.passes.index_delay } else { ends };
                 let confirms = self.passes.confirm_after.last().is_none_or(|last| now >= ends.saturating_add(*last))
                     || fault::leaves_out("filled is confirmed later");
+                // The first one may come so late that none follows.
+                let look_back = if confirms && !self.passes.confirm_after.is_empty() { self.passes.look_back } else { look_back };
                 match due.iter_mut().find(|(filters, back, _)| *filters == gap.filters && *back == look_back) {
                     Some((_, _, pieces)) => pieces.push((begins, ends, confirms)),
                     None => due.push((Arc::clone(&gap.filters), look_back, vec![(begins, ends, confirms)])),
@@ -264,8 +257,10 @@ impl Filling {
         let Passes { index_delay, confirm_after, look_back } = &self.passes;
         match (gap.state, gap.asked_at) {
             (GapState::Filled, Some(asked_at)) if !gap.confirmed => {
-                let next = confirm_after.iter().map(|after| ends.saturating_add(*after)).find(|at| *at > asked_at)?;
-                Some((next, *look_back))
+                // What nobody looked back for is not confirmed, however late it was asked: by hand, say.
+                let mut later = confirm_after.iter().map(|after| ends.saturating_add(*after));
+                let last = ends.saturating_add(*confirm_after.last()?);
+                Some((later.find(|at| *at > asked_at).unwrap_or(last), *look_back))
             }
             (GapState::Filled, _) => None,
             _ if gap.lasts => Some(((begins + LASTING + index_delay).max(now.min(begins + LASTING)), 0)),
@@ -343,9 +338,10 @@ impl Filling {
         }
         let ready =
             |device: &String| !self.asking.contains(device) && self.devices.get(device).is_none_or(|again| again.at <= now);
-        let (first, device) = self.fills.values().find_map(|active| {
-            active.pending.iter().find(|device| ready(device)).map(|device| (active, device.clone()))
-        })?;
+        let (first, device) = self
+            .fills
+            .values()
+            .find_map(|active| active.pending.iter().find(|device| ready(device)).map(|device| (active, device.clone())))?;
         // All that is wanted of it and lies near.
         let filters = Arc::clone(&first.filters);
         let mut near: Vec<(&i64, &Active)> = self.fills.iter().map(|((_, id), active)| (id, active)).collect();

@@ -206,7 +206,7 @@ async fn listen(
 ) -> End {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut chunks = 0_u32;
+    let (mut chunks, mut looks) = (0_u32, false);
     loop {
         // The stream first: while it has bytes, nothing else is polled, only looked at now and then.
         tokio::select! {
@@ -243,11 +243,15 @@ async fn listen(
                     continue;
                 }
             }
-            _ = tick.tick() => {
+            // The task that reads the socket holds what it has read until it has a turn, so only what is still silent behind one
+            // was read empty.
+            () = tokio::task::yield_now(), if looks => {
+                looks = false;
                 if let Err(end) = session.quiet(time::moment()) {
                     return end;
                 }
             }
+            _ = tick.tick(), if !looks => looks = true,
         }
         if *stop.borrow() {
             return End::Stopped;

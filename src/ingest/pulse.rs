@@ -15,6 +15,10 @@ pub(crate) const PING_JITTER: Duration = Duration::from_secs(2);
 pub(crate) const STEP: Micros = 2 * SECOND;
 /// A session's sign of life is noted in the buffer this often.
 pub(crate) const NOTE_EVERY: Micros = 5 * SECOND;
+/// Who has not looked for so long has left something lying: on this machine, on the way, with the cloud.
+const STALLED: Micros = SECOND / 2;
+/// Beside the stall's own length, so long after it what comes may be old.
+const CATCHES_UP: Micros = SECOND / 2;
 
 /// The pulse of a session.
 #[derive(Debug)]
@@ -27,10 +31,15 @@ pub(crate) struct Pulse {
     looked: Micros,
     /// When something came last.
     heard: Moment,
+    /// When something came last that had not lain somewhere.
+    fresh: Moment,
     first: Option<Moment>,
     /// The last moment at which the socket was read empty: bytes that lay there while nobody read say nothing of how long the
     /// cloud went on sending.
     drained: Option<Moment>,
+    /// After a stall an empty socket proves nothing yet: what the cloud could not send meanwhile still comes. Whoever reads as
+    /// long as the stall was has caught up.
+    behind_until: Micros,
     /// All that came up to here is handed to the keeper.
     handed_over: Option<Moment>,
     noted: Option<Moment>,
@@ -49,8 +58,10 @@ impl Pulse {
             anchor: now,
             looked: now.steady,
             heard: now,
+            fresh: now,
             first: none,
             drained: none,
+            behind_until: now.steady,
             handed_over: none,
             noted: none,
             most,
@@ -70,6 +81,10 @@ impl Pulse {
         let is_first = self.first.is_none();
         self.first.get_or_insert(self.heard);
         self.drained.get_or_insert(self.heard);
+        // What lay there since nobody read may be the last that the cloud sent before it fell silent.
+        if is_first || now.steady >= self.behind_until {
+            self.fresh = self.heard;
+        }
         Ok(is_first)
     }
 
@@ -79,8 +94,8 @@ impl Pulse {
     /// When the session is over.
     pub(crate) fn quiet(&mut self, now: Moment) -> Result<(), End> {
         self.look(now)?;
-        if self.first.is_some() {
-            self.drained = Some(self.heard);
+        if self.first.is_some() && now.steady >= self.behind_until {
+            self.drained = Some(self.fresh);
         }
         if fault::leaves_out("a claim waits for its events") {
             self.handed_over = Some(self.anchored(now));
@@ -102,6 +117,9 @@ impl Pulse {
         let step = now.step_since(self.anchor);
         if step.abs() > STEP && !fault::leaves_out("a clock that is set ends a session") {
             return Err(End::ClockStep(step));
+        }
+        if since > STALLED {
+            self.behind_until = self.behind_until.max((now.steady + CATCHES_UP).saturating_add(since));
         }
         if since > self.most { Err(End::StoodStill) } else { Ok(()) }
     }
@@ -178,19 +196,26 @@ mod tests {
         START.later(seconds * SECOND)
     }
 
+    fn later(millis: i64) -> Moment {
+        START.later(millis * SECOND / 1000)
+    }
+
     #[test]
     fn a_session_claims_no_more_than_what_was_read_and_handed_over() {
         let mut pulse = pulse();
-        assert!(pulse.came(true, at(1)).unwrap());
-        assert!(!pulse.came(true, at(8)).unwrap());
+        assert!(pulse.came(true, later(0)).unwrap());
+        for millis in (100..8000).step_by(100) {
+            pulse.quiet(later(millis)).unwrap();
+        }
+        assert!(!pulse.came(true, later(8000)).unwrap());
         // Nobody has read the socket empty since.
         pulse.handed_over();
-        assert_eq!(pulse.last(String::new()).unwrap().spoke_at, at(1).wall);
-        pulse.quiet(at(9)).unwrap();
-        assert_eq!(pulse.last(String::new()).unwrap().spoke_at, at(1).wall, "what came is not handed over yet");
+        assert_eq!(pulse.last(String::new()).unwrap().spoke_at, later(0).wall);
+        pulse.quiet(later(8050)).unwrap();
+        assert_eq!(pulse.last(String::new()).unwrap().spoke_at, later(0).wall, "what came is not handed over yet");
         pulse.handed_over();
         let last = pulse.last(String::new()).unwrap();
-        assert_eq!((last.opened_at, last.spoke_at), (at(1).wall, at(8).wall));
+        assert_eq!((last.opened_at, last.spoke_at), (later(0).wall, later(8000).wall));
     }
 
     #[test]
@@ -207,6 +232,26 @@ mod tests {
         let mut pulse = pulse();
         pulse.came(true, Moment { wall: at(1).wall - SECOND, ..at(1) }).unwrap();
         assert_eq!(pulse.last_sign().unwrap().wall, at(1).wall, "a second is no step, and moves nothing");
+    }
+
+    #[test]
+    fn what_is_read_behind_a_stall_says_nothing_of_the_time_of_the_stall() {
+        let mut pulse = pulse();
+        pulse.came(true, later(0)).unwrap();
+        pulse.quiet(later(50)).unwrap();
+        // The disk was full, and nobody read.
+        pulse.came(true, later(2050)).unwrap();
+        pulse.handed_over();
+        assert_eq!(pulse.last_sign().unwrap(), later(0));
+        for millis in (2100..4500).step_by(100) {
+            pulse.quiet(later(millis)).unwrap();
+            pulse.handed_over();
+            assert_eq!(pulse.last_sign().unwrap(), later(0), "the rest may be on its way still");
+            pulse.came(true, later(millis + 50)).unwrap();
+        }
+        pulse.quiet(later(4550)).unwrap();
+        pulse.handed_over();
+        assert_eq!(pulse.last_sign().unwrap(), later(4450));
     }
 
     #[test]

@@ -39,7 +39,12 @@ impl Event {
     pub(super) fn told(&self) -> String {
         let at = |time: Micros| (time - super::begin()) as f64 / 1e6;
         let Self { number, device, .. } = self;
-        format!("e{number} of d{device}, published at {:.1}, of {:.1}, in the history from {:.1}", at(self.at), at(self.time), at(self.seen_at))
+        format!(
+            "e{number} of d{device}, published at {:.1}, of {:.1}, in the history from {:.1}",
+            at(self.at),
+            at(self.time),
+            at(self.seen_at)
+        )
     }
 
     pub(super) fn json(&self) -> String {

@@ -174,7 +174,11 @@ impl Night {
         }
         self.turn();
         self.look_after()?;
-        if self.recorder.is_some() && self.planned.is_some_and(|planned| planned <= self.cloud.now) { self.stop(Phase::Asked) } else { Ok(()) }
+        if self.recorder.is_some() && self.planned.is_some_and(|planned| planned <= self.cloud.now) {
+            self.stop(Phase::Asked)
+        } else {
+            Ok(())
+        }
     }
 
     fn turn(&mut self) {
@@ -430,7 +434,11 @@ impl Night {
                 && in_gap(event.time, &confirmed)
                 && !gaps.iter().any(|gap| is_open(gap) && (gap.span.0..=gap.span.1).contains(&event.time))
             {
-                return Err(format!("{when}: {} lies in a confirmed gap and is not recorded; gaps: {}", event.told(), shown(&gaps)));
+                return Err(format!(
+                    "{when}: {} lies in a confirmed gap and is not recorded; gaps: {}",
+                    event.told(),
+                    shown(&gaps)
+                ));
             }
         }
         Ok(())
@@ -442,7 +450,15 @@ fn shown(gaps: &[&Gap]) -> String {
     let at = |time: Micros| (time - begin()) as f64 / 1e6;
     let one = |gap: &&Gap| {
         let asked = gap.asked_at.map(at);
-        format!("{:.1}..{:.1} {:?} confirmed {} lasts {} asked {asked:?} ({})", at(gap.span.0), at(gap.span.1), gap.state, gap.confirmed, gap.lasts, gap.cause)
+        format!(
+            "{:.1}..{:.1} {:?} confirmed {} lasts {} asked {asked:?} ({})",
+            at(gap.span.0),
+            at(gap.span.1),
+            gap.state,
+            gap.confirmed,
+            gap.lasts,
+            gap.cause
+        )
     };
     gaps.iter().map(one).collect::<Vec<_>>().join("; ")
 }

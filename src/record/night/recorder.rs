@@ -88,6 +88,7 @@ pub(super) struct Recorder {
     /// Sessions that are asked to leave.
     leaves: Vec<u64>,
     looks: bool,
+    looked: Moment,
     stopping: bool,
     over: Option<Over>,
     /// Its first sign of life, which stands in the ledger.
@@ -131,6 +132,7 @@ impl Recorder {
             next: 0,
             leaves: Vec::new(),
             looks: true,
+            looked: now,
             stopping: false,
             over: None,
             heard_first: None,
@@ -184,14 +186,21 @@ impl Recorder {
         self.let_go(cloud, clock);
     }
 
-    /// Sessions read what there is.
+    /// Sessions read what there is. Meanwhile they have looked all the while, unless the process stood still.
     fn read(&mut self, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
+        let now = clock(cloud);
+        let since = std::mem::replace(&mut self.looked, now);
+        let looks = if now.steady - since.steady > SECOND { 0 } else { (now.steady - since.steady) / (SECOND / 10) };
         for number in self.sessions.keys().copied().collect::<Vec<_>>() {
             let Some((mut session, pipe)) = self.sessions.remove(&number) else { continue };
             let (bytes, over) = cloud.read(pipe);
             let (mut orders, now) = (Vec::new(), clock(cloud));
             let mut first = None;
             let mut listen = || -> Result<(), End> {
+                // Nothing came then: what is there has come just now.
+                for before in (0..looks).rev() {
+                    session.quiet(now.later(-(before + 1) * SECOND / 10))?;
+                }
                 if bytes.is_empty() && over.is_none() {
                     session.quiet(now)?;
                 } else if !bytes.is_empty() {

@@ -534,7 +534,11 @@ fn a_list_of_checksums_that_could_not_be_written_lets_no_sealed_file_change() {
             world.clock.set(sender::FIRST.start() + 3 * DAY);
             for round in 0..2 {
                 let (batch, sent) = world.sender.batch(Source::Stream, &mut fastrand::Rng::with_seed(seed + round));
-                world.writer.get_mut().queue.push_back(Sending { order: Order::Keep(batch, Claim::Nothing), sent: Some(sent), withdrawn: false });
+                world.writer.get_mut().queue.push_back(Sending {
+                    order: Order::Keep(batch, Claim::Nothing),
+                    sent: Some(sent),
+                    withdrawn: false,
+                });
                 world.work_all()?;
                 for fault in [Fault::Error, Fault::Cut].into_iter().filter(|_| round == 1) {
                     let moments = if fault == Fault::Cut { moments } else { 0 };
