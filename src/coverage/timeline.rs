@@ -182,6 +182,7 @@ pub fn timeline(records: &Records, opening: Option<&str>, now: Micros) -> Timeli
 /// A run with its sessions.
 struct Of<'a> {
     run: &'a RunRow,
+    /// By their last signs of life.
     sessions: Vec<&'a Session>,
     /// When its sessions listened; one that lives, until now.
     spans: Vec<Span>,
@@ -194,7 +195,8 @@ struct Of<'a> {
 }
 
 impl<'a> Of<'a> {
-    fn new(run: &'a RunRow, sessions: Vec<&'a Session>, opening: Option<&str>, now: Micros) -> Self {
+    fn new(run: &'a RunRow, mut sessions: Vec<&'a Session>, opening: Option<&str>, now: Micros) -> Self {
+        sessions.sort_by_key(|session| session.spoke_at);
         let is_alive = run.ended_at.is_none() && opening == Some(&*run.opening);
         let lives = |session: &Session| is_alive && session.closed_at.is_none() && now - session.spoke_at <= run.quiet;
         let spans = sessions.iter().map(|session| (session.opened_at, if lives(session) { now } else { session.spoke_at }.max(session.opened_at)));
@@ -384,8 +386,8 @@ impl<'a> Others<'a> {
 
 /// Why nothing was heard of a run from a moment on.
 fn cause(of: &Of<'_>, from: Micros) -> String {
-    let before = of.sessions.iter().filter(|session| session.spoke_at <= from).max_by_key(|session| session.spoke_at);
-    match before {
+    let before = of.sessions.partition_point(|session| session.spoke_at <= from);
+    match before.checked_sub(1).map(|last| of.sessions[last]) {
         Some(session) => session.cause.clone().unwrap_or_else(|| CRASH.to_owned()),
         None => of.run.said.clone().unwrap_or_else(|| NEVER.to_owned()),
     }
