@@ -154,6 +154,8 @@ impl Filler {
                         Done::Listed(filters, listed) => filling.listed(&filters, listed, time::now()),
                         Done::Answered(ask, answer) => filling.answered(&ask, answer, time::now()),
                     };
+                    // What follows a pass, another one or the end, is due from then on.
+                    is_looking |= changes.iter().any(|change| matches!(change, Change::Filled { .. }));
                     self.note(&mut told_of, changes).await;
                 }
                 () = gaps.notified() => is_looking = true,

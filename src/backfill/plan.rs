@@ -194,7 +194,8 @@ impl Filling {
             let pieces: Vec<Span> = pieces.iter().map(|piece| (piece.begins, piece.ends)).collect();
             let key = (fill.asked_at, fill.id);
             if !self.fills.contains_key(&key) && (fill.by_hand || !self.only_by_hand) {
-                self.fills.insert(key, Active::new(fill.filters, pieces, fill.look_back, fill.devices));
+                let active = Active::new(fill.filters, pieces, fill.look_back, fill.devices);
+                self.fills.insert(key, Active { waits_for: fill.but, ..active });
             }
         }
         for (fill, device, outcome) in known.outcomes {
@@ -302,13 +303,13 @@ impl Filling {
         changes.push(Change::Asks(Fill { id, project, filters, by_hand, asked_at: now, look_back, pieces }));
         if self.closed.failures > 0 {
             let why = self.closed.why.clone();
-            self.wait_for(&why, |_| true, changes);
+            self.wait_for(&why, |_, _| true, changes);
         }
     }
 
     /// Notes why passes do not get on; of each pass once for each reason.
-    fn wait_for(&mut self, why: &str, concerns: impl Fn(&Active) -> bool, changes: &mut Vec<Change>) {
-        let concerned = self.fills.iter_mut().filter(|(_, active)| concerns(active) && active.waits_for.as_deref() != Some(why));
+    fn wait_for(&mut self, why: &str, concerns: impl Fn(&i64, &Active) -> bool, changes: &mut Vec<Change>) {
+        let concerned = self.fills.iter_mut().filter(|((_, id), active)| concerns(id, active) && active.waits_for.as_deref() != Some(why));
         let mut fills = Vec::new();
         for ((_, id), active) in concerned {
             active.waits_for = Some(why.to_owned());
@@ -386,7 +387,7 @@ impl Filling {
             }
             Err((why, least)) => {
                 list.again.failed(&why, least, now);
-                self.wait_for(&format!("no device list: {why}"), |active| active.filters == *filters, &mut changes);
+                self.wait_for(&format!("no device list: {why}"), |_, active| active.filters == *filters, &mut changes);
             }
         }
         changes
@@ -421,18 +422,19 @@ impl Filling {
                 let again = self.devices.entry(device.clone()).or_default();
                 let is_news = again.why != why;
                 again.failed(&why, 0, now);
-                if is_news {
-                    let text = format!("device {device}: {why}");
+                let text = format!("device {device}: {why}");
+                let concerned = |id: &i64, active: &Active| ids.contains(id) && (is_news || active.waits_for.is_none());
+                if is_news || self.fills.iter().any(|((_, id), active)| concerned(id, active)) {
                     changes.push(Change::Device { device, outcome: Outcome::Failed(why), fills: none() });
-                    changes.push(Change::Waits(ids, text));
                 }
+                self.wait_for(&text, concerned, &mut changes);
                 return changes;
             }
             Answer::Closed(why, least) => {
                 // Several are under way: one word of it is enough.
                 if self.closed.at <= now {
                     self.closed.failed(&why, least, now);
-                    self.wait_for(&why, |_| true, &mut changes);
+                    self.wait_for(&why, |_, _| true, &mut changes);
                 }
                 return changes;
             }

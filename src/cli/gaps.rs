@@ -63,17 +63,12 @@ impl Clock {
 
 fn print(coverage: &Coverage, all: bool, clock: &Clock, list_all: &str) -> Result<(), Failure> {
     for dead in &coverage.nobody_records {
-        say!("{}", printable(&dead.said(|time| clock.second(time)), 400));
+        say_wrapped("", &printable(&dead.said(|time| clock.second(time)), 400))?;
     }
     for project in &coverage.projects {
-        say!(
-            "{}  {} to {} {}, {}",
-            printable(&project.project, 80),
-            clock.second(&project.from),
-            clock.second(&project.to),
-            clock.name(),
-            words::counted(project.sessions, "session")
-        );
+        let (from, to) = (clock.second(&project.from), clock.second(&project.to));
+        let (name, sessions) = (printable(&project.project, 80), words::counted(project.sessions, "session"));
+        say_wrapped("", &format!("{name}  {from} to {to} {}, {sessions}", clock.name()))?;
         say!("[{}]", project.strip);
         if project.gaps.is_empty() {
             say!("no gaps");
@@ -82,7 +77,8 @@ fn print(coverage: &Coverage, all: bool, clock: &Clock, list_all: &str) -> Resul
         }
         for request in &project.requests {
             let why = request.why.as_deref().map_or_else(String::new, |why| format!(": {}", printable(why, 120)));
-            say!("asked for by hand and not done: {} to {}{why}", clock.second(&request.begins), clock.second(&request.ends));
+            let (from, to) = (clock.second(&request.begins), clock.second(&request.ends));
+            say_wrapped("", &format!("asked for by hand and not done: {from} to {to}{why}"))?;
         }
     }
     if coverage.projects.is_empty() {
@@ -117,25 +113,33 @@ fn table(gaps: &[GapReport], all: bool, clock: &Clock, list_all: &str) -> Result
         let state = if is_unconfirmed { "filled, unconfirmed" } else { gap.state.name() };
         say!("{begins}  {ends:<14}  {:>11}  {state:<19}  {:>8}", format!("{:.1} s", gap.seconds), words::count(gap.events));
         let why = gap.why.as_deref().map_or_else(String::new, |why| format!("; {}: {}", gap.state.name(), printable(why, 160)));
-        for line in wrapped(&format!("{}{why}", printable(&gap.cause, 160))) {
-            say!("    {line}");
-        }
+        say_wrapped("    ", &format!("{}{why}", printable(&gap.cause, 160)))?;
     }
     Ok(())
 }
 
-/// Words in lines that fit 80 columns behind an indent.
-fn wrapped(text: &str) -> Vec<String> {
-    const WIDTH: usize = 76;
+/// Says what is longer than a line of 80 columns in several, each behind an indent; a word that is longer is cut.
+fn say_wrapped(indent: &str, text: &str) -> Result<(), Failure> {
+    let width = 80 - indent.len();
+    if text.chars().count() <= width {
+        say!("{indent}{text}");
+        return Ok(());
+    }
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
-                line.push(' ');
-                line.push_str(word);
+        let letters: Vec<char> = word.chars().collect();
+        for (number, part) in letters.chunks(width).enumerate() {
+            match lines.last_mut() {
+                Some(line) if number == 0 && line.chars().count() + 1 + part.len() <= width => {
+                    line.push(' ');
+                    line.extend(part);
+                }
+                _ => lines.push(part.iter().collect()),
             }
-            _ => lines.push(word.to_owned()),
         }
     }
-    lines
+    for line in lines {
+        say!("{indent}{line}");
+    }
+    Ok(())
 }

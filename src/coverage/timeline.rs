@@ -185,7 +185,7 @@ pub fn timeline(records: &Records, opening: Option<&str>, now: Micros) -> Timeli
 /// A run with its sessions.
 struct Of<'a> {
     run: &'a RunRow,
-    /// By their ends.
+    /// By their last signs of life.
     sessions: Vec<&'a Session>,
     /// When its sessions listened; one that lives, until now.
     spans: Vec<Span>,
@@ -198,8 +198,7 @@ struct Of<'a> {
 }
 
 impl<'a> Of<'a> {
-    fn new(run: &'a RunRow, sessions: Vec<&'a Session>, opening: Option<&str>, now: Micros) -> Self {
-        let mut sessions = sessions;
+    fn new(run: &'a RunRow, mut sessions: Vec<&'a Session>, opening: Option<&str>, now: Micros) -> Self {
         sessions.sort_by_key(|session| session.spoke_at);
         let is_alive = run.ended_at.is_none() && opening == Some(&*run.opening);
         let lives = |session: &Session| is_alive && session.closed_at.is_none() && now - session.spoke_at <= run.quiet;

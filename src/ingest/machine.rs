@@ -426,7 +426,7 @@ impl Machine {
                 let refused = status(end).is_some_and(|status| (400..500).contains(&status) && status != 408 && status != 429);
                 let loud = if refused { "REFUSED, and not recorded until that is mended: " } else { "" };
                 acts.push(Act::Say(format!("{}: {loud}{text}; connecting again {when}", self.plan.project)));
-                self.note_why(&text, matches!(end, End::Failed(_)), acts);
+                self.note_why(&text, matches!(end, End::Failed(_) | End::Error(_)), acts);
                 if renew {
                     acts.push(Act::Open { renew: true });
                     (self.is_opening, self.retry_at) = (true, None);
