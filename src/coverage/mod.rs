@@ -171,13 +171,14 @@ pub fn coverage(layout: &Layout, now: Micros) -> Result<Coverage, BufferError> {
     let view = View::open(layout)?;
     let time = view.at_one_moment(|| Timeline::read(&view, None, now))?;
     let projects = time.projects.iter().map(|project| {
-        let (from, to) = project.span().unwrap_or((now, now));
+        // Where nobody ever recorded, there may be what somebody asked for.
+        let (from, to) = project.span().or(project.brought.first().copied()).unwrap_or((now, now));
         ProjectCoverage {
             project: project.name.clone(),
             from: rfc3339(from),
             to: rfc3339(to),
             sessions: project.sessions.iter().map(|(_, sessions)| sessions).sum(),
-            strip: strip((from, to), &project.heard, &project.gaps),
+            strip: strip((from, to), &project.heard, &project.brought, &project.gaps),
             gaps: project.gaps.iter().map(report).collect(),
             requests: project
                 .requests
@@ -248,9 +249,9 @@ pub fn unfinished(view: &View, span: Span, now: Micros) -> Result<Option<String>
 }
 
 /// The span in [`STRIP`] characters. The worst thing within a character's time decides: a short gap is never hidden.
-fn strip((from, to): Span, heard: &[Span], gaps: &[Gap]) -> String {
-    // Not recorded on purpose, covered, filled, open, lost.
-    const LOOKS: [char; 5] = ['_', '█', '▒', '·', ' '];
+fn strip((from, to): Span, heard: &[Span], brought: &[Span], gaps: &[Gap]) -> String {
+    // Not recorded on purpose, brought by hand, covered, filled, open, lost.
+    const LOOKS: [char; 6] = ['_', '▒', '█', '▒', '·', ' '];
     let length = i128::from((to - from).max(1));
     let cell = |at: Micros| usize::try_from(i128::from(at - from) * STRIP as i128 / length).unwrap_or_default().min(STRIP - 1);
     let mut cells = [0; STRIP];
@@ -260,12 +261,13 @@ fn strip((from, to): Span, heard: &[Span], gaps: &[Gap]) -> String {
             *cell = look.max(*cell);
         }
     };
-    heard.iter().for_each(|span| mark(*span, 1));
+    brought.iter().filter_map(|span| cut(*span, (from, to))).for_each(|span| mark(span, 1));
+    heard.iter().for_each(|span| mark(*span, 2));
     for gap in gaps {
         let look = match gap.state {
-            GapState::Filled => 2,
-            GapState::Open | GapState::Filling => 3,
-            GapState::Lost => 4,
+            GapState::Filled => 3,
+            GapState::Open | GapState::Filling => 4,
+            GapState::Lost => 5,
         };
         mark(gap.span, look);
     }
@@ -291,7 +293,7 @@ mod tests {
         };
         let heard = [(0, 300), (400, 720)];
         let gaps = [gap((300, 400), GapState::Filled), gap((500, 501), GapState::Lost), gap((600, 620), GapState::Open)];
-        let strip = strip((0, 720), &heard, &gaps);
+        let strip = strip((0, 720), &heard, &[], &gaps);
         assert_eq!(strip.chars().count(), STRIP);
         let expected: String =
             ["█".repeat(30), "▒".repeat(10), "█".repeat(10), " ".to_owned(), "█".repeat(9), "··".to_owned(), "█".repeat(10)]

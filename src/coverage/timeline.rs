@@ -125,6 +125,8 @@ pub struct Project {
     pub dead: Vec<Dead>,
     /// What somebody asked for and is not done.
     pub requests: Vec<Request>,
+    /// What somebody asked for and was brought: spans that do not meet, ascending.
+    pub brought: Vec<Span>,
     /// The last sign of life of all.
     pub last_sign: Option<Micros>,
     /// A session lives, since then.
@@ -282,6 +284,8 @@ fn project(name: &str, mut runs: Vec<Of<'_>>, records: &Records, pieces: &[(&Pie
     let last = runs.iter().flat_map(|of| &of.sessions).max_by_key(|session| session.spoke_at);
     out.last_cause = last.and_then(|session| session.cause.clone());
     out.connected_since = runs.iter().filter_map(|of| of.connected_since).min();
+    let brought = pieces.iter().filter(|(_, fill)| fill.by_hand && fill.done_at.is_some());
+    out.brought = merged(brought.map(|(piece, _)| (piece.begins, piece.ends)).collect());
     let unfinished = pieces.iter().filter(|(_, fill)| fill.by_hand && fill.done_at.is_none());
     out.requests = unfinished.map(|(piece, fill)| Request { span: (piece.begins, piece.ends), why: fill.but.clone() }).collect();
     out
