@@ -43,6 +43,8 @@ const COMMIT_EVERY: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_millis(50);
 /// While bytes come without a pause, clocks are looked at after so many pieces.
 const LOOK_CHUNKS: u32 = 128;
+/// Who is asked to leave reads what lies there for at most so long.
+const LEAVES_WITHIN: Duration = Duration::from_millis(250);
 /// First signs of life that nobody has looked at yet: of a few sessions at once.
 const NEWS: usize = 16;
 
@@ -235,7 +237,7 @@ async fn listen(
 ) -> End {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut flushed, mut chunks, mut looks) = (time::instant(), 0_u32, false);
+    let (mut flushed, mut chunks, mut looks, mut leaves_at) = (time::instant(), 0_u32, false, None);
     loop {
         // The stream first: while it has bytes, nothing else is polled, only looked at now and then.
         tokio::select! {
@@ -293,21 +295,29 @@ async fn listen(
             // was read empty.
             () = tokio::task::yield_now(), if looks => {
                 looks = false;
-                if let Err(end) = pulse.quiet(time::moment()) {
+                let now = time::moment();
+                if let Err(end) = pulse.quiet(now) {
                     return end;
                 }
+                if leaves_at.is_some() {
+                    // What may still be on its way is missing.
+                    return if pulse.is_behind(now) { End::StoodStill } else { End::Stopped };
+                }
             }
-        }
-        if *stop.borrow() {
-            return End::Stopped;
+            _ = tick.tick(), if !looks => looks = true,
         }
         let now: Instant = time::instant();
+        if *stop.borrow() {
+            looks = true;
+            if now > *leaves_at.get_or_insert(now + LEAVES_WITHIN) {
+                return End::StoodStill;
+            }
+        }
         if now - flushed >= COMMIT_EVERY {
             flushed = now;
             if let Err(lost) = flush(collector, pulse, &stream.mask, outlet, time::moment()).await {
                 return lost;
             }
-            _ = tick.tick(), if !looks => looks = true,
         }
         if let Err(end) = pulse.silent(time::moment()) {
             return end;

@@ -30,6 +30,8 @@ pub(crate) struct Pulse {
     looked: Micros,
     /// When something came last.
     heard: Moment,
+    /// When something came last that was sent just then.
+    fresh: Moment,
     first: Option<Moment>,
     /// The last moment at which the socket was read empty: bytes that lay there while nobody read say nothing of how long the
     /// cloud went on sending.
@@ -55,6 +57,7 @@ impl Pulse {
             anchor: now,
             looked: now.steady,
             heard: now,
+            fresh: now,
             first: none,
             drained: none,
             behind_until: now.steady,
@@ -77,6 +80,10 @@ impl Pulse {
         let is_first = self.first.is_none();
         self.first.get_or_insert(self.heard);
         self.drained.get_or_insert(self.heard);
+        // What lay there since nobody read may be the last that the cloud sent before it fell silent.
+        if is_first || !self.is_behind(now) {
+            self.fresh = self.heard;
+        }
         Ok(is_first)
     }
 
@@ -86,10 +93,15 @@ impl Pulse {
     /// When the session is over.
     pub(crate) fn quiet(&mut self, now: Moment) -> Result<(), End> {
         self.look(now)?;
-        if self.first.is_some() {
-            self.drained = Some(self.heard);
+        if self.first.is_some() && !self.is_behind(now) {
+            self.drained = Some(self.fresh);
         }
         self.silent(now)
+    }
+
+    /// Whether something may have been sent that has not come yet, though nothing comes now.
+    pub(crate) fn is_behind(&self, now: Moment) -> bool {
+        now.steady < self.behind_until
     }
 
     /// Whether nothing came for too long.
@@ -237,9 +249,13 @@ mod tests {
             assert_eq!(pulse.last_sign().unwrap(), later(0), "the rest may be on its way still");
             pulse.came(true, later(millis + 50)).unwrap();
         }
-        pulse.quiet(later(4550)).unwrap();
+        pulse.quiet(later(4600)).unwrap();
         pulse.handed_over();
-        assert_eq!(pulse.last_sign().unwrap(), later(4450));
+        assert_eq!(pulse.last_sign().unwrap(), later(0), "it may have been the last for long");
+        pulse.came(true, later(4700)).unwrap();
+        pulse.quiet(later(4750)).unwrap();
+        pulse.handed_over();
+        assert_eq!(pulse.last_sign().unwrap(), later(4700));
     }
 
     #[test]
