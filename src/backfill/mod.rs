@@ -122,8 +122,13 @@ impl Filler {
         let mut jobs: JoinSet<Done> = JoinSet::new();
         let mut looks = tokio::time::interval(LOOK_EVERY);
         let mut asked = tokio::time::interval(ASKED_EVERY);
-        let (mut is_looking, mut lasts) = (true, true);
+        let (mut is_looking, mut lasts, mut looked) = (true, true, time::moment());
         while lasts {
+            let before = std::mem::replace(&mut looked, time::moment());
+            if looked.step_since(before).abs() > time::STEP {
+                filling.clock_was_set();
+                is_looking = true;
+            }
             if std::mem::take(&mut is_looking) || filling.is_due(time::now()) {
                 if self.outlet.meter.take_stranger() {
                     filling.met_a_stranger(time::now());

@@ -24,7 +24,7 @@ use crate::keep::{Claim, Order, Outlet, Phase, told};
 use crate::meter::Meter;
 use crate::settings::Mask;
 use crate::sources::cloud::{self, CLOCK_OFF, Cloud, CloudFailure, Stream};
-use crate::time::{self, Micros, Moment};
+use crate::time::{self, Micros, Moment, SECOND};
 
 use machine::{Act, End, Input, Machine};
 use pulse::Pulse;
@@ -69,6 +69,8 @@ struct Shell {
     live: HashMap<u64, watch::Sender<bool>>,
     news: (mpsc::Sender<(u64, Moment)>, mpsc::Receiver<(u64, Moment)>),
     told_clock: bool,
+    /// The run of which the ledger knows how far the cloud's clock is from its own.
+    told_run: Option<u64>,
     gaps: Arc<Notify>,
 }
 
@@ -86,7 +88,7 @@ pub async fn run(
     let (mut machine, acts) = Machine::start(plan.clone(), Arc::clone(&outlet.numbers), fastrand::Rng::new(), time::moment());
     let (live, running) = (HashMap::new(), JoinSet::new());
     let mut shell =
-        Shell { plan, cloud, outlet, opening: None, running, live, news: mpsc::channel(NEWS), told_clock: false, gaps };
+        Shell { plan, cloud, outlet, opening: None, running, live, news: mpsc::channel(NEWS), told_clock: false, told_run: None, gaps };
     let mut finished = shell.carry_out(acts).await;
     let mut stopping = false;
     while finished.is_none() {
@@ -101,7 +103,7 @@ pub async fn run(
             Some(ended) = shell.running.join_next_with_id() => shell.ended(ended),
             opened = maybe(shell.opening.as_mut()) => {
                 shell.opening = None;
-                shell.tell_clock();
+                shell.tell_clock(machine.run()).await;
                 match opened {
                     Ok(stream) => shell.start(stream, machine.run()),
                     Err(failure) => Input::NotOpened(failure),
@@ -144,9 +146,13 @@ impl Shell {
         }));
     }
 
-    /// Says once that this machine's clock is off.
-    fn tell_clock(&mut self) {
-        let ahead = self.cloud.clock_ahead().filter(|ahead| ahead.abs() > CLOCK_OFF);
+    /// Notes how far the cloud's clock is from ours, and says once that ours is off.
+    async fn tell_clock(&mut self, run: Arc<Run>) {
+        let Some(ahead) = self.cloud.clock_ahead() else { return };
+        if self.told_run.replace(run.number) != Some(run.number) {
+            self.outlet.send(Order::Note(Change::CloudAhead(run, ahead.saturating_mul(SECOND)))).await;
+        }
+        let ahead = Some(ahead).filter(|ahead| ahead.abs() > CLOCK_OFF);
         if let Some(ahead) = ahead.filter(|_| !std::mem::replace(&mut self.told_clock, true)) {
             let (seconds, which) = (ahead.abs(), if ahead > 0 { "behind" } else { "ahead of" });
             let text =

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::buffer::{Heard, Run};
-use crate::time::{self, Micros, Moment, SECOND};
+use crate::time::{self, Micros, Moment, SECOND, STEP};
 
 use super::machine::End;
 
 /// A ping may be so late.
 pub(crate) const PING_JITTER: Duration = Duration::from_secs(2);
-/// Clocks that part by more than this were set by somebody.
-pub(crate) const STEP: Micros = 2 * SECOND;
 /// A session's sign of life is noted in the buffer this often.
 pub(crate) const NOTE_EVERY: Micros = 5 * SECOND;
 /// Who has not looked for so long has left something lying: on this machine, on the way, with the cloud.

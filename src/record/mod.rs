@@ -151,12 +151,13 @@ impl Recorder {
                 result
             })?
         };
+        let numbers = Arc::new(Numbers { boot: time::boot(), ..Numbers::default() });
         let (roll, stop) = channel();
         let roller = {
             let meter = Arc::clone(&meter);
             spawn("roll", move || Rolling { roller, chores, meter: &meter, timing: &timing, unlisted }.run(&stop))?
         };
-        Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, stopping, failed, numbers: Arc::default() })
+        Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, stopping, failed, numbers })
     }
 
     /// The recording.
