@@ -112,8 +112,8 @@ pub struct Outlet {
 pub struct Numbers {
     /// Of the next run.
     pub runs: AtomicU64,
-    /// Another one each time somebody sets the clock.
-    pub epoch: AtomicU64,
+    /// What the steady clock counts from; empty where nobody but this recorder knows.
+    pub boot: String,
 }
 
 /// Whether a recorder is to go on.
@@ -245,7 +245,7 @@ impl Keeper {
             Change::Heard(heard) if runs.contains(&heard.run.number) => {
                 Change::Heard(Heard { spoke_at: heard.opened_at, ..heard.clone() })
             }
-            Change::Ends(run, _) if runs.contains(&run.number) => Change::Ends(Arc::clone(run), now),
+            Change::Ends(run, at) if runs.contains(&run.number) => Change::Ends(Arc::clone(run), now.max(*at)),
             change if fault::leaves_out("an outcome waits for its events") => change.clone(),
             Change::Device { fills: of, .. } if of.iter().any(|(fill, _)| fills.contains(fill)) => return None,
             Change::Filled { fill, .. } if fills.contains(fill) => return None,

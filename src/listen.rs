@@ -42,7 +42,7 @@ use crate::keep::{Numbers, Order, Outlet, Phase, Push, Verdict, told};
 use crate::meter::Meter;
 use crate::settings::{Filters, Secret, SettingsError, keep_to_oneself, read_secret};
 use crate::sources::push::{About, SIGNATURE, Trust};
-use crate::time::{self, Micros, Moment, SECOND};
+use crate::time::{self, Micros, Moment};
 use crate::wire::Frame;
 
 /// What a stranger may take from us.
@@ -677,7 +677,8 @@ impl Sessions {
     fn hold(&mut self, project: String, begins: Micros, now: Moment) -> Held {
         let run = Run {
             number: self.numbers.runs.fetch_add(1, Ordering::Relaxed),
-            epoch: self.numbers.epoch.load(Ordering::Relaxed),
+            boot: self.numbers.boot.clone(),
+            clock: now.clock(),
             source: Source::Push,
             project: project.clone(),
             filters: Filters::default(),
@@ -720,10 +721,7 @@ impl Sessions {
     fn spoke(&mut self, outlet: &Outlet) {
         let now = time::moment();
         let before = std::mem::replace(&mut self.anchor, now);
-        let is_set = now.step_since(before).abs() > 2 * SECOND;
-        if is_set {
-            self.numbers.epoch.fetch_add(1, Ordering::Relaxed);
-        }
+        let is_set = now.step_since(before).abs() > time::STEP;
         for held in self.by_project.clone().into_values() {
             if is_set {
                 // What is wanted goes on by the new clock, from the last look at the old one on.

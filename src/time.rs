@@ -50,10 +50,28 @@ impl Moment {
         before.wall.saturating_add(self.steady - before.steady)
     }
 
+    /// What the wall clock shows beyond the steady one: as long as that is the same, nobody has set it.
+    pub fn clock(self) -> Micros {
+        self.wall.saturating_sub(self.steady)
+    }
+
     /// The same moment some time later.
     pub fn later(self, by: Micros) -> Self {
         Self { wall: self.wall.saturating_add(by), steady: self.steady.saturating_add(by) }
     }
+}
+
+/// Clocks that part by more than this were set by somebody.
+pub const STEP: Micros = 2 * SECOND;
+
+/// What the steady clock counts from: moments of one boot of this machine can be told apart, whichever process noted them. Empty
+/// where the system does not tell.
+pub fn boot() -> String {
+    #[cfg(target_os = "linux")]
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    #[cfg(not(target_os = "linux"))]
+    let text = String::new();
+    text.trim().to_owned()
 }
 
 /// Now, by both clocks.

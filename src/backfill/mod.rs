@@ -11,11 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::buffer::{BufferError, Change, Records, View};
 use crate::collect::Collector;
@@ -121,11 +119,17 @@ impl Filler {
         mut finish: watch::Receiver<bool>,
         mut stop: watch::Receiver<Phase>,
     ) {
-        let mut jobs: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+        // Tasks of their own: one that was given a place in the keeper's queue takes it, whatever is waited for here.
+        let mut jobs: JoinSet<Done> = JoinSet::new();
         let mut looks = tokio::time::interval(LOOK_EVERY);
         let mut asked = tokio::time::interval(ASKED_EVERY);
-        let (mut is_looking, mut lasts) = (true, true);
+        let (mut is_looking, mut lasts, mut looked) = (true, true, time::moment());
         while lasts {
+            let before = std::mem::replace(&mut looked, time::moment());
+            if looked.step_since(before).abs() > time::STEP {
+                filling.clock_was_set();
+                is_looking = true;
+            }
             if std::mem::take(&mut is_looking) || filling.is_due(time::now()) {
                 if self.outlet.meter.take_stranger() {
                     filling.met_a_stranger(time::now());
@@ -139,7 +143,7 @@ impl Filler {
                 }
             }
             while let Some(job) = filling.next(time::now()) {
-                jobs.push(self.clone().carry_out(job));
+                jobs.spawn(self.clone().carry_out(job));
             }
             self.outlet.meter.backfill(filling.progress());
             if *finish.borrow() && jobs.is_empty() && filling.is_settled() {
@@ -149,10 +153,11 @@ impl Filler {
             tokio::select! {
                 biased;
                 _ = told(&mut stop) => lasts = false,
-                Some(done) = jobs.next() => {
+                Some(done) = jobs.join_next() => {
                     let changes = match done {
-                        Done::Listed(filters, listed) => filling.listed(&filters, listed, time::now()),
-                        Done::Answered(ask, answer) => filling.answered(&ask, answer, time::now()),
+                        Ok(Done::Listed(filters, listed)) => filling.listed(&filters, listed, time::now()),
+                        Ok(Done::Answered(ask, answer)) => filling.answered(&ask, answer, time::now()),
+                        Err(error) => return self.say(&format!("it ends here: {error}")),
                     };
                     // What follows a pass, another one or the end, is due from then on.
                     is_looking |= changes.iter().any(|change| matches!(change, Change::Filled { .. }));
@@ -250,28 +255,26 @@ impl Filler {
         drop(reached.await);
     }
 
-    fn carry_out(self, job: Job) -> BoxFuture<'static, Done> {
-        Box::pin(async move {
-            match job {
-                Job::List(filters) => {
-                    let listed = match self.devices(&filters).await {
-                        Ok(devices) => Ok(devices.into_iter().map(|device| device.id).collect()),
-                        Err(Failure::Refused(why) | Failure::Failed(why) | Failure::Expired(why)) => Err((why, 0)),
-                        Err(Failure::Closed(why, least)) => Err((why, least)),
-                    };
-                    Done::Listed(filters, listed)
-                }
-                Job::Ask(ask) => {
-                    let answer = match self.device(&ask).await {
-                        Ok(brought) => Answer::Brought(brought),
-                        Err(Failure::Refused(why)) => Answer::Refused(why),
-                        Err(Failure::Failed(why) | Failure::Expired(why)) => Answer::Failed(why),
-                        Err(Failure::Closed(why, least)) => Answer::Closed(why, least),
-                    };
-                    Done::Answered(ask, answer)
-                }
+    async fn carry_out(self, job: Job) -> Done {
+        match job {
+            Job::List(filters) => {
+                let listed = match self.devices(&filters).await {
+                    Ok(devices) => Ok(devices.into_iter().map(|device| device.id).collect()),
+                    Err(Failure::Refused(why) | Failure::Failed(why) | Failure::Expired(why)) => Err((why, 0)),
+                    Err(Failure::Closed(why, least)) => Err((why, least)),
+                };
+                Done::Listed(filters, listed)
             }
-        })
+            Job::Ask(ask) => {
+                let answer = match self.device(&ask).await {
+                    Ok(brought) => Answer::Brought(brought),
+                    Err(Failure::Refused(why)) => Answer::Refused(why),
+                    Err(Failure::Failed(why) | Failure::Expired(why)) => Answer::Failed(why),
+                    Err(Failure::Closed(why, least)) => Answer::Closed(why, least),
+                };
+                Done::Answered(ask, answer)
+            }
+        }
     }
 
     /// All devices, also noted in the recording.

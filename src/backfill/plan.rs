@@ -393,6 +393,12 @@ impl Filling {
         changes
     }
 
+    /// Somebody set the clock: what was to be tried again at some time is tried now, or it might wait for an hour that is over.
+    pub(crate) fn clock_was_set(&mut self) {
+        self.closed.at = Micros::MIN;
+        self.devices.values_mut().chain(self.lists.iter_mut().map(|(_, list)| &mut list.again)).for_each(|again| again.at = Micros::MIN);
+    }
+
     /// A device speaks that is not in the list.
     pub(crate) fn met_a_stranger(&mut self, now: Micros) {
         for (_, list) in &mut self.lists {

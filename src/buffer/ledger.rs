@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::event::{Batch, DeviceRow, Source};
 use crate::settings::Filters;
-use crate::time::{DAY, Micros};
+use crate::time::{DAY, Micros, STEP};
 
 use super::takeover::text;
 use super::{Buffer, Result, View, commit};
@@ -30,8 +30,10 @@ const JOINED_AFTER: Micros = 32 * DAY;
 pub struct Run {
     /// Its number, counted by its recorder.
     pub number: u64,
-    /// Another one each time somebody sets the clock: the same hour may come twice.
-    pub epoch: u64,
+    /// What the steady clock counts from; empty where nobody but its recorder knows.
+    pub boot: String,
+    /// What the wall clock showed beyond the steady one: another number when somebody has set it.
+    pub clock: Micros,
     /// The kind of connection.
     pub source: Source,
     /// The project.
@@ -100,6 +102,8 @@ pub enum Change {
     Begins(Arc<Run>),
     /// Why nothing connects.
     Said(Arc<Run>, String),
+    /// What the cloud's clock is ahead of this machine's.
+    CloudAhead(Arc<Run>, Micros),
     /// A run was asked to end, and ended then.
     Ends(Arc<Run>, Micros),
     /// A run that was refused before it heard anything: a project that is none, say. It never was.
@@ -159,8 +163,12 @@ pub struct RunRow {
     pub id: i64,
     /// The buffer's random id while its recorder ran.
     pub opening: String,
-    /// Another one each time somebody set the clock.
-    pub epoch: i64,
+    /// What the steady clock counted from; empty where nobody but its recorder knew.
+    pub boot: String,
+    /// What the wall clock showed beyond the steady one.
+    pub clock: Micros,
+    /// What the cloud's clock was ahead of the wall clock, as far as anybody knows.
+    pub ahead: Option<Micros>,
     /// The kind of connection, by its name.
     pub source: String,
     /// The project.
@@ -331,13 +339,14 @@ fn run_id(db: &Connection, opening: &str, run: &Run) -> rusqlite::Result<i64> {
         return Ok(id);
     }
     db.prepare_cached(
-        "INSERT INTO run (opening, number, epoch, source, project, filters, account, begins, until, quiet)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO run (opening, number, boot, clock, source, project, filters, account, begins, until, quiet)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         opening,
         run.number,
-        run.epoch,
+        run.boot,
+        run.clock,
         run.source.name(),
         run.project,
         text(&run.filters),
@@ -351,7 +360,14 @@ fn run_id(db: &Connection, opening: &str, run: &Run) -> rusqlite::Result<i64> {
 
 fn write(db: &Connection, opening: &str, change: &Change, now: Micros) -> rusqlite::Result<()> {
     match change {
-        Change::Begins(run) => drop(run_id(db, opening, run)?),
+        Change::Begins(run) => {
+            run_id(db, opening, run)?;
+            never_asked(db, now)?;
+        }
+        Change::CloudAhead(run, ahead) => {
+            let run = run_id(db, opening, run)?;
+            db.prepare_cached("UPDATE run SET ahead = coalesce(ahead, ?) WHERE id = ?")?.execute(params![ahead, run])?;
+        }
         Change::Said(run, words) => {
             let run = run_id(db, opening, run)?;
             db.prepare_cached("UPDATE run SET said = ? WHERE id = ?")?.execute(params![words, run])?;
@@ -368,7 +384,7 @@ fn write(db: &Connection, opening: &str, change: &Change, now: Micros) -> rusqli
         }
         Change::Heard(sign) => heard(db, opening, sign, now)?,
         Change::Lost { project, cause, begins, ends } => lost(db, project, cause, (*begins, *ends), now)?,
-        Change::Asks(fill) => asks(db, fill)?,
+        Change::Asks(fill) => asks(db, fill, now)?,
         Change::Asked(fill, devices) => {
             db.prepare_cached("UPDATE fill SET devices = ? WHERE id = ?")?.execute(params![devices, fill])?;
         }
@@ -409,11 +425,22 @@ pub(super) fn lost(db: &Connection, project: &str, cause: &str, span: (Micros, M
     Ok(())
 }
 
-fn asks(db: &Connection, fill: &Fill) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "INSERT OR IGNORE INTO fill (id, project, filters, by_hand, asked_at, look_back) VALUES (?, ?, ?, ?, ?, ?)",
-    )?
-    .execute(params![fill.id, fill.project, text(&fill.filters), fill.by_hand, fill.asked_at, fill.look_back])?;
+/// Passes that were asked later than now were asked by a clock that was wrong, of a time that was wrong: they never were.
+fn never_asked(db: &Connection, now: Micros) -> rusqlite::Result<()> {
+    let future = "SELECT id FROM fill WHERE asked_at > ?";
+    for table in ["piece", "fill_device"] {
+        db.prepare_cached(&format!("DELETE FROM {table} WHERE fill IN ({future})"))?.execute([now + STEP])?;
+    }
+    db.prepare_cached("DELETE FROM fill WHERE asked_at > ?")?.execute([now + STEP])?;
+    Ok(())
+}
+
+fn asks(db: &Connection, fill: &Fill, now: Micros) -> rusqlite::Result<()> {
+    if fill.asked_at > now + STEP {
+        return Ok(());
+    }
+    db.prepare_cached("INSERT OR IGNORE INTO fill (id, project, filters, by_hand, asked_at, look_back) VALUES (?, ?, ?, ?, ?, ?)")?
+        .execute(params![fill.id, fill.project, text(&fill.filters), fill.by_hand, fill.asked_at, fill.look_back])?;
     let mut insert = db.prepare_cached("INSERT OR IGNORE INTO piece (fill, begins, ends, confirms) VALUES (?, ?, ?, ?)")?;
     for (begins, ends, confirms) in &fill.pieces {
         insert.execute(params![fill.id, begins, ends, confirms])?;
@@ -427,7 +454,9 @@ fn outcome_of(db: &Connection, device: &str, outcome: &Outcome, fills: &[(i64, V
         Outcome::Refused(why) => ("refused", Some(why)),
         Outcome::Failed(why) => ("failed", Some(why)),
     };
-    let mut note = db.prepare_cached("INSERT OR REPLACE INTO fill_device (fill, device, outcome, why) VALUES (?, ?, ?, ?)")?;
+    let mut note = db.prepare_cached(
+        "INSERT OR REPLACE INTO fill_device (fill, device, outcome, why) SELECT id, ?2, ?3, ?4 FROM fill WHERE id = ?1",
+    )?;
     let mut add = db.prepare_cached("UPDATE piece SET events = events + ? WHERE fill = ? AND begins = ?")?;
     for (fill, events) in fills {
         note.execute(params![fill, device, name, why])?;
@@ -592,33 +621,47 @@ impl View {
         let mut filters = |text: String| {
             Arc::clone(texts.entry(text).or_insert_with_key(|text| Arc::new(serde_json::from_str(text).unwrap_or_default())))
         };
+        // Those of a boot whose clock was set since stand at another time than they say.
+        let by_another_clock = format!(
+            "WITH today AS (SELECT coalesce(nullif(boot, ''), opening) AS boot, clock, max(id) FROM run GROUP BY 1),
+             by_another_clock AS (SELECT run.id FROM run JOIN today ON today.boot = coalesce(nullif(run.boot, ''), run.opening)
+                 WHERE abs(run.clock - today.clock) > {STEP})"
+        );
         let runs = self.rows(
-            "SELECT id, opening, epoch, source, project, filters, begins, until, ended_at, quiet, said FROM run
-             WHERE coalesce(ended_at, ?1) >= ?1 OR id IN (SELECT DISTINCT run FROM heard WHERE spoke_at >= ?1) ORDER BY id",
+            &format!("{by_another_clock}
+             SELECT id, opening, boot, clock, ahead, source, project, filters, begins, until, ended_at, quiet, said FROM run
+             WHERE coalesce(ended_at, ?1) >= ?1 OR id IN (SELECT DISTINCT run FROM heard WHERE spoke_at >= ?1)
+                OR id IN (SELECT id FROM by_another_clock) ORDER BY id"),
             [since],
             |row| {
                 Ok(RunRow {
                     id: row.get(0)?,
                     opening: row.get(1)?,
-                    epoch: row.get(2)?,
-                    source: row.get(3)?,
-                    project: row.get(4)?,
-                    filters: filters(row.get(5)?),
-                    begins: row.get(6)?,
-                    until: row.get(7)?,
-                    ended_at: row.get(8)?,
-                    quiet: row.get(9)?,
-                    said: row.get(10)?,
+                    boot: row.get(2)?,
+                    clock: row.get(3)?,
+                    ahead: row.get(4)?,
+                    source: row.get(5)?,
+                    project: row.get(6)?,
+                    filters: filters(row.get(7)?),
+                    begins: row.get(8)?,
+                    until: row.get(9)?,
+                    ended_at: row.get(10)?,
+                    quiet: row.get(11)?,
+                    said: row.get(12)?,
                 })
             },
         )?;
         let sql = if since == Micros::MIN {
-            "SELECT run, opened_at, spoke_at, closed_at, cause, joined FROM heard WHERE spoke_at >= ? ORDER BY run, session"
+            "SELECT run, opened_at, spoke_at, closed_at, cause, joined FROM heard WHERE spoke_at >= ? ORDER BY run, session".to_owned()
         } else {
-            "SELECT run, opened_at, spoke_at, closed_at, cause, joined FROM heard INDEXED BY heard_by_time WHERE spoke_at >= ?
-             ORDER BY run, session"
+            format!("{by_another_clock}
+             SELECT run, opened_at, spoke_at, closed_at, cause, joined, session FROM heard INDEXED BY heard_by_time WHERE spoke_at >= ?1
+             UNION ALL
+             SELECT run, opened_at, spoke_at, closed_at, cause, joined, session FROM heard
+             WHERE spoke_at < ?1 AND run IN (SELECT id FROM by_another_clock)
+             ORDER BY 1, 7")
         };
-        let sessions = self.rows(sql, [since], |row| session_at(row, 0, 1))?;
+        let sessions = self.rows(&sql, [since], |row| session_at(row, 0, 1))?;
         let fills = self.rows(
             "SELECT id, project, filters, by_hand, asked_at, look_back, devices, done_at, but FROM fill
              WHERE done_at IS NULL OR ?1 = -9223372036854775808 OR id IN (SELECT fill FROM piece WHERE ends >= ?1)",

@@ -79,7 +79,9 @@ pub(super) const LEDGER: &str = "
         id       INTEGER PRIMARY KEY,
         opening  TEXT    NOT NULL,                     -- the buffer's random id while it ran
         number   INTEGER NOT NULL,                     -- of that recorder
-        epoch    INTEGER NOT NULL,                     -- another one each time somebody sets the clock
+        boot     TEXT    NOT NULL,                     -- what the steady clock counts from; '' where nobody knows
+        clock    INTEGER NOT NULL,                     -- what the wall clock showed beyond it
+        ahead    INTEGER,                              -- what the cloud's clock was ahead of the wall clock
         source   TEXT    NOT NULL,                     -- stream, push
         project  TEXT    NOT NULL,
         filters  TEXT    NOT NULL,                     -- what was asked for, JSON

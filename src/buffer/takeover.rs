@@ -121,8 +121,8 @@ fn run_of(to: &Connection, session: &Session) -> rusqlite::Result<Option<i64>> {
 
 fn begin_run(to: &Connection, session: &Session, begins: Micros, ended_at: Option<Micros>) -> rusqlite::Result<i64> {
     to.prepare_cached(
-        "INSERT INTO run (opening, number, epoch, source, project, filters, account, begins, ended_at, quiet)
-         SELECT '', count(*), 0, ?, ?, ?, '', ?, ?, ? FROM run WHERE opening = ''",
+        "INSERT INTO run (opening, number, boot, clock, source, project, filters, account, begins, ended_at, quiet)
+         SELECT '', count(*), '', 0, ?, ?, ?, '', ?, ?, ? FROM run WHERE opening = ''",
     )?
     .execute(params![session.source, session.project, session.filters, begins, ended_at, QUIET])?;
     Ok(to.last_insert_rowid())

@@ -1,5 +1,6 @@
 //! Coverage: when a recording was covered by sessions, and the gaps between, for people and for programs.
 
+mod clocks;
 mod spans;
 mod timeline;
 

@@ -158,6 +158,7 @@ pub struct Timeline {
 /// Works it out. `opening` is the buffer's random id while a process writes, none when nobody does: a run of another id has no
 /// recorder any more.
 pub fn timeline(records: &Records, opening: Option<&str>, now: Micros) -> Timeline {
+    let records = &*super::clocks::by_todays_clock(records);
     let mut of_run: HashMap<i64, Vec<&Session>> = HashMap::new();
     for session in &records.sessions {
         of_run.entry(session.run).or_default().push(session);
@@ -359,10 +360,12 @@ fn promised(runs: &mut [Of<'_>], now: Micros) {
     }
 }
 
-/// What was heard by sessions of the other kinds, and by other receivers: what one missed, the cloud pushes to the next.
+/// What was heard by sessions of the other kinds, by other receivers, whom the cloud pushes what one missed, and by sessions of the same
+/// process when somebody had not set its clock yet.
 struct Others<'a> {
     merged: Vec<(&'a str, &'a Arc<Filters>, Vec<Span>)>,
-    several_epochs: bool,
+    /// Runs of one process and one kind, where there are several.
+    same: HashMap<(&'a str, &'a str), Vec<usize>>,
 }
 
 impl<'a> Others<'a> {
@@ -380,23 +383,25 @@ impl<'a> Others<'a> {
                 *spans = merged(std::mem::take(spans));
             }
         }
-        Self { merged: merged_, several_epochs: runs.iter().any(|of| of.run.epoch > 0) }
+        let mut same: HashMap<(&'a str, &'a str), Vec<usize>> = HashMap::new();
+        for (at, of) in runs.iter().enumerate() {
+            same.entry((&of.run.opening, &of.run.source)).or_default().push(at);
+        }
+        same.retain(|_, runs| runs.len() > 1);
+        Self { merged: merged_, same }
     }
 
-    /// Spans of a run that were heard another way. Not by the clock of another epoch: an hour that comes twice is two.
+    /// Spans beside a run that were heard another way.
     fn beside(&self, runs: &[Of<'_>], at: usize) -> Vec<Span> {
         let this = &runs[at];
-        if self.several_epochs && !self.merged.is_empty() {
-            let counts = |of: &&Of<'_>| {
-                let is_other_epoch = of.run.opening == this.run.opening && of.run.epoch != this.run.epoch;
-                (this.is_push() || of.run.source != this.run.source) && !is_other_epoch && of.run.filters.hold(&this.run.filters)
-            };
-            return runs.iter().filter(counts).flat_map(|of| of.spans.iter().copied()).collect();
-        }
+        let same = self.same.get(&(&*this.run.opening, &*this.run.source)).into_iter().flatten();
+        let same = same.filter(|other| **other != at && runs[**other].run.filters.hold(&this.run.filters));
+        let same = same.flat_map(|other| runs[*other].spans.iter().copied());
         let counts = |(source, filters, _): &&(&str, &Arc<Filters>, Vec<Span>)| {
             (this.is_push() || *source != this.run.source) && filters.hold(&this.run.filters)
         };
-        self.merged.iter().filter(counts).flat_map(|(_, _, spans)| reaching(spans, this.span)).copied().collect()
+        let others = self.merged.iter().filter(counts).flat_map(|(_, _, spans)| reaching(spans, this.span)).copied();
+        others.chain(same).collect()
     }
 }
 

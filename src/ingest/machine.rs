@@ -12,9 +12,9 @@ use crate::event::{CloudError, Source};
 use crate::keep::{Numbers, Phase};
 use crate::settings::Filters;
 use crate::sources::cloud::{Accept, CloudFailure};
-use crate::time::{self, Micros, Moment, SECOND};
+use crate::time::{self, Micros, Moment, SECOND, STEP};
 
-use super::pulse::{PING_JITTER, STEP};
+use super::pulse::PING_JITTER;
 
 /// A session that lived shorter does not count as a success: a server that accepts and closes must not make a busy loop.
 const LIVED: Duration = Duration::from_secs(10);
@@ -320,7 +320,6 @@ impl Machine {
             return Vec::new();
         }
         self.anchor = now;
-        self.numbers.epoch.fetch_add(1, Ordering::Relaxed);
         let old = std::mem::replace(&mut self.run, begin(&self.plan, &self.numbers, self.ends_at, 0, now));
         let begins = now.wall - (now.steady - self.last_sign.steady);
         self.run = Arc::new(Run { begins, ..(*self.run).clone() });
@@ -524,7 +523,8 @@ impl Machine {
 fn begin(plan: &Plan, numbers: &Numbers, ends_at: Option<Micros>, begins: Micros, now: Moment) -> Arc<Run> {
     Arc::new(Run {
         number: numbers.runs.fetch_add(1, Ordering::Relaxed),
-        epoch: numbers.epoch.load(Ordering::Relaxed),
+        boot: numbers.boot.clone(),
+        clock: now.clock(),
         source: Source::Stream,
         project: plan.project.clone(),
         filters: plan.filters.clone(),
@@ -791,7 +791,7 @@ pub(super) mod tests {
             let new = it.machine.run();
             assert_eq!(new.begins, at(0).wall + step * SECOND, "the last sign of life by the new clock");
             assert_eq!(new.until, Some(at(3600).wall + step * SECOND));
-            assert!(new.epoch > old.epoch);
+            assert_eq!(new.clock, old.clock + step * SECOND);
             let changes = notes(&acts);
             assert!(changes.contains(&&Change::Ends(old, at(0).wall)) && changes.contains(&&Change::Begins(new)), "{acts:?}");
             assert!(it.machine.on(Input::Time, stepped).is_empty(), "a step is one");

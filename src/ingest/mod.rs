@@ -35,6 +35,8 @@ const PIECE: usize = 64 * 1024;
 const TICK: Duration = Duration::from_millis(50);
 /// While bytes come without a pause, clocks are looked at after so many pieces.
 const LOOK_CHUNKS: u32 = 128;
+/// Who is asked to leave reads what lies there for at most so long.
+const LEAVES_WITHIN: Duration = Duration::from_millis(250);
 /// First signs of life that nobody has looked at yet: of a few sessions at once.
 const NEWS: usize = 16;
 
@@ -50,6 +52,8 @@ struct Shell {
     live: HashMap<u64, watch::Sender<bool>>,
     news: (mpsc::Sender<(u64, Moment)>, mpsc::Receiver<(u64, Moment)>),
     told_clock: bool,
+    /// The run of which the ledger knows how far the cloud's clock is from its own.
+    told_run: Option<u64>,
     gaps: Arc<Notify>,
 }
 
@@ -67,7 +71,7 @@ pub async fn run(
     let (mut machine, acts) = Machine::start(plan.clone(), Arc::clone(&outlet.numbers), fastrand::Rng::new(), time::moment());
     let (live, running) = (HashMap::new(), JoinSet::new());
     let mut shell =
-        Shell { plan, cloud, outlet, opening: None, running, live, news: mpsc::channel(NEWS), told_clock: false, gaps };
+        Shell { plan, cloud, outlet, opening: None, running, live, news: mpsc::channel(NEWS), told_clock: false, told_run: None, gaps };
     let mut finished = shell.carry_out(acts).await;
     let mut stopping = false;
     while finished.is_none() {
@@ -82,7 +86,7 @@ pub async fn run(
             Some(ended) = shell.running.join_next() => shell.ended(ended),
             opened = maybe(shell.opening.as_mut()) => {
                 shell.opening = None;
-                shell.tell_clock();
+                shell.tell_clock(machine.run()).await;
                 match opened {
                     Ok(stream) => shell.start(stream, machine.run()),
                     Err(failure) => Input::NotOpened(failure),
@@ -125,9 +129,13 @@ impl Shell {
         }));
     }
 
-    /// Says once that this machine's clock is off.
-    fn tell_clock(&mut self) {
-        let ahead = self.cloud.clock_ahead().filter(|ahead| ahead.abs() > CLOCK_OFF);
+    /// Notes how far the cloud's clock is from ours, and says once that ours is off.
+    async fn tell_clock(&mut self, run: Arc<Run>) {
+        let Some(ahead) = self.cloud.clock_ahead() else { return };
+        if self.told_run.replace(run.number) != Some(run.number) {
+            self.outlet.send(Order::Note(Change::CloudAhead(run, ahead.saturating_mul(SECOND)))).await;
+        }
+        let ahead = Some(ahead).filter(|ahead| ahead.abs() > CLOCK_OFF);
         if let Some(ahead) = ahead.filter(|_| !std::mem::replace(&mut self.told_clock, true)) {
             let (seconds, which) = (ahead.abs(), if ahead > 0 { "behind" } else { "ahead of" });
             let text =
@@ -206,7 +214,7 @@ async fn listen(
 ) -> End {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut chunks, mut looks) = (0_u32, false);
+    let (mut chunks, mut looks, mut leaves_at) = (0_u32, false, None);
     loop {
         // The stream first: while it has bytes, nothing else is polled, only looked at now and then.
         tokio::select! {
@@ -247,14 +255,23 @@ async fn listen(
             // was read empty.
             () = tokio::task::yield_now(), if looks => {
                 looks = false;
-                if let Err(end) = session.quiet(time::moment()) {
+                let now = time::moment();
+                if let Err(end) = session.quiet(now) {
                     return end;
+                }
+                if leaves_at.is_some() {
+                    // What may still be on its way is missing.
+                    return if session.is_behind(now) { End::StoodStill } else { End::Stopped };
                 }
             }
             _ = tick.tick(), if !looks => looks = true,
         }
+        let now = time::instant();
         if *stop.borrow() {
-            return End::Stopped;
+            looks = true;
+            if now > *leaves_at.get_or_insert(now + LEAVES_WITHIN) {
+                return End::StoodStill;
+            }
         }
         if let Err(end) = session.look(time::moment(), orders) {
             return end;

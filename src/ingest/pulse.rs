@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use crate::buffer::{Heard, Run};
 use crate::disk::fault;
-use crate::time::{self, Micros, Moment, SECOND};
+use crate::time::{self, Micros, Moment, SECOND, STEP};
 
 use super::machine::End;
 
 /// A ping may be so late.
 pub(crate) const PING_JITTER: Duration = Duration::from_secs(2);
-/// Clocks that part by more than this were set by somebody.
-pub(crate) const STEP: Micros = 2 * SECOND;
 /// A session's sign of life is noted in the buffer this often.
 pub(crate) const NOTE_EVERY: Micros = 5 * SECOND;
 /// Who has not looked for so long has left something lying: on this machine, on the way, with the cloud.
@@ -31,7 +29,7 @@ pub(crate) struct Pulse {
     looked: Micros,
     /// When something came last.
     heard: Moment,
-    /// When something came last that had not lain somewhere.
+    /// When something came last that was sent just then.
     fresh: Moment,
     first: Option<Moment>,
     /// The last moment at which the socket was read empty: bytes that lay there while nobody read say nothing of how long the
@@ -82,7 +80,7 @@ impl Pulse {
         self.first.get_or_insert(self.heard);
         self.drained.get_or_insert(self.heard);
         // What lay there since nobody read may be the last that the cloud sent before it fell silent.
-        if is_first || now.steady >= self.behind_until {
+        if is_first || !self.is_behind(now) {
             self.fresh = self.heard;
         }
         Ok(is_first)
@@ -94,7 +92,7 @@ impl Pulse {
     /// When the session is over.
     pub(crate) fn quiet(&mut self, now: Moment) -> Result<(), End> {
         self.look(now)?;
-        if self.first.is_some() && now.steady >= self.behind_until {
+        if self.first.is_some() && !self.is_behind(now) {
             self.drained = Some(self.fresh);
         }
         if fault::leaves_out("a claim waits for its events") {
@@ -102,6 +100,11 @@ impl Pulse {
             self.drained = self.handed_over;
         }
         self.silent(now)
+    }
+
+    /// Whether something may have been sent that has not come yet, though nothing comes now.
+    pub(crate) fn is_behind(&self, now: Moment) -> bool {
+        now.steady < self.behind_until
     }
 
     /// Whether nothing came for too long.
@@ -249,9 +252,13 @@ mod tests {
             assert_eq!(pulse.last_sign().unwrap(), later(0), "the rest may be on its way still");
             pulse.came(true, later(millis + 50)).unwrap();
         }
-        pulse.quiet(later(4550)).unwrap();
+        pulse.quiet(later(4600)).unwrap();
         pulse.handed_over();
-        assert_eq!(pulse.last_sign().unwrap(), later(4450));
+        assert_eq!(pulse.last_sign().unwrap(), later(0), "it may have been the last for long");
+        pulse.came(true, later(4700)).unwrap();
+        pulse.quiet(later(4750)).unwrap();
+        pulse.handed_over();
+        assert_eq!(pulse.last_sign().unwrap(), later(4700));
     }
 
     #[test]

@@ -105,6 +105,11 @@ impl Session {
         self.pulse.quiet(now)
     }
 
+    /// Whether what comes now may be old: it has stood still a while ago, and has not caught up.
+    pub(crate) fn is_behind(&self, now: Moment) -> bool {
+        self.pulse.is_behind(now)
+    }
+
     /// Now and then: hands over what has waited long enough, and notices silence.
     ///
     /// # Errors

@@ -130,23 +130,13 @@ impl Recorder {
                 (keeper, result)
             })?
         };
+        let numbers = Arc::new(Numbers { boot: time::boot(), ..Numbers::default() });
         let (roll, stop) = channel();
         let roller = {
             let meter = Arc::clone(&meter);
             spawn("roll", move || roll::run(roller, &timing, &meter, &chores, &stop))?
         };
-        Ok(Self {
-            layout: layout.clone(),
-            registry,
-            meter,
-            keep,
-            keeper,
-            roll,
-            roller,
-            stopping,
-            failed,
-            numbers: Arc::default(),
-        })
+        Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, stopping, failed, numbers })
     }
 
     /// The recording.

@@ -7,6 +7,7 @@ an event is the time at which a recorder could have it. What makes it a bad clou
 
 import bisect
 import calendar
+import email.utils
 import json
 import random
 import select
@@ -28,7 +29,7 @@ LATE, LATE_MOST = 0.03, 20.0
 # Around a cut nothing is published for so long: what is under way just then, nobody can tell the time of.
 QUIET = 0.2
 HISTORY_PAGE, DEVICES_PAGE, BACKLOG = 500, 5, 1 << 20
-HEAD = "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{}Transfer-Encoding: chunked\r\n\r\n"
 
 
 @dataclass(slots=True)
@@ -107,6 +108,8 @@ class Hush:
 
     def __init__(self, seed, rate=150, devices=12, lag=3.0):
         self.random, self.rate, self.lag = random.Random(seed), rate, lag
+        # Most servers say what time it is.
+        self.tells_time = self.random.random() < 0.5
         self.devices = [f"d{number}" for number in range(devices - 2)] + [GONE]
         self.published, self.by_device = [], {device: [] for device in [*self.devices, STRAY]}
         self.streams, self.opened, self.asked = [], [], 0
@@ -267,18 +270,18 @@ class Hush:
         if parts[-1] == "devices:stream":
             self.stream(connection, header(head, "accept"), query)
         elif parts[-1] == "token":
-            reply(connection, 200, {"access_token": "token", "token_type": "bearer", "expires_in": 3600})
+            self.reply(connection, 200, {"access_token": "token", "token_type": "bearer", "expires_in": 3600})
         elif self.by_chance("error"):
-            reply(connection, *self.random.choice([(500, None), (503, None), (429, "Retry-After: 1")]))
+            self.reply(connection, *self.random.choice([(500, None), (503, None), (429, "Retry-After: 1")]))
         elif parts[-1] == "devices":
             begin = int(query.get("page_token") or 0)
             devices = [self.listed(device) for device in self.devices[begin : begin + DEVICES_PAGE]]
             more = begin + DEVICES_PAGE < len(self.devices)
-            reply(connection, 200, {"devices": devices, "nextPageToken": str(begin + DEVICES_PAGE) if more else ""})
+            self.reply(connection, 200, {"devices": devices, "nextPageToken": str(begin + DEVICES_PAGE) if more else ""})
         elif parts[-1] == "events" and parts[-2] in self.by_device and parts[-2] != GONE:
             self.history(connection, parts[-2], query)
         else:
-            reply(connection, 404)
+            self.reply(connection, 404)
 
     def by_chance(self, what):
         return self.random.random() < self.chances[what]
@@ -288,10 +291,10 @@ class Hush:
             if time.monotonic() < self.refused_until:
                 if self.refused:
                     # Nobody can have meant a day.
-                    reply(connection, self.refused, "Retry-After: 86400" if self.refused == 429 else None)
+                    self.reply(connection, self.refused, "Retry-After: 86400" if self.refused == 429 else None)
                 return
             is_sse = "event-stream" in accept
-            connection.sendall(HEAD.format("text/event-stream" if is_sse else "application/json").encode())
+            connection.sendall(HEAD.format("text/event-stream" if is_sse else "application/json", self.date()).encode())
             every = query.get("ping_interval") or query.get("pingInterval")
             stream = Stream(connection, is_sse, every and float(every.removesuffix("s")))
             self.streams.append(stream)
@@ -314,7 +317,7 @@ class Hush:
         begins, ends = moment(query["startTime"]), moment(query["endTime"])
         token, size = query.get("pageToken"), min(int(query.get("pageSize", 100)), HISTORY_PAGE)
         if token and self.by_chance("expired"):
-            reply(connection, 400)
+            self.reply(connection, 400)
             return
         # All pages of a walk show what was there at its first.
         seen, _, first = token.partition("_") if token else (repr(time.time()), "", "0")
@@ -328,7 +331,19 @@ class Hush:
         held.sort(key=lambda event: (event.stamp, event.key), reverse=True)
         page = ",".join(event.line for event in held[first : first + size])
         following = f"{seen!r}_{first + size}" if first + size < len(held) else ""
-        reply(connection, 200, f'{{"events":[{page}],"nextPageToken":"{following}"}}')
+        self.reply(connection, 200, f'{{"events":[{page}],"nextPageToken":"{following}"}}')
+
+    def reply(self, connection, status, body=None):
+        """A JSON answer and the end of the connection; a text that is no JSON is a header of a refusal."""
+        more = f"{body}\r\n" if isinstance(body, str) and not body.startswith("{") else ""
+        if more or body is None:
+            body = {"error": "so it goes", "code": status, "help": ""}
+        text = (body if isinstance(body, str) else json.dumps(body)).encode()
+        start = f"HTTP/1.1 {status} Answer\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n{more}{self.date()}"
+        connection.sendall(start.encode() + b"Connection: close\r\n\r\n" + text)
+
+    def date(self):
+        return f"Date: {email.utils.formatdate(usegmt=True)}\r\n" if self.tells_time else ""
 
     def listed(self, device):
         name = f"projects/{PROJECT}/devices/{device}"
@@ -347,16 +362,6 @@ def half(body):
 def header(head, name):
     found = head.decode("latin-1").lower().partition(f"\r\n{name}:")[2]
     return found.partition("\r\n")[0].strip()
-
-
-def reply(connection, status, body=None):
-    """A JSON answer and the end of the connection; a text that is no JSON is a header of a refusal."""
-    more = f"{body}\r\n" if isinstance(body, str) and not body.startswith("{") else ""
-    if more or body is None:
-        body = {"error": "so it goes", "code": status, "help": ""}
-    text = (body if isinstance(body, str) else json.dumps(body)).encode()
-    start = f"HTTP/1.1 {status} Answer\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n{more}"
-    connection.sendall(start.encode() + b"Connection: close\r\n\r\n" + text)
 
 
 def rfc3339(at):

@@ -29,7 +29,10 @@ class Clock:
         self.night.start()
 
     def set(self, to):
-        self.stamp.write_text(to)
+        # At once: an empty file is another time.
+        new = self.stamp.with_suffix(".new")
+        new.write_text(to)
+        new.replace(self.stamp)
 
 
 def battery(rounds, patience):
