@@ -64,7 +64,9 @@ struct Shell {
     outlet: Outlet,
     opening: Option<Opening>,
     running: JoinSet<Ended>,
-    live: HashMap<u64, watch::Sender<bool>>,
+    /// Sessions, and where they are told to leave, and why.
+    live: HashMap<u64, watch::Sender<Option<&'static str>>>,
+    is_stopping: bool,
     news: (mpsc::Sender<(u64, Moment)>, mpsc::Receiver<(u64, Moment)>),
     told_clock: bool,
     gaps: Arc<Notify>,
@@ -84,15 +86,14 @@ pub async fn run(
     let (mut machine, acts) = Machine::start(plan.clone(), Arc::clone(&outlet.numbers), fastrand::Rng::new(), time::moment());
     let (live, running) = (HashMap::new(), JoinSet::new());
     let mut shell =
-        Shell { plan, cloud, outlet, opening: None, running, live, news: mpsc::channel(NEWS), told_clock: false, gaps };
+        Shell { plan, cloud, outlet, opening: None, running, live, is_stopping: false, news: mpsc::channel(NEWS), told_clock: false, gaps };
     let mut finished = shell.carry_out(acts).await;
-    let mut stopping = false;
     while finished.is_none() {
         let input = tokio::select! {
             // What a session says last comes before its end.
             biased;
-            phase = told(&mut stop), if !stopping => {
-                stopping = true;
+            phase = told(&mut stop), if !shell.is_stopping => {
+                shell.is_stopping = true;
                 Input::Stop(phase)
             }
             Some((session, at)) = shell.news.1.recv() => Input::Spoke { session, at },
@@ -121,7 +122,12 @@ impl Shell {
             match act {
                 Act::Open { renew } => self.open(renew),
                 Act::DoNotOpen => self.opening = None,
-                Act::Leave(session) => drop(self.live.get(&session).map(|stop| stop.send_replace(true))),
+                Act::Leave(session) => {
+                    let why = if self.is_stopping { "the recorder stopped" } else { "the next session had taken over" };
+                    if let Some(stop) = self.live.get(&session) {
+                        stop.send_replace(Some(why));
+                    }
+                }
                 Act::Note(change) => self.outlet.send(Order::Note(change)).await,
                 Act::Say(text) => self.outlet.meter.note(time::now(), text),
                 Act::Connected(since) => self.outlet.meter.connected(&self.plan.project, since),
@@ -155,7 +161,7 @@ impl Shell {
 
     fn start(&mut self, stream: Stream, run: Arc<Run>) -> Input {
         let session = self.outlet.meter.sessions.fetch_add(1, Ordering::Relaxed);
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let dies = stream.dies.map(|dies| dies.saturating_duration_since(time::instant()));
         self.live.insert(session, stop);
         let (plan, outlet, news) = (self.plan.clone(), self.outlet.clone(), self.news.0.clone());
@@ -204,7 +210,7 @@ async fn run_session(
     mut stream: Stream,
     outlet: Outlet,
     news: mpsc::Sender<(u64, Moment)>,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Option<&'static str>>,
 ) -> Ended {
     let mut collector = Collector::new(Arc::clone(&outlet.registry), Source::Stream);
     let mut pulse = Pulse::new(run, session, plan.ping, time::moment());
@@ -217,7 +223,8 @@ async fn run_session(
     if let End::Lost(why) = &end {
         outlet.meter.note(time::now(), why.clone());
     }
-    let heard = pulse.last(machine::describe(&end));
+    let left = stop.borrow().filter(|_| matches!(end, End::Stopped));
+    let heard = pulse.last(left.map_or_else(|| machine::describe(&end), str::to_owned));
     if let Some(heard) = &heard {
         outlet.send(Order::Note(Change::Heard(heard.clone()))).await;
     }
@@ -231,7 +238,7 @@ async fn listen(
     pulse: &mut Pulse,
     outlet: &Outlet,
     news: &mpsc::Sender<(u64, Moment)>,
-    stop: &watch::Receiver<bool>,
+    stop: &watch::Receiver<Option<&'static str>>,
 ) -> End {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -295,7 +302,7 @@ async fn listen(
                 }
             }
         }
-        if *stop.borrow() {
+        if stop.borrow().is_some() {
             return End::Stopped;
         }
         let now: Instant = time::instant();
