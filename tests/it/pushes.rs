@@ -452,7 +452,8 @@ fn a_receiver_that_crashed_is_a_gap_only_where_the_cloud_had_to_drop_pushes() {
     let place = Place::new();
     let layout = Layout::new(&place.dir());
     let crash_and_back = |away: i64, from: i64| {
-        [from, from + away].into_iter().for_each(|begins| killed_at_once(&layout, Source::Push, begins));
+        killed_at_once(&layout, Source::Push, from);
+        killed_at_once(&layout, Source::Push, from + away);
         gaps_at(&layout, from + away)
     };
     assert_eq!(crash_and_back(11 * HOUR, 100 * HOUR), []);
