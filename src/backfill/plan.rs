@@ -309,7 +309,8 @@ impl Filling {
 
     /// Notes why passes do not get on; of each pass once for each reason.
     fn wait_for(&mut self, why: &str, concerns: impl Fn(&i64, &Active) -> bool, changes: &mut Vec<Change>) {
-        let concerned = self.fills.iter_mut().filter(|((_, id), active)| concerns(id, active) && active.waits_for.as_deref() != Some(why));
+        let concerned =
+            self.fills.iter_mut().filter(|((_, id), active)| concerns(id, active) && active.waits_for.as_deref() != Some(why));
         let mut fills = Vec::new();
         for ((_, id), active) in concerned {
             active.waits_for = Some(why.to_owned());
@@ -396,7 +397,10 @@ impl Filling {
     /// Somebody set the clock: what was to be tried again at some time is tried now, or it might wait for an hour that is over.
     pub(crate) fn clock_was_set(&mut self) {
         self.closed.at = Micros::MIN;
-        self.devices.values_mut().chain(self.lists.iter_mut().map(|(_, list)| &mut list.again)).for_each(|again| again.at = Micros::MIN);
+        self.devices
+            .values_mut()
+            .chain(self.lists.iter_mut().map(|(_, list)| &mut list.again))
+            .for_each(|again| again.at = Micros::MIN);
     }
 
     /// A device speaks that is not in the list.

@@ -439,8 +439,10 @@ fn asks(db: &Connection, fill: &Fill, now: Micros) -> rusqlite::Result<()> {
     if fill.asked_at > now + STEP {
         return Ok(());
     }
-    db.prepare_cached("INSERT OR IGNORE INTO fill (id, project, filters, by_hand, asked_at, look_back) VALUES (?, ?, ?, ?, ?, ?)")?
-        .execute(params![fill.id, fill.project, text(&fill.filters), fill.by_hand, fill.asked_at, fill.look_back])?;
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO fill (id, project, filters, by_hand, asked_at, look_back) VALUES (?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![fill.id, fill.project, text(&fill.filters), fill.by_hand, fill.asked_at, fill.look_back])?;
     let mut insert = db.prepare_cached("INSERT OR IGNORE INTO piece (fill, begins, ends, confirms) VALUES (?, ?, ?, ?)")?;
     for (begins, ends, confirms) in &fill.pieces {
         insert.execute(params![fill.id, begins, ends, confirms])?;
@@ -628,10 +630,12 @@ impl View {
                  WHERE abs(run.clock - today.clock) > {STEP})"
         );
         let runs = self.rows(
-            &format!("{by_another_clock}
+            &format!(
+                "{by_another_clock}
              SELECT id, opening, boot, clock, ahead, source, project, filters, begins, until, ended_at, quiet, said FROM run
              WHERE coalesce(ended_at, ?1) >= ?1 OR id IN (SELECT DISTINCT run FROM heard WHERE spoke_at >= ?1)
-                OR id IN (SELECT id FROM by_another_clock) ORDER BY id"),
+                OR id IN (SELECT id FROM by_another_clock) ORDER BY id"
+            ),
             [since],
             |row| {
                 Ok(RunRow {
@@ -652,7 +656,8 @@ impl View {
             },
         )?;
         let sql = if since == Micros::MIN {
-            "SELECT run, opened_at, spoke_at, closed_at, cause, joined FROM heard WHERE spoke_at >= ? ORDER BY run, session".to_owned()
+            "SELECT run, opened_at, spoke_at, closed_at, cause, joined FROM heard WHERE spoke_at >= ? ORDER BY run, session"
+                .to_owned()
         } else {
             format!("{by_another_clock}
              SELECT run, opened_at, spoke_at, closed_at, cause, joined, session FROM heard INDEXED BY heard_by_time WHERE spoke_at >= ?1

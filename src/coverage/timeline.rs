@@ -527,7 +527,9 @@ mod tests {
         RunRow {
             id,
             opening: format!("o{id}"),
-            epoch: 0,
+            boot: String::new(),
+            clock: 0,
+            ahead: None,
             source: "stream".to_owned(),
             project: "p".to_owned(),
             filters: Arc::default(),
@@ -649,16 +651,23 @@ mod tests {
         // Set back by 100 s: heard until 200; by the new clock from 105 on, though the last sign of life was at 100.
         let mut records = Records { runs: vec![run(1, 0), run(2, 100)], ..Records::default() };
         records.runs[1].opening = "o1".to_owned();
-        records.runs[1].epoch = 1;
+        records.runs[1].clock = -100 * SECOND;
+        records.runs.iter_mut().for_each(|run| run.boot = "b".to_owned());
         records.runs[0].ended_at = Some(200 * SECOND);
         records.sessions = vec![session(1, 1, 200, Some("set back")), session(2, 105, 300, None)];
         assert_eq!(gaps(&at(&records, Some("o1"), 300 * SECOND)), [(100, 105, Open)]);
         // Nor do pushes that came by the old clock.
-        let push = RunRow { source: "push".to_owned(), ended_at: Some(200 * SECOND), opening: "o1".to_owned(), ..run(3, 0) };
+        let push = RunRow {
+            source: "push".to_owned(),
+            ended_at: Some(200 * SECOND),
+            opening: "o1".to_owned(),
+            boot: "b".to_owned(),
+            ..run(3, 0)
+        };
         records.runs.push(push);
         records.sessions.push(session(3, 0, 200, Some("set back")));
         assert_eq!(gaps(&at(&records, Some("o1"), 300 * SECOND)), [(100, 105, Open)]);
-        records.runs[2].epoch = 1;
+        records.runs[2].clock = -100 * SECOND;
         assert_eq!(gaps(&at(&records, Some("o1"), 300 * SECOND)), []);
     }
 

@@ -31,6 +31,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mi
 /// A session that nobody noted for so long, beside a ping, is none: signs of life are written every few seconds.
 const UNNOTED: Micros = 20 * SECOND;
 
+/// Why a session is asked to leave: the recorder ends, or a younger one has spoken.
+pub(crate) const STOPPED: &str = "the recorder stopped";
+const RELIEVED: &str = "the next session had taken over";
+
 /// What to record of one project.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -113,8 +117,8 @@ pub enum End {
     Failed(CloudFailure),
     /// The cloud ended the stream with an error.
     Error(CloudError),
-    /// The recorder stops.
-    Stopped,
+    /// It was asked to leave, for this reason.
+    Left(&'static str),
 }
 
 /// Something that happened.
@@ -163,8 +167,8 @@ pub enum Act {
     },
     /// No stream is to open any more.
     DoNotOpen,
-    /// Ask a session to leave.
-    Leave(u64),
+    /// Ask a session to leave, for this reason.
+    Leave(u64, &'static str),
     /// Note this in the ledger.
     Note(Change),
     /// Tell people.
@@ -291,7 +295,7 @@ impl Machine {
                         // The next session is on its way.
                         self.uncovered(&mut acts);
                     }
-                } else if self.live.is_empty() && !matches!(end, End::Stopped) {
+                } else if self.live.is_empty() && !matches!(end, End::Left(_)) {
                     self.uncovered(&mut acts);
                 }
             }
@@ -301,7 +305,7 @@ impl Machine {
                 acts.push(Act::DoNotOpen);
                 self.is_opening = false;
                 self.retry_at = None;
-                acts.extend(self.live.iter().map(|live| Act::Leave(live.session)));
+                acts.extend(self.live.iter().map(|live| Act::Leave(live.session, STOPPED)));
             }
         }
         if let Some(phase) = self.stopping
@@ -347,7 +351,7 @@ impl Machine {
         let rotate_at = now.steady.saturating_add(time::micros(by_token.clamp(least, latest)));
         self.live.push(Live { session, rotate_at, spoke: false, leaves_at: None });
         if self.stopping.is_some() {
-            acts.push(Act::Leave(session));
+            acts.push(Act::Leave(session, STOPPED));
         }
     }
 
@@ -388,7 +392,7 @@ impl Machine {
     fn time(&mut self, now: Moment, acts: &mut Vec<Act>) {
         for live in self.live.iter_mut().filter(|live| live.leaves_at.is_some_and(|at| at <= now.steady)) {
             live.leaves_at = None;
-            acts.push(Act::Leave(live.session));
+            acts.push(Act::Leave(live.session, RELIEVED));
         }
         if self.retry_at.is_some_and(|at| at <= now.steady) {
             self.retry_at = None;
@@ -563,7 +567,7 @@ pub(crate) fn describe(end: &End) -> String {
         End::ClockStep(step) => stepped(*step),
         End::Failed(failure) => failure.to_string(),
         End::Error(error) => error.to_string(),
-        End::Stopped => "the recorder stopped".to_owned(),
+        End::Left(why) => (*why).to_owned(),
     }
 }
 
@@ -769,8 +773,8 @@ pub(super) mod tests {
                 let acts = it.on(Input::Stop(phase));
                 return notes(&acts).iter().find_map(|change| if let Change::Ends(_, at) = change { Some(*at) } else { None });
             }
-            assert!(it.on(Input::Stop(phase)).iter().any(|act| matches!(act, Act::Leave(1))));
-            let acts = it.ends(End::Stopped, HOUR);
+            assert!(it.on(Input::Stop(phase)).iter().any(|act| matches!(act, Act::Leave(1, STOPPED))));
+            let acts = it.ends(End::Left(STOPPED), HOUR);
             assert!(acts.iter().any(|act| matches!(act, Act::Finish(Ok(())))));
             notes(&acts).iter().find_map(|change| if let Change::Ends(_, at) = change { Some(*at) } else { None })
         };

@@ -18,13 +18,13 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::buffer::Run;
+use crate::buffer::{Change, Run};
 use crate::keep::{Order, Outlet, Phase, told};
 use crate::sources::cloud::{CLOCK_OFF, Cloud, CloudFailure, Stream};
-use crate::time::{self, Micros, Moment};
+use crate::time::{self, Micros, Moment, SECOND};
 use crate::wire::Frames;
 
-use machine::{Act, End, Input, Machine};
+use machine::{Act, End, Input, Machine, STOPPED};
 use session::Session;
 
 pub use machine::{IngestError, Plan};
@@ -49,7 +49,8 @@ struct Shell {
     outlet: Outlet,
     opening: Option<Opening>,
     running: JoinSet<Input>,
-    live: HashMap<u64, watch::Sender<bool>>,
+    /// Sessions, and where they are told to leave, and why.
+    live: HashMap<u64, watch::Sender<Option<&'static str>>>,
     news: (mpsc::Sender<(u64, Moment)>, mpsc::Receiver<(u64, Moment)>),
     told_clock: bool,
     /// The run of which the ledger knows how far the cloud's clock is from its own.
@@ -70,8 +71,18 @@ pub async fn run(
 ) -> Result<(), IngestError> {
     let (mut machine, acts) = Machine::start(plan.clone(), Arc::clone(&outlet.numbers), fastrand::Rng::new(), time::moment());
     let (live, running) = (HashMap::new(), JoinSet::new());
-    let mut shell =
-        Shell { plan, cloud, outlet, opening: None, running, live, news: mpsc::channel(NEWS), told_clock: false, told_run: None, gaps };
+    let mut shell = Shell {
+        plan,
+        cloud,
+        outlet,
+        opening: None,
+        running,
+        live,
+        news: mpsc::channel(NEWS),
+        told_clock: false,
+        told_run: None,
+        gaps,
+    };
     let mut finished = shell.carry_out(acts).await;
     let mut stopping = false;
     while finished.is_none() {
@@ -108,7 +119,11 @@ impl Shell {
             match act {
                 Act::Open { renew } => self.open(renew),
                 Act::DoNotOpen => self.opening = None,
-                Act::Leave(session) => drop(self.live.get(&session).map(|stop| stop.send_replace(true))),
+                Act::Leave(session, why) => {
+                    if let Some(stop) = self.live.get(&session) {
+                        stop.send_replace(Some(why));
+                    }
+                }
                 Act::Note(change) => self.outlet.send(Order::Note(change)).await,
                 Act::Say(text) => self.outlet.meter.note(time::now(), text),
                 Act::Connected(since) => self.outlet.meter.connected(&self.plan.project, since),
@@ -146,7 +161,7 @@ impl Shell {
 
     fn start(&mut self, mut stream: Stream, run: Arc<Run>) -> Input {
         let number = self.outlet.meter.sessions.fetch_add(1, Ordering::Relaxed);
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let dies = stream.dies.map(|dies| dies.saturating_duration_since(time::instant()));
         self.live.insert(number, stop);
         let said = (std::mem::replace(&mut stream.frames, Frames::lines()), std::mem::take(&mut stream.mask));
@@ -193,7 +208,7 @@ async fn run_session(
     mut stream: Stream,
     outlet: Outlet,
     news: mpsc::Sender<(u64, Moment)>,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Option<&'static str>>,
 ) -> Input {
     let mut orders = Vec::new();
     let end = listen(&mut session, number, &mut stream, &outlet, &news, &stop, &mut orders).await;
@@ -209,7 +224,7 @@ async fn listen(
     stream: &mut Stream,
     outlet: &Outlet,
     news: &mpsc::Sender<(u64, Moment)>,
-    stop: &watch::Receiver<bool>,
+    stop: &watch::Receiver<Option<&'static str>>,
     orders: &mut Vec<Order>,
 ) -> End {
     let mut tick = interval(TICK);
@@ -240,7 +255,7 @@ async fn listen(
                     Ok(Some(at)) => {
                         outlet.send_all(orders).await;
                         if news.send((number, at)).await.is_err() {
-                            return End::Stopped;
+                            return End::Left(STOPPED);
                         }
                     }
                     Ok(None) => {}
@@ -259,15 +274,15 @@ async fn listen(
                 if let Err(end) = session.quiet(now) {
                     return end;
                 }
-                if leaves_at.is_some() {
+                if let (Some(_), Some(why)) = (leaves_at, *stop.borrow()) {
                     // What may still be on its way is missing.
-                    return if session.is_behind(now) { End::StoodStill } else { End::Stopped };
+                    return if session.is_behind(now) { End::StoodStill } else { End::Left(why) };
                 }
             }
             _ = tick.tick(), if !looks => looks = true,
         }
         let now = time::instant();
-        if *stop.borrow() {
+        if stop.borrow().is_some() {
             looks = true;
             if now > *leaves_at.get_or_insert(now + LEAVES_WITHIN) {
                 return End::StoodStill;

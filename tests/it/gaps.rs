@@ -5,18 +5,18 @@ use serde_json::Value;
 use crate::support::{Cloud, Place, Running, by_key, overnight, until};
 
 /// The one event type that the cloud's history does not hold.
-fn is_not_in_history(event: &Value) -> bool {
+pub fn is_not_in_history(event: &Value) -> bool {
     event["eventType"] == "labelsChanged"
 }
 
-fn record(place: &Place, cloud: &Cloud, arguments: &[&str]) -> Running {
+pub fn record(place: &Place, cloud: &Cloud, arguments: &[&str]) -> Running {
     let mut command = overnight();
     command.args(["record", "--project", "demo", "--api-url", &cloud.url]).args(arguments).arg("--dir").arg(place.dir());
     Running::start(&mut command)
 }
 
 /// Records everything, and is killed once some of it is kept.
-fn kill_in_the_middle(place: &Place, cloud: &Cloud) {
+pub fn kill_in_the_middle(place: &Place, cloud: &Cloud) {
     let mut recorder = record(place, cloud, &[]);
     until("events are kept", || place.so_far("events").as_u64().is_some_and(|events| events > 200));
     recorder.child.kill().unwrap();

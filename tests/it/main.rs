@@ -19,6 +19,7 @@ mod floors;
 mod fuzz;
 mod gaps;
 mod hostile;
+mod ledger;
 mod plots;
 mod pushes;
 mod recovery;

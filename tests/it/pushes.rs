@@ -426,7 +426,18 @@ fn killed_at_once(layout: &Layout, source: Source, begins: i64) {
     let mut buffer = Buffer::open(layout, begins).unwrap();
     buffer.renew_id().unwrap();
     let (project, filters, account) = ("p".to_owned(), Filters::default(), String::new());
-    let run = Arc::new(Run { number: 0, epoch: 0, source, project, filters, account, begins, until: None, quiet: SECOND });
+    let run = Arc::new(Run {
+        number: 0,
+        boot: String::new(),
+        clock: 0,
+        source,
+        project,
+        filters,
+        account,
+        begins,
+        until: None,
+        quiet: SECOND,
+    });
     let heard = Heard { run: Arc::clone(&run), session: 0, opened_at: begins, spoke_at: begins, ended: None };
     buffer.apply(&Change::Begins(run), begins).unwrap();
     buffer.apply(&Change::Heard(heard), begins).unwrap();
@@ -452,7 +463,8 @@ fn a_receiver_that_crashed_is_a_gap_only_where_the_cloud_had_to_drop_pushes() {
     let place = Place::new();
     let layout = Layout::new(&place.dir());
     let crash_and_back = |away: i64, from: i64| {
-        [from, from + away].into_iter().for_each(|begins| killed_at_once(&layout, Source::Push, begins));
+        killed_at_once(&layout, Source::Push, from);
+        killed_at_once(&layout, Source::Push, from + away);
         gaps_at(&layout, from + away)
     };
     assert_eq!(crash_and_back(11 * HOUR, 100 * HOUR), []);

@@ -519,7 +519,7 @@ fn recordings_of_every_released_format_open() {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for path in disk::list(from).unwrap() {
         let target = to.join(path.file_name().unwrap());

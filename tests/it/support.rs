@@ -97,7 +97,18 @@ impl Place {
         let (number, project, filters) = (NUMBERS.fetch_add(1, Ordering::Relaxed), "p".to_owned(), Filters::default());
         let session = |source| {
             let (project, filters, account) = (project.clone(), filters.clone(), String::new());
-            let run = Run { number, epoch: 0, source, project, filters, account, begins, until: None, quiet: 30 * SECOND };
+            let run = Run {
+                number,
+                boot: String::new(),
+                clock: 0,
+                source,
+                project,
+                filters,
+                account,
+                begins,
+                until: None,
+                quiet: 30 * SECOND,
+            };
             let run = Arc::new(run);
             let ended = Some("a test".to_owned());
             let heard = Heard { run: Arc::clone(&run), session: number, opened_at: begins, spoke_at: ends, ended };

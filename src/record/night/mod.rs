@@ -408,15 +408,8 @@ impl Night {
             }
         }
         let is_wanted = |at: Micros| self.wanted.iter().any(|(from, to)| (*from..*to).contains(&at));
-        // What an earlier or a later clock showed, where that was set about then.
-        let labels = |at: Micros| -> Vec<Micros> {
-            let near = |number: usize, since: Micros| {
-                let until = self.offsets.get(number + 1).map_or(Micros::MAX, |(next, _)| *next);
-                (since - 90 * SECOND..until.saturating_add(90 * SECOND)).contains(&at)
-            };
-            let all = self.offsets.iter().enumerate();
-            all.filter(|(number, (since, _))| near(*number, *since)).map(|(_, (_, offset))| at + offset).collect()
-        };
+        // What is told by today's clock, and where nobody had looked at that yet, by an earlier one.
+        let labels = |at: Micros| -> Vec<Micros> { self.offsets.iter().map(|(_, offset)| at + offset).collect() };
         for event in self.cloud.events.iter().filter(|event| !recorded.contains(&event.id())) {
             // What lies in a socket or a batch right now is on its way.
             let on_its_way = self.recorder.is_some() && event.at > self.cloud.now - 3 * SECOND;

@@ -13,7 +13,7 @@ use crate::buffer::{Change, View};
 use crate::collect::Collector;
 use crate::disk::fault::{self, Script};
 use crate::event::Source;
-use crate::ingest::machine::{Act, End, Input, Machine, Plan};
+use crate::ingest::machine::{Act, End, Input, Machine, Plan, STOPPED};
 use crate::ingest::session::Session;
 use crate::keep::{Claim, Numbers, Order, Phase};
 use crate::layout::Layout;
@@ -89,6 +89,7 @@ pub(super) struct Recorder {
     leaves: Vec<u64>,
     looks: bool,
     looked: Moment,
+    filled_at: Moment,
     stopping: bool,
     over: Option<Over>,
     /// Its first sign of life, which stands in the ledger.
@@ -118,7 +119,12 @@ impl Recorder {
         };
         let (chores, todo) = channel();
         let keeping = RefCell::new(Keeping::new(keeper, Arc::clone(&meter), todo));
-        let (machine, acts) = Machine::start(plan, Arc::<Numbers>::default(), fastrand::Rng::with_seed(7), now);
+        let (machine, acts) = Machine::start(
+            plan,
+            Arc::new(Numbers { boot: "night".to_owned(), ..Numbers::default() }),
+            fastrand::Rng::with_seed(7),
+            now,
+        );
         let mut recorder = Self {
             place: Rc::clone(place),
             writer: Writer { keeping, chores, now: std::cell::Cell::new(now.wall) },
@@ -133,6 +139,7 @@ impl Recorder {
             leaves: Vec::new(),
             looks: true,
             looked: now,
+            filled_at: now,
             stopping: false,
             over: None,
             heard_first: None,
@@ -160,6 +167,9 @@ impl Recorder {
             self.opening = None;
             match cloud.open() {
                 Ok(pipe) => {
+                    // Each answer says what time it is.
+                    let ahead = cloud.now - now.wall;
+                    self.order(Order::Note(Change::CloudAhead(self.machine.run(), ahead)), now);
                     self.next += 1;
                     let (said, known) =
                         ((Frames::lines(), Mask::default()), (Arc::clone(&self.place.registry), Arc::clone(&self.meter)));
@@ -266,7 +276,7 @@ impl Recorder {
             match act {
                 Act::Open { .. } => self.opening = Some(now.steady + self.rng.i64(0..SECOND / 2)),
                 Act::DoNotOpen => self.opening = None,
-                Act::Leave(session) => self.leaves.push(session),
+                Act::Leave(session, _) => self.leaves.push(session),
                 Act::Note(change) => self.order(Order::Note(change), now),
                 Act::Say(text) => self.story.push(format!("    {text}")),
                 Act::Connected(_) => {}
@@ -292,7 +302,7 @@ impl Recorder {
         while let Some(number) = self.leaves.pop() {
             if let Some((session, pipe)) = self.sessions.remove(&number) {
                 cloud.close(pipe);
-                self.end(session, End::Stopped, cloud, clock);
+                self.end(session, End::Left(STOPPED), cloud, clock);
             }
         }
     }
@@ -300,6 +310,11 @@ impl Recorder {
     /// The filler looks, and asks a few times.
     fn fill(&mut self, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
         let now = clock(cloud);
+        let before = std::mem::replace(&mut self.filled_at, now);
+        if now.step_since(before).abs() > crate::time::STEP {
+            self.filling.clock_was_set();
+            self.looks = true;
+        }
         if std::mem::take(&mut self.looks) || self.filling.is_due(now.wall) {
             let found = View::open(&self.place.layout).and_then(|view| known(&view, &view.records(None)?, "p", now.wall));
             if let Ok(found) = found {

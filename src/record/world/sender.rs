@@ -88,7 +88,8 @@ impl Sender {
 pub(super) fn run() -> Arc<Run> {
     Arc::new(Run {
         number: 1,
-        epoch: 0,
+        boot: String::new(),
+        clock: 0,
         source: Source::Stream,
         project: "p".to_owned(),
         filters: Filters::default(),
