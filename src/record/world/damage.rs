@@ -13,6 +13,7 @@ use crate::roll::Scope;
 use crate::time::{DAY, parse_rfc3339};
 
 use super::check::{Row, keys, rows};
+use super::disk::{Fault, Plan};
 use super::model::Key;
 use super::sender::FIRST;
 use super::{World, Wrong, ensure, told};
@@ -97,8 +98,14 @@ impl World {
 
     fn mend(&mut self) -> Result<(), Wrong> {
         let checks_sealed = std::mem::replace(&mut self.timing.checks_sealed, true);
-        if self.rng.bool() {
-            self.plan();
+        match self.rng.u8(..3) {
+            0 => {}
+            1 => self.plan(),
+            _ => {
+                // Soon, and where a gap is noted.
+                let fault = if self.rng.bool() { Fault::Error } else { Fault::Kill };
+                self.disk.plan(Some(Plan { moments: self.rng.u32(..6), of: Some("commit"), fault }));
+            }
         }
         for _ in 0..TURNS {
             let opened = self.opened;
