@@ -123,13 +123,16 @@ impl Filler {
         let mut jobs: JoinSet<Done> = JoinSet::new();
         let mut looks = tokio::time::interval(LOOK_EVERY);
         let mut asked = tokio::time::interval(ASKED_EVERY);
-        let (mut is_looking, mut lasts, mut looked) = (true, true, time::moment());
+        let (mut is_looking, mut lasts, mut was_finishing, mut looked) = (true, true, false, time::moment());
         while lasts {
             let before = std::mem::replace(&mut looked, time::moment());
             if looked.step_since(before).abs() > time::STEP {
                 filling.clock_was_set();
                 is_looking = true;
             }
+            // What is left is seen by a look behind the end, and by none that was under way.
+            let is_finishing = *finish.borrow();
+            is_looking |= is_finishing && !std::mem::replace(&mut was_finishing, is_finishing);
             if std::mem::take(&mut is_looking) || filling.is_due(time::now()) {
                 if self.outlet.meter.take_stranger() {
                     filling.met_a_stranger(time::now());
@@ -146,7 +149,7 @@ impl Filler {
                 jobs.spawn(self.clone().carry_out(job));
             }
             self.outlet.meter.backfill(filling.progress());
-            if *finish.borrow() && jobs.is_empty() && filling.is_settled() {
+            if is_finishing && jobs.is_empty() && filling.is_settled() {
                 break;
             }
             let wake = filling.wake_at(time::now()).map(|at| time::duration(at - time::now()));
@@ -176,7 +179,7 @@ impl Filler {
                         is_looking = true;
                     }
                 }
-                changed = finish.changed(), if !*finish.borrow() => is_looking = changed.is_ok(),
+                changed = finish.changed(), if !is_finishing => is_looking = changed.is_ok(),
             }
         }
         self.outlet.meter.backfill(None);

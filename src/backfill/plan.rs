@@ -720,6 +720,7 @@ mod tests {
             });
             asked.push(it.now - ends);
             (gap.state, gap.asked_at) = (GapState::Filled, Some(it.now));
+            gap.confirmed = asked.len() == 3;
             it.look(&[gap.clone()]);
             let Some(next) = it.filling.wake_at(it.now) else { break };
             it.now = next;

@@ -152,7 +152,7 @@ pub enum Change {
 impl Change {
     /// Whether it must not be lost while the disk is full: it is small, and told again when there is room.
     pub fn is_owed(&self) -> bool {
-        matches!(self, Self::Begins(_) | Self::Ends(..) | Self::Void(_) | Self::Heard(_) | Self::Lost { .. })
+        matches!(self, Self::Begins(_) | Self::Said(..) | Self::Ends(..) | Self::Void(_) | Self::Heard(_) | Self::Lost { .. })
     }
 }
 

@@ -23,7 +23,8 @@ const PUSHES_LAST: Micros = 12 * 3600 * SECOND;
 pub const RETENTION: Micros = 31 * DAY;
 /// The one event type that the history does not hold.
 pub const NOT_IN_HISTORY: &str = "labelsChanged";
-/// A run begins with its first sign of life, if that comes so soon: a cloud may ping only every ten seconds.
+/// A run begins with its first sign of life, if that comes so soon and nothing failed before: a cloud may ping only every ten
+/// seconds.
 const FIRST_SIGN: Micros = 15 * SECOND;
 /// Cause of a gap behind a session that nobody closed.
 const CRASH: &str = "the recorder stopped without a word";
@@ -303,7 +304,9 @@ fn reach(runs: &mut [Of<'_>], now: Micros) {
             begun.insert((&of.run.source, &of.run.opening)) || fault::leaves_out("a first sign counts from the first run alone");
         let first = of.spans.iter().map(|span| span.0).min();
         // Where the clock went back meanwhile, nobody knows how long nobody recorded: that stays to be seen.
-        let soon = |first: &Micros| begins && *last <= of.run.begins && (0..=FIRST_SIGN).contains(&(first - of.run.begins));
+        let soon = |first: &Micros| {
+            begins && of.run.said.is_none() && *last <= of.run.begins && (0..=FIRST_SIGN).contains(&(first - of.run.begins))
+        };
         of.span.0 = first.filter(soon).unwrap_or(of.run.begins);
         *last = of.last_sign.unwrap_or(Micros::MIN).max(*last);
     }
@@ -639,8 +642,10 @@ mod tests {
         records.runs[0].said = Some("HTTP 503".to_owned());
         let project = at(&records, None, 50 * SECOND);
         assert_eq!((gaps(&project), &*project.gaps[0].cause), (vec![(10, 50, Open)], "HTTP 503"));
-        // A first sign of life soon after is its beginning, a late one is not.
+        // A first sign of life soon after is its beginning, unless something failed before; a late one is not.
         records.sessions = vec![session(1, 20, 50, None)];
+        assert_eq!(gaps(&at(&records, Some("o1"), 50 * SECOND)), [(10, 20, Open)]);
+        records.runs[0].said = None;
         assert_eq!(gaps(&at(&records, Some("o1"), 50 * SECOND)), []);
         records.sessions = vec![session(1, 40, 50, None)];
         assert_eq!(gaps(&at(&records, Some("o1"), 50 * SECOND)), [(10, 40, Open)]);
@@ -657,17 +662,11 @@ mod tests {
         records.sessions = vec![session(1, 1, 200, Some("set back")), session(2, 105, 300, None)];
         assert_eq!(gaps(&at(&records, Some("o1"), 300 * SECOND)), [(100, 105, Open)]);
         // Nor do pushes that came by the old clock.
-        let push = RunRow {
-            source: "push".to_owned(),
-            ended_at: Some(200 * SECOND),
-            opening: "o1".to_owned(),
-            boot: "b".to_owned(),
-            ..run(3, 0)
-        };
-        records.runs.push(push);
+        let push = RunRow { source: "push".to_owned(), ended_at: Some(200 * SECOND), ..records.runs[0].clone() };
+        records.runs.insert(1, RunRow { id: 3, ..push });
         records.sessions.push(session(3, 0, 200, Some("set back")));
         assert_eq!(gaps(&at(&records, Some("o1"), 300 * SECOND)), [(100, 105, Open)]);
-        records.runs[2].clock = -100 * SECOND;
+        records.runs[1].clock = -100 * SECOND;
         assert_eq!(gaps(&at(&records, Some("o1"), 300 * SECOND)), []);
     }
 

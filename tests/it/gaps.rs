@@ -226,13 +226,14 @@ fn a_server_that_allows_one_stream_is_recorded_by_closing_first_and_backfill() {
     place.holds_everything(&cloud, is_not_in_history);
 }
 
-/// An hour of everything that can go wrong, in seconds.
+/// An hour of everything that can go wrong, in seconds. Slow enough for a busy machine: a cloud that sends single bytes must keep
+/// up, since nobody can tell what it has not sent yet when a session ends.
 fn everything_goes_wrong(seed: &str, accept: &str) {
     let cloud = Cloud::start(&[
         "--seed",
         seed,
         "--rate",
-        "150",
+        "40",
         "--devices",
         "13",
         "--session-life",

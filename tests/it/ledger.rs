@@ -620,8 +620,8 @@ fn a_recording_of_the_first_version_is_read_as_it_is_and_taken_over_when_a_recor
     // What was lost may be there now: it is asked for again. Who was killed left a wish.
     let expected = vec![gap(ten(), "filled", 7), gap(ten(), "open", 0), gap(ten(), "open", 0), gap(None, "open", 0)];
     assert_eq!(gaps(), (expected.clone(), 1, last_sign));
-    for verb in ["gaps", "status", "verify", "export", "report"] {
-        place.run(&[verb]);
+    for verb in [&["gaps"][..], &["status"], &["verify"], &["export"], &["report", "--json"]] {
+        place.run(verb);
     }
     assert!(bytes() == before, "who reads changes nothing");
     let version = || {

@@ -190,7 +190,17 @@ impl Place {
         let last = truth.iter().rposition(|event| streamed.contains(&key(event))).unwrap();
         let is_missing = |event: &&Value| !found.contains_key(&key(event)) && !let_off(event);
         let missing: Vec<_> = truth[first..=last].iter().filter(is_missing).collect();
-        assert!(missing.is_empty(), "{} of {} are missing, the first: {}", missing.len(), last + 1 - first, missing[0]);
+        let times = || missing.iter().map(|event| event["timestamp"].as_str().unwrap());
+        assert!(
+            missing.is_empty(),
+            "{} of {} are missing, from {:?} to {:?}, such as {}; {}",
+            missing.len(),
+            last + 1 - first,
+            times().min(),
+            times().max(),
+            missing[0],
+            self.run(&["gaps"]).stdout
+        );
     }
 
     /// A second before the last sign of life of the stream.

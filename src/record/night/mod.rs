@@ -25,7 +25,7 @@ use std::{fs, io, thread};
 
 use crate::buffer::View;
 use crate::coverage::{Gap, GapState, Timeline};
-use crate::disk::fault::{Script, Step};
+use crate::disk::fault::{self, Script, Step};
 use crate::keep::Phase;
 use crate::layout::Layout;
 use crate::reader::{Reader, Selection};
@@ -459,6 +459,8 @@ fn shown(gaps: &[&Gap]) -> String {
 /// One night: how it ended, and its story.
 fn run(base: &Path, seed: u64, registry: &Arc<Registry>, broken: Option<&'static str>) -> (Result<(), Wrong>, Vec<String>) {
     let mut night = Night::new(base, seed, registry, broken);
+    // What is left out is left out everywhere; steps on disk are taken by the recorder alone.
+    let _script = fault::install(Some(Rc::clone(&night.place.script)));
     let result = catch_unwind(AssertUnwindSafe(|| night.live())).unwrap_or_else(|_| Err("panic".to_owned()));
     night.recorder = None;
     (result, night.story)
