@@ -19,7 +19,7 @@ use overnight::collect::Collector;
 use overnight::devices::Directory;
 use overnight::event::Source;
 use overnight::export::{Format, Output, Settings, export};
-use overnight::keep::{Keeper, Order};
+use overnight::keep::{Claim, Keeper, Order};
 use overnight::layout::Layout;
 use overnight::reader::{Reader, Selection};
 use overnight::roll::{Policy, Roller, Scope, Work, recover};
@@ -103,7 +103,7 @@ fn main() {
     let mut keeper = Keeper::new(buffer);
     stage("columns to the buffer, FULL", events, || {
         for batch in batches {
-            keeper.step(&Order::Keep(batch), time::now()).unwrap();
+            keeper.step(&Order::Keep(batch, Claim::Nothing), time::now()).unwrap();
         }
     });
     let bytes = std::fs::metadata(layout.buffer()).unwrap().len();

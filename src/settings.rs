@@ -156,7 +156,8 @@ impl Credentials {
         use sha2::{Digest, Sha256};
         let email = self.email.as_deref().unwrap_or_default();
         let digest = Sha256::digest(format!("overnight account\0{}\0{email}\0{}", self.key_id, self.secret.0));
-        digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+        let few = digest.iter().take(4).fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+        format!("{few:08x}")
     }
 
     /// Finds the credentials: a file given by flag, then `DT_CREDENTIALS_FILE`, then the single variables.

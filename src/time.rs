@@ -56,6 +56,7 @@ impl Moment {
     }
 
     /// The same moment some time later.
+    #[must_use]
     pub fn later(self, by: Micros) -> Self {
         Self { wall: self.wall.saturating_add(by), steady: self.steady.saturating_add(by) }
     }

@@ -169,7 +169,7 @@ impl Filler {
                 () = gaps.notified() => is_looking = true,
                 _ = looks.tick() => {
                     is_looking = true;
-                    let changes = self.reconcile(&mut filling).await;
+                    let changes = self.reconcile(&mut filling);
                     self.note(&mut told_of, changes).await;
                 }
                 () = tokio::time::sleep(wake.unwrap_or(LOOK_EVERY)), if wake.is_some() => is_looking = filling.is_due(time::now()),
@@ -403,7 +403,7 @@ impl Filler {
 
     /// From time to time, if wanted, reads all of the history: a sensor that was out of reach sends its readings late, with
     /// their old times, perhaps while nobody listened.
-    async fn reconcile(&self, filling: &mut Filling) -> Vec<Change> {
+    fn reconcile(&self, filling: &mut Filling) -> Vec<Change> {
         let mut changes = Vec::new();
         let Some(every) = self.reconcile else { return changes };
         let (now, project) = (time::now(), self.project.clone());

@@ -44,6 +44,9 @@ pub struct Passes {
     pub look_back: Micros,
 }
 
+/// A span to fill: begin, end, and whether it is asked for so late that nothing more comes.
+pub(crate) type Due = (Micros, Micros, bool);
+
 /// A number for a pass that no other one has.
 fn fresh_id() -> i64 {
     fastrand::i64(1..i64::MAX)
@@ -218,7 +221,7 @@ impl Filling {
     fn begin(&mut self, gaps: &[Gap], now: Micros, changes: &mut Vec<Change>) {
         (self.due_at, self.waits) = (None, false);
         let retained = now - RETENTION + SECOND;
-        let mut due: Vec<(Arc<Filters>, Micros, Vec<(Micros, Micros, bool)>)> = Vec::new();
+        let mut due: Vec<(Arc<Filters>, Micros, Vec<Due>)> = Vec::new();
         for gap in gaps.iter().filter(|gap| gap.state != GapState::Lost && !is_not_in_history(&gap.filters)) {
             let at_work = self.fills.values().filter(|active| active.filters.hold(&gap.filters));
             let at_work = merged(at_work.flat_map(|active| active.pieces.iter().copied()).collect());
@@ -242,7 +245,7 @@ impl Filling {
         }
         for (filters, look_back, mut pieces) in due {
             pieces.sort_unstable();
-            let mut group: Vec<(Micros, Micros, bool)> = Vec::new();
+            let mut group: Vec<Due> = Vec::new();
             for piece in pieces {
                 if group.last().is_some_and(|last| piece.0 - last.1 > JOIN.max(look_back)) || group.len() >= PIECES_MAX {
                     self.pass(fresh_id(), &filters, look_back, false, std::mem::take(&mut group), now, changes);
@@ -270,14 +273,7 @@ impl Filling {
     }
 
     /// A pass over what somebody asked for by hand begins.
-    pub(crate) fn by_hand(
-        &mut self,
-        id: i64,
-        filters: &Arc<Filters>,
-        pieces: Vec<(Micros, Micros, bool)>,
-        now: Micros,
-        changes: &mut Vec<Change>,
-    ) {
+    pub(crate) fn by_hand(&mut self, id: i64, filters: &Arc<Filters>, pieces: Vec<Due>, now: Micros, changes: &mut Vec<Change>) {
         self.pass(id, filters, 0, true, pieces, now, changes);
     }
 
@@ -288,7 +284,7 @@ impl Filling {
         filters: &Arc<Filters>,
         look_back: Micros,
         by_hand: bool,
-        pieces: Vec<(Micros, Micros, bool)>,
+        pieces: Vec<Due>,
         now: Micros,
         changes: &mut Vec<Change>,
     ) {
@@ -534,13 +530,10 @@ impl Filling {
     }
 
     fn list(&mut self, filters: &Arc<Filters>) -> &mut List {
-        let at = match self.lists.iter().position(|(of, _)| of == filters) {
-            Some(at) => at,
-            None => {
-                self.lists.push((Arc::clone(filters), List::default()));
-                self.lists.len() - 1
-            }
-        };
+        let at = self.lists.iter().position(|(of, _)| of == filters).unwrap_or_else(|| {
+            self.lists.push((Arc::clone(filters), List::default()));
+            self.lists.len() - 1
+        });
         &mut self.lists[at].1
     }
 }

@@ -190,7 +190,10 @@ fn hand_over(layout: &Layout, request: &Request, holder: &str) -> Result<bool, F
         };
         let watched = tokio::select! {
             watched = watched => watched,
-            _ = super::signal::stopped(true) => Ok(tell!("the recorder goes on with it; `overnight gaps` tells how far")),
+            _ = super::signal::stopped(true) => {
+                tell!("the recorder goes on with it; `overnight gaps` tells how far");
+                Ok(())
+            }
         };
         bar.finish_and_clear();
         watched

@@ -263,7 +263,9 @@ fn strip((from, to): Span, heard: &[Span], brought: &[Span], gaps: &[Gap]) -> St
         }
     };
     brought.iter().filter_map(|span| cut(*span, (from, to))).for_each(|span| mark(span, 1));
-    heard.iter().for_each(|span| mark(*span, 2));
+    for span in heard {
+        mark(*span, 2);
+    }
     for gap in gaps {
         let look = match gap.state {
             GapState::Filled => 3,

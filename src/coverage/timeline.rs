@@ -267,7 +267,7 @@ fn project(name: &str, mut runs: Vec<Of<'_>>, records: &Records, pieces: &[(&Pie
             if holds && !(raw[narrow].0.hold(&raw[wide].0) && narrow < wide) {
                 let wider: Vec<Span> = raw[wide].1.iter().map(|gap| gap.span).collect();
                 let gaps = std::mem::take(&mut raw[narrow].1);
-                raw[narrow].1 = gaps.into_iter().flat_map(|gap| without(gap, &wider)).collect();
+                raw[narrow].1 = gaps.iter().flat_map(|gap| without(gap, &wider)).collect();
             }
         }
     }
@@ -435,7 +435,7 @@ fn join(gaps: &mut Vec<Raw>) {
 }
 
 /// What is left of a gap beside wider ones.
-fn without(gap: Raw, wider: &[Span]) -> Vec<Raw> {
+fn without(gap: &Raw, wider: &[Span]) -> Vec<Raw> {
     let parts = between(wider, gap.span).into_iter();
     let lasts = |span: Span| gap.lasts && span.1 == gap.span.1;
     parts.map(|span| Raw { span, lasts: lasts(span), cause: gap.cause.clone(), noted_at: gap.noted_at }).collect()

@@ -40,6 +40,8 @@ const LEAVES_WITHIN: Duration = Duration::from_millis(250);
 /// First signs of life that nobody has looked at yet: of a few sessions at once.
 const NEWS: usize = 16;
 
+/// A session's first sign of life.
+type News = (u64, Moment);
 type Opening = Pin<Box<dyn Future<Output = Result<Stream, CloudFailure>> + Send>>;
 
 /// Everything that the acts of a machine are carried out with.
@@ -51,7 +53,7 @@ struct Shell {
     running: JoinSet<Input>,
     /// Sessions, and where they are told to leave, and why.
     live: HashMap<u64, watch::Sender<Option<&'static str>>>,
-    news: (mpsc::Sender<(u64, Moment)>, mpsc::Receiver<(u64, Moment)>),
+    news: (mpsc::Sender<News>, mpsc::Receiver<News>),
     told_clock: bool,
     /// The run of which the ledger knows how far the cloud's clock is from its own.
     told_run: Option<u64>,
@@ -207,7 +209,7 @@ async fn run_session(
     number: u64,
     mut stream: Stream,
     outlet: Outlet,
-    news: mpsc::Sender<(u64, Moment)>,
+    news: mpsc::Sender<News>,
     stop: watch::Receiver<Option<&'static str>>,
 ) -> Input {
     let mut orders = Vec::new();
@@ -223,7 +225,7 @@ async fn listen(
     number: u64,
     stream: &mut Stream,
     outlet: &Outlet,
-    news: &mpsc::Sender<(u64, Moment)>,
+    news: &mpsc::Sender<News>,
     stop: &watch::Receiver<Option<&'static str>>,
     orders: &mut Vec<Order>,
 ) -> End {

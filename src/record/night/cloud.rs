@@ -37,7 +37,7 @@ impl Event {
 
     /// For people: times in seconds since the beginning.
     pub(super) fn told(&self) -> String {
-        let at = |time: Micros| (time - super::begin()) as f64 / 1e6;
+        let at = super::seconds;
         let Self { number, device, .. } = self;
         format!(
             "e{number} of d{device}, published at {:.1}, of {:.1}, in the history from {:.1}",

@@ -105,6 +105,12 @@ struct Night {
     story: Vec<String>,
 }
 
+/// Since the beginning of a night.
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn seconds(time: Micros) -> f64 {
+    (time - begin()) as f64 / 1e6
+}
+
 fn told(error: impl std::fmt::Display) -> Wrong {
     error.to_string()
 }
@@ -147,7 +153,7 @@ impl Night {
     }
 
     fn tell(&mut self, what: impl std::fmt::Display) {
-        self.story.push(format!("{:.1} s: {what}", (self.cloud.now - begin()) as f64 / 1e6));
+        self.story.push(format!("{:.1} s: {what}", seconds(self.cloud.now)));
     }
 
     /// All of a night.
@@ -166,6 +172,7 @@ impl Night {
         let by = if self.rng.u8(..40) == 0 { self.rng.i64(SECOND..8 * SECOND) } else { self.rng.i64(SECOND / 10..SECOND) };
         self.struck |= by > SECOND;
         self.cloud.pass(by);
+        self.first_sign();
         if self.recorder.is_none() {
             if self.rng.u8(..6) == 0 {
                 self.start();
@@ -440,7 +447,7 @@ impl Night {
 
 /// Gaps in seconds since the beginning.
 fn shown(gaps: &[&Gap]) -> String {
-    let at = |time: Micros| (time - begin()) as f64 / 1e6;
+    let at = seconds;
     let one = |gap: &&Gap| {
         let asked = gap.asked_at.map(at);
         format!(

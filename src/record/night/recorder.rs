@@ -169,7 +169,7 @@ impl Recorder {
                 Ok(pipe) => {
                     // Each answer says what time it is.
                     let ahead = cloud.now - now.wall;
-                    self.order(Order::Note(Change::CloudAhead(self.machine.run(), ahead)), now);
+                    self.note(Change::CloudAhead(self.machine.run(), ahead), now);
                     self.next += 1;
                     let (said, known) =
                         ((Frames::lines(), Mask::default()), (Arc::clone(&self.place.registry), Arc::clone(&self.meter)));
@@ -277,7 +277,7 @@ impl Recorder {
                 Act::Open { .. } => self.opening = Some(now.steady + self.rng.i64(0..SECOND / 2)),
                 Act::DoNotOpen => self.opening = None,
                 Act::Leave(session, _) => self.leaves.push(session),
-                Act::Note(change) => self.order(Order::Note(change), now),
+                Act::Note(change) => self.note(change, now),
                 Act::Say(text) => self.story.push(format!("    {text}")),
                 Act::Connected(_) => {}
                 Act::GapEnded => self.looks = true,
@@ -365,7 +365,7 @@ impl Recorder {
 
     fn note_all(&mut self, changes: Vec<Change>, now: Moment) {
         for change in changes {
-            self.order(Order::Note(change), now);
+            self.note(change, now);
         }
     }
 
@@ -378,8 +378,8 @@ impl Recorder {
         }
     }
 
-    fn order(&mut self, order: Order, now: Moment) {
-        self.order_once(&order, now);
+    fn note(&mut self, change: Change, now: Moment) {
+        self.order_once(&Order::Note(change), now);
     }
 
     /// None when nothing can be kept any more.
