@@ -35,6 +35,8 @@ def wanted(cloud, runs, now):
             spans.append((since, until))
             since = None
         if not spoke:
+            if since is not None and run.planned is not None:
+                until = min(until or run.planned, run.planned)
             if since is not None and run.asked is not None:
                 spans.append((since, run.begun))
                 since = None
