@@ -1,6 +1,6 @@
 //! Backfill: fills gaps from the cloud's history, while the stream goes on.
 //!
-//! [`plan`] decides and knows no I/O: what is asked, of which device, when, and what became of it. [`Filler`] is the async shell
+//! `plan` decides and knows no I/O: what is asked, of which device, when, and what became of it. [`Filler`] is the async shell
 //! around it: it looks into the ledger (on a thread of its own), asks, and hands the events on. A device is noted as done behind
 //! its events, in the same queue, so an interrupted pass goes on where it was.
 

@@ -1,7 +1,7 @@
 //! Ingest: keeps a stream open and its events flowing into the buffer.
 //!
-//! [`machine`] decides and knows no I/O: what the end of a session means, when to connect again, when to give up. [`session`]
-//! is one session between its stream and the keeper, with its [`pulse`]: when it was heard, when it is over. [`run`] is the thin
+//! [`machine`] decides and knows no I/O: what the end of a session means, when to connect again, when to give up. `session`
+//! is one session between its stream and the keeper, with its `pulse`: when it was heard, when it is over. [`run`] is the thin
 //! async shell around them.
 
 pub mod machine;
