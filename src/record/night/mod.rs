@@ -418,8 +418,8 @@ impl Night {
         // What is told by today's clock, and where nobody had looked at that yet, by an earlier one.
         let labels = |at: Micros| -> Vec<Micros> { self.offsets.iter().map(|(_, offset)| at + offset).collect() };
         for event in self.cloud.events.iter().filter(|event| !recorded.contains(&event.id())) {
-            // What lies in a socket or a batch right now is on its way.
-            let on_its_way = self.recorder.is_some() && event.at > self.cloud.now - 3 * SECOND;
+            // What lies in a socket or a batch is on its way, as long as a recorder that lives counts as one that hears.
+            let on_its_way = self.recorder.is_some() && event.at > self.cloud.now - 25 * SECOND;
             let in_gap = |time: Micros, counts: &dyn Fn(&Gap) -> bool| {
                 gaps.iter().any(|gap| counts(gap) && (gap.span.0..=gap.span.1).contains(&time))
             };
