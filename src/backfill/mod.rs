@@ -328,8 +328,9 @@ impl Filler {
         let window = self.by_their_clock(ask.window);
         loop {
             let types = &ask.filters.event_types;
-            let page =
-                self.patiently(&walk, || history::page(&self.cloud, &self.pace, &self.project, &ask.device, window, types, &walk)).await?;
+            let page = self
+                .patiently(&walk, || history::page(&self.cloud, &self.pace, &self.project, &ask.device, window, types, &walk))
+                .await?;
             let received_at = time::now();
             // What was collected may be of pages that were signed otherwise.
             mask.add(page.mask.clone());
@@ -357,7 +358,8 @@ impl Filler {
         if collector.is_empty() {
             return Ok(());
         }
-        let batch = collector.take_masked(mask).map_err(|error| Failure::Failed(format!("a batch could not be built: {error}")))?;
+        let batch =
+            collector.take_masked(mask).map_err(|error| Failure::Failed(format!("a batch could not be built: {error}")))?;
         self.outlet.send(Order::Keep(batch, Claim::Fills(fills.to_vec()))).await;
         Ok(())
     }

@@ -301,9 +301,8 @@ impl Filling {
         if self.asking.len() >= PARALLEL {
             return None;
         }
-        let ready = |device: &String| {
-            !self.asking.contains(device) && self.devices.get(device).is_none_or(|again| again.at <= now)
-        };
+        let ready =
+            |device: &String| !self.asking.contains(device) && self.devices.get(device).is_none_or(|again| again.at <= now);
         let pending = |active: &Active, device: &String| !active.settled.contains_key(device);
         let (first, device) = self.fills.values().find_map(|active| {
             let devices = self.devices_of(&active.filters);
@@ -318,7 +317,8 @@ impl Filling {
         loop {
             let before = fills.len();
             for (id, active) in &near {
-                let is_near = active.window.0 <= window.1.saturating_add(JOIN) && active.window.1 >= window.0.saturating_sub(JOIN);
+                let is_near =
+                    active.window.0 <= window.1.saturating_add(JOIN) && active.window.1 >= window.0.saturating_sub(JOIN);
                 if is_near && !fills.contains_key(id) {
                     window = (window.0.min(active.window.0), window.1.max(active.window.1));
                     fills.insert(**id, active.pieces.clone());
@@ -333,7 +333,12 @@ impl Filling {
     }
 
     /// The device list came, or did not.
-    pub(crate) fn listed(&mut self, filters: &Arc<Filters>, listed: Result<Vec<String>, (String, Micros)>, now: Micros) -> Vec<Change> {
+    pub(crate) fn listed(
+        &mut self,
+        filters: &Arc<Filters>,
+        listed: Result<Vec<String>, (String, Micros)>,
+        now: Micros,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
         let list = self.list(filters);
         list.is_asked = false;
@@ -356,7 +361,10 @@ impl Filling {
     /// Somebody set the clock: what was to be tried again at some time is tried now, or it might wait for an hour that is over.
     pub(crate) fn clock_was_set(&mut self) {
         self.closed.at = Micros::MIN;
-        self.devices.values_mut().chain(self.lists.iter_mut().map(|(_, list)| &mut list.again)).for_each(|again| again.at = Micros::MIN);
+        self.devices
+            .values_mut()
+            .chain(self.lists.iter_mut().map(|(_, list)| &mut list.again))
+            .for_each(|again| again.at = Micros::MIN);
     }
 
     /// A device speaks that is not in the list.
@@ -532,5 +540,71 @@ impl Active {
             parts.push(format!("{NOT_IN_HISTORY}, which is not in the history"));
         }
         (!parts.is_empty()).then(|| format!("but for {}", parts.join(", and for ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Micros = 3600 * SECOND;
+    const NOW: Micros = 100 * DAY;
+
+    fn filling() -> Filling {
+        let passes = Passes { index_delay: 20 * SECOND, confirm_after: vec![HOUR, DAY], look_back: DAY };
+        Filling::new("p", passes, false)
+    }
+
+    /// A gap of a minute that ended so long ago.
+    fn gap(ago: Micros, state: GapState, asked_at: Option<Micros>) -> Gap {
+        Gap {
+            span: (NOW - ago - 60 * SECOND, NOW - ago),
+            lasts: false,
+            cause: String::new(),
+            state,
+            confirmed: false,
+            why: None,
+            events: 0,
+            filters: Arc::default(),
+            asked_at,
+        }
+    }
+
+    /// The pass that begins over a gap: how far it looks back, and whether it confirms.
+    fn begun(gap: Gap) -> Option<(Micros, bool)> {
+        let changes = filling().look(Known { gaps: vec![gap], ..Known::default() }, NOW);
+        changes.iter().find_map(|change| match change {
+            Change::Asks(fill) => Some((fill.look_back, fill.pieces[0].2)),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn who_confirms_looks_back_even_where_nobody_asked_before() {
+        assert_eq!(begun(gap(SECOND, GapState::Open, None)), None);
+        assert_eq!(begun(gap(60 * SECOND, GapState::Open, None)), Some((0, false)));
+        assert_eq!(begun(gap(2 * DAY, GapState::Open, None)), Some((DAY, true)));
+    }
+
+    #[test]
+    fn what_is_filled_is_asked_again_until_that_was_late_enough_and_looked_back() {
+        let filled = |ago, asked| begun(gap(ago, GapState::Filled, Some(NOW - asked)));
+        assert_eq!(filled(HOUR / 2, 60 * SECOND), None);
+        assert_eq!(filled(2 * HOUR, 2 * HOUR - 60 * SECOND), Some((DAY, false)));
+        assert_eq!(filled(2 * HOUR, 60 * SECOND), None);
+        assert_eq!(filled(2 * DAY, 60 * SECOND), Some((DAY, true)), "by hand, say");
+    }
+
+    #[test]
+    fn who_sets_the_clock_back_makes_nobody_wait_for_an_hour_that_is_over() {
+        let mut filling = filling();
+        let filters = Arc::<Filters>::default();
+        let open = || Known { gaps: vec![gap(60 * SECOND, GapState::Open, None)], ..Known::default() };
+        filling.look(open(), NOW);
+        assert_eq!(filling.next(NOW), Some(Job::List(Arc::clone(&filters))));
+        filling.listed(&filters, Err(("no".to_owned(), 0)), NOW + HOUR);
+        assert_eq!(filling.next(NOW), None);
+        filling.clock_was_set();
+        assert_eq!(filling.next(NOW), Some(Job::List(filters)));
     }
 }

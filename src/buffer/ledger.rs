@@ -318,7 +318,14 @@ pub(super) fn heard(db: &Connection, opening: &str, heard: &Heard, now: Micros) 
          ON CONFLICT DO UPDATE SET spoke_at = max(spoke_at, excluded.spoke_at),
             closed_at = coalesce(excluded.closed_at, closed_at), cause = coalesce(excluded.cause, cause)",
     )?
-    .execute(params![run, heard.session, heard.opened_at, heard.spoke_at, heard.ended.as_ref().map(|_| now), heard.ended])?;
+    .execute(params![
+        run,
+        heard.session,
+        heard.opened_at,
+        heard.spoke_at,
+        heard.ended.as_ref().map(|_| now),
+        heard.ended
+    ])?;
     Ok(())
 }
 
@@ -432,8 +439,10 @@ fn asks(db: &Connection, fill: &Fill, now: Micros) -> rusqlite::Result<()> {
     if fill.asked_at > now + STEP {
         return Ok(());
     }
-    db.prepare_cached("INSERT OR IGNORE INTO fill (id, project, filters, by_hand, asked_at, look_back) VALUES (?, ?, ?, ?, ?, ?)")?
-        .execute(params![fill.id, fill.project, text(&fill.filters), fill.by_hand, fill.asked_at, fill.look_back])?;
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO fill (id, project, filters, by_hand, asked_at, look_back) VALUES (?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![fill.id, fill.project, text(&fill.filters), fill.by_hand, fill.asked_at, fill.look_back])?;
     let mut insert = db.prepare_cached("INSERT OR IGNORE INTO piece (fill, begins, ends, confirms) VALUES (?, ?, ?, ?)")?;
     for (begins, ends, confirms) in &fill.pieces {
         insert.execute(params![fill.id, begins, ends, confirms])?;
@@ -441,12 +450,7 @@ fn asks(db: &Connection, fill: &Fill, now: Micros) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn outcome_of(
-    db: &Connection,
-    device: &str,
-    outcome: &Outcome,
-    fills: &[(i64, Vec<(Micros, u64)>)],
-) -> rusqlite::Result<()> {
+fn outcome_of(db: &Connection, device: &str, outcome: &Outcome, fills: &[(i64, Vec<(Micros, u64)>)]) -> rusqlite::Result<()> {
     let (name, why) = match outcome {
         Outcome::Done => ("done", None),
         Outcome::Refused(why) => ("refused", Some(why)),
@@ -503,10 +507,13 @@ fn join_before(db: &Connection, before: Micros) -> rusqlite::Result<()> {
     let read = |row: &Row<'_>| Ok((row.get::<_, i64>(1)?, session_at(row, 0, 2)?));
     let old = db.prepare(sql)?.query_map([before], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut kept: Option<(i64, Session, bool)> = None;
-    let mut update = db.prepare("UPDATE heard SET spoke_at = ?, closed_at = ?, cause = ?, joined = ? WHERE run = ? AND session = ?")?;
+    let mut update =
+        db.prepare("UPDATE heard SET spoke_at = ?, closed_at = ?, cause = ?, joined = ? WHERE run = ? AND session = ?")?;
     let mut delete = db.prepare("DELETE FROM heard WHERE run = ? AND session = ?")?;
     let mut keep = |kept: Option<(i64, Session, bool)>| match kept {
-        Some((number, it, true)) => update.execute(params![it.spoke_at, it.closed_at, it.cause, it.joined, it.run, number]).map(drop),
+        Some((number, it, true)) => {
+            update.execute(params![it.spoke_at, it.closed_at, it.cause, it.joined, it.run, number]).map(drop)
+        }
         _ => Ok(()),
     };
     for (number, session) in old {
@@ -568,7 +575,9 @@ impl Speakers {
         let mut met = Vec::new();
         for (_, rows) in &batch.parts {
             let column = |name| rows.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-            let (Some(projects), Some(ids), false) = (column("project_id"), column("device_id"), is_imported(rows)) else { continue };
+            let (Some(projects), Some(ids), false) = (column("project_id"), column("device_id"), is_imported(rows)) else {
+                continue;
+            };
             let mut last = ("", "");
             for row in 0..rows.num_rows() {
                 let is_there = projects.is_valid(row) && ids.is_valid(row);
@@ -621,10 +630,12 @@ impl View {
                  WHERE abs(run.clock - today.clock) > {STEP})"
         );
         let runs = self.rows(
-            &format!("{by_another_clock}
+            &format!(
+                "{by_another_clock}
              SELECT id, opening, boot, clock, ahead, source, project, filters, begins, until, ended_at, quiet, said FROM run
              WHERE coalesce(ended_at, ?1) >= ?1 OR id IN (SELECT DISTINCT run FROM heard WHERE spoke_at >= ?1)
-                OR id IN (SELECT id FROM by_another_clock) ORDER BY id"),
+                OR id IN (SELECT id FROM by_another_clock) ORDER BY id"
+            ),
             [since],
             |row| {
                 Ok(RunRow {
@@ -645,7 +656,8 @@ impl View {
             },
         )?;
         let sql = if since == Micros::MIN {
-            "SELECT run, opened_at, spoke_at, closed_at, cause, joined FROM heard WHERE spoke_at >= ? ORDER BY run, session".to_owned()
+            "SELECT run, opened_at, spoke_at, closed_at, cause, joined FROM heard WHERE spoke_at >= ? ORDER BY run, session"
+                .to_owned()
         } else {
             format!("{by_another_clock}
              SELECT run, opened_at, spoke_at, closed_at, cause, joined, session FROM heard INDEXED BY heard_by_time WHERE spoke_at >= ?1
@@ -677,7 +689,13 @@ impl View {
             "SELECT fill, begins, ends, confirms, events FROM piece WHERE ends >= ? ORDER BY begins, fill",
             [since],
             |row| {
-                Ok(Piece { fill: row.get(0)?, begins: row.get(1)?, ends: row.get(2)?, confirms: row.get(3)?, events: row.get(4)? })
+                Ok(Piece {
+                    fill: row.get(0)?,
+                    begins: row.get(1)?,
+                    ends: row.get(2)?,
+                    confirms: row.get(3)?,
+                    events: row.get(4)?,
+                })
             },
         )?;
         let losses = self.rows(
@@ -781,5 +799,83 @@ impl View {
             })
         };
         self.rows(sql, [], read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+    use crate::time::SECOND;
+
+    const NOW: Micros = 1_000_000 * SECOND;
+    const HOUR: Micros = 3600 * SECOND;
+
+    fn run(number: u64, clock: Micros) -> Arc<Run> {
+        Arc::new(Run {
+            number,
+            boot: "b".to_owned(),
+            clock,
+            source: Source::Stream,
+            project: "p".to_owned(),
+            filters: Filters::default(),
+            account: String::new(),
+            begins: clock,
+            until: None,
+            quiet: 30 * SECOND,
+        })
+    }
+
+    fn fill(id: i64, asked_at: Micros) -> Change {
+        let (project, pieces) = ("p".to_owned(), vec![(asked_at - HOUR, asked_at, true)]);
+        Change::Asks(Fill { id, project, filters: Filters::default(), by_hand: false, asked_at, look_back: 0, pieces })
+    }
+
+    #[test]
+    fn what_was_asked_by_a_clock_that_was_ahead_was_never_asked() {
+        let place = tempfile::tempdir().unwrap();
+        let layout = Layout::new(place.path());
+        let mut buffer = Buffer::open(&layout, NOW).unwrap();
+        let mut apply = |change: &Change, now| buffer.apply(change, now).unwrap();
+        apply(&Change::Begins(run(0, NOW)), NOW);
+        apply(&fill(1, NOW), NOW);
+        apply(&fill(2, NOW + HOUR), NOW + HOUR);
+        apply(&Change::Begins(run(1, NOW)), NOW + SECOND);
+        // It was on its way when the clock was set.
+        apply(&fill(3, NOW + HOUR), NOW + 2 * SECOND);
+        for id in 1..=3 {
+            let done = Change::Device { device: "d".to_owned(), outcome: Outcome::Done, fills: vec![(id, Vec::new())] };
+            apply(&done, NOW + 3 * SECOND);
+        }
+        let view = View::open(&layout).unwrap();
+        let records = view.records(None).unwrap();
+        assert_eq!(records.fills.keys().collect::<Vec<_>>(), [&1]);
+        assert_eq!(records.pieces.iter().map(|piece| piece.fill).collect::<Vec<_>>(), [1]);
+        assert_eq!(view.outcomes("p").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_was_told_by_a_clock_of_long_ago_is_looked_at_as_well() {
+        let place = tempfile::tempdir().unwrap();
+        let layout = Layout::new(place.path());
+        let mut buffer = Buffer::open(&layout, NOW).unwrap();
+        // A machine without a clock of its own begins in 1970.
+        for (number, clock) in [(0, 0), (1, NOW)] {
+            let run = run(number, clock);
+            let heard = Heard { run: Arc::clone(&run), session: number, opened_at: clock, spoke_at: clock + SECOND, ended: None };
+            for change in [
+                Change::Begins(Arc::clone(&run)),
+                Change::Heard(heard),
+                Change::CloudAhead(Arc::clone(&run), NOW - clock),
+                Change::Ends(run, clock + SECOND),
+            ] {
+                buffer.apply(&change, NOW).unwrap();
+            }
+        }
+        for since in [None, Some(NOW - HOUR)] {
+            let records = View::open(&layout).unwrap().records(since).unwrap();
+            assert_eq!((records.runs.len(), records.sessions.len()), (2, 2), "{since:?}");
+            assert_eq!(records.runs[0].ahead, Some(NOW));
+        }
     }
 }

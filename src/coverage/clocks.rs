@@ -144,7 +144,14 @@ mod tests {
                 said: None,
             });
             let (opened_at, spoke_at) = (clock + 20 * number * SECOND, clock + (20 * number + 10) * SECOND);
-            records.sessions.push(Session { run: number, opened_at, spoke_at, closed_at: Some(spoke_at), cause: None, joined: 1 });
+            records.sessions.push(Session {
+                run: number,
+                opened_at,
+                spoke_at,
+                closed_at: Some(spoke_at),
+                cause: None,
+                joined: 1,
+            });
         }
         records
     }
@@ -164,7 +171,10 @@ mod tests {
         for step in [-HOUR, HOUR, -30 * SECOND, 30 * SECOND] {
             assert_eq!(gaps(&[(0, None), (step, None), (0, None)]), [(10, 20), (30, 40)], "{step}");
         }
-        assert_eq!(gaps(&[(0, None), (HOUR, None), (0, None), (HOUR, None), (0, None)]), [(10, 20), (30, 40), (50, 60), (70, 80)]);
+        assert_eq!(
+            gaps(&[(0, None), (HOUR, None), (0, None), (HOUR, None), (0, None)]),
+            [(10, 20), (30, 40), (50, 60), (70, 80)]
+        );
     }
 
     #[test]

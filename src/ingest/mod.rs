@@ -48,7 +48,6 @@ const LEAVES_WITHIN: Duration = Duration::from_millis(250);
 /// First signs of life that nobody has looked at yet: of a few sessions at once.
 const NEWS: usize = 16;
 
-
 /// How a session went.
 struct Ended {
     session: u64,
@@ -87,8 +86,18 @@ pub async fn run(
 ) -> Result<(), IngestError> {
     let (mut machine, acts) = Machine::start(plan.clone(), Arc::clone(&outlet.numbers), fastrand::Rng::new(), time::moment());
     let (live, running) = (HashMap::new(), JoinSet::new());
-    let mut shell =
-        Shell { plan, cloud, outlet, opening: None, running, live, news: mpsc::channel(NEWS), told_clock: false, told_run: None, gaps };
+    let mut shell = Shell {
+        plan,
+        cloud,
+        outlet,
+        opening: None,
+        running,
+        live,
+        news: mpsc::channel(NEWS),
+        told_clock: false,
+        told_run: None,
+        gaps,
+    };
     let mut finished = shell.carry_out(acts).await;
     let mut stopping = false;
     while finished.is_none() {
@@ -372,7 +381,8 @@ async fn flush(collector: &mut Collector, pulse: &mut Pulse, mask: &Mask, outlet
         return Ok(());
     }
     let last = collector.last_time();
-    let batch = collector.take_masked(mask).map_err(|error| End::Lost(format!("a batch could not be built and is lost: {error}")))?;
+    let batch =
+        collector.take_masked(mask).map_err(|error| End::Lost(format!("a batch could not be built and is lost: {error}")))?;
     outlet.meter.update(|parts| {
         parts.last_event = last.or(parts.last_event);
         parts.stranger |= speaks_a_stranger(&batch, &parts.devices);
