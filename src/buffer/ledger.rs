@@ -801,3 +801,81 @@ impl View {
         self.rows(sql, [], read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+    use crate::time::SECOND;
+
+    const NOW: Micros = 1_000_000 * SECOND;
+    const HOUR: Micros = 3600 * SECOND;
+
+    fn run(number: u64, clock: Micros) -> Arc<Run> {
+        Arc::new(Run {
+            number,
+            boot: "b".to_owned(),
+            clock,
+            source: Source::Stream,
+            project: "p".to_owned(),
+            filters: Filters::default(),
+            account: String::new(),
+            begins: clock,
+            until: None,
+            quiet: 30 * SECOND,
+        })
+    }
+
+    fn fill(id: i64, asked_at: Micros) -> Change {
+        let (project, pieces) = ("p".to_owned(), vec![(asked_at - HOUR, asked_at, true)]);
+        Change::Asks(Fill { id, project, filters: Filters::default(), by_hand: false, asked_at, look_back: 0, pieces })
+    }
+
+    #[test]
+    fn what_was_asked_by_a_clock_that_was_ahead_was_never_asked() {
+        let place = tempfile::tempdir().unwrap();
+        let layout = Layout::new(place.path());
+        let mut buffer = Buffer::open(&layout, NOW).unwrap();
+        let mut apply = |change: &Change, now| buffer.apply(change, now).unwrap();
+        apply(&Change::Begins(run(0, NOW)), NOW);
+        apply(&fill(1, NOW), NOW);
+        apply(&fill(2, NOW + HOUR), NOW + HOUR);
+        apply(&Change::Begins(run(1, NOW)), NOW + SECOND);
+        // It was on its way when the clock was set.
+        apply(&fill(3, NOW + HOUR), NOW + 2 * SECOND);
+        for id in 1..=3 {
+            let done = Change::Device { device: "d".to_owned(), outcome: Outcome::Done, fills: vec![(id, Vec::new())] };
+            apply(&done, NOW + 3 * SECOND);
+        }
+        let view = View::open(&layout).unwrap();
+        let records = view.records(None).unwrap();
+        assert_eq!(records.fills.keys().collect::<Vec<_>>(), [&1]);
+        assert_eq!(records.pieces.iter().map(|piece| piece.fill).collect::<Vec<_>>(), [1]);
+        assert_eq!(view.outcomes("p").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_was_told_by_a_clock_of_long_ago_is_looked_at_as_well() {
+        let place = tempfile::tempdir().unwrap();
+        let layout = Layout::new(place.path());
+        let mut buffer = Buffer::open(&layout, NOW).unwrap();
+        // A machine without a clock of its own begins in 1970.
+        for (number, clock) in [(0, 0), (1, NOW)] {
+            let run = run(number, clock);
+            let heard = Heard { run: Arc::clone(&run), session: number, opened_at: clock, spoke_at: clock + SECOND, ended: None };
+            for change in [
+                Change::Begins(Arc::clone(&run)),
+                Change::Heard(heard),
+                Change::CloudAhead(Arc::clone(&run), NOW - clock),
+                Change::Ends(run, clock + SECOND),
+            ] {
+                buffer.apply(&change, NOW).unwrap();
+            }
+        }
+        for since in [None, Some(NOW - HOUR)] {
+            let records = View::open(&layout).unwrap().records(since).unwrap();
+            assert_eq!((records.runs.len(), records.sessions.len()), (2, 2), "{since:?}");
+            assert_eq!(records.runs[0].ahead, Some(NOW));
+        }
+    }
+}

@@ -784,6 +784,17 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn who_is_asked_to_end_while_it_has_not_caught_up_ends_then_and_leaves_a_gap() {
+        let mut it = Driven::new(plan());
+        it.hear();
+        it.now = 100;
+        it.on(Input::Stop(Phase::Asked));
+        let heard = Heard { run: it.machine.run(), session: 1, opened_at: 0, spoke_at: at(60).wall, ended: None };
+        let ended = Input::Ended { session: 1, end: End::StoodStill, lived: HOUR, heard: Some((heard, at(60))) };
+        assert!(notes(&it.on(ended)).contains(&&Change::Ends(it.machine.run(), at(100).wall)));
+    }
+
+    #[test]
     fn a_step_of_the_clock_ends_the_run_at_its_last_sign_and_begins_another_there() {
         for step in [-3600, 3600] {
             let mut it = Driven::new(Plan { lasts: Some(HOUR), ..plan() });

@@ -8,6 +8,7 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
+from events import PROJECT as RECORDED
 from events import Events
 from loads import LOADS, Pushes
 from place import FINE, PROJECT, Skipped, check, few, said, stop, wait_until
@@ -152,6 +153,7 @@ def second_writer(place):
         clear = "another" in words and pid in words and str(recording) in words
         place.tally.expect(done.returncode == 1 and clear, f"{verb[0]} beside a recorder ended with {done.returncode}: {words!r}")
         place.tally.runs += 1
+    handed_over(place, recording, load)
     load.go_on(500)
     # A lock of a process that was killed is no lock.
     load.kill()
@@ -160,6 +162,18 @@ def second_writer(place):
     place.tally.expect(done.returncode == 0, f"after a kill, roll ended with {done.returncode}: {said(done)}")
     at_rest(place, recording, events, load.acked(), load.sent(), "after the second writers")
     place.tally.events += load.count()
+
+
+def handed_over(place, recording, load):
+    """What the history has of a project that is recorded is the recorder's to bring; this one was told to bring nothing."""
+    ours = ["--dir", recording, "--project", RECORDED, "--since", "1h", "--api-url", load.cloud.url]
+    done = place.run("backfill", *ours, seconds=30)
+    words, pid = said(done), str(load.process.pid)
+    told = f"process {pid} records {RECORDED}" in words and "does not fill gaps" in words
+    place.tally.expect(done.returncode == 1 and told, f"backfill of what is recorded ended with {done.returncode}: {words!r}")
+    left = list((recording / "state" / "requests").glob("*"))
+    place.tally.expect(not left, f"backfill left {left} behind")
+    place.tally.runs += 1
 
 
 def second_writers(place, load):
