@@ -39,7 +39,7 @@ use cloud::{Cloud, GONE};
 use recorder::{Over, PING, Place, Recorder};
 
 /// Nights of one test run; more by hand: `OVERNIGHT_NIGHT_SEEDS=20000`.
-const SEEDS: u64 = 1500;
+const SEEDS: u64 = 2000;
 /// A broken recorder has to be found within so many.
 const SEEDS_BROKEN: u64 = 1500;
 /// What a session may be silent before it is over.
