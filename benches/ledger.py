@@ -41,7 +41,7 @@ def ten_years(binary, recording, args):
     with sqlite3.connect(recording / "state/buffer.db") as db:
         filters = '{"event_types":[],"devices":[],"device_types":[],"labels":[],"product_numbers":[]}'
         db.execute(
-            "INSERT INTO run (id, opening, number, epoch, source, project, filters, account, begins, ended_at, quiet) VALUES (1, 'x', 0, 0, 'stream', 'p', ?, '', ?, ?, 1)",
+            "INSERT INTO run (id, opening, number, boot, clock, source, project, filters, account, begins, ended_at, quiet) VALUES (1, 'x', 0, '', 0, 'stream', 'p', ?, '', ?, ?, 1)",
             (filters, begins, now),
         )
         at = lambda n: begins + n * HOUR

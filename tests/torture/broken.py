@@ -83,11 +83,11 @@ BUILDS = [
         "the buffer's rows are deleted before the rename",
         [
             (
-                "src/roll.rs",
+                "src/roll/publish.rs",
                 "let (partition, sealed) = (draft.partition, draft.sealed);",
                 "let (partition, sealed, seq) = (draft.partition, draft.sealed, draft.seq_last);",
             ),
-            ("src/roll.rs", "Ok(disk::publish(&staged, &self.layout.day_file(partition))?)", DELETE_FIRST),
+            ("src/roll/publish.rs", "Ok(disk::publish(&staged, &self.layout.day_file(partition))?)", DELETE_FIRST),
         ],
         [[SYSCALL]],
     ),
@@ -101,7 +101,7 @@ BUILDS = [
     ),
     Broken(
         "an event that comes twice stands twice",
-        [("src/roll.rs", "rows = without_doubles(file, &(0..file.groups()).collect::<Vec<_>>(), rows)?;", "let _ = file;")],
+        [("src/roll/append.rs", "rows = without_doubles(file, &(0..file.groups()).collect::<Vec<_>>(), rows)?;", "let _ = file;")],
         [[KILL_RECORD]],
     ),
 ]
