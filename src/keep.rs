@@ -8,7 +8,6 @@ use std::sync::mpsc::Sender;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::buffer::{Buffer, BufferError, Change, Heard, Sum};
-use crate::disk::fault;
 use crate::event::{Batch, Partition};
 use crate::meter::Meter;
 use crate::schema::Registry;
@@ -227,8 +226,8 @@ impl Keeper {
         let Some(change) = self.as_far_as_true(change, now) else { return Ok(()) };
         self.pay(now);
         let result = if self.owed.is_empty() || !change.is_owed() { self.buffer.apply(&change, now) } else { Ok(()) };
-        let is_loss = matches!(change, Change::Lost { .. }) || fault::leaves_out("signs of life are owed");
-        if change.is_owed() && (result.is_err() || !self.owed.is_empty()) && !fault::leaves_out("signs of life are owed") {
+        let is_loss = matches!(change, Change::Lost { .. });
+        if change.is_owed() && (result.is_err() || !self.owed.is_empty()) {
             self.owe(change);
         }
         match result {
@@ -246,7 +245,6 @@ impl Keeper {
                 Change::Heard(Heard { spoke_at: heard.opened_at, ..heard.clone() })
             }
             Change::Ends(run, at) if runs.contains(&run.number) => Change::Ends(Arc::clone(run), now.max(*at)),
-            change if fault::leaves_out("an outcome waits for its events") => change.clone(),
             Change::Device { fills: of, .. } if of.iter().any(|(fill, _)| fills.contains(fill)) => return None,
             Change::Filled { fill, .. } if fills.contains(fill) => return None,
             change => change.clone(),
