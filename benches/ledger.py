@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""ledger.py BINARY [--sessions 100000] [--devices 1500] [--runs 5]: what a ledger of ten years costs to look at, and what filling costs.
+"""ledger.py BINARY [--sessions 100000] [--devices 1500] [--runs 5] [--long]: what a ledger of ten years costs to look at, and what filling costs.
 
 First a recording is given that many sessions with a filled gap behind each, and `gaps`, `status` and `verify` are timed as whole
 processes (CPU, medians). Then, against the simulator at the cloud's pace (5 requests a second, bursts of 25), 40 gaps in 40 seconds
-are made by outages and filled: how long after the last one, and with how many requests.
+are made by outages and filled: how long after the last one, and with how many requests. --long does the same with 1,500 devices and
+a gap every minute for ten minutes: a pass over so many takes five minutes at this pace.
 """
 import argparse
 import json
@@ -26,11 +27,14 @@ def main():
     parser.add_argument("--sessions", type=int, default=100_000)
     parser.add_argument("--devices", type=int, default=1500)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--long", action="store_true")
     args = parser.parse_args()
     binary = str(Path(args.binary).resolve())
     with tempfile.TemporaryDirectory() as folder:
         ten_years(binary, Path(folder) / "old", args)
-        filling(binary, Path(folder) / "gaps")
+        filling(binary, Path(folder) / "gaps", 60, [5 + n for n in range(40)], 120)
+        if args.long:
+            filling(binary, Path(folder) / "long", 1500, [5 + 60 * n for n in range(10)], 900)
 
 
 def ten_years(binary, recording, args):
@@ -66,20 +70,21 @@ def cpu(command):
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def filling(binary, recording):
+def filling(binary, recording, devices, outages, patience):
+    """Outages of 0.3 s at these seconds of the cloud's life."""
     recording.mkdir()
     env = os.environ | {"DT_SERVICE_ACCOUNT_KEY_ID": "demo-key", "DT_SERVICE_ACCOUNT_SECRET": "demo-secret"}
-    outages = [word for n in range(40) for word in ("--outage", f"{5 + n}s-{5 + n}.3s")]
-    flags = ["--addr", "127.0.0.1:0", "--devices", "60", "--rate", "100", "--history", "0s", "--requests-max", "5", *outages]
+    outage_flags = [word for at in outages for word in ("--outage", f"{at}s-{at}.3s")]
+    flags = ["--addr", "127.0.0.1:0", "--devices", str(devices), "--rate", "100", "--history", "0s", "--requests-max", "5", *outage_flags]
     cloud = subprocess.Popen([binary, "simulate", *flags], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)
     url = cloud.stdout.readline().decode().split()[-1]
     begun = time.monotonic()
     try:
-        command = [binary, "record", "--project", "demo", "--api-url", url, "--dir", recording, "--for", "3m"]
+        command = [binary, "record", "--project", "demo", "--api-url", url, "--dir", recording, "--for", "1h"]
         recorder = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
-        last = begun + 45
+        last = begun + outages[-1] + 0.3
         time.sleep(max(0, last - time.monotonic()))
-        while time.monotonic() - begun < 170:
+        while time.monotonic() - last < patience:
             gaps = json.loads(subprocess.run([binary, "gaps", "--json", "--dir", recording], capture_output=True).stdout)["projects"][0]["gaps"]
             if gaps and all(gap["state"] == "filled" for gap in gaps):
                 break
@@ -87,7 +92,7 @@ def filling(binary, recording):
         took = time.monotonic() - last
         requests = json.load(urllib.request.urlopen(url + "/simulator/stats"))["historyRequests"]
         filled = sum(gap["state"] == "filled" for gap in gaps)
-        print(f"{len(gaps)} gaps in 40 s, 60 devices: {filled} filled {took:.1f} s after the last one, with {requests} requests")
+        print(f"{len(gaps)} gaps by {len(outages)} outages in {outages[-1]} s, {devices:,} devices: {filled} filled {took:.1f} s after the last one, with {requests:,} requests")
         recorder.terminate()
         recorder.wait(20)
     finally:

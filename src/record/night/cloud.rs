@@ -9,7 +9,7 @@ use crate::time::{Micros, SECOND, rfc3339};
 /// Devices; the history refuses the first, and the list leaves out the last.
 pub(super) const DEVICES: usize = 5;
 pub(super) const GONE: usize = 0;
-const STRAY: usize = DEVICES - 1;
+pub(super) const STRAY: usize = DEVICES - 1;
 /// An event may be in the history so much later than an index delay says.
 pub(super) const LAG: Micros = 20 * SECOND;
 /// An event may be so old when it comes.

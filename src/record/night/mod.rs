@@ -35,7 +35,7 @@ use crate::time::{Micros, Moment, SECOND};
 
 use super::world::disk::{Disk, Fault, Plan};
 use super::world::sender::begin;
-use cloud::{Cloud, GONE};
+use cloud::{Cloud, GONE, STRAY};
 use recorder::{Over, PING, Place, Recorder};
 
 /// Nights of one test run; more by hand: `OVERNIGHT_NIGHT_SEEDS=20000`.
@@ -414,7 +414,11 @@ impl Night {
         let is_wanted = |at: Micros| self.wanted.iter().any(|(from, to)| (*from..*to).contains(&at));
         // What is told by today's clock, and where nobody had looked at that yet, by an earlier one.
         let labels = |at: Micros| -> Vec<Micros> { self.offsets.iter().map(|(_, offset)| at + offset).collect() };
-        for event in self.cloud.events.iter().filter(|event| !recorded.contains(&event.id())) {
+        // A device that is on no list is asked for once it was heard; before, nobody knows of it.
+        let of_unlisted = self.cloud.events.iter().filter(|event| event.device == STRAY && recorded.contains(&event.id()));
+        let known_from = of_unlisted.map(|event| event.at).min().unwrap_or(Micros::MAX);
+        let missing = self.cloud.events.iter().filter(|event| !recorded.contains(&event.id()));
+        for event in missing.filter(|event| event.device != STRAY || event.at > known_from) {
             // What lies in a socket or a batch is on its way, as long as a recorder that lives counts as one that hears.
             let on_its_way = self.recorder.is_some() && event.at > self.cloud.now - 25 * SECOND;
             let in_gap = |time: Micros, counts: &dyn Fn(&Gap) -> bool| {
