@@ -31,9 +31,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mi
 /// A session that nobody noted for so long, beside a ping, is none: signs of life are written every few seconds.
 const UNNOTED: Micros = 20 * SECOND;
 
-/// Who ends so soon behind its last sign of life has missed nothing; behind an older one, what came since is a gap.
-const CAUGHT_UP: Micros = 5 * SECOND;
-
 /// Why a session is asked to leave: the recorder ends, or a younger one has spoken.
 pub(crate) const STOPPED: &str = "the recorder stopped";
 const RELIEVED: &str = "the next session had taken over";
@@ -518,8 +515,7 @@ impl Machine {
 
     /// All sessions have left. Who was asked to end wants no more; a terminal that was closed asked for nothing.
     fn leave(&mut self, phase: Phase, now: Moment, acts: &mut Vec<Act>) {
-        let has_caught_up = self.covered && now.steady - self.last_sign.steady <= CAUGHT_UP;
-        let at = if has_caught_up { self.last_sign.wall } else { now.wall };
+        let at = if self.covered { self.last_sign.wall } else { now.wall };
         if phase != Phase::HungUp {
             acts.push(Act::Note(Change::Ends(self.run(), at)));
         }
