@@ -30,6 +30,8 @@ const ROTATE_AGAIN: Duration = Duration::from_mins(1);
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// A session that nobody noted for so long, beside a ping, is none: signs of life are written every few seconds.
 const UNNOTED: Micros = 20 * SECOND;
+/// A session whose ping is overdue by this at the end may have died already.
+const OVERDUE: Duration = Duration::from_millis(250);
 
 /// Why a session is asked to leave: the recorder ends, or a younger one has spoken.
 pub(crate) const STOPPED: &str = "the recorder stopped";
@@ -515,7 +517,9 @@ impl Machine {
 
     /// All sessions have left. Who was asked to end wants no more; a terminal that was closed asked for nothing.
     fn leave(&mut self, phase: Phase, now: Moment, acts: &mut Vec<Act>) {
-        let at = if self.covered { self.last_sign.wall } else { now.wall };
+        // Between two pings nobody can tell; behind them, silence is missing.
+        let silent = now.steady - self.last_sign.steady > time::micros(self.plan.ping + OVERDUE);
+        let at = if self.covered && !silent { self.last_sign.wall } else { now.wall };
         if phase != Phase::HungUp {
             acts.push(Act::Note(Change::Ends(self.run(), at)));
         }
@@ -781,6 +785,20 @@ pub(super) mod tests {
         assert_eq!(ended(Phase::Asked, true), Some(at(100).wall));
         assert_eq!(ended(Phase::Asked, false), Some(at(150).wall));
         assert_eq!(ended(Phase::HungUp, true), None);
+    }
+
+    #[test]
+    fn who_is_asked_to_end_when_a_ping_is_overdue_ends_then_and_leaves_a_gap() {
+        for (silent, end) in [(10, 90), (11, 100)] {
+            let mut it = Driven::new(plan());
+            it.hear();
+            it.now = 100;
+            it.on(Input::Stop(Phase::Asked));
+            let spoke = at(100 - silent);
+            let heard = Heard { run: it.machine.run(), session: 1, opened_at: 0, spoke_at: spoke.wall, ended: None };
+            let ended = Input::Ended { session: 1, end: End::Stopped, lived: HOUR, heard: Some((heard, spoke)) };
+            assert!(notes(&it.on(ended)).contains(&&Change::Ends(it.machine.run(), at(end).wall)));
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ NEVER_IN_HISTORY = "labelsChanged"
 LATE, LATE_MOST = 0.03, 20.0
 # Around a cut nothing is published for so long: what is under way just then, nobody can tell the time of.
 QUIET = 0.2
+# Between two pings nobody can tell a stream that is stalled from one that has nothing to say.
+CALM = 1.5
 HISTORY_PAGE, DEVICES_PAGE, BACKLOG = 500, 5, 1 << 20
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{}Transfer-Encoding: chunked\r\n\r\n"
 
@@ -114,6 +116,8 @@ class Hush:
         self.published, self.by_device = [], {device: [] for device in [*self.devices, STRAY]}
         self.streams, self.opened, self.asked = [], [], 0
         self.lock, self.over, self.quiet_until, self.pings = threading.RLock(), False, 0.0, 0
+        # When a stream was stalled last, and whether none is any more.
+        self.stalled_at, self.is_calm = 0.0, False
         # Chances of a bad answer; what streams are refused with, and until when.
         self.chances, self.refused, self.refused_until = {"error": 0.0, "expired": 0.0}, 503, 0.0
         self.server = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -176,9 +180,18 @@ class Hush:
     def stall(self, most=None):
         """Streams stay open, and nothing more comes."""
         with self.lock:
+            if self.is_calm:
+                return
+            self.stalled_at = time.monotonic()
             for stream in self.some(most):
                 stream.stalled = True
             self.quiet()
+
+    def calm(self, seconds=CALM):
+        """No stream is stalled from now on; says how long it is until none was for a while."""
+        with self.lock:
+            self.is_calm = True
+            return max(0.0, self.stalled_at + seconds - time.monotonic())
 
     def outage(self, status, seconds):
         self.refuse(status, seconds)

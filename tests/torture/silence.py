@@ -121,7 +121,9 @@ def lasts(place, night, small):
     seconds = place.random.randint(3, 5)
     night.start(*flags(place), lasts=seconds)
     run = night.runs[-1]
-    if night.work(seconds - 0.5):
+    alive = night.work(seconds - 2.0)
+    night.cloud.calm()
+    if alive and night.work(1.5):
         # The end is planned, so the cloud has to be quiet before it.
         night.cloud.quiet(1.0)
         night.ends("--for", run.planned)

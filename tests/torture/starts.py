@@ -54,6 +54,7 @@ class Night:
 
     def over(self):
         self.runs[-1].died = time.time()
+        self.cloud.is_calm = False
 
     def kill(self):
         """kill -9. The run goes on in the ledger."""
@@ -63,6 +64,8 @@ class Night:
 
     def ask(self, number, codes=FINE):
         """Asks it to end, and waits for it. Only SIGTERM ends the run."""
+        if not self.work(self.cloud.calm()):
+            return
         # What is under way just now, nobody can tell the side of.
         self.cloud.quiet(0.4)
         if not self.work(0.2):
