@@ -796,7 +796,7 @@ pub(super) mod tests {
             it.on(Input::Stop(Phase::Asked));
             let spoke = at(100 - silent);
             let heard = Heard { run: it.machine.run(), session: 1, opened_at: 0, spoke_at: spoke.wall, ended: None };
-            let ended = Input::Ended { session: 1, end: End::Stopped, lived: HOUR, heard: Some((heard, spoke)) };
+            let ended = Input::Ended { session: 1, end: End::Left(STOPPED), lived: HOUR, heard: Some((heard, spoke)) };
             assert!(notes(&it.on(ended)).contains(&&Change::Ends(it.machine.run(), at(end).wall)));
         }
     }
