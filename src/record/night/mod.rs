@@ -199,8 +199,8 @@ impl Night {
     fn first_sign(&mut self) {
         let now = self.cloud.now;
         if let Some(until) = self.until.filter(|until| now > *until) {
-            // It was killed before: nothing is wanted from then on.
-            self.end_wanted(until);
+            // Nothing is wanted from then on; who lives ends at its last sign of life before.
+            self.end_wanted(if self.recorder.is_some() { until - SILENT } else { until });
         }
         let is_heard = self.recorder.as_ref().is_some_and(|recorder| recorder.heard_first.is_some());
         if is_heard && !self.goes_on && self.planned.is_none_or(|planned| now <= planned) {
