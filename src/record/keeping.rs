@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::buffer::BufferError;
 use crate::disk::{self, Room};
-use crate::keep::{Keeper, Order};
+use crate::keep::{Claim, Keeper, Order};
 use crate::layout::Layout;
 use crate::meter::Meter;
 use crate::roll::ToWriter;
@@ -178,7 +178,10 @@ impl Keeping {
                 if !stopping {
                     return Ok(Outcome::Wait);
                 }
-                // Who was asked to end does not wait for room. What is given up here is a gap.
+                // Who was asked to end does not wait for room. What is given up here is a gap; an import has none, so it fails.
+                if let (Order::Keep(_, Claim::Nothing), Some(Err(error))) = (order, result) {
+                    return Err(error);
+                }
                 self.keeper.give_up(order);
                 self.meter.note(now, "the disk is full: what came last is not kept, and its time is a gap");
                 Ok(Outcome::Dropped)

@@ -89,10 +89,13 @@ impl Roller {
         self.passed.remove(partition);
         let aside = aside(&self.layout, &path, now)?;
         let mut damage = Damage { path: path.clone(), aside, why, rescued: 0, span: so_far(partition.day, now) };
-        let file = DayFile::of(&self.layout, partition).ok().flatten();
+        // What does not read is read once more: an error of the disk may be one of a moment.
+        let open = || DayFile::of(&self.layout, partition);
+        let file = open().or_else(|_| open()).ok().flatten();
         let reads = |file: &DayFile, group: usize| -> bool {
             let read = || file.rows(vec![group], &schema).is_ok_and(|mut rows| rows.all(|rows| rows.is_ok()));
-            catch_unwind(AssertUnwindSafe(read)).unwrap_or(false)
+            let read = || catch_unwind(AssertUnwindSafe(read)).unwrap_or(false);
+            read() || read()
         };
         let groups = file.as_ref().map_or(0, DayFile::groups);
         let (good, bad): (Vec<_>, Vec<_>) = (0..groups).partition(|group| file.as_ref().is_some_and(|file| reads(file, *group)));

@@ -40,7 +40,7 @@ class Lint:
         self.dirty, self.owed, self.new = {}, {}, {}
         # Files that were there when they were opened once, and files that were written to.
         self.known, self.filled = set(), set()
-        self.commits, self.unsynced_commit, self.acks = 0, None, 0
+        self.commits, self.unsynced_commit, self.acks, self.synced_since_answer = 0, None, 0, False
         self.run()
 
     def run(self):
@@ -114,7 +114,7 @@ class Lint:
         if self.dirty.get(call.path, call.began) < call.began:
             del self.dirty[call.path]
             if call.path.endswith("buffer.db-wal"):
-                self.unsynced_commit = None
+                self.unsynced_commit, self.synced_since_answer = None, True
         for thread, (path, _) in list(self.owed.items()):
             if path == call.path and thread == call.thread:
                 del self.owed[thread]
@@ -138,12 +138,14 @@ class Lint:
         self.dirty.pop(call.path, None)
 
     def answered(self, call):
-        """An answer to a push. The pushes come one after the other, so each has a commit of its own."""
+        """An answer to a push. The pushes come one after the other, so each has a commit of its own; behind that, a sign of life may be
+        under way when the answer leaves."""
         if "HTTP/1.1 200" not in plain(call.text):
             return
         self.acks += 1
-        if self.unsynced_commit is not None:
+        if not self.synced_since_answer:
             self.breaks("rule 7: an answer 200 left before the log was synced")
+        self.synced_since_answer = False
         if self.commits < self.acks:
             self.breaks("rule 7: an answer 200 left before its push was committed")
 

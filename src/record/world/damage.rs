@@ -47,9 +47,14 @@ impl World {
         let view = View::open(&self.layout).map_err(told)?;
         let time = Timeline::read(&view, None, self.clock.now()).map_err(told)?;
         let gaps: Vec<_> = time.projects.into_iter().flat_map(|project| project.gaps).collect();
+        let losses = view.records(None).map_err(told)?.losses;
         for key in doubted.iter().filter(|key| !self.writer.borrow().model.has(key)) {
-            let is_told =
-                row(key).is_some_and(|(time, _)| gaps.iter().any(|gap| gap.span.0 <= time && time <= gap.span.1 && !gap.lasts));
+            // In a gap that lasts, what is lost was missing before: then the loss has to be noted.
+            let is_told = row(key).is_some_and(|(time, _)| {
+                let is_in = |span: (i64, i64)| span.0 <= time && time <= span.1;
+                let is_noted = losses.iter().any(|loss| is_in((loss.begins, loss.ends)));
+                gaps.iter().any(|gap| is_in(gap.span) && (is_noted || !gap.lasts))
+            });
             ensure(is_told, || format!("{key:?} is lost, and no gap tells: {gaps:?}"))?;
         }
         Ok(())
