@@ -309,7 +309,8 @@ impl World {
             (0 | 1, _) => self.copy = Some(files.map(|file| fs::read(file).ok())),
             (2 | 3, Some(copy)) => {
                 self.note("the copy of the buffer is put back");
-                self.is_old = true;
+                // Its checksums may be those of other files, which are set aside then.
+                (self.is_old, self.has_rotted) = (true, true);
                 for (file, bytes) in files.iter().zip(copy) {
                     remove(file).map_err(told)?;
                     bytes.as_ref().map_or(Ok(()), |bytes| fs::write(file, bytes)).map_err(told)?;
