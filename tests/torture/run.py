@@ -138,6 +138,8 @@ def interrupted(number, _):
 def main():
     args = arguments()
     signal.signal(signal.SIGTERM, interrupted)
+    # Under nohup it would be ignored, by recorders too, which are meant to hear it.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1_000_000)
     if args.broken:
         sys.exit(1 if broken.run(seed, args.only) else 0)
