@@ -62,7 +62,7 @@ pub struct Status {
     pub disk_full: bool,
     /// Room on the disk in bytes; none where the system does not tell.
     pub disk_free: Option<u64>,
-    /// Since when the last session was open (RFC 3339).
+    /// Since when a session is open, of those that live the oldest (RFC 3339); none while none lives.
     pub connected_since: Option<String>,
     /// Last sign of life of the last session (RFC 3339).
     pub last_sign_of_life_at: Option<String>,

@@ -28,7 +28,7 @@ use crate::time::{self, DAY, Micros, SECOND};
 use crate::wire::Frame;
 use crate::words::counted;
 
-use plan::{Answer, Ask, Filling, Job, Known};
+use plan::{Answer, Ask, Due, Filling, Job, Known};
 
 pub use plan::Passes;
 pub use request::Request;
@@ -74,7 +74,7 @@ pub struct Filler {
 }
 
 /// What passes fill that have begun here.
-type Pieces = BTreeMap<i64, Vec<(Micros, Micros, bool)>>;
+type Pieces = BTreeMap<i64, Vec<Due>>;
 
 /// Why the cloud did not answer, and what that means for others.
 enum Failure {
@@ -333,7 +333,7 @@ impl Filler {
         let mut collector = Collector::new(Arc::clone(&self.outlet.registry), Source::History);
         let (mut walk, mut mask) = (Walk::default(), Mask::default());
         let mut counts = Counts::new(ask);
-        let window = self.by_their_clock(ask.window);
+        let window = for_both_clocks(ask.window, self.cloud.clock_ahead().unwrap_or_default().saturating_mul(SECOND));
         loop {
             let types = &ask.filters.event_types;
             let page = self
@@ -354,12 +354,6 @@ impl Filler {
         }
         self.keep(&mut collector, &mask, &fills).await?;
         Ok(counts.by_fill)
-    }
-
-    /// A window wide enough for both clocks, where ours is off.
-    fn by_their_clock(&self, (begins, ends): Span) -> Span {
-        let ahead = self.cloud.clock_ahead().unwrap_or_default().saturating_mul(SECOND);
-        (begins.saturating_add(ahead.min(0)), ends.saturating_add(ahead.max(0)))
     }
 
     async fn keep(&self, collector: &mut Collector, mask: &Mask, fills: &[i64]) -> Result<(), Failure> {
@@ -419,7 +413,7 @@ impl Filler {
         }
         if last.is_some() {
             let pieces = vec![(now - RETENTION + SECOND, now - self.passes.index_delay, false)];
-            filling.by_hand(fastrand::i64(1..i64::MAX), &Arc::new(self.filters.clone()), pieces, now, &mut changes);
+            filling.by_hand(plan::fresh_id(), &Arc::new(self.filters.clone()), pieces, now, &mut changes);
         }
         changes.push(Change::Reconciled(project, now));
         changes
@@ -474,6 +468,11 @@ impl<'a> Counts<'a> {
             }
         }
     }
+}
+
+/// A window wide enough for the cloud's clock too, which is that much ahead of ours.
+pub(crate) fn for_both_clocks((begins, ends): Span, ahead: Micros) -> Span {
+    (begins.saturating_add(ahead.min(0)), ends.saturating_add(ahead.max(0)))
 }
 
 fn text(failure: &CloudFailure) -> String {

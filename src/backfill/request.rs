@@ -29,7 +29,7 @@ pub struct Request {
 impl Request {
     /// Asks for a span.
     pub fn new(project: &str, filters: Filters, (begins, ends): (Micros, Micros)) -> Self {
-        Self { id: fastrand::i64(1..i64::MAX), project: project.to_owned(), filters, begins, ends }
+        Self { id: super::plan::fresh_id(), project: project.to_owned(), filters, begins, ends }
     }
 
     fn path(&self, layout: &Layout) -> PathBuf {

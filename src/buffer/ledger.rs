@@ -504,7 +504,7 @@ fn filled(db: &Connection, fill: i64, but: Option<&str>, now: Micros) -> rusqlit
 fn join_before(db: &Connection, before: Micros) -> rusqlite::Result<()> {
     let sql = "SELECT run, session, opened_at, spoke_at, closed_at, cause, joined FROM heard
                WHERE spoke_at < ? AND closed_at IS NOT NULL ORDER BY run, opened_at, session";
-    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(1)?, session_at(row, 0, 2)?));
+    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(1)?, session_at(row, 2)?));
     let old = db.prepare(sql)?.query_map([before], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut kept: Option<(i64, Session, bool)> = None;
     let mut update =
@@ -532,9 +532,9 @@ fn join_before(db: &Connection, before: Micros) -> rusqlite::Result<()> {
     keep(kept)
 }
 
-fn session_at(row: &Row<'_>, run: usize, at: usize) -> rusqlite::Result<Session> {
+fn session_at(row: &Row<'_>, at: usize) -> rusqlite::Result<Session> {
     Ok(Session {
-        run: row.get(run)?,
+        run: row.get(0)?,
         opened_at: row.get(at)?,
         spoke_at: row.get(at + 1)?,
         closed_at: row.get(at + 2)?,
@@ -666,7 +666,7 @@ impl View {
              WHERE spoke_at < ?1 AND run IN (SELECT id FROM by_another_clock)
              ORDER BY 1, 7")
         };
-        let sessions = self.rows(&sql, [since], |row| session_at(row, 0, 1))?;
+        let sessions = self.rows(&sql, [since], |row| session_at(row, 1))?;
         let fills = self.rows(
             "SELECT id, project, filters, by_hand, asked_at, look_back, devices, done_at, but FROM fill
              WHERE done_at IS NULL OR ?1 = -9223372036854775808 OR id IN (SELECT fill FROM piece WHERE ends >= ?1)",
@@ -743,7 +743,7 @@ impl View {
         self.rows(sql, [project], |row| row.get(0))
     }
 
-    /// Outcomes of passes that are not done, by pass and device; of all passes with `refused`, what they could not bring.
+    /// Outcomes of passes that are not done, by pass and device.
     ///
     /// # Errors
     /// When SQLite refuses.

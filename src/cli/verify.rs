@@ -8,7 +8,7 @@ use super::{Failure, Outcome, Recording, progress, show};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 all is well, 3 something is missing and the recording says so itself (gaps), or an event was sent with two times \
+Exit codes: 0 all is well, 3 something is missing and the recording says so itself (gaps, or that nobody records), or an event was sent with two times \
 and stands twice, 1 something is damaged.
 Sealed day files can also be checked without this program: sha256sum --check MANIFEST")]
 pub(super) struct Args {

@@ -148,7 +148,7 @@ impl Timeline {
         Listened { spans: merged(self.projects.iter().flat_map(all).collect()), unfilled }
     }
 
-    /// What to say of gaps that meet a span of time and are not filled, and of nobody who records; none where all is well.
+    /// What to say of gaps that meet a span of time and are not filled; none where there are none.
     pub fn said(&self, (from, to): Span) -> Option<String> {
         let meets = |gap: &&Gap| gap.state != GapState::Filled && gap.span.0 < to && (gap.span.1 > from || gap.lasts);
         let meeting: Vec<&Gap> = self.projects.iter().flat_map(|project| &project.gaps).filter(meets).collect();

@@ -46,6 +46,11 @@ pub enum GapState {
 }
 
 impl GapState {
+    /// Whether such a gap may still be filled.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::Filling)
+    }
+
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
@@ -83,7 +88,7 @@ pub struct Gap {
 impl Gap {
     /// Whether it may still be filled.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, GapState::Open | GapState::Filling)
+        self.state.is_open()
     }
 }
 

@@ -326,9 +326,8 @@ impl Machine {
             return Vec::new();
         }
         self.anchor = now;
-        let old = std::mem::replace(&mut self.run, begin(&self.plan, &self.numbers, self.ends_at, 0, now));
         let begins = now.wall - (now.steady - self.last_sign.steady);
-        self.run = Arc::new(Run { begins, ..(*self.run).clone() });
+        let old = std::mem::replace(&mut self.run, begin(&self.plan, &self.numbers, self.ends_at, begins, now));
         let mut acts = vec![
             Act::Say(format!("{}: {}; sessions begin anew", self.plan.project, stepped(step))),
             Act::Note(Change::Begins(self.run())),
@@ -483,7 +482,7 @@ impl Machine {
         if !self.plan.was_heard || fault::leaves_out("a refusal is an outage") {
             let project = self.plan.project.clone();
             match status {
-                Some(400 | 401) if is_sign_in(end) => return Err(IngestError::Credentials(text)),
+                Some(400) if is_sign_in(end) => return Err(IngestError::Credentials(text)),
                 Some(401) => return Err(IngestError::Credentials(text)),
                 Some(403) => return Err(IngestError::Forbidden { project, error: text }),
                 Some(404) => return Err(IngestError::NoProject { project, error: text }),

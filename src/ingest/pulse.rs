@@ -49,7 +49,6 @@ impl Pulse {
     /// A session that has opened.
     pub(crate) fn new(run: Arc<Run>, session: u64, ping: Duration, now: Moment) -> Self {
         let most = time::micros(ping + PING_JITTER);
-        let none = None;
         Self {
             run,
             session,
@@ -57,11 +56,11 @@ impl Pulse {
             looked: now.steady,
             heard: now,
             fresh: now,
-            first: none,
-            drained: none,
+            first: None,
+            drained: None,
             behind_until: now.steady,
-            handed_over: none,
-            noted: none,
+            handed_over: None,
+            noted: None,
             most,
         }
     }
@@ -139,7 +138,7 @@ impl Pulse {
 
     /// The sign of life to note, if it is time to; what was collected has to be handed over with it.
     pub(crate) fn due(&mut self, now: Moment) -> Option<Heard> {
-        let is_news = self.drained > self.noted;
+        let is_news = self.drained.map(|at| at.steady) > self.noted.map(|at| at.steady);
         let is_time = self.noted.is_none_or(|noted| now.steady - noted.steady >= NOTE_EVERY);
         let heard = self.drained.filter(|_| is_news && is_time)?;
         self.noted = Some(heard);
@@ -174,13 +173,6 @@ impl Pulse {
     fn sign(&self, spoke: Moment, ended: Option<String>) -> Heard {
         let opened_at = self.first.unwrap_or(spoke).wall;
         Heard { run: Arc::clone(&self.run), session: self.session, opened_at, spoke_at: spoke.wall, ended }
-    }
-}
-
-impl PartialOrd for Moment {
-    /// By the clock that nobody sets.
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.steady.cmp(&other.steady))
     }
 }
 

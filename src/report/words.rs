@@ -175,7 +175,7 @@ pub(super) fn say_missing(facts: &mut Facts) {
     for project in &facts.coverage {
         let count = |is: fn(GapState) -> bool| project.gaps.iter().filter(|gap| is(gap.state)).count() as u64;
         lost = (lost.0 + count(|state| state == GapState::Lost), lost.1 + project.lost_seconds);
-        open = (open.0 + count(|state| matches!(state, GapState::Open | GapState::Filling)), open.1 + project.open_seconds);
+        open = (open.0 + count(GapState::is_open), open.1 + project.open_seconds);
     }
     for ((gaps, seconds), ending) in [(lost, "lost"), (open, "not filled yet")] {
         if gaps > 0 {

@@ -62,7 +62,7 @@ impl Roller {
         if let Some(file) = &file
             && !fault::leaves_out("check against the day file")
         {
-            rows = without_doubles(file, &(0..file.groups()).collect::<Vec<_>>(), rows)?;
+            rows = without_doubles(file, rows)?;
         }
         let events = rows.num_rows() as u64;
         let doubles = came as u64 - events;
@@ -175,18 +175,18 @@ impl Plan {
 }
 
 /// New rows without those that a day file has. Only row groups whose time range meets theirs are looked at.
-fn without_doubles(file: &DayFile, groups: &[usize], rows: RecordBatch) -> Result<RecordBatch, RollError> {
+fn without_doubles(file: &DayFile, rows: RecordBatch) -> Result<RecordBatch, RollError> {
     let Some(keys) = Keys::of(&rows).filter(|keys| !keys.is_empty()) else { return Ok(rows) };
     let (first, last) = (keys.get(0).0, keys.get(keys.len() - 1).0);
     let mut fresh = vec![true; keys.len()];
-    for group in groups {
-        let (group_first, group_last) = file.group_times(*group);
+    for group in 0..file.groups() {
+        let (group_first, group_last) = file.group_times(group);
         if group_last < first || group_first > last {
             continue;
         }
         // Both are in order: walk along them side by side.
         let mut row = 0;
-        file.keys(*group, |times, ids| {
+        file.keys(group, |times, ids| {
             for (index, time) in times.iter().enumerate() {
                 if *time < first || *time > last {
                     continue;

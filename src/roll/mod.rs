@@ -180,11 +180,6 @@ impl Roller {
         DayFile::of(&self.layout, partition).is_ok_and(|file| file.is_some_and(|file| file.footer().sealed))
     }
 
-    /// The recording.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
     /// Projects that the ledger speaks of.
     ///
     /// # Errors

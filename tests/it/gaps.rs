@@ -23,6 +23,13 @@ pub fn kill_in_the_middle(place: &Place, cloud: &Cloud) {
     recorder.wait();
 }
 
+/// Kills a recorder, and lets the cloud publish so many events that nobody hears.
+pub fn leave_a_gap(place: &Place, cloud: &Cloud, events: usize) {
+    kill_in_the_middle(place, cloud);
+    let published = cloud.truth().len();
+    until("the cloud goes on", || cloud.truth().len() > published + events);
+}
+
 #[test]
 fn rotation_alone_loses_nothing_on_a_server_that_allows_two_streams() {
     let cloud = Cloud::start(&["--rate", "300", "--session-life", "4s"]);
@@ -102,9 +109,7 @@ fn without_backfill_the_ledger_names_what_is_missing_and_every_surface_says_so()
 fn a_recorder_that_was_killed_fills_the_time_that_it_was_dead() {
     let cloud = Cloud::start(&["--rate", "200", "--devices", "13"]);
     let place = Place::with_quick_history();
-    kill_in_the_middle(&place, &cloud);
-    let published = cloud.truth().len();
-    until("the cloud goes on", || cloud.truth().len() > published + 400);
+    leave_a_gap(&place, &cloud, 400);
     let ran = record(&place, &cloud, &["--for", "4s", "--linger", "60s"]).wait();
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let gaps = place.gaps();
@@ -167,9 +172,7 @@ fn a_history_that_may_not_be_read_leaves_the_gap_open_with_its_reason_until_it_m
 fn a_gap_is_filled_by_who_asks_for_what_was_wanted_and_not_for_less() {
     let cloud = Cloud::start(&["--rate", "200", "--devices", "5"]);
     let place = Place::with_quick_history();
-    kill_in_the_middle(&place, &cloud);
-    let published = cloud.truth().len();
-    until("the cloud goes on", || cloud.truth().len() > published + 200);
+    leave_a_gap(&place, &cloud, 200);
     // By a backfill of one type it is not; by a recorder of one type it is, since that asks for all types.
     let ran = record(&place, &cloud, &["--event-type", "co2", "--no-backfill", "--for", "1s"]).wait();
     assert_eq!(ran.code, 3, "{}", ran.stderr);

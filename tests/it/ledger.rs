@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::fake::{EMPTY, Fake, answer};
-use crate::gaps::{is_not_in_history, kill_in_the_middle, record};
+use crate::gaps::{is_not_in_history, leave_a_gap, record};
 use crate::recovery::copy;
 use crate::support::{Cloud, Place, Ran, Running, by_key, overnight, touch, until, write};
 
@@ -39,10 +39,6 @@ fn kill(mut recorder: Running) -> Ran {
     recorder.wait()
 }
 
-fn signal(recorder: &Running, name: &str) {
-    assert!(Command::new("kill").args([name, &recorder.child.id().to_string()]).status().unwrap().success());
-}
-
 /// Waits until there are gaps, and all of them are filled.
 fn all_filled(place: &Place) {
     until("all is filled", || {
@@ -56,13 +52,6 @@ fn with_history(settings: &str) -> Place {
     let place = Place::with_quick_history();
     write(&place.dir().join("overnight.toml"), format!("index_delay = \"1500ms\"\n{settings}\n"));
     place
-}
-
-/// Kills a recorder, and lets the cloud publish so many events that nobody hears.
-fn leave_a_gap(place: &Place, cloud: &Cloud, events: usize) {
-    kill_in_the_middle(place, cloud);
-    let published = cloud.truth().len();
-    until("the cloud goes on", || cloud.truth().len() > published + events);
 }
 
 fn backfill(place: &Place, cloud: &Cloud, arguments: &[&str]) -> Ran {
@@ -193,7 +182,7 @@ fn a_terminal_that_closes_ends_the_recorder_cleanly_and_the_run_goes_on_until_so
     let cloud = Cloud::start(&["--rate", "100", "--devices", "5"]);
     let place = Place::with_quick_history();
     let mut recorder = connected(&place, &cloud, &[]);
-    signal(&recorder, "-HUP");
+    recorder.signal("-HUP");
     let ran = recorder.wait();
     assert!(ran.code == 3 && ran.stderr.contains("the terminal is closed"), "{ran:?}");
     assert_eq!(place.status()["buffered"], 0, "it has rolled");
@@ -218,7 +207,7 @@ fn who_was_told_to_outlive_its_terminal_does() {
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let recorder = Running::start(&mut command);
     until("it is connected", || is_connected(&place));
-    signal(&recorder, "-HUP");
+    recorder.signal("-HUP");
     let events = place.so_far("events").as_u64();
     until("it goes on", || place.so_far("events").as_u64() > events.map(|events| events + 50));
     assert_eq!(recorder.terminate().0.code, 0);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
-use overnight::buffer::{Buffer, Change, Heard, Run, View};
+use overnight::buffer::{Buffer, Change, Heard, View};
 use overnight::coverage::Timeline;
 use overnight::event::Source;
 use overnight::keep::Phase;
@@ -22,12 +22,12 @@ use overnight::listen::{Keys, Limits, Receiver};
 use overnight::meter::Meter;
 use overnight::record::{self, Recorder, Sources, Timing};
 use overnight::schema::Registry;
-use overnight::settings::{Filters, Secret};
+use overnight::settings::Secret;
 use overnight::time::SECOND;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Cloud, Place, Ran, Running, by_key, overnight, touch, until};
+use crate::support::{Cloud, Place, Ran, Running, by_key, overnight, run_of_p, touch, until};
 
 const SECRET: &str = "hunter2-signs";
 const HOUR: i64 = 3600 * SECOND;
@@ -425,19 +425,7 @@ fn labels_of_pushes_are_added_to_what_is_known_of_a_device() {
 fn killed_at_once(layout: &Layout, source: Source, begins: i64) {
     let mut buffer = Buffer::open(layout, begins).unwrap();
     buffer.renew_id().unwrap();
-    let (project, filters, account) = ("p".to_owned(), Filters::default(), String::new());
-    let run = Arc::new(Run {
-        number: 0,
-        boot: String::new(),
-        clock: 0,
-        source,
-        project,
-        filters,
-        account,
-        begins,
-        until: None,
-        quiet: SECOND,
-    });
+    let run = run_of_p(0, source, begins, SECOND);
     let heard = Heard { run: Arc::clone(&run), session: 0, opened_at: begins, spoke_at: begins, ended: None };
     buffer.apply(&Change::Begins(run), begins).unwrap();
     buffer.apply(&Change::Heard(heard), begins).unwrap();
@@ -527,10 +515,7 @@ fn tls_certificates_are_read_anew_at_sighup_without_a_pause() {
     let first = certificate(&place);
     let (cert, key) = (place.path("cert.pem"), place.path("key.pem"));
     let listening = Listening::start(&place, &["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()]);
-    let hang_up = || {
-        let sent = Command::new("kill").args(["-HUP", &listening.running.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    };
+    let hang_up = || listening.running.signal("-HUP");
     let push = |id: &str| Push::of(&touch(id, 5, 1));
     assert_eq!(post_tls(listening.address, &first, &push("a")).unwrap(), 200);
     let second = certificate(&place);

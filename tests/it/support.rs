@@ -33,6 +33,12 @@ pub fn overnight() -> Command {
     command
 }
 
+/// A run of project `p` that wants everything, without an end.
+pub fn run_of_p(number: u64, source: Source, begins: Micros, quiet: Micros) -> Arc<Run> {
+    let (boot, project, filters, account) = (String::new(), "p".to_owned(), Filters::default(), String::new());
+    Arc::new(Run { number, boot, clock: 0, source, project, filters, account, begins, until: None, quiet })
+}
+
 /// A directory for one test, and the recording in it.
 pub struct Place {
     pub folder: TempDir,
@@ -96,20 +102,7 @@ impl Place {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let (number, project, filters) = (NUMBERS.fetch_add(1, Ordering::Relaxed), "p".to_owned(), Filters::default());
         let session = |source| {
-            let (project, filters, account) = (project.clone(), filters.clone(), String::new());
-            let run = Run {
-                number,
-                boot: String::new(),
-                clock: 0,
-                source,
-                project,
-                filters,
-                account,
-                begins,
-                until: None,
-                quiet: 30 * SECOND,
-            };
-            let run = Arc::new(run);
+            let run = run_of_p(number, source, begins, 30 * SECOND);
             let ended = Some("a test".to_owned());
             let heard = Heard { run: Arc::clone(&run), session: number, opened_at: begins, spoke_at: ends, ended };
             vec![Change::Begins(Arc::clone(&run)), Change::Heard(heard), Change::Ends(run, ends)]
@@ -251,11 +244,15 @@ impl Running {
         Self { child: command.spawn().unwrap() }
     }
 
+    /// Sends a signal, as in `-HUP`.
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
     /// Sends SIGTERM and waits; gives how long it took.
     pub fn terminate(mut self) -> (Ran, Duration) {
         let begun = Instant::now();
-        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
+        self.signal("-TERM");
         let ran = self.wait();
         (ran, begun.elapsed())
     }

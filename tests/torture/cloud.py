@@ -21,38 +21,21 @@ class Cloud:
         self.lock = threading.Lock()
         self.server = socket.create_server(("127.0.0.1", 0), backlog=16)
         self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
-        threading.Thread(target=self.accept, daemon=True).start()
+        serve_each(self.server, self.serve)
 
     def close(self):
         self.over = True
         self.server.close()
 
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-
     def serve(self, connection):
-        try:
-            with connection:
-                connection.settimeout(30)
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    piece = connection.recv(65536)
-                    if not piece:
-                        return
-                    request += piece
-                if b"devices:stream" not in request.partition(b"\r\n")[0]:
-                    connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
-                    return
-                connection.sendall(HEAD)
-                self.session(connection)
-        except OSError:
-            # The recorder was killed, or hung up.
+        request = head_of(connection)
+        if request is None:
             return
+        if b"devices:stream" not in request.partition(b"\r\n")[0]:
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
+            return
+        connection.sendall(HEAD)
+        self.session(connection)
 
     def session(self, connection):
         self.sessions += 1
@@ -72,6 +55,40 @@ class Cloud:
                 pinged = time.monotonic()
                 send(connection, PING.format(session).encode())
             time.sleep(0.004)
+
+
+def serve_each(server, serve):
+    """Serves each connection on a thread of its own, until the server is closed."""
+
+    def accept():
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve_one, args=(connection,), daemon=True).start()
+
+    def serve_one(connection):
+        try:
+            with connection:
+                connection.settimeout(30)
+                serve(connection)
+        except (OSError, ValueError):
+            # The recorder was killed, or hung up.
+            return
+
+    threading.Thread(target=accept, daemon=True).start()
+
+
+def head_of(connection):
+    """A request up to the end of its head, and what came behind it; none when it ends before."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        piece = connection.recv(65536)
+        if not piece:
+            return None
+        request += piece
+    return request
 
 
 def send(connection, body):

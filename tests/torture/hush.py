@@ -18,6 +18,7 @@ import time
 import urllib.parse
 from dataclasses import dataclass
 
+from cloud import head_of, serve_each
 from place import PROJECT
 
 # In the list of devices but not in the history, and the other way round.
@@ -114,7 +115,7 @@ class Hush:
         self.tells_time = self.random.random() < 0.5
         self.devices = [f"d{number}" for number in range(devices - 2)] + [GONE]
         self.published, self.by_device = [], {device: [] for device in [*self.devices, STRAY]}
-        self.streams, self.opened, self.asked = [], [], 0
+        self.streams, self.opened = [], []
         self.lock, self.over, self.quiet_until, self.pings = threading.RLock(), False, 0.0, 0
         # When a stream was stalled last, and whether none is any more.
         self.stalled_at, self.is_calm = 0.0, False
@@ -124,8 +125,8 @@ class Hush:
         self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
 
     def __enter__(self):
-        for work in (self.accept, self.work):
-            threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=self.work, daemon=True).start()
+        serve_each(self.server, self.serve)
         return self
 
     def __exit__(self, *_):
@@ -247,39 +248,21 @@ class Hush:
 
     # Answering.
 
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-
     def serve(self, connection):
-        try:
-            with connection:
-                connection.settimeout(30)
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    piece = connection.recv(65536)
-                    if not piece:
-                        return
-                    request += piece
-                head, _, body = request.partition(b"\r\n\r\n")
-                # What is sent must be read, or the answer is cut off with the connection.
-                length = int(header(head, "content-length") or 0)
-                while len(body) < length:
-                    body += connection.recv(65536)
-                self.answer(connection, head)
-        except (OSError, ValueError):
-            # The recorder was killed, or hung up.
+        request = head_of(connection)
+        if request is None:
             return
+        head, _, body = request.partition(b"\r\n\r\n")
+        # What is sent must be read, or the answer is cut off with the connection.
+        length = int(header(head, "content-length") or 0)
+        while len(body) < length:
+            body += connection.recv(65536)
+        self.answer(connection, head)
 
     def answer(self, connection, head):
         target = urllib.parse.urlsplit(head.split(None, 2)[1].decode())
         query = {name: values[-1] for name, values in urllib.parse.parse_qs(target.query).items()}
         parts = target.path.strip("/").split("/")
-        self.asked += 1
         if parts[-1] == "devices:stream":
             self.stream(connection, header(head, "accept"), query)
         elif parts[-1] == "token":

@@ -20,6 +20,7 @@ from starts import Night
 
 # Of every few strikes, so many are of each kind.
 STRIKES = {"kill": 3, "term": 1, "hup": 1, "lasts": 1, "lasts-killed": 1, "gives-up": 1, "full": 1}
+START_THEMSELVES = ("lasts", "lasts-killed", "gives-up")
 
 # Who hangs up gets no verdict; on a full disk not all of it can be done.
 HUNG_UP, ON_A_FULL_DISK = (*FINE, 128 + signal.SIGHUP), (*FINE, 1, 128 + signal.SIGHUP)
@@ -29,7 +30,7 @@ def battery(nights, strikes, lag, patience):
     """So many recordings, each with so many strikes; a history that lags; how long all gaps may take to be filled."""
 
     def run(place):
-        for number in range(nights):
+        for _ in range(nights):
             with contextlib.ExitStack() as ends, Hush(place.random.random(), lag=lag) as cloud:
                 one_night(place, cloud, disk(place, ends), strikes, patience)
             place.end_processes()
@@ -60,9 +61,9 @@ def one_night(place, cloud, small, strikes, patience):
     for kind in order(place, strikes, small):
         if night.process.poll() is not None:
             time.sleep(pause(place))
-            if kind not in ("lasts", "lasts-killed", "gives-up"):
+            if kind not in START_THEMSELVES:
                 night.start(*flags(place))
-        elif kind in ("lasts", "lasts-killed", "gives-up"):
+        elif kind in START_THEMSELVES:
             night.kill()
         ACTS[kind](place, night, small)
         night.oracle.look(f"after {kind}")

@@ -27,12 +27,12 @@ class Night:
     def expect(self, condition, text):
         return self.place.tally.expect(condition, f"{self.name}{text}")
 
-    def start(self, *flags, lasts=None, env=None):
+    def start(self, *flags, lasts=None):
         self.runs.append(Run(lasts and time.time() + lasts))
         more = ["--for", f"{lasts}s"] if lasts else []
         ours = ["--dir", self.recording, "--project", PROJECT, "--api-url", self.cloud.url]
         pace = ["--ping-interval", "1s", "--rotate-after", "3s"]
-        self.process = self.place.start("record", *ours, *pace, *more, *flags, env=(self.env or {}) | (env or {}))
+        self.process = self.place.start("record", *ours, *pace, *more, *flags, env=self.env)
         self.place.tally.runs += 1
 
     def hears(self, seconds=15):
@@ -106,7 +106,7 @@ class Night:
                 self.expect(b"nobody records" in done.stdout, f"{what}: gaps does not say that nobody records: {words}")
 
     def settle(self, seconds):
-        """Waits until every gap is filled and confirmed, or is lost; gives how many are."""
+        """Waits until every gap is filled and confirmed, or is lost."""
         settled = lambda: all(gap["done"] or gap["state"] == "lost" for gap in gaps(self.place, self.recording))
         wait_until("all gaps are filled", settled, seconds, or_else=False)
 

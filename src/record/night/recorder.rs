@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use crate::backfill::plan::{Answer, Filling, Job};
-use crate::backfill::{Passes, known};
+use crate::backfill::{Passes, for_both_clocks, known};
 use crate::buffer::{Change, View};
 use crate::collect::Collector;
 use crate::disk::fault::{self, Script};
@@ -334,9 +334,7 @@ impl Recorder {
                     self.filling.listed(&filters, listed, now.wall)
                 }
                 Job::Ask(ask) => {
-                    // As the real one does, wide enough for both clocks.
-                    let ahead = cloud.now - now.wall;
-                    let window = (ask.window.0 + ahead.min(0), ask.window.1 + ahead.max(0));
+                    let window = for_both_clocks(ask.window, cloud.now - now.wall);
                     let answer = match cloud.history(&ask.device, window) {
                         Ok(events) => {
                             let mut collector = Collector::new(Arc::clone(&self.place.registry), Source::History);
