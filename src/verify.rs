@@ -279,10 +279,14 @@ fn day_file(
 
 /// A file with a checksum has exactly these bytes. A recorder may be about to change it: then the checksum goes first.
 fn check_sum(layout: &Layout, view: Option<&View>, file: &DayFile, report: &mut Report) {
-    let noted = |partition: &Partition| view.and_then(|view| view.sealed().ok()).and_then(|mut sums| sums.remove(partition));
+    let noted = |partition: &Partition| view.map_or(Ok(None), |view| view.sum(partition));
     let partition = &file.footer().partition;
     let path = layout.day_file(partition);
-    let Some(sum) = noted(partition) else {
+    let noted_before = noted(partition).unwrap_or_else(|error| {
+        report.add(Severity::Damage, &path, "a checksum that reads", error.to_string(), "what is said of the buffer says what to do");
+        None
+    });
+    let Some(sum) = noted_before else {
         if file.footer().sealed && view.is_some_and(|view| !view.has_writer()) {
             let advice = "run `overnight roll`, which notes one; until then a flipped bit in this file may go unseen";
             report.add(Severity::Note, &path, "a checksum, since it is sealed", "none", advice);
@@ -293,7 +297,7 @@ fn check_sum(layout: &Layout, view: Option<&View>, file: &DayFile, report: &mut 
     match disk::sha256(&path) {
         Ok((sha256, bytes)) if (&sha256, bytes) == (&sum.sha256, sum.bytes) => {}
         // Changed between the two looks: then its checksum has changed as well, or is gone.
-        Ok(_) if noted(partition).as_ref() != Some(&sum) => {}
+        Ok(_) if noted(partition).is_ok_and(|now| now.as_ref() != Some(&sum)) => {}
         Ok((sha256, bytes)) => {
             let Sum { sha256: expected, bytes: size } = &sum;
             let found = format!("SHA-256 {sha256}, {bytes} bytes");

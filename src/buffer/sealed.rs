@@ -42,6 +42,16 @@ impl Buffer {
 }
 
 impl View {
+    /// The checksum of one day file, if it is sealed.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn sum(&self, partition: &Partition) -> Result<Option<Sum>> {
+        let sql = "SELECT sha256, bytes FROM sealed WHERE event_type = ? AND day = ?";
+        let read = |row: &Row<'_>| Ok(Sum { sha256: row.get(0)?, bytes: row.get(1)? });
+        Ok(self.rows(sql, params![&*partition.event_type, partition.day.0], read)?.pop())
+    }
+
     /// Checksums of all sealed day files.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ pub fn rebuild(layout: &Layout, registry: &Arc<Registry>, mut progress: impl FnM
         let (partition, bytes) = (file.footer().partition.clone(), file.bytes());
         drop(file);
         if layout.day_file(&partition) == path {
-            let is_listed = roller.sealed()?.contains_key(&partition);
+            let is_listed = roller.has_sum(&partition)?;
             match one(&mut buffer, &mut roller, &partition, is_listed) {
                 Ok(true) => rebuilt.files += 1,
                 Ok(false) => rebuilt.current += 1,

@@ -170,6 +170,14 @@ impl Roller {
         Ok(self.view.sealed()?)
     }
 
+    /// Whether a checksum of a day file is noted.
+    ///
+    /// # Errors
+    /// When the buffer cannot be read.
+    pub fn has_sum(&self, partition: &Partition) -> Result<bool, RollError> {
+        Ok(self.view.sum(partition)?.is_some())
+    }
+
     /// Day files that are not sealed.
     pub fn unsealed(&self) -> Vec<Partition> {
         self.unsealed.iter().cloned().collect()
