@@ -4,37 +4,71 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use ttf_parser::{Face, GlyphId};
+use skrifa::charmap::Charmap;
+use skrifa::instance::{LocationRef, Size};
+use skrifa::metrics::GlyphMetrics;
+use skrifa::outline::{DrawSettings, OutlineGlyphCollection, OutlinePen};
+use skrifa::{FontRef, GlyphId, MetadataProvider};
 
 use super::scene::clean;
 use super::{Chart, colour};
 
-static FACE: LazyLock<Option<Face<'static>>> = LazyLock::new(|| Face::parse(dejavu::sans::regular(), 0).ok());
+/// What is read of the font, in units of which [`Face::em`] are its size.
+pub(super) struct Face {
+    characters: Charmap<'static>,
+    widths: GlyphMetrics<'static>,
+    outlines: OutlineGlyphCollection<'static>,
+    /// Units that are as much as the size of a text.
+    pub(super) em: f64,
+}
+
+static FACE: LazyLock<Option<Face>> = LazyLock::new(|| {
+    let font = FontRef::new(dejavu::sans::regular()).ok()?;
+    let metrics = font.metrics(Size::unscaled(), LocationRef::default());
+    Some(Face {
+        characters: font.charmap(),
+        widths: font.glyph_metrics(Size::unscaled(), LocationRef::default()),
+        outlines: font.outline_glyphs(),
+        em: f64::from(metrics.units_per_em),
+    })
+});
 
 /// The font; none when it does not read, which a test excludes.
-pub(super) fn face() -> Option<&'static Face<'static>> {
+pub(super) fn face() -> Option<&'static Face> {
     FACE.as_ref()
 }
 
-/// The glyph of a character, and how far the next one stands behind it, in pixels.
-pub(super) fn glyph(face: &Face<'_>, c: char, size: f64) -> (GlyphId, f64) {
-    let glyph = face.glyph_index(c);
-    let advance = glyph.and_then(|glyph| face.glyph_hor_advance(glyph)).map(f64::from);
-    let em = f64::from(face.units_per_em());
-    // What the font lacks, such as Chinese, is a square.
-    (glyph.unwrap_or_default(), advance.unwrap_or(em) * size / em)
+impl Face {
+    fn has(&self, c: char) -> bool {
+        self.characters.map(c).is_some()
+    }
+
+    /// The glyph of a character, and how far the next one stands behind it, in pixels.
+    pub(super) fn glyph(&self, c: char, size: f64) -> (GlyphId, f64) {
+        let glyph = self.characters.map(c);
+        let advance = glyph.and_then(|glyph| self.widths.advance_width(glyph)).map(f64::from);
+        // What the font lacks, such as Chinese, is a square.
+        (glyph.unwrap_or_default(), advance.unwrap_or(self.em) * size / self.em)
+    }
+
+    /// Draws the outline of a glyph; one that has none, such as a space, or that does not read, is not there.
+    pub(super) fn draw(&self, glyph: GlyphId, pen: &mut impl OutlinePen) {
+        if let Some(outline) = self.outlines.get(glyph) {
+            drop(outline.draw(DrawSettings::unhinted(Size::unscaled(), LocationRef::default()), pen));
+        }
+    }
 }
 
 /// How wide a text is, in pixels.
 pub(super) fn width(text: &str, size: f64) -> f64 {
     let Some(face) = face() else { return 0.0 };
-    text.chars().map(|c| glyph(face, c, size).1).sum()
+    text.chars().map(|c| face.glyph(c, size).1).sum()
 }
 
 /// Texts of charts of which the font lacks a letter, each once.
 pub fn lacking(charts: &[&Chart]) -> Vec<String> {
     let Some(face) = face() else { return Vec::new() };
-    let lacks = |text: &str| clean(text).chars().any(|c| face.glyph_index(c).is_none());
+    let lacks = |text: &str| clean(text).chars().any(|c| !face.has(c));
     let states = |chart: &Chart| colour::states(chart).into_iter().map(|state| state.name.to_string());
     let texts = charts.iter().flat_map(|chart| {
         let names = chart.lines.iter().map(|line| line.name.clone());
@@ -52,7 +86,7 @@ mod tests {
     fn the_font_reads_and_has_what_axes_need() {
         let face = face().unwrap();
         for c in "0123456789−°C%²³µΩæøåÆØÅäöüßéЖλ…".chars() {
-            assert!(face.glyph_index(c).is_some(), "{c}");
+            assert!(face.has(c), "{c}");
         }
         assert!(width("mm", 10.0) > width("ii", 10.0));
     }

@@ -1,7 +1,7 @@
 //! A scene as PNG.
 
+use skrifa::outline::OutlinePen;
 use tiny_skia::{FillRule, LineJoin, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, StrokeDash, Transform};
-use ttf_parser::OutlineBuilder;
 
 use super::colour::Colour;
 use super::scene::{Anchor, Scene, Shape, Size};
@@ -111,11 +111,11 @@ fn paint(shape: &Shape, pixels: &mut Pixmap, to: Transform) {
 /// The outlines of a text.
 fn letters(text: &str, x: f64, y: f64, size: f64) -> Option<Path> {
     let face = font::face()?;
-    let scale = size / f64::from(face.units_per_em());
+    let scale = size / face.em;
     let mut outline = Outline { path: PathBuilder::new(), x: short(x), y: short(y), scale: short(scale) };
     for c in text.chars() {
-        let (glyph, advance) = font::glyph(face, c, size);
-        face.outline_glyph(glyph, &mut outline);
+        let (glyph, advance) = face.glyph(c, size);
+        face.draw(glyph, &mut outline);
         outline.x += short(advance);
     }
     outline.path.finish()
@@ -135,7 +135,7 @@ impl Outline {
     }
 }
 
-impl OutlineBuilder for Outline {
+impl OutlinePen for Outline {
     fn move_to(&mut self, x: f32, y: f32) {
         let (x, y) = self.at(x, y);
         self.path.move_to(x, y);
