@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::error::ArrowError;
 
-use crate::event::{Batch, Fault, Line, Partition, Source};
+use crate::event::{Batch, Fault, Line, Misfit, Partition, Source, printable};
 use crate::json::Cursor;
 use crate::schema::{Columns, Registry, Row, Schema};
 use crate::settings::Mask;
@@ -16,6 +16,8 @@ use crate::wire::{Frame, LINE_MAX};
 
 /// About what the columns of a partition take before they hold anything.
 const PARTITION_BYTES: usize = 8 * 1024;
+/// Characters of a value that did not fit its column.
+const EXAMPLE: usize = 80;
 /// Why a whole event can be no event.
 const AFTER: &str = "not JSON: unexpected text after the event";
 
@@ -39,6 +41,7 @@ pub struct Collector {
     source: Source,
     types: HashMap<String, Open>,
     faults: Vec<Fault>,
+    misfits: Vec<Misfit>,
     row: Row,
     events: usize,
     bytes: usize,
@@ -61,6 +64,7 @@ impl Collector {
             source,
             types: HashMap::new(),
             faults: Vec::new(),
+            misfits: Vec::new(),
             row: Row::default(),
             events: 0,
             bytes: 0,
@@ -121,7 +125,8 @@ impl Collector {
         parts.sort_by(|a, b| a.0.cmp(&b.0));
         self.events = 0;
         self.bytes = 0;
-        Ok(Batch { parts, faults: std::mem::take(&mut self.faults), devices: Vec::new() })
+        let (faults, misfits) = (std::mem::take(&mut self.faults), std::mem::take(&mut self.misfits));
+        Ok(Batch { parts, faults, misfits, devices: Vec::new() })
     }
 
     /// The same, collected of a server that was sent secrets: what is no event may be what it was sent.
@@ -133,6 +138,9 @@ impl Collector {
         for fault in &mut batch.faults {
             mask.bytes(&mut fault.raw);
             fault.reason = mask.text(&fault.reason);
+        }
+        for misfit in &mut batch.misfits {
+            misfit.example = mask.text(&misfit.example);
         }
         Ok(batch)
     }
@@ -150,7 +158,8 @@ impl Collector {
 
     /// Reads the event that a text begins with; so many bytes of its envelope follow it.
     fn event(&mut self, text: &str, closing: usize, received_at: Micros) -> Result<Found, String> {
-        let event_type = Row::event_type(text).map_err(|error| error.to_string())?;
+        let registry = Arc::clone(&self.registry);
+        let event_type = registry.event_type(text).map_err(|error| error.to_string())?;
         if event_type == "ping" {
             // Nothing of it is kept, so it must be a ping to its end.
             let mut cursor = Cursor::new(text);
@@ -160,7 +169,7 @@ impl Collector {
         let open = if let Some(open) = self.types.get_mut(event_type.as_ref()) {
             open
         } else {
-            let schema = self.registry.admit(&event_type).map_err(|surplus| surplus.to_string())?;
+            let schema = registry.admit(&event_type).map_err(|surplus| surplus.to_string())?;
             let open = Open { schema, event_type: event_type.as_ref().into(), days: Vec::new() };
             self.types.entry(event_type.clone().into_owned()).or_insert(open)
         };
@@ -179,6 +188,16 @@ impl Collector {
             open.days.len() - 1
         };
         open.days[at].1.push(&self.row, event.trim_end(), received_at, self.source.name());
+        for (column, value) in self.row.misfits(&open.schema) {
+            let example = printable(value.of(event), EXAMPLE);
+            let is_it = |misfit: &&mut Misfit| misfit.event_type == open.event_type && misfit.column == column;
+            if let Some(misfit) = self.misfits.iter_mut().find(is_it) {
+                (misfit.events, misfit.last_at, misfit.example) = (misfit.events + 1, received_at, example);
+            } else {
+                let (event_type, column) = (Arc::clone(&open.event_type), column.to_owned());
+                self.misfits.push(Misfit { event_type, column, events: 1, last_at: received_at, example });
+            }
+        }
         self.events += 1;
         self.last_time = Some(self.row.time);
         Ok(Found::Event)

@@ -78,6 +78,21 @@ pub struct Fault {
     pub raw: Vec<u8>,
 }
 
+/// Values that did not fit their column, as they came. The events are kept whole, in `raw`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// The event type.
+    pub event_type: Arc<str>,
+    /// The column, which is null there.
+    pub column: String,
+    /// In how many events.
+    pub events: u64,
+    /// When the last of them came.
+    pub last_at: Micros,
+    /// The value in the last of them, as JSON, shortened.
+    pub example: String,
+}
+
 /// Events on their way into the buffer: rows by partition, in the order in which they came.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -85,6 +100,8 @@ pub struct Batch {
     pub parts: Vec<(Partition, RecordBatch)>,
     /// What was no event.
     pub faults: Vec<Fault>,
+    /// Values that did not fit their columns: one entry a column.
+    pub misfits: Vec<Misfit>,
     /// Devices as pushes described them; labels may be a part of those that there are.
     pub devices: Vec<DeviceRow>,
 }

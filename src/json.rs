@@ -390,6 +390,111 @@ pub fn unescape(between_quotes: &str) -> Option<String> {
     serde_json::from_str(&format!("\"{between_quotes}\"")).ok()
 }
 
+/// A JSON value in its one spelling: without white space, keys in order, no escape that need not be, numbers as they stand. Of a
+/// key that stands twice, both stay, in their order.
+///
+/// # Errors
+/// When the text is no JSON.
+pub fn canonical(text: &str) -> Result<String> {
+    let (mut cursor, mut out) = (Cursor::new(text), Vec::with_capacity(text.len()));
+    write_canonical(&mut cursor, &mut out)?;
+    cursor.end()?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// As deep as the cursor goes, which is bounded.
+fn write_canonical(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<()> {
+    match cursor.peek()? {
+        Next::Object => {
+            let mut members: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+            let mut more = cursor.object()?;
+            while more {
+                let (mut key, mut value) = (Vec::new(), Vec::new());
+                let text = cursor.key()?;
+                write_text(text, cursor.text(), &mut key);
+                write_canonical(cursor, &mut value)?;
+                members.push((key, value));
+                more = cursor.object_next()?;
+            }
+            members.sort_by(|a, b| a.0.cmp(&b.0));
+            out.push(b'{');
+            for (index, (key, value)) in members.iter().enumerate() {
+                out.extend_from_slice(if index > 0 { b"," } else { b"" });
+                out.extend_from_slice(key);
+                out.push(b':');
+                out.extend_from_slice(value);
+            }
+            out.push(b'}');
+        }
+        Next::Array => {
+            out.push(b'[');
+            let mut more = cursor.array()?;
+            while more {
+                write_canonical(cursor, out)?;
+                more = cursor.array_next()?;
+                out.extend_from_slice(if more { b"," } else { b"" });
+            }
+            out.push(b']');
+        }
+        Next::String => {
+            let text = cursor.string()?;
+            write_text(text, cursor.text(), out);
+        }
+        Next::Number | Next::Bool | Next::Null => {
+            let span = cursor.skip()?;
+            out.extend_from_slice(span.of(cursor.text()).as_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// A string as [`write_string`] writes it; one with half a surrogate pair stands as it came.
+fn write_text(text: Text, of: &str, out: &mut Vec<u8>) {
+    if let Some(value) = text.of(of) {
+        write_string(&value, out);
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(text.span.of(of).as_bytes());
+        out.push(b'"');
+    }
+}
+
+/// The whole number that a JSON number is, however it is written: `6`, `6.0`, `7e0`, `1.2e1`. None for one that is not whole, or
+/// does not fit.
+pub fn whole_number(text: &str) -> Option<i64> {
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let digits = || whole.bytes().chain(fraction.bytes());
+    if !digits().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    if digits().all(|byte| byte == b'0') {
+        return Some(0);
+    }
+    let zeros = exponent.parse::<i64>().ok()?.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+    let mut number = digits().try_fold(0_i128, |number, byte| number.checked_mul(10)?.checked_add(i128::from(byte - b'0')))?;
+    for _ in 0..zeros.unsigned_abs().min(40) {
+        number = match zeros {
+            0.. => number.checked_mul(10)?,
+            _ if number % 10 == 0 => number / 10,
+            _ => return None,
+        };
+    }
+    i64::try_from(sign * number).ok()
+}
+
+/// The whole number that a string holds, written as JSON writes numbers: so Protobuf's JSON sends integers of 64 bits.
+pub fn whole_number_of(text: &str) -> Option<i64> {
+    let mut cursor = Cursor::new(text);
+    let span = cursor.number().ok()?;
+    if span.of(text).len() == text.len() { whole_number(text) } else { None }
+}
+
 /// True when the number's text is what [`write_float`] gives back for its value (or an equal spelling of it): at most 15
 /// digits, no exponent, no trailing zero behind the point, no minus zero. 15 digits always survive a double.
 pub fn is_plain_float(text: &str) -> bool {

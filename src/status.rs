@@ -11,7 +11,7 @@ use crate::coverage::{GapState, NobodyRecords, Timeline};
 use crate::disk::Room;
 use crate::event::{Partition, printable};
 use crate::layout::Layout;
-use crate::time::{Micros, SECOND, rfc3339};
+use crate::time::{DAY, Day, Micros, SECOND, rfc3339};
 
 /// How many reasons of faults are listed.
 const REASONS: usize = 10;
@@ -40,6 +40,10 @@ pub struct Status {
     pub faults: u64,
     /// The newest faults by reason.
     pub fault_reasons: Vec<FaultReason>,
+    /// Values that did not fit their columns, which are null there; the events are whole.
+    pub misfits: Vec<MisfitStatus>,
+    /// Days with events that can hardly be from them: before 2000, or from tomorrow on. They are kept as they are.
+    pub odd_times: Vec<OddTimes>,
     /// Size of all day files in bytes.
     pub bytes: u64,
     /// Size of the buffer with its log in bytes.
@@ -101,6 +105,34 @@ pub struct FaultReason {
     /// When last (RFC 3339).
     pub last_at: String,
     /// The beginning of one of them.
+    pub example: String,
+}
+
+/// Events of one type on a day that they can hardly be from: a clock was wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct OddTimes {
+    /// The event type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The day (UTC).
+    pub day: String,
+    /// How many events.
+    pub events: u64,
+}
+
+/// Values of one column that did not fit it.
+#[derive(Debug, Clone, Serialize)]
+pub struct MisfitStatus {
+    /// The event type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The column.
+    pub column: String,
+    /// In how many events, as they came: one that came twice counts twice.
+    pub events: u64,
+    /// When the last of them came (RFC 3339).
+    pub last_at: String,
+    /// The last value, as JSON, shortened.
     pub example: String,
 }
 
@@ -198,6 +230,13 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         last_at: rfc3339(fault.last_at),
         example: printable(&String::from_utf8_lossy(&fault.example), 120),
     });
+    let misfits = view.misfits()?.into_iter().map(|misfit| MisfitStatus {
+        event_type: misfit.event_type.to_string(),
+        column: misfit.column,
+        events: misfit.events,
+        last_at: rfc3339(misfit.last_at),
+        example: printable(&misfit.example, 120),
+    });
     let size = |path: &std::path::Path| path.metadata().map_or(0, |metadata| metadata.len());
     let log = layout.state().join("buffer.db-wal");
     let room = Room::of(&layout.state());
@@ -207,9 +246,11 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         buffered: sums.values().map(|sum| sum.buffered).sum(),
         faults: view.faults()?,
         fault_reasons: reasons.collect(),
+        misfits: misfits.collect(),
         bytes: sums.values().map(|sum| sum.bytes).sum(),
         buffer_bytes: size(&layout.buffer()) + size(&log),
         last_event_at: sums.values().filter_map(|sum| sum.times).map(|(_, last)| last).max().map(rfc3339),
+        odd_times: odd_times(&sums, now),
         partitions: sums.into_iter().map(|(partition, sum)| partition_status(&partition, &sum)).collect(),
         unreadable,
         gaps: time.missing(),
@@ -225,6 +266,20 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         last_sign_of_life_at: last_sign.map(rfc3339),
         last_sign_of_life_age: last_sign.map(|at| age(at, now)),
     })
+}
+
+/// The oldest sensors are younger.
+const OLDEST: Day = Day(10_957);
+
+fn odd_times(sums: &BTreeMap<Partition, Sums>, now: Micros) -> Vec<OddTimes> {
+    let tomorrow = Day::of(now.saturating_add(DAY));
+    let is_odd = |(partition, _): &(&Partition, &Sums)| partition.day < OLDEST || partition.day > tomorrow;
+    let told = |(partition, sum): (&Partition, &Sums)| OddTimes {
+        event_type: partition.event_type.to_string(),
+        day: partition.day.to_string(),
+        events: sum.rows,
+    };
+    sums.iter().filter(is_odd).map(told).collect()
 }
 
 /// Seconds since a time.

@@ -140,8 +140,10 @@ impl fmt::Display for Day {
 }
 
 /// Seconds of 0000-01-01 and of 10000-01-01.
-const YEAR_0: i64 = -62_167_219_200;
-const YEAR_10000: i64 = 253_402_300_800;
+/// Seconds at which the year 0000 begins.
+pub const YEAR_0: i64 = -62_167_219_200;
+/// Seconds at which the year 9999 is over: four digits name no later time.
+pub const YEAR_10000: i64 = 253_402_300_800;
 
 /// A time read from text, with what the text looked like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -283,7 +283,13 @@ fn check_sum(layout: &Layout, view: Option<&View>, file: &DayFile, report: &mut 
     let partition = &file.footer().partition;
     let path = layout.day_file(partition);
     let noted_before = noted(partition).unwrap_or_else(|error| {
-        report.add(Severity::Damage, &path, "a checksum that reads", error.to_string(), "what is said of the buffer says what to do");
+        report.add(
+            Severity::Damage,
+            &path,
+            "a checksum that reads",
+            error.to_string(),
+            "what is said of the buffer says what to do",
+        );
         None
     });
     let Some(sum) = noted_before else {
@@ -321,6 +327,11 @@ fn check_rows(registry: &Registry, file: &DayFile, ids: &mut Ids, report: &mut R
         let found = format!("those of version {}", footer.schema_version);
         let expected = format!("the columns of schema version {}", schema.version);
         report.add(Severity::Note, &path, &expected, found, "run `overnight rebuild`; until then they are null or in `raw`");
+    } else if file.lacks_values(&schema).unwrap_or(false) {
+        // One that does not read is told below.
+        let found = "null in rows whose `raw` has a value".to_owned();
+        let advice = "run `overnight rebuild`; until then the values stand in `raw` alone";
+        report.add(Severity::Note, &path, "columns with all values that came", found, advice);
     }
     let mut wrong = |expected: &str, found: String| report.add(Severity::Damage, &path, expected, found, SET_ASIDE);
     let (mut rows, mut first, mut last) = (0_u64, i64::MAX, i64::MIN);

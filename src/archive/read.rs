@@ -24,7 +24,7 @@ use parquet::file::statistics::Statistics;
 use crate::disk::{self, DiskError};
 use crate::event::Partition;
 use crate::layout::{self, Layout};
-use crate::schema::{Schema, conform, reread};
+use crate::schema::{ConformError, Schema, conform, reread};
 use crate::time::{Day, Micros};
 
 use super::{ArchiveError, Footer, Result, Run};
@@ -198,10 +198,10 @@ impl DayFile {
     /// # Errors
     /// When the reader refuses; while iterating, when a page is damaged or the columns do not fit.
     pub fn rows(&self, groups: Vec<usize>, schema: &Arc<Schema>) -> Result<Run> {
-        self.rows_by(BATCH_ROWS, groups, schema)
+        self.rows_by(BATCH_ROWS, groups, schema, conform)
     }
 
-    fn rows_by(&self, at_a_time: usize, groups: Vec<usize>, schema: &Arc<Schema>) -> Result<Run> {
+    fn rows_by(&self, at_a_time: usize, groups: Vec<usize>, schema: &Arc<Schema>, read: Reading) -> Result<Run> {
         let builder = self.builder(groups, ProjectionMask::all())?.with_batch_size(at_a_time);
         let batches = self.decoded(builder)?;
         let (schema, path) = (Arc::clone(schema), self.path.clone());
@@ -213,8 +213,30 @@ impl DayFile {
                 return RecordBatch::try_new(Arc::clone(schema.arrow()), batch.columns().to_vec())
                     .map_err(ArchiveError::arrow(&path));
             }
-            conform(&batch, &schema).map_err(|source| ArchiveError::Conform { path: path.clone(), source })
+            read(&batch, &schema).map_err(|source| ArchiveError::Conform { path: path.clone(), source })
         })))
+    }
+
+    /// True when rows have a value in `raw` for a column that is null in them: they were written by an older schema, or by a program
+    /// that read less. Looks only at row groups that have anything in `raw`.
+    ///
+    /// # Errors
+    /// As for [`DayFile::rows`].
+    pub fn lacks_values(&self, schema: &Arc<Schema>) -> Result<bool> {
+        if schema.version == 0 {
+            return Ok(false);
+        }
+        let raw = Field::new("raw", DataType::Utf8, true);
+        for group in (0..self.groups()).filter(|group| self.alike(&[*group], &raw, 1).is_none_or(|raw| raw.null_count() == 0)) {
+            for batch in self.rows(vec![group], schema)? {
+                let batch = batch?;
+                let reread = reread(&batch, schema);
+                if reread.map_err(|source| ArchiveError::Conform { path: self.path.clone(), source })? != batch {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The rows of row groups that follow each other in time: some columns only, of some devices only (others may still be
@@ -230,7 +252,7 @@ impl DayFile {
         let all: Vec<usize> = (0..schema.arrow().fields().len()).collect();
         let columns = wanted.columns.unwrap_or(&all).to_vec();
         if !self.has_columns_of(schema) {
-            let (rows, path) = (self.rows_by(at_a_time, groups, schema)?, self.path.clone());
+            let (rows, path) = (self.rows_by(at_a_time, groups, schema, conform)?, self.path.clone());
             return Ok(Box::new(rows.map(move |batch| batch?.project(&columns).map_err(ArchiveError::arrow(&path)))));
         }
         let target = Arc::new(schema.arrow().project(&columns).map_err(ArchiveError::arrow(&self.path))?);
@@ -324,24 +346,25 @@ impl DayFile {
     /// # Errors
     /// As for [`DayFile::rows`].
     pub fn reread(&self, schema: &Arc<Schema>) -> Result<Vec<Run>> {
-        let group = |group: usize| -> Result<Run> {
-            let reader = self.reader(vec![group], ProjectionMask::all())?;
+        let (chains, at_a_time) = self.chains(&(0..self.groups()).collect::<Vec<_>>());
+        let run = |chain| -> Result<Run> {
+            let batches = self.decoded(self.builder(chain, ProjectionMask::all())?.with_batch_size(at_a_time))?;
             let (schema, path) = (Arc::clone(schema), self.path.clone());
-            Ok(Box::new(reader.map(move |batch| {
-                let batch = batch.map_err(ArchiveError::arrow(&path))?;
-                reread(&batch, &schema).map_err(|source| ArchiveError::Conform { path: path.clone(), source })
+            Ok(Box::new(batches.map(move |batch| {
+                reread(&batch?, &schema).map_err(|source| ArchiveError::Conform { path: path.clone(), source })
             })))
         };
-        (0..self.groups()).map(group).collect()
+        chains.into_iter().map(run).collect()
     }
 
-    /// The row groups as runs that are each in order: groups that follow each other in time share a run.
+    /// The row groups as runs that are each in order: groups that follow each other in time share a run. Columns that have come since
+    /// are filled from `raw`: what is written of them says that it is of this schema.
     ///
     /// # Errors
     /// As for [`DayFile::rows`].
     pub fn runs(&self, groups: &[usize], schema: &Arc<Schema>) -> Result<Vec<Run>> {
         let (chains, at_a_time) = self.chains(groups);
-        chains.into_iter().map(|chain| self.rows_by(at_a_time, chain, schema)).collect()
+        chains.into_iter().map(|chain| self.rows_by(at_a_time, chain, schema, reread)).collect()
     }
 
     /// The same runs of what is wanted, as [`DayFile::only`] reads it.
@@ -397,6 +420,9 @@ impl DayFile {
         Ok(builder.with_row_groups(groups).with_projection(mask).with_batch_size(BATCH_ROWS))
     }
 }
+
+/// How rows become those of a schema.
+type Reading = fn(&RecordBatch, &Arc<Schema>) -> std::result::Result<RecordBatch, ConformError>;
 
 /// Reads; bytes so damaged that they bring the Parquet reader down are an error like any other, so that one file does not
 /// keep a recorder from starting, or the other files from being exported.

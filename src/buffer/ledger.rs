@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::event::{Batch, DeviceRow, Source};
+use crate::event::{Batch, DeviceRow, Misfit, Source};
 use crate::settings::Filters;
 use crate::time::{DAY, Micros, STEP};
 
@@ -500,6 +500,14 @@ fn filled(db: &Connection, fill: i64, but: Option<&str>, now: Micros) -> rusqlit
     Ok(())
 }
 
+/// Values that did not fit their column, added to those that there are.
+pub(super) fn misfit(db: &Connection, misfit: &Misfit) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO misfit (event_type, column, events, last_at, example) VALUES (?, ?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET events = events + excluded.events, last_at = excluded.last_at, example = excluded.example";
+    let Misfit { event_type, column, events, last_at, example } = misfit;
+    db.prepare_cached(sql)?.execute(params![&**event_type, column, events, last_at, example]).map(drop)
+}
+
 /// Sessions of a run that met are one.
 fn join_before(db: &Connection, before: Micros) -> rusqlite::Result<()> {
     let sql = "SELECT run, session, opened_at, spoke_at, closed_at, cause, joined FROM heard
@@ -781,6 +789,23 @@ impl View {
         let sql = "SELECT value FROM meta WHERE key = 'reconciled_at:' || ?";
         let values = self.rows(sql, [project], |row| row.get::<_, String>(0))?;
         Ok(values.first().and_then(|value| value.parse().ok()))
+    }
+
+    /// Values that did not fit their columns, the last one first.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn misfits(&self) -> Result<Vec<Misfit>> {
+        let sql = "SELECT event_type, column, events, last_at, example FROM misfit ORDER BY last_at DESC, event_type, column";
+        self.rows(sql, [], |row| {
+            Ok(Misfit {
+                event_type: row.get::<_, String>(0)?.into(),
+                column: row.get(1)?,
+                events: row.get(2)?,
+                last_at: row.get(3)?,
+                example: row.get(4)?,
+            })
+        })
     }
 
     /// All devices that are known.

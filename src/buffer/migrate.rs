@@ -11,7 +11,7 @@ use super::{BufferError, JOURNAL_MAX, Result, commit, failure};
 const APPLICATION_ID: i64 = 0x6f76_6e74;
 
 /// One step a version; never changed once released, only added to.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE block (
@@ -71,7 +71,20 @@ const STEPS: [&str; 2] = [
     ) STRICT, WITHOUT ROWID;
 ",
     LEDGER,
+    MISFITS,
 ];
+
+/// Since version 3.
+const MISFITS: &str = "
+    CREATE TABLE misfit (                              -- values that did not fit their column; the events are whole, in `raw`
+        event_type TEXT    NOT NULL,
+        column     TEXT    NOT NULL,
+        events     INTEGER NOT NULL,                   -- as they came: one that came twice counts twice
+        last_at    INTEGER NOT NULL,
+        example    TEXT    NOT NULL,
+        PRIMARY KEY (event_type, column)
+    ) STRICT, WITHOUT ROWID;
+";
 
 /// The ledger since version 2: what was wanted, what was heard, what was asked of the history. A gap is what is left.
 pub(super) const LEDGER: &str = "
@@ -182,12 +195,17 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
     id(db).map_err(fail)
 }
 
-/// Today's ledger of a database of version 1 that is only read: in tables that are seen by this connection alone.
-pub(super) fn look_over(db: &Connection) -> rusqlite::Result<()> {
-    db.pragma_update(None, "temp_store", "MEMORY")?;
-    let seen_here = LEDGER.replace("CREATE TABLE ", "CREATE TEMP TABLE ").replace("CREATE INDEX ", "CREATE INDEX temp.");
-    db.execute_batch(&seen_here)?;
-    take_over(db, db)
+/// What a database of an older version lacks, where it is only read: in tables that are seen by this connection alone.
+pub(super) fn look_over(db: &Connection, version: i64) -> rusqlite::Result<()> {
+    let seen_here =
+        |step: &str| step.replace("CREATE TABLE ", "CREATE TEMP TABLE ").replace("CREATE INDEX ", "CREATE INDEX temp.");
+    let steps = STEPS.iter().skip(usize::try_from(version).unwrap_or_default());
+    let steps: String = steps.map(|step| seen_here(step)).collect();
+    if !steps.is_empty() {
+        db.pragma_update(None, "temp_store", "MEMORY")?;
+        db.execute_batch(&steps)?;
+    }
+    if version < 2 { take_over(db, db) } else { Ok(()) }
 }
 
 /// The version of the tables; an error when the database is foreign or newer.

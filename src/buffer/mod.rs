@@ -256,6 +256,9 @@ impl Buffer {
                     let length = i64::try_from(fault.length).unwrap_or(i64::MAX);
                     insert.execute(params![fault.at, fault.source.name(), fault.reason, length, fault.raw])?;
                 }
+                for misfit in &batch.misfits {
+                    ledger::misfit(&transaction, misfit)?;
+                }
                 if !batch.devices.is_empty() {
                     ledger::describe_devices(&transaction, &batch.devices)?;
                 }

@@ -144,8 +144,20 @@ impl Buffer {
             // At once: a commit for each row would wait for the disk each time.
             let copy = || {
                 let all = self.db.unchecked_transaction()?;
-                let tables =
-                    ["meta", "run", "heard", "fill", "piece", "fill_device", "loss", "known_device", "device", "sealed", "fault"];
+                let tables = [
+                    "meta",
+                    "run",
+                    "heard",
+                    "fill",
+                    "piece",
+                    "fill_device",
+                    "loss",
+                    "known_device",
+                    "device",
+                    "sealed",
+                    "fault",
+                    "misfit",
+                ];
                 for table in tables {
                     self.copy(from, table)?;
                 }
@@ -317,7 +329,7 @@ fn rows(from: &Connection, table: &str, columns: &str) -> Vec<Vec<Value>> {
         }
         Ok(())
     };
-    let order = if matches!(table, "meta" | "heard" | "piece" | "fill_device" | "known_device" | "device" | "sealed") {
+    let order = if matches!(table, "meta" | "heard" | "piece" | "fill_device" | "known_device" | "device" | "sealed" | "misfit") {
         "1"
     } else {
         "rowid"

@@ -66,8 +66,9 @@ impl View {
         let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         match migrate::check(&db, &path)? {
             0 => return Err(BufferError::Missing(layout.root().to_owned())),
-            1 => migrate::look_over(&db).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?,
-            _ => {}
+            version => {
+                migrate::look_over(&db, version).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
+            }
         }
         let id = migrate::id(&db).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
         Ok(Self { db, path, id, layout: layout.clone() })

@@ -47,6 +47,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::buffer::{BufferError, View};
 use crate::disk;
 use crate::error::Advice;
 use crate::export::ExportError;
@@ -138,12 +139,34 @@ impl Recording {
         let mut registry = Registry::built_in()?;
         let own = self.layout().schemas();
         if own.is_dir() {
-            registry.add_folder(&own)?;
+            registry.add_own_folder(&own)?;
         }
         if let Some(folder) = &self.schemas {
+            let before = registry.clone();
             registry.add_folder(folder)?;
+            for schema in registry.iter() {
+                let grown = before.find(&schema.name).map_or(Ok(()), |old| schema.grows_from(old));
+                if let Err(misgrown) = grown
+                    && self.has_events(&schema.name)?
+                {
+                    return Err(Failure::usage(misgrown.to_string()));
+                }
+            }
         }
         Ok(Arc::new(registry))
+    }
+
+    /// Whether the recording has events of a type already.
+    fn has_events(&self, event_type: &str) -> Result<bool, Failure> {
+        let layout = self.layout();
+        if !disk::list(&layout.folder(event_type))?.is_empty() {
+            return Ok(true);
+        }
+        match View::open(&layout) {
+            Ok(view) => Ok(view.pending()?.iter().any(|pending| *pending.partition.event_type == *event_type)),
+            Err(BufferError::Missing(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Copies the schemas given by flag into the recording, which is unreadable without them.
@@ -152,9 +175,21 @@ impl Recording {
         let layout = self.layout();
         disk::create_own_dir(&layout.schemas())?;
         disk::create_own_dir(&layout.staging())?;
-        for path in disk::list(folder)?.iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml")) {
-            let bytes = std::fs::read(path).map_err(|source| disk::DiskError::new("read", path, source))?;
-            disk::write(&layout.staging(), &layout.schemas().join(path.file_name().unwrap_or_default()), &bytes)?;
+        let is_schema = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "toml");
+        let name_of = |text: &str, path: &Path| Registry::built_in()?.add(text, path).map(|schema| schema.name.clone());
+        for path in disk::list(folder)?.iter().filter(is_schema) {
+            let text = std::fs::read_to_string(path).map_err(|source| disk::DiskError::new("read", path, source))?;
+            let name = name_of(&text, path)?;
+            let folder = layout.folder(&name);
+            let own = layout.schemas().join(folder.file_name().unwrap_or_default()).with_added_extension("toml");
+            disk::write(&layout.staging(), &own, text.as_bytes())?;
+            // One file a type, whatever it was called before.
+            for other in disk::list(&layout.schemas())?.iter().filter(is_schema).filter(|other| **other != own) {
+                let text = std::fs::read_to_string(other).map_err(|source| disk::DiskError::new("read", other, source))?;
+                if name_of(&text, other)? == name {
+                    disk::remove(other)?;
+                }
+            }
         }
         Ok(())
     }

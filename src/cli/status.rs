@@ -37,6 +37,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     Ok(if incomplete { Outcome::Incomplete } else { Outcome::Done })
 }
 
+/// Days with odd times that are listed for people.
+const ODD_TIMES: usize = 10;
+
 fn print(status: &Status) -> Result<(), Failure> {
     let recorder = match (status.recording, &status.connected_since) {
         (true, Some(since)) => format!("recording, connected since {since}"),
@@ -65,6 +68,23 @@ fn print(status: &Status) -> Result<(), Failure> {
         say!("\n{} kept raw; the newest by reason:", words::counted(status.faults, "fault"));
         for fault in &status.fault_reasons {
             say!("  {} x {} (last {}): {}", words::count(fault.count), fault.reason, fault.last_at, fault.example);
+        }
+    }
+    if !status.misfits.is_empty() {
+        say!("\nvalues that did not fit their columns, where they are empty; the events are kept whole, in `raw`:");
+        for misfit in &status.misfits {
+            let column = printable(&format!("{}.{}", misfit.event_type, misfit.column), 80);
+            say!("  {column}: {}, the last at {}: {}", words::counted(misfit.events, "event"), misfit.last_at, misfit.example);
+        }
+    }
+    if !status.odd_times.is_empty() {
+        let events = status.odd_times.iter().map(|odd| odd.events).sum();
+        say!("\n{} with times that can hardly be right, kept as they are; a clock was wrong:", words::counted(events, "event"));
+        for odd in status.odd_times.iter().take(ODD_TIMES) {
+            say!("  {} on {}: {}", printable(&odd.event_type, 80), odd.day, words::count(odd.events));
+        }
+        if status.odd_times.len() > ODD_TIMES {
+            say!("  and {}; `--json` lists them all", words::counted((status.odd_times.len() - ODD_TIMES) as u64, "further day"));
         }
     }
     if status.gaps > 0 {

@@ -1,12 +1,14 @@
 //! Rows into a day file: new ones behind those that it has, and all of it anew.
 
+use std::sync::Arc;
+
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use crate::archive::{ArchiveError, DayFile, GROUP_ROWS, Keys, Run, sorted};
 use crate::disk::fault;
 use crate::event::Partition;
-use crate::schema::{Schema, conform};
+use crate::schema::{Schema, brought_up};
 use crate::time::Micros;
 
 use super::publish::Draft;
@@ -52,7 +54,7 @@ impl Roller {
         let path = self.layout.day_file(partition);
         let conformed: Vec<RecordBatch> = blocks
             .iter()
-            .map(|(_, rows)| conform(rows, &schema).map_err(|source| ArchiveError::Conform { path: path.clone(), source }))
+            .map(|(_, rows)| brought_up(rows, &schema).map_err(|source| ArchiveError::Conform { path: path.clone(), source }))
             .collect::<Result<_, _>>()?;
         drop(blocks);
         let rows = sorted(&conformed).map_err(ArchiveError::arrow(&path))?;
@@ -117,13 +119,13 @@ impl Roller {
         Ok(true)
     }
 
-    /// True when a partition's day file was written with an older schema.
+    /// True when a partition's day file was written with an older schema, or lacks values that its `raw` has.
     ///
     /// # Errors
     /// When the file does not open.
     pub fn is_old(&self, partition: &Partition) -> Result<bool, RollError> {
         let schema = self.registry.get(&partition.event_type);
-        Ok(self.open(partition, &schema)?.is_some_and(|file| is_old(&file, &schema)))
+        Ok(self.open(partition, &schema)?.map(|file| is_old(&file, &schema)).transpose()?.unwrap_or(false))
     }
 
     /// Writes a day file of an older schema anew, from its columns and `raw`. False when it has today's columns, or is gone.
@@ -132,7 +134,10 @@ impl Roller {
     /// When anything refuses; the day file is as it was.
     pub fn rebuild(&mut self, partition: &Partition) -> Result<bool, RollError> {
         let schema = self.registry.get(&partition.event_type);
-        let Some(file) = self.open(partition, &schema)?.filter(|file| is_old(file, &schema)) else { return Ok(false) };
+        let Some(file) = self.open(partition, &schema)? else { return Ok(false) };
+        if !is_old(&file, &schema)? {
+            return Ok(false);
+        }
         let footer = file.footer();
         self.publish(Draft {
             partition,
@@ -147,8 +152,8 @@ impl Roller {
     }
 }
 
-fn is_old(file: &DayFile, schema: &Schema) -> bool {
-    file.footer().schema_version < schema.version || !file.has_columns_of(schema)
+fn is_old(file: &DayFile, schema: &Arc<Schema>) -> Result<bool, RollError> {
+    Ok(file.footer().schema_version < schema.version || !file.has_columns_of(schema) || file.lacks_values(schema)?)
 }
 
 /// Which row groups of a day file are copied, and which are encoded anew together with the new rows.

@@ -113,7 +113,7 @@ pub enum ConformError {
 ///
 /// # Errors
 /// When the rows have a column that the schema lacks or types otherwise.
-pub fn conform(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, ConformError> {
+pub fn conform(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ConformError> {
     let (from, to) = (batch.schema_ref(), &schema.arrow);
     for field in from.fields() {
         let column = || (field.name().clone(), schema.name.clone());
@@ -166,6 +166,16 @@ fn grown(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     let items = StructArray::try_new_with_length(fields.clone(), values.collect(), items.nulls().cloned(), items.len())?;
     let list = ListArray::try_new(Arc::clone(element), list.offsets().clone(), Arc::new(items), list.nulls().cloned())?;
     Ok(Arc::new(list))
+}
+
+/// Rows of a schema, to be written as such: those of an older version are read anew.
+///
+/// # Errors
+/// When the rows have a column that the schema lacks or types otherwise.
+pub fn brought_up(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ConformError> {
+    let same = |(a, b): (&FieldRef, &FieldRef)| a.name() == b.name() && a.data_type() == b.data_type();
+    let (from, to) = (batch.schema_ref().fields(), schema.arrow.fields());
+    if from.len() == to.len() && from.iter().zip(to).all(same) { conform(batch, schema) } else { reread(batch, schema) }
 }
 
 /// Rows as the schema of today reads them: columns that have come since are filled from `raw`, where that holds the event.

@@ -10,6 +10,7 @@ use crate::words::instead;
 
 use super::columns::{FIXED_HEAD, FIXED_TAIL, arrow_schema};
 use super::shape::{Envelope, Shape};
+use super::when::When;
 use super::{Behaviour, Column, Kind, Schema};
 
 /// What is wrong with a schema file.
@@ -24,7 +25,10 @@ pub struct SchemaError {
 
 type Result<T> = std::result::Result<T, String>;
 
-const EVENT_KEYS: [&str; 7] = ["name", "version", "description", "id", "device", "time", "implied"];
+const EVENT_KEYS: [&str; 11] =
+    ["name", "version", "description", "type", "type_is", "id", "device", "time", "time_format", "zone", "implied"];
+/// Stands for the id of events that have none.
+const CONTENT: &str = "content";
 const COLUMN_KEYS: [&str; 7] = ["name", "pointer", "type", "unit", "behaves", "description", "item"];
 /// Keys of a pointer: far more than events are nested, and far fewer than JSON may be.
 const POINTER_KEYS: usize = 64;
@@ -35,25 +39,57 @@ pub(super) fn read(text: &str, path: &Path) -> std::result::Result<Schema, Schem
     schema(text).map_err(|what| SchemaError { path: path.to_owned(), what })
 }
 
-/// Reads every `*.toml` of a folder, sorted by event type.
-pub(super) fn read_folder(folder: &Path) -> std::result::Result<Vec<Schema>, SchemaError> {
+/// Reads every `*.toml` of a folder that somebody gives, sorted by event type: one file a type, and events that can be told apart.
+pub(super) fn read_folder(folder: &Path) -> std::result::Result<Vec<(Schema, PathBuf)>, SchemaError> {
+    let schemas = read_all(folder)?;
+    for (at, (schema, path)) in schemas.iter().enumerate() {
+        let fail = |what: String| SchemaError { path: path.clone(), what };
+        let others = || schemas[..at].iter().map(|(other, _)| other);
+        if others().any(|other| other.name == schema.name) {
+            return Err(fail(format!("a second file for event type {:?}; keep one", schema.name)));
+        }
+        if let Some(other) = others().find(|other| other.envelope.is_mistaken_for(&schema.envelope)) {
+            return Err(fail(format!(
+                "its events cannot be told from those of {:?}; say where the type stands, as type = \"/type\", and with type_is what \
+                 stands there, if that is not the name",
+                other.name
+            )));
+        }
+        if schema.name == "ping" {
+            let what = "[event]: events called \"ping\" are signs of life, and never kept; give it another name, and say with type_is what \
+                        its events have";
+            return Err(fail(what.to_owned()));
+        }
+    }
+    Ok(schemas)
+}
+
+/// Reads the folder that a recording keeps; of two files of one type, which a crash can leave, the later version holds.
+pub(super) fn read_own_folder(folder: &Path) -> std::result::Result<Vec<Schema>, SchemaError> {
+    let mut kept: Vec<Schema> = Vec::new();
+    for (schema, _) in read_all(folder)? {
+        match kept.iter_mut().find(|other| other.name == schema.name) {
+            Some(other) if other.version < schema.version => *other = schema,
+            Some(_) => {}
+            None => kept.push(schema),
+        }
+    }
+    Ok(kept)
+}
+
+fn read_all(folder: &Path) -> std::result::Result<Vec<(Schema, PathBuf)>, SchemaError> {
     let fail = |path: &Path, error: std::io::Error| SchemaError { path: path.to_owned(), what: error.to_string() };
     let entries = fs::read_dir(folder).map_err(|error| fail(folder, error))?;
-    let mut schemas: Vec<Schema> = Vec::new();
+    let mut schemas: Vec<(Schema, PathBuf)> = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| fail(folder, error))?.path();
         if path.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
         let text = fs::read_to_string(&path).map_err(|error| fail(&path, error))?;
-        let schema = read(&text, &path)?;
-        if schemas.iter().any(|other| other.name == schema.name) {
-            let what = format!("a second file for event type {:?}; keep one", schema.name);
-            return Err(SchemaError { path, what });
-        }
-        schemas.push(schema);
+        schemas.push((read(&text, &path)?, path));
     }
-    schemas.sort_by(|a, b| a.name.cmp(&b.name));
+    schemas.sort_by(|(a, at), (b, bt)| (&a.name, at).cmp(&(&b.name, bt)));
     Ok(schemas)
 }
 
@@ -77,23 +113,38 @@ fn schema(text: &str) -> Result<Schema> {
             return Err(format!("column {:?} stands twice, or is a name that every day file has already", column.name));
         }
     }
-    let standard = Envelope::default();
-    let device = if event.contains_key("device") { pointer(event, "device", "[event]")? } else { standard.device };
+    let standard = Envelope::of(&name);
+    let or = |key: &str, usual: String| if event.contains_key(key) { pointer(event, key, "[event]") } else { Ok(usual) };
+    let text =
+        |key: &str, usual: &str| if event.contains_key(key) { string(event, key, "[event]") } else { Ok(usual.to_owned()) };
+    let is_content = event.get("id").and_then(Value::as_str) == Some(CONTENT);
+    let zone = if event.contains_key("zone") { Some(string(event, "zone", "[event]")?) } else { None };
     let envelope = Envelope {
-        id: pointer(event, "id", "[event]")?,
+        id: if is_content { None } else { Some(pointer(event, "id", "[event]").map_err(|what| no_id(&what))?) },
         time: pointer(event, "time", "[event]")?,
-        event_type: standard.event_type,
-        device,
+        when: When::named(&text("time_format", "rfc3339")?, zone.as_deref()).map_err(|what| format!("[event]: {what}"))?,
+        event_type: or("type", standard.event_type)?,
+        type_is: text("type_is", &name)?,
+        says_type: event.contains_key("type"),
+        device: or("device", standard.device)?,
         implied: implied(event)?,
     };
+    if envelope.when != When::Rfc3339 && !envelope.implied.is_empty() {
+        return Err("[event]: implied is only for times in RFC 3339".to_owned());
+    }
     Ok(Schema {
         shape: Shape::new(&envelope, &columns)?,
+        envelope,
         arrow: arrow_schema(&columns),
         description: string(event, "description", "[event]")?,
         name,
         version,
         columns,
     })
+}
+
+fn no_id(what: &str) -> String {
+    format!("{what}. Events without an id: id = \"{CONTENT}\", and what an event says is its id")
 }
 
 fn implied(event: &Table) -> Result<Vec<String>> {
@@ -177,6 +228,9 @@ fn pointer(table: &Table, key: &str, of: &str) -> Result<String> {
 fn check_pointer(text: &str, of: &str) -> Result<String> {
     if text.split('/').count() > POINTER_KEYS {
         return Err(format!("{of}: a JSON pointer of more than {POINTER_KEYS} keys; JSON is not read that deep"));
+    }
+    if text.replace("~0", "").replace("~1", "").contains('~') {
+        return Err(format!("{of}: in a JSON pointer `~` is written `~0`, and `/` within a key `~1`"));
     }
     if text.len() > 1 && text.starts_with('/') {
         Ok(text.to_owned())

@@ -7,10 +7,13 @@
 mod admit;
 mod columns;
 mod file;
+mod grow;
 mod rebuild;
 mod row;
 mod shape;
+mod when;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,8 +22,9 @@ use arrow::datatypes::SchemaRef;
 
 use admit::Admission;
 pub use admit::{Surplus, is_plain};
-pub use columns::{Columns, ConformError, FIXED_HEAD, FIXED_TAIL, conform, reread, time_type};
+pub use columns::{Columns, ConformError, FIXED_HEAD, FIXED_TAIL, brought_up, conform, reread, time_type};
 pub use file::SchemaError;
+pub use grow::Misgrown;
 pub use rebuild::{Rebuild, RebuildError};
 pub use row::{Row, RowError};
 use shape::Shape;
@@ -143,6 +147,7 @@ pub struct Schema {
     pub description: String,
     /// The typed columns, in order.
     pub columns: Vec<Column>,
+    envelope: shape::Envelope,
     shape: Shape,
     arrow: SchemaRef,
 }
@@ -150,13 +155,14 @@ pub struct Schema {
 impl Schema {
     /// An event type that no file describes: the envelope's columns, everything else through `raw`.
     pub fn unknown(name: &str) -> Self {
-        let envelope = shape::Envelope::default();
+        let envelope = shape::Envelope::of(name);
         Self {
             name: name.to_owned(),
             version: 0,
             description: "An event type without a schema; each event stands in `raw`.".to_owned(),
             columns: Vec::new(),
             shape: Shape::of_envelope(&envelope),
+            envelope,
             arrow: columns::arrow_schema(&[]),
         }
     }
@@ -177,6 +183,8 @@ impl Schema {
 #[derive(Debug, Clone)]
 pub struct Registry {
     schemas: BTreeMap<String, Arc<Schema>>,
+    /// Those whose events have their type elsewhere than most.
+    elsewhere: Vec<String>,
     admission: Arc<Admission>,
 }
 
@@ -186,7 +194,7 @@ impl Registry {
     /// # Errors
     /// When a built-in file does not read, which a test excludes.
     pub fn built_in() -> Result<Self, SchemaError> {
-        let mut registry = Self { schemas: BTreeMap::new(), admission: Arc::default() };
+        let mut registry = Self { schemas: BTreeMap::new(), elsewhere: Vec::new(), admission: Arc::default() };
         for (name, text) in BUILT_IN {
             registry.add(text, Path::new(&format!("schemas/{name}.toml")))?;
         }
@@ -199,8 +207,17 @@ impl Registry {
     /// When the text breaks the format.
     pub fn add(&mut self, text: &str, path: &Path) -> Result<Arc<Schema>, SchemaError> {
         let schema = Arc::new(file::read(text, path)?);
-        self.schemas.insert(schema.name.clone(), Arc::clone(&schema));
+        self.insert(Arc::clone(&schema));
         Ok(schema)
+    }
+
+    fn insert(&mut self, schema: Arc<Schema>) {
+        self.schemas.insert(schema.name.clone(), schema);
+        let mut elsewhere: Vec<&Schema> =
+            self.schemas.values().map(Arc::as_ref).filter(|schema| schema.envelope.is_elsewhere()).collect();
+        // Those that say where it stands go before those that only fit.
+        elsewhere.sort_by_key(|schema| !schema.envelope.says_type);
+        self.elsewhere = elsewhere.into_iter().map(|schema| schema.name.clone()).collect();
     }
 
     /// Adds every `*.toml` file of a folder; a file for a type that is known already replaces it.
@@ -210,13 +227,40 @@ impl Registry {
     pub fn add_folder(&mut self, folder: &Path) -> Result<usize, SchemaError> {
         let schemas = file::read_folder(folder)?;
         let count = schemas.len();
-        self.schemas.extend(schemas.into_iter().map(|schema| (schema.name.clone(), Arc::new(schema))));
+        for (schema, _) in schemas {
+            self.insert(Arc::new(schema));
+        }
         Ok(count)
+    }
+
+    /// The same with the folder that a recording keeps for itself. Where a crash left two files of one type, the later version holds.
+    ///
+    /// # Errors
+    /// When a file cannot be read or breaks the format.
+    pub fn add_own_folder(&mut self, folder: &Path) -> Result<(), SchemaError> {
+        for schema in file::read_own_folder(folder)? {
+            self.insert(Arc::new(schema));
+        }
+        Ok(())
     }
 
     /// All known schemas, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Schema>> {
         self.schemas.values()
+    }
+
+    /// The type of an event, before its schema is known: what stands where most events have it, or that of a schema which says that
+    /// its events have it elsewhere.
+    ///
+    /// # Errors
+    /// As for a text that is no event at all.
+    pub fn event_type<'a>(&'a self, event: &'a str) -> Result<Cow<'a, str>, RowError> {
+        let usual = Row::event_type(event);
+        if usual.is_ok() || self.elsewhere.is_empty() {
+            return usual;
+        }
+        let mut schemas = self.elsewhere.iter().filter_map(|name| self.schemas.get(name));
+        schemas.find(|schema| schema.envelope.is_of(event)).map_or(usual, |schema| Ok(schema.name.as_str().into()))
     }
 
     /// The schema of a type, if a file describes it.
@@ -273,7 +317,7 @@ mod tests {
     #[test]
     fn the_folder_of_schema_files_is_what_is_built_in() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
-        let names: Vec<_> = file::read_folder(&folder).unwrap().into_iter().map(|schema| schema.name).collect();
+        let names: Vec<_> = file::read_folder(&folder).unwrap().into_iter().map(|(schema, _)| schema.name).collect();
         assert_eq!(names, BUILT_IN.map(|(name, _)| name));
     }
 }

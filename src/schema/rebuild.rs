@@ -122,7 +122,7 @@ impl Rebuild {
             (Role::Column(slot, _), _) => return typed[*slot].write(row, out),
             (Role::List(slot, items), _) => return self.list(&typed[*slot], items, row, out),
             (Role::Id, Some(event)) => write_string(self.event_id.value(event), out),
-            (Role::Type, _) => write_string(&self.schema.name, out),
+            (Role::Type, _) => write_string(&self.schema.envelope.type_is, out),
             (Role::Device, Some(event)) => return self.device(event, out),
             (Role::Time | Role::Implied, Some(event)) => {
                 out.push(b'"');

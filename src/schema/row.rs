@@ -4,11 +4,19 @@
 //! back; where they do not (an unknown field, a string where a number belongs, nanoseconds, an explicit null), the text
 //! itself is kept in `raw`.
 
+use std::ops::Range;
+
+use sha2::{Digest, Sha256};
+
 use crate::json::{self, Cursor, JsonError, Next, Span, Text};
-use crate::time::{self, Micros, Parsed};
+use crate::time::{Micros, Parsed};
 
 use super::shape::{Field, Items, Object, Role};
+use super::when::When;
 use super::{Kind, Schema};
+
+/// Bytes of the hash that stands for an id: two of 10^15 events that differ have the same with a chance of 10^-9.
+const ID_BYTES: usize = 16;
 
 /// Why a text is no event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,9 +30,9 @@ pub enum RowError {
     /// It has no usable type.
     #[error("no event type")]
     NoType,
-    /// It has no usable time.
-    #[error("no event time in RFC 3339")]
-    NoTime,
+    /// It has no usable time, as its schema has it.
+    #[error("no event time {0}")]
+    NoTime(&'static str),
 }
 
 /// A column's value, as a span of the event's text where it has one.
@@ -58,7 +66,12 @@ pub struct Row {
     pub(super) items: Vec<Slot>,
     unescaped: Vec<String>,
     time_text: Option<Text>,
+    has_type: bool,
     implied: Vec<Span>,
+    /// Columns whose value did not fit them, each with the value's JSON.
+    misfits: Vec<(usize, Span)>,
+    /// How many values have not fitted so far.
+    unfit: usize,
 }
 
 /// Finds the event type in an event's text: the span between the quotes, with escapes as they stand.
@@ -107,6 +120,8 @@ impl Row {
         self.items.clear();
         self.unescaped.clear();
         self.implied.clear();
+        self.misfits.clear();
+        self.has_type = false;
         (self.id, self.device, self.project, self.time_text) = (Slot::Absent, Slot::Absent, Slot::Absent, None);
         let mut cursor = Cursor::new(event);
         if cursor.peek()? != Next::Object {
@@ -114,17 +129,28 @@ impl Row {
         }
         self.object(&shape.root, &mut cursor)?;
         let end = cursor.position();
+        if schema.envelope.id.is_none() {
+            self.id = self.of_content(&event[..end])?;
+        }
         if matches!(self.text(self.id, event), None | Some("")) {
             return Err(RowError::NoId);
         }
-        let text = self.time_text.ok_or(RowError::NoTime)?;
-        let parsed = parse_time(text, event).ok_or(RowError::NoTime)?;
+        let no_time = || RowError::NoTime(schema.envelope.when.name());
+        let text = self.time_text.ok_or_else(no_time)?;
+        let parsed = parse_time(text, event, &schema.envelope.when).ok_or_else(no_time)?;
         self.time = parsed.time;
         let is_copy = |copy: &Span| copy.of(event) == text.span.of(event);
         let copies = self.implied.len() == shape.implied && self.implied.iter().all(is_copy);
         // An event type without a schema keeps its text: there is nothing else to give it back from.
-        self.whole &= parsed.canonical && copies && schema.version > 0;
+        let is_typed = self.has_type || !shape.has_type;
+        self.whole &= parsed.canonical && copies && is_typed && schema.version > 0;
         Ok(end)
+    }
+
+    /// Columns of its schema that the event has a value for which does not fit, with the value's JSON.
+    pub fn misfits<'s>(&self, schema: &'s Schema) -> impl Iterator<Item = (&'s str, Span)> {
+        let of = |(slot, value): &(usize, Span)| Some((schema.columns.get(*slot)?.name.as_str(), *value));
+        self.misfits.iter().filter_map(of)
     }
 
     /// The text of a slot, if it holds text.
@@ -167,14 +193,17 @@ impl Row {
         let next = cursor.peek()?;
         match (&field.role, next) {
             (Role::Object(inner), Next::Object) => return self.object(inner, cursor),
-            (Role::Column(slot, kind), _) => {
-                let value = self.value(*kind, next, cursor)?;
-                self.slots[*slot] = value;
-                return Ok(value != Slot::Absent);
-            }
-            (Role::List(slot, items), Next::Array) => {
-                self.slots[*slot] = self.list(items, cursor)?;
-                return Ok(true);
+            (Role::Column(slot, _) | Role::List(slot, _), _) => {
+                let (start, before) = (cursor.position(), self.unfit);
+                self.slots[*slot] = match &field.role {
+                    Role::List(_, items) if next == Next::Array => self.list(items, cursor)?,
+                    Role::Column(_, kind) => self.value(*kind, next, cursor)?,
+                    _ => self.unfit(next, cursor)?,
+                };
+                if self.unfit > before {
+                    self.misfits.push((*slot, Span { start, end: cursor.position() }));
+                }
+                return Ok(self.slots[*slot] != Slot::Absent);
             }
             (Role::Id, Next::String) => self.id = self.string(cursor)?,
             (Role::Id, Next::Number) => {
@@ -182,10 +211,16 @@ impl Row {
                 self.id = Slot::Text(cursor.number()?);
             }
             (Role::Device, Next::String) => self.device(cursor)?,
+            (Role::Device, Next::Number) => {
+                self.whole = false;
+                self.device = Slot::Text(cursor.number()?);
+            }
             (Role::Time, Next::String) => self.time_text = Some(cursor.string()?),
+            (Role::Time, Next::Number) => self.time_text = Some(Text { span: cursor.number()?, escaped: false }),
             (Role::Implied, Next::String) => self.implied.push(cursor.string()?.span),
             (Role::Type, Next::String) => {
                 cursor.string()?;
+                self.has_type = true;
             }
             _ => {
                 self.whole = false;
@@ -196,10 +231,22 @@ impl Row {
         Ok(true)
     }
 
+    /// Passes a value by that does not fit where it stands. A null is none.
+    fn unfit(&mut self, next: Next, cursor: &mut Cursor<'_>) -> Result<Slot, RowError> {
+        self.whole = false;
+        self.unfit += usize::from(next != Next::Null);
+        cursor.skip()?;
+        Ok(Slot::Absent)
+    }
+
     fn value(&mut self, kind: Kind, next: Next, cursor: &mut Cursor<'_>) -> Result<Slot, RowError> {
         let value = match (kind, next) {
-            (Kind::Json, _) => return Ok(Slot::Text(cursor.skip()?)),
-            (Kind::String, Next::String) => return self.string(cursor),
+            (Kind::Json, _) => return self.json(cursor),
+            (Kind::String, Next::String) => {
+                let slot = self.string(cursor)?;
+                self.unfit += usize::from(slot == Slot::Absent);
+                return Ok(slot);
+            }
             (Kind::Bool, Next::Bool) => return Ok(Slot::Bool(cursor.bool()?)),
             (Kind::Float64, Next::Number) => {
                 let text = cursor.number()?.of(cursor.text());
@@ -208,18 +255,45 @@ impl Row {
             }
             (Kind::Int64, Next::Number) => {
                 let text = cursor.number()?.of(cursor.text());
-                self.whole &= text != "-0";
-                text.parse().ok().map(Slot::Int)
+                // Any other spelling would not come back as it was.
+                self.whole &= !text.contains(['.', 'e', 'E']) && text != "-0";
+                json::whole_number(text).map(Slot::Int)
+            }
+            (Kind::Int64, Next::String) => {
+                self.whole = false;
+                cursor.string()?.of(cursor.text()).and_then(|text| json::whole_number_of(&text)).map(Slot::Int)
             }
             (Kind::Timestamp, Next::String) => {
-                let parsed = parse_time(cursor.string()?, cursor.text());
+                let parsed = parse_time(cursor.string()?, cursor.text(), &When::Rfc3339);
                 self.whole &= parsed.is_some_and(|parsed| parsed.canonical);
                 parsed.map(|parsed| Slot::Time(parsed.time))
             }
-            _ => cursor.skip().map(|_| None)?,
+            _ => return self.unfit(next, cursor),
         };
         self.whole &= value.is_some();
+        self.unfit += usize::from(value.is_none());
         Ok(value.unwrap_or_default())
+    }
+
+    /// Any value, in its one spelling: equal values are equal columns.
+    fn json(&mut self, cursor: &mut Cursor<'_>) -> Result<Slot, RowError> {
+        let span = cursor.skip()?;
+        let text = span.of(cursor.text());
+        let canonical = json::canonical(text)?;
+        Ok(if canonical == text { Slot::Text(span) } else { self.decoded(canonical) })
+    }
+
+    /// The id of an event that has none: what it says. So one that comes twice is one, and two that say the same are as well.
+    fn of_content(&mut self, event: &str) -> Result<Slot, RowError> {
+        let digest = Sha256::digest(json::canonical(event)?);
+        let hex = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+        let id = digest.iter().take(ID_BYTES).flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect();
+        Ok(self.decoded(id))
+    }
+
+    fn decoded(&mut self, text: String) -> Slot {
+        self.unescaped.push(text);
+        Slot::Unescaped(self.unescaped.len() - 1)
     }
 
     fn list(&mut self, items: &Items, cursor: &mut Cursor<'_>) -> Result<Slot, RowError> {
@@ -238,8 +312,7 @@ impl Row {
                     if next == Next::Object {
                         self.item(shape, at, cursor)?;
                     } else {
-                        self.whole = false;
-                        cursor.skip()?;
+                        self.unfit(next, cursor)?;
                     }
                 }
             }
@@ -287,35 +360,51 @@ impl Row {
             self.whole = false;
             return Ok(Slot::Absent);
         };
-        self.unescaped.push(value);
-        Ok(Slot::Unescaped(self.unescaped.len() - 1))
+        Ok(self.decoded(value))
     }
 
     /// `projects/P/devices/D` and `projects/P` are taken apart; any other text is the device's id as it stands.
     fn device(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RowError> {
-        self.device = self.string(cursor)?;
-        let Slot::Text(span) = self.device else { return Ok(()) };
-        let text = span.of(cursor.text());
-        let Some(rest) = text.strip_prefix("projects/") else { return Ok(()) };
-        let slash = memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len());
-        let device = rest[slash..].strip_prefix("/devices/");
-        let start = span.start + "projects/".len();
-        let project = Slot::Text(Span { start, end: start + slash });
-        match device {
-            None if slash == rest.len() && slash > 0 => (self.project, self.device) = (project, Slot::Absent),
-            Some(device) if slash > 0 && !device.is_empty() && !device.contains('/') => {
-                self.project = project;
-                self.device = Slot::Text(Span { start: span.end - device.len(), end: span.end });
-            }
-            _ => {}
-        }
+        let whole = self.string(cursor)?;
+        self.device = whole;
+        let Some((project, device)) = self.text(whole, cursor.text()).and_then(taken_apart) else { return Ok(()) };
+        self.project = self.part(whole, project);
+        self.device = device.map_or(Slot::Absent, |device| self.part(whole, device));
         Ok(())
+    }
+
+    /// A part of a text.
+    fn part(&mut self, whole: Slot, part: Range<usize>) -> Slot {
+        match whole {
+            Slot::Text(span) => Slot::Text(Span { start: span.start + part.start, end: span.start + part.end }),
+            Slot::Unescaped(index) => {
+                let text = self.unescaped.get(index).and_then(|text| text.get(part)).unwrap_or_default().to_owned();
+                self.decoded(text)
+            }
+            other => other,
+        }
+    }
+}
+
+/// Where project and device stand in `projects/P/devices/D` and `projects/P`.
+fn taken_apart(text: &str) -> Option<(Range<usize>, Option<Range<usize>>)> {
+    let rest = text.strip_prefix("projects/")?;
+    let start = text.len() - rest.len();
+    let slash = memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len());
+    let project = start..start + slash;
+    match rest[slash..].strip_prefix("/devices/") {
+        _ if slash == 0 => None,
+        None if slash == rest.len() => Some((project, None)),
+        Some(device) if !device.is_empty() && !device.contains('/') => {
+            Some((project, Some(text.len() - device.len()..text.len())))
+        }
+        _ => None,
     }
 }
 
 /// A time; one with escapes (some programs write `+` as `\u002B`) never stands as this program would write it.
-fn parse_time(text: Text, event: &str) -> Option<Parsed> {
-    let parsed = time::parse_rfc3339(text.of(event)?.as_bytes())?;
+fn parse_time(text: Text, event: &str, when: &When) -> Option<Parsed> {
+    let parsed = when.parse(&text.of(event)?)?;
     Some(Parsed { canonical: parsed.canonical && !text.escaped, ..parsed })
 }
 

@@ -1,33 +1,112 @@
 //! The tree of an event's JSON that the reader walks along: which key leads to which column.
 
+use crate::json::{Cursor, JsonError, Next};
+
+use super::when::When;
 use super::{Column, Kind};
 
 /// Where the parts that every event has stand.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Envelope {
-    pub(super) id: String,
+    /// None: what the event says is its id.
+    pub(super) id: Option<String>,
     pub(super) event_type: String,
+    /// What stands there, in events of this type.
+    pub(super) type_is: String,
+    /// The file says where the type stands.
+    pub(super) says_type: bool,
     pub(super) device: String,
     pub(super) time: String,
+    pub(super) when: When,
     pub(super) implied: Vec<String>,
 }
 
-impl Default for Envelope {
-    fn default() -> Self {
+/// Where the cloud that this program was made for writes the event type.
+pub(super) const EVENT_TYPE: &str = "/eventType";
+/// And the id.
+const EVENT_ID: &str = "/eventId";
+
+impl Envelope {
+    /// That of the cloud that this program was made for.
+    pub(super) fn of(event_type: &str) -> Self {
         Self {
-            id: "/eventId".to_owned(),
-            event_type: "/eventType".to_owned(),
+            id: Some(EVENT_ID.to_owned()),
+            event_type: EVENT_TYPE.to_owned(),
+            type_is: event_type.to_owned(),
+            says_type: false,
             device: "/targetName".to_owned(),
             time: "/timestamp".to_owned(),
+            when: When::Rfc3339,
             implied: Vec::new(),
         }
     }
+
+    /// Whether events of this type have it elsewhere than most, or nowhere.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.says_type && self.event_type != EVENT_TYPE || !self.says_type && self.id.as_deref() != Some(EVENT_ID)
+    }
+
+    /// Whether events of another type that is elsewhere would be taken for this one.
+    pub(super) fn is_mistaken_for(&self, other: &Self) -> bool {
+        self.says_type == other.says_type
+            && if self.says_type {
+                (&self.event_type, &self.type_is) == (&other.event_type, &other.type_is)
+            } else {
+                self.is_elsewhere() && (&self.id, &self.time) == (&other.id, &other.time)
+            }
+    }
+
+    /// Whether an event that has no type where most have it is of this one. By what stands at the place that the schema says: the text
+    /// or number that it is, or an object. Where it says no place, by its id and time.
+    pub(super) fn is_of(&self, event: &str) -> bool {
+        if !self.says_type {
+            let has = |pointer: &str| matches!(value_at(event, pointer), Ok(Some((Next::String | Next::Number, _))));
+            return self.id.as_deref().is_some_and(has) && has(&self.time);
+        }
+        let Ok(Some((next, text))) = value_at(event, &self.event_type) else { return false };
+        match next {
+            Next::String => {
+                let mut cursor = Cursor::new(text);
+                cursor.string().is_ok_and(|found| found.of(text).is_some_and(|found| found == self.type_is))
+            }
+            Next::Number => text == self.type_is,
+            Next::Object => true,
+            Next::Array | Next::Bool | Next::Null => false,
+        }
+    }
+}
+
+/// The first value at a pointer: its kind and its text.
+fn value_at<'a>(event: &'a str, pointer: &str) -> Result<Option<(Next, &'a str)>, JsonError> {
+    let mut cursor = Cursor::new(event);
+    'keys: for key in keys(pointer) {
+        if cursor.peek()? != Next::Object {
+            return Ok(None);
+        }
+        let mut more = cursor.object()?;
+        while more {
+            if cursor.key()?.of(event).is_some_and(|found| found == key) {
+                continue 'keys;
+            }
+            cursor.skip()?;
+            more = cursor.object_next()?;
+        }
+        return Ok(None);
+    }
+    Ok(Some((cursor.peek()?, cursor.skip()?.of(event))))
+}
+
+/// The keys of a JSON pointer.
+fn keys(pointer: &str) -> impl Iterator<Item = String> {
+    pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"))
 }
 
 /// The event as a tree of objects.
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) root: Object,
+    /// The type has a place of its own in it.
+    pub(super) has_type: bool,
     /// How many implied times there are.
     pub(super) implied: usize,
     /// How many columns there are.
@@ -79,9 +158,16 @@ impl Shape {
     /// The tree; an error names two things that stand in one place.
     pub(super) fn new(envelope: &Envelope, columns: &[Column]) -> Result<Self, String> {
         let mut root = Object::default();
-        root.insert(&envelope.id, Role::Id)?;
+        if let Some(id) = &envelope.id {
+            root.insert(id, Role::Id)?;
+        }
         root.insert(&envelope.device, Role::Device)?;
-        root.insert(&envelope.event_type, Role::Type)?;
+        let columns_within = |pointer: &str| columns.iter().any(|column| column.pointer.starts_with(&format!("{pointer}/")));
+        // An object that says by being there what it is comes back with what is in it.
+        let has_type = !columns_within(&envelope.event_type);
+        if has_type {
+            root.insert(&envelope.event_type, Role::Type)?;
+        }
         for (slot, column) in columns.iter().enumerate() {
             let role = match column.kind {
                 Kind::List => Role::List(slot, Items::new(column)?),
@@ -93,12 +179,12 @@ impl Shape {
             root.insert(pointer, Role::Implied)?;
         }
         root.insert(&envelope.time, Role::Time)?;
-        Ok(Self { root, implied: envelope.implied.len(), slots: columns.len() })
+        Ok(Self { root, has_type, implied: envelope.implied.len(), slots: columns.len() })
     }
 
     /// The tree of an event type without a schema file; its parts stand apart, so nothing can clash.
     pub(super) fn of_envelope(envelope: &Envelope) -> Self {
-        Self::new(envelope, &[]).unwrap_or(Self { root: Object::default(), implied: 0, slots: 0 })
+        Self::new(envelope, &[]).unwrap_or(Self { root: Object::default(), has_type: false, implied: 0, slots: 0 })
     }
 }
 
@@ -119,7 +205,7 @@ impl Object {
     fn insert(&mut self, pointer: &str, role: Role) -> Result<(), String> {
         let many = || format!("{pointer:?} is one of more than {FIELDS} keys in one object");
         let clash = || format!("two things stand at {pointer:?}, or one inside the other");
-        let mut keys = pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~")).peekable();
+        let mut keys = keys(pointer).peekable();
         let mut object = self;
         while let Some(key) = keys.next() {
             let last = keys.peek().is_none();

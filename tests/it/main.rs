@@ -31,3 +31,4 @@ mod supply;
 mod support;
 #[path = "../fuzz/targets.rs"]
 mod targets;
+mod values;
