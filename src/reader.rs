@@ -3,6 +3,7 @@
 //! A partition is read like this: first its blocks, in one SQLite read transaction, then its day file. Blocks that the
 //! file's footer covers are in the file already. So recording may go on meanwhile, and no long transaction holds its log.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -93,7 +94,7 @@ pub struct Reader {
 }
 
 /// The partitions of an event type, and about how many events they hold.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TypePlan {
     /// The schema of the type.
     pub schema: Arc<Schema>,
@@ -323,12 +324,22 @@ impl Reader {
 
     /// The selected rows of a type, in time order.
     pub fn rows<'a>(&'a self, plan: &'a TypePlan, selection: &'a Selection) -> Rows<'a> {
+        let (plan, selection) = (Cow::Borrowed(plan), Cow::Borrowed(selection));
         Rows { reader: self, plan, selection, columns: None, counts: true, next: 0, run: None }
     }
 
     /// The same rows with some columns only, in the schema's order; `time` and `device_id` are always the first two. Columns
     /// that are not asked for are not even decoded where rows come from a day file in one piece.
     pub fn columns<'a>(&'a self, plan: &'a TypePlan, selection: &'a Selection, names: &[&str]) -> Rows<'a> {
+        self.some(Cow::Borrowed(plan), Cow::Borrowed(selection), names)
+    }
+
+    /// The same of a plan and a selection that nobody else holds.
+    pub fn own_columns(&self, plan: TypePlan, selection: Selection, names: &[&str]) -> Rows<'_> {
+        self.some(Cow::Owned(plan), Cow::Owned(selection), names)
+    }
+
+    fn some<'a>(&'a self, plan: Cow<'a, TypePlan>, selection: Cow<'a, Selection>, names: &[&str]) -> Rows<'a> {
         let wanted = |name: &String| name == "time" || name == "device_id" || names.contains(&name.as_str());
         let fields = plan.schema.arrow().fields().iter();
         let columns = fields.enumerate().filter(|(_, field)| wanted(field.name())).map(|(index, _)| index).collect();
@@ -415,8 +426,8 @@ impl Reader {
 #[allow(missing_debug_implementations, reason = "runs are iterators, and iterators do not print")]
 pub struct Rows<'a> {
     reader: &'a Reader,
-    plan: &'a TypePlan,
-    selection: &'a Selection,
+    plan: Cow<'a, TypePlan>,
+    selection: Cow<'a, Selection>,
     columns: Option<Vec<usize>>,
     counts: bool,
     next: usize,
@@ -450,7 +461,7 @@ impl Rows<'_> {
                         continue;
                     }
                 };
-                let batch = select(&batch, self.selection).map_err(ArchiveError::arrow(Path::new("rows")))?;
+                let batch = select(&batch, &self.selection).map_err(ArchiveError::arrow(Path::new("rows")))?;
                 if batch.num_rows() > 0 {
                     let count = if self.counts { batch.num_rows() as u64 } else { 0 };
                     self.reader.read.set(self.reader.read.get() + count);
@@ -460,7 +471,7 @@ impl Rows<'_> {
             }
             let Some(partition) = self.plan.partitions.get(self.next) else { return Ok(None) };
             self.next += 1;
-            let run = || self.reader.partition(partition, &self.plan.schema, self.selection, self.columns.as_deref());
+            let run = || self.reader.partition(partition, &self.plan.schema, &self.selection, self.columns.as_deref());
             self.run = Some(match run() {
                 Err(ReadError::Archive(error)) => {
                     self.reader.leave_out(self.reader.layout.day_file(partition), error)?;

@@ -13,7 +13,7 @@ use crate::disk::Unfinished;
 use crate::event::printable;
 use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
 use crate::reader::{Reader, TypePlan};
-use crate::tables::{Aggregate, Ask, Fill, Known, Shape, has_states, known, plans, tables};
+use crate::tables::{Aggregate, Ask, Fill, Gaps, Known, Shape, gaps, has_states, known, plans, tables};
 use crate::time::{self, Micros};
 use crate::words;
 use crate::zone::Every;
@@ -97,10 +97,10 @@ struct ShapeArgs {
     /// What is told of a bucket: mean,min,max,sum,count,first,last [default: mean,min,max,count; with --wide: mean]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "every")]
     agg: Vec<Aggregate>,
-    /// What stands in a bucket without an event: none, previous, linear
+    /// What stands in a bucket without an event: none, previous, linear. Never through a gap that was not filled
     #[arg(long, value_name = "HOW", default_value = "none", requires = "every")]
     fill: Fill,
-    /// Holes longer than this are not filled [default: four buckets]
+    /// For so long at most previous carries a value on; holes longer than this get no line [default: four buckets]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "every")]
     fill_limit: Option<Duration>,
     /// A column with the names of devices; with --wide, columns are called so. NDJSON then has rows, and no events as received
@@ -279,6 +279,7 @@ impl Args {
             labels: once(&shape.with_labels),
             zone: self.select.zone().clone(),
             known: Known::default(),
+            gaps: Gaps::default(),
         }
     }
 }
@@ -367,7 +368,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let mut ask = args.ask();
     warn_of_labels(&ask.labels, &directory);
     // In a bucket, a door that nobody touched is what it was before; a row of its own it has not.
-    let mut plans = if ask.every.is_some() { plans(&reader, &selection)? } else { reader.plan(&selection)? };
+    let mut plans = if ask.every.is_some() { plans(&reader, &selection, ask.fill)? } else { reader.plan(&selection)? };
     // A type that was asked for has its columns, also where it has no events.
     if plans.is_empty() && !matches!(ask.shape, Shape::Wide(_)) {
         let bare = |name: &String| TypePlan { schema: reader.registry().get(name), partitions: Vec::new(), events: 0 };
@@ -375,6 +376,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     if ask.every.is_some() && plans.iter().any(|plan| ask.reads(&plan.schema) && has_states(&plan.schema)) {
         ask.known = known(&reader, &selection, time::now())?;
+    }
+    if ask.fill != Fill::None {
+        ask.gaps = gaps(&reader, time::now())?;
     }
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
     leave_nothing_half(&settings.unfinished, &settings.output);

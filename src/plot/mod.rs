@@ -64,8 +64,8 @@ pub fn charts(
     for plan in plans {
         let value = main_value(&plan.schema);
         let mut tracks = Tracks::new(&value, settings);
-        for (device, last) in before(reader, &plan.schema, selection, std::slice::from_ref(&value), directory, &settings.known)? {
-            if let Some(Some(Last::State(state))) = last.first() {
+        for (device, last) in before(reader, &plan.schema, selection, std::slice::from_ref(&value), &settings.known)? {
+            if let Some(Some(Last::State { state, .. })) = last.first() {
                 tracks.begin(&device, selection.start.unwrap_or_default(), state);
             }
         }

@@ -40,7 +40,7 @@ impl<'a> Long<'a> {
         every: Every,
         ask: &Ask,
     ) -> Result<Self> {
-        let series = Series::new(reader, plan, selection, &values(&plan.schema), &USUAL, people.directory, ask)?;
+        let series = Series::new(reader, plan, selection, &values(&plan.schema), &USUAL, (people.directory, ask))?;
         let mut fields: Vec<FieldRef> = Vec::new();
         let mut counts = Vec::new();
         for told in &series.told {
@@ -62,7 +62,7 @@ impl<'a> Long<'a> {
         all.extend(people.fields(&fields));
         all.extend(fields);
         all.push(Arc::new(field("event_type", DataType::Utf8, None, "Type of the events.")));
-        let calendar = Calendar::new(vec![series], every, selection, ask);
+        let calendar = Calendar::new(vec![series], every, selection, ask, false);
         let schema = Arc::new(ArrowSchema::new(all));
         Ok(Self { name: plan.schema.name.clone(), calendar, people: people.clone(), schema, counts })
     }
@@ -82,6 +82,10 @@ impl Table for Long<'_> {
         &self.schema
     }
 
+    fn overflows(&self) -> Vec<(String, u64)> {
+        self.calendar.overflows()
+    }
+
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let width = self.counts.len();
         let (mut times, mut devices): (Vec<Micros>, Vec<usize>) = (Vec::new(), Vec::new());
@@ -89,10 +93,10 @@ impl Table for Long<'_> {
         while times.len() < ROWS
             && let Some(bucket) = self.calendar.next()?
         {
-            for (device, _) in bucket.seen.iter().enumerate().filter(|(_, seen)| **seen) {
+            for (place, device) in bucket.rows[0].devices.iter().enumerate() {
                 times.push(bucket.start);
-                devices.push(device);
-                for (column, value) in cells.iter_mut().zip(&bucket.cells[device * width..]) {
+                devices.push(*device);
+                for (column, value) in cells.iter_mut().zip(&bucket.rows[0].cells[place * width..]) {
                     column.push(*value);
                 }
             }
