@@ -403,6 +403,29 @@ pub fn is_plain_float(text: &str) -> bool {
         }
 }
 
+/// A whole number that is written with decimals or an exponent, such as `15.0` or `2e1`.
+pub fn whole_number(text: &str) -> Option<i64> {
+    // Digits of the greatest.
+    const MOST: usize = 19;
+    let (mantissa, exponent) = match text.find(['e', 'E']) {
+        Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{part}");
+    if digits.bytes().all(|digit| digit == b'0') {
+        return Some(0);
+    }
+    let point = usize::try_from(i64::try_from(whole.len()).ok()? + i64::from(exponent)).ok()?;
+    let (front, back) = digits.split_at(point.min(digits.len()));
+    let zeros = point - front.len();
+    if zeros > MOST || back.bytes().any(|digit| digit != b'0') {
+        return None;
+    }
+    format!("{sign}{front}{}", "0".repeat(zeros)).parse().ok()
+}
+
 /// Appends a number that is not whole, without zeros at its end.
 fn write_thousandths(number: i64, out: &mut Vec<u8>) {
     let (whole, rest) = (number.unsigned_abs() / 1000, number.unsigned_abs() % 1000);
@@ -469,6 +492,18 @@ mod tests {
 
     fn serde_accepts(text: &str) -> bool {
         serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_in_several_ways() {
+        for (text, number) in [("15.0", 15), ("2e1", 20), ("-1.50E+1", -15), ("0.0e9", 0), ("9223372036854775807.0", i64::MAX)] {
+            assert_eq!(whole_number(text), Some(number), "{text}");
+        }
+        for text in
+            ["15.5", "1e-1", "15.00000000000000000000001", "1e19", "9223372036854775808.0", "1e999999999", "1e99999999999"]
+        {
+            assert_eq!(whole_number(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -118,6 +118,8 @@ pub enum Every {
     Weeks(i64),
     /// Months, counted from January 1970.
     Months(i64),
+    /// All times in one.
+    Ever,
 }
 
 impl Every {
@@ -128,6 +130,7 @@ impl Every {
             Self::Days(days) => days * DAY,
             Self::Weeks(weeks) => weeks * 7 * DAY,
             Self::Months(months) => months * 30 * DAY,
+            Self::Ever => Micros::MAX,
         }
     }
 }
@@ -171,6 +174,7 @@ impl fmt::Display for Every {
             Self::Days(days) => write!(out, "{days}d"),
             Self::Weeks(weeks) => write!(out, "{weeks}w"),
             Self::Months(months) => write!(out, "{months}mo"),
+            Self::Ever => write!(out, "ever"),
         }
     }
 }
@@ -194,6 +198,7 @@ impl Buckets {
     pub fn of(&mut self, time: Micros) -> (Micros, Micros) {
         if !(self.last.0..self.last.1).contains(&time) {
             self.last = match self.every {
+                Every::Ever => (Micros::MIN, Micros::MAX),
                 Every::Part(part) if part <= HOUR => self.within_an_hour(part, time),
                 _ => {
                     let start = self.start(time);
@@ -217,6 +222,7 @@ impl Buckets {
         let local = time.saturating_add(offset);
         let floor = |length: Micros| local.div_euclid(length) * length;
         let start = match self.every {
+            Every::Ever => return Micros::MIN,
             Every::Part(part) => civil(floor(part)),
             Every::Days(days) => civil(floor(days * DAY)),
             // 1970-01-01 was a Thursday.
@@ -237,6 +243,7 @@ impl Buckets {
     fn after(&mut self, start: Micros) -> Micros {
         let local = civil(self.zone.local(start));
         let next = match self.every {
+            Every::Ever => return Micros::MAX,
             Every::Part(part) => local.checked_add((part / HOUR).hours()),
             Every::Days(days) => local.checked_add(days.days()),
             Every::Weeks(weeks) => local.checked_add(weeks.weeks()),

@@ -12,7 +12,7 @@ use crate::devices::Directory;
 use crate::disk::Unfinished;
 use crate::event::printable;
 use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
-use crate::reader::{Reader, TypePlan};
+use crate::reader::{Reader, Selection, TypePlan};
 use crate::tables::{Aggregate, Ask, Fill, Gaps, Known, Shape, gaps, has_states, known, plans, tables};
 use crate::time::{self, Micros};
 use crate::words;
@@ -114,7 +114,7 @@ struct ShapeArgs {
 #[derive(Debug, clap::Args)]
 struct CsvArgs {
     /// As Excel and LibreOffice take it where they are set to this country, such as de-DE or en-US [default: this computer's];
-    /// times in whole seconds
+    /// times to the millisecond
     #[arg(long, value_name = "LOCALE", num_args = 0..=1, default_missing_value = "")]
     for_excel: Option<String>,
     /// Between cells: one character, or tab [default: , or ; as the decimals need it; tab in a .tsv]
@@ -368,7 +368,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let mut ask = args.ask();
     warn_of_labels(&ask.labels, &directory);
     // In a bucket, a door that nobody touched is what it was before; a row of its own it has not.
-    let mut plans = if ask.every.is_some() { plans(&reader, &selection, ask.fill)? } else { reader.plan(&selection)? };
+    let mut plans = match (&ask.shape, ask.every) {
+        (_, Some(_)) => plans(&reader, &selection, ask.fill)?,
+        // Whenever the event was that brought a sample.
+        (Shape::Samples, None) => reader.plan(&Selection { start: None, end: None, ..selection.clone() })?,
+        _ => reader.plan(&selection)?,
+    };
     // A type that was asked for has its columns, also where it has no events.
     if plans.is_empty() && !matches!(ask.shape, Shape::Wide(_)) {
         let bare = |name: &String| TypePlan { schema: reader.registry().get(name), partitions: Vec::new(), events: 0 };
@@ -393,6 +398,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Err(error) if error.is_wrong_use() => return Err(Failure::usage(error.to_string())),
         exported => exported?,
     };
+    for (column, times) in &exported.overflows {
+        let times = words::counted(*times, "time");
+        tell!("warning: {column} is empty {times}: the numbers are greater than a double can hold");
+    }
     let rows: u64 = exported.rows.values().sum();
     if rows == 0 {
         tell!("no events: {}", why_empty(&reader)?);

@@ -200,8 +200,19 @@ impl Pen {
             return self.write_null(out);
         }
         match cells {
-            Cells::Time(values) => self.dialect.write_time(values.value(row), out),
-            Cells::Offset(values) => self.dialect.write_offset(values.value(row), out),
+            Cells::Time(values) => {
+                let quote: &[u8] = if self.dialect.quotes_times() { b"\"" } else { b"" };
+                out.extend_from_slice(quote);
+                self.dialect.write_time(values.value(row), out);
+                out.extend_from_slice(quote);
+            }
+            Cells::Offset(values) => {
+                // A pattern has no say in how an offset is written.
+                let quote: &[u8] = if self.dialect.delimiter == b':' { b"\"" } else { b"" };
+                out.extend_from_slice(quote);
+                self.dialect.write_offset(values.value(row), out);
+                out.extend_from_slice(quote);
+            }
             Cells::Text(values) => {
                 let text = values.value(row);
                 if column.is_plain && !text.is_empty() && !(self.dialect.defuse && is_formula(text)) {

@@ -208,8 +208,10 @@ impl Row {
             }
             (Kind::Int64, Next::Number) => {
                 let text = cursor.number()?.of(cursor.text());
-                self.whole &= text != "-0";
-                text.parse().ok().map(Slot::Int)
+                // `15.0` and `2e1` are whole numbers as well, but not written as this program would.
+                let parsed = text.parse().ok();
+                self.whole &= text != "-0" && parsed.is_some();
+                parsed.or_else(|| json::whole_number(text)).map(Slot::Int)
             }
             (Kind::Timestamp, Next::String) => {
                 let parsed = parse_time(cursor.string()?, cursor.text());
@@ -294,6 +296,10 @@ impl Row {
     /// `projects/P/devices/D` and `projects/P` are taken apart; any other text is the device's id as it stands.
     fn device(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RowError> {
         self.device = self.string(cursor)?;
+        if let Slot::Unescaped(at) = self.device {
+            self.unescaped_device(at);
+            return Ok(());
+        }
         let Slot::Text(span) = self.device else { return Ok(()) };
         let text = span.of(cursor.text());
         let Some(rest) = text.strip_prefix("projects/") else { return Ok(()) };
@@ -310,6 +316,30 @@ impl Row {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Row {
+    /// The same of a text that had escapes, which do not come back from columns.
+    fn unescaped_device(&mut self, at: usize) {
+        self.whole = false;
+        let Some(rest) = self.unescaped[at].strip_prefix("projects/") else { return };
+        let (project, device) = match rest.split_once("/devices/") {
+            Some((project, device)) => (project, Some(device)),
+            None => (rest, None),
+        };
+        let is_name = |name: &str| !name.is_empty() && !name.contains('/');
+        if !is_name(project) || !device.is_none_or(is_name) {
+            return;
+        }
+        let (project, device) = (project.to_owned(), device.map(str::to_owned));
+        self.unescaped.push(project);
+        self.project = Slot::Unescaped(self.unescaped.len() - 1);
+        self.device = Slot::Absent;
+        if let Some(device) = device {
+            self.unescaped.push(device);
+            self.device = Slot::Unescaped(self.unescaped.len() - 1);
+        }
     }
 }
 

@@ -267,6 +267,16 @@ impl<'a> Series<'a> {
         Self { rows: self.rows.uncounted(), ..self }
     }
 
+    /// Where a device was last, by its number; see [`Series::project`].
+    pub(super) fn home(&self, number: usize) -> usize {
+        self.homes[number]
+    }
+
+    /// A project by its number.
+    pub(super) fn project(&self, home: usize) -> &str {
+        &self.projects[home]
+    }
+
     /// The project of a device, and its id.
     pub(super) fn device(&self, number: usize) -> (&str, &str) {
         (&self.projects[self.homes[number]], &self.devices[number])

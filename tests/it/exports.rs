@@ -549,7 +549,7 @@ fn csv_for_a_country_has_its_separators_and_plain_local_times() {
     let text = ran.stdout.strip_prefix('\u{feff}').expect("a byte order mark");
     let rows: Vec<&str> = text.split("\r\n").collect();
     assert!(rows[0].starts_with("time;time_utc_offset;device_id;device_name;project_id;temperature;samples"), "{}", rows[0]);
-    assert!(rows[1].starts_with("2026-11-23 11:00:00;UTC+01:00;a;\"'=1+1\";p;-5,25;;;"), "{}", rows[1]);
+    assert!(rows[1].starts_with("2026-11-23 11:00:00,123;UTC+01:00;a;\"'=1+1\";p;-5,25;;;"), "{}", rows[1]);
     let plain = export(&place, &["--delimiter", "tab", "--decimal", ",", "--null", "NA", "--time-format", "%d.%m.%Y %H:%M"]);
     assert!(plain[1].starts_with("23.11.2026 10:00\ta\tp\t-5,25\tNA\t"), "{}", plain[1]);
     let unix = export(&place, &["--time-format", "unix-ms", "--names", "--no-defuse"]);
@@ -719,7 +719,7 @@ fn a_file_of_tabs_has_tabs() {
     let file = place.path("out.TSV").display().to_string();
     for (more, row) in [
         (&[][..], "2026-11-23T10:00:00.000000Z\ta\tp\t1.5"),
-        (&["--for-excel", "de-DE"], "2026-11-23 10:00:00\ta\tp\t1,5"),
+        (&["--for-excel", "de-DE"], "2026-11-23 10:00:00,000\ta\tp\t1,5"),
         (&["--delimiter", ";"], "2026-11-23T10:00:00.000000Z;a;p;1.5"),
     ] {
         export(&place, &[&["-o", &file, "--force"], more].concat());

@@ -168,3 +168,157 @@ fn of_two_events_at_one_time_the_last_by_id_that_has_a_value_stands() {
     assert_eq!(last[1].split(',').nth(2), Some("1"), "{last:?}");
     assert!(export(&place, &["--latest"])[1].contains(",c,"));
 }
+
+#[test]
+fn a_range_says_what_the_whole_says_of_it_however_far_back_that_was_told_and_by_whatever_device() {
+    let status = |device: &str, time: &str, how: &str| {
+        event(
+            "p",
+            "connectionStatus",
+            device,
+            time,
+            &format!("{{\"connection\":\"{how}\",\"available\":[],\"updateTime\":\"{time}\"}}"),
+        )
+    };
+    let place = recording(&[
+        total("t", "2026-10-01T08:00:00Z", "1000"),
+        total("t", "2026-10-02T08:00:00Z", "990"),
+        status("gateway", "2026-11-01T08:00:00Z", "OFFLINE"),
+        status("sensor", "2026-11-03T08:00:00Z", "SDS"),
+        total("t", "2026-11-04T10:00:00Z", "1007"),
+        temperature("sensor", "2026-11-05T00:00:00Z", 20.0),
+    ]);
+    let db = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
+    for (device, kind) in [("gateway", "ccon"), ("sensor", "temperature"), ("t", "touch")] {
+        db.execute("INSERT INTO device VALUES ('p', ?1, ?2, '100', '{}')", (device, kind)).unwrap();
+    }
+    let day = ["--every", "1d", "--start", "2026-11-04", "--end", "2026-11-05"];
+    let states = ["--event-type", "connectionStatus"];
+    let whole = cells(&place, &[&states[..], &["--every", "1d"]].concat(), 1..2);
+    let part = export(&place, &[&states[..], &day].concat());
+    assert_eq!(whole.iter().filter(|row| row.starts_with("11-04")).count(), 2, "{whole:?}");
+    assert_eq!(
+        part[1..],
+        [
+            "2026-11-04T00:00:00.000000Z,gateway,86400,0,0,0,connectionStatus",
+            "2026-11-04T00:00:00.000000Z,sensor,0,0,86400,0,connectionStatus"
+        ],
+        "{part:?}"
+    );
+    let grown = export(&place, &[&["--event-type", "touchCount"][..], &day].concat());
+    assert_eq!(grown[1], "2026-11-04T00:00:00.000000Z,t,7,touchCount");
+    let report = place.run(&["report", "--json", "--start", "2026-11-04", "--end", "2026-11-05"]).stdout;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let gateway = report["devices"].as_array().unwrap().iter().find(|device| device["id"] == "gateway").unwrap();
+    assert_eq!(gateway["figures"]["connectionStatus"]["seconds_in"]["OFFLINE"], 86400.0);
+}
+
+fn total(device: &str, time: &str, total: &str) -> String {
+    event("p", "touchCount", device, time, &format!("{{\"total\":{total},\"updateTime\":\"{time}\"}}"))
+}
+
+#[test]
+fn a_total_grows_by_what_is_new_and_a_small_fall_or_a_tie_is_nothing_new() {
+    let at = |minute: u32| format!("2026-11-01T{:02}:{:02}:00Z", minute / 60, minute % 60);
+    let grown = |totals: &[(u32, &str)]| {
+        let one = |(place, (minute, text)): (usize, &(u32, &str))| {
+            let time = at(*minute);
+            let data = format!("{{\"total\":{text},\"updateTime\":\"{time}\"}}");
+            with_id(&format!("{:03}", 900 - place), ("p", "touchCount", "d"), &time, &data)
+        };
+        let place = recording(&totals.iter().enumerate().map(one).collect::<Vec<_>>());
+        cells(&place, &["--event-type", "touchCount", "--every", "1d"], 2..3)[0].split_once(' ').unwrap().1.to_owned()
+    };
+    assert_eq!(grown(&[(0, "10"), (1, "15.0"), (2, "2e1")]), "10", "whole numbers, however they are written");
+    assert_eq!(grown(&[(0, "1000"), (1, "999"), (2, "1003")]), "3", "one that came late");
+    assert_eq!(grown(&[(0, "1000"), (1, "4"), (2, "9")]), "9", "one that began anew");
+    assert_eq!(grown(&[(0, "10"), (1, "12"), (1, "11"), (2, "12")]), "2", "a tie");
+    assert_eq!(grown(&[(0, "7")]), "0", "the first counts nothing");
+}
+
+#[test]
+fn a_sample_belongs_to_the_range_that_its_own_time_lies_in() {
+    let sample = |value: u32, time: &str| format!("{{\"value\":{value},\"sampleTime\":\"{time}\"}}");
+    let time = "2026-11-02T00:02:00Z";
+    let samples = [sample(3, time), sample(2, "2026-11-01T23:57:00Z"), sample(1, "2026-11-01T23:52:00Z")].join(",");
+    let place = recording(&[event(
+        "p",
+        "temperature",
+        "d1",
+        time,
+        &format!("{{\"value\":3,\"samples\":[{samples}],\"isBackfilled\":false,\"updateTime\":\"{time}\"}}"),
+    )]);
+    let within = |from: &str, to: &str| cells(&place, &["--samples", "--start", from, "--end", to], 1..3);
+    assert_eq!(within("2026-11-01", "2026-11-02"), ["11-01T23:52 d1,1", "11-01T23:57 d1,2"]);
+    assert_eq!(within("2026-11-02", "2026-11-03"), ["11-02T00:02 d1,3"]);
+}
+
+#[test]
+fn times_before_1970_are_those_of_the_calendar_in_every_zone_and_format() {
+    let place = recording(&[
+        temperature("d", "1969-12-31T23:59:59.75Z", -5.0),
+        temperature("d", "2026-11-01T00:00:00Z", 5.0),
+        temperature("d", "2026-11-01T03:00:00Z", 7.0),
+    ]);
+    let unix = export(&place, &["--wide", "temperature", "--time-format", "unix", "--end", "1970-01-01"]);
+    assert_eq!(unix[1], "-0.250000,-5");
+    for zone in ["UTC", "America/New_York", "Pacific/Apia"] {
+        let span = ["--start", "1969-12-30", "--end", "2026-11-02"];
+        let ran = place.run(&[&["report", "--json", "--tz", zone][..], &span].concat());
+        let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let figures = &report["devices"][0]["figures"]["temperature"];
+        assert_eq!((&figures["readings"], &figures["min"]), (&3.into(), &(-5.0).into()), "{zone}: {figures}");
+        assert!((figures["mean"].as_f64().unwrap() - 7.0 / 3.0).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_delimiter_that_times_hold_puts_them_in_quotes() {
+    let place = recording(&[temperature("d1", "2026-11-01T00:00:00Z", 20.0)]);
+    let wide = ["--wide", "temperature", "--delimiter", ":"];
+    assert_eq!(export(&place, &wide), ["time:d1", "\"2026-11-01T00:00:00.000000Z\":20"]);
+    let local = [&wide[..], &["--tz", "Europe/Oslo", "--time-format", "local"]].concat();
+    assert_eq!(export(&place, &local), ["time:time_utc_offset:d1", "\"2026-11-01 01:00:00.000000\":\"+01:00\":20"]);
+}
+
+#[test]
+fn a_sum_loses_no_small_number_and_says_where_no_double_holds_it() {
+    let at = |second: u32| format!("2026-11-01T00:00:{second:02}Z");
+    let small = recording(
+        &[1e16, 1.0, 1.0, -1e16].iter().zip(1..).map(|(value, second)| temperature("d", &at(second), *value)).collect::<Vec<_>>(),
+    );
+    assert_eq!(cells(&small, &["--every", "1h", "--agg", "sum,mean"], 2..4), ["11-01T00:00 2,0.5"]);
+    let large = recording(&[temperature("d", &at(1), 1.7e308), temperature("d", &at(2), 1.7e308)]);
+    let sum = ["--every", "1h", "--agg", "sum,mean,max"];
+    let ran = large.run(&[&["export"][..], &sum].concat());
+    assert_eq!(ran.stdout.lines().nth(1), Some("2026-11-01T00:00:00.000000Z,d,,,1.7e+308,temperature"));
+    assert!(ran.stderr.contains("temperature_sum") && ran.stderr.contains("1 time"), "{}", ran.stderr);
+    let json = large.run(&[&["export", "--format", "ndjson"][..], &sum].concat());
+    assert!(!json.stdout.contains("temperature_sum"), "{}", json.stdout);
+}
+
+#[test]
+fn a_device_that_was_moved_is_called_as_the_project_of_the_event_calls_it() {
+    let one = |project: &str, time: &str| {
+        event(project, "temperature", "d1", time, &format!("{{\"value\":3,\"updateTime\":\"{time}\"}}"))
+    };
+    let place =
+        recording(&[one("p1", "2026-11-02T00:02:00Z"), one("p2", "2026-11-02T10:00:00Z"), one("p3", "2026-11-02T11:00:00Z")]);
+    let db = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
+    for (project, name) in [("p1", "Kitchen"), ("p2", "Hall")] {
+        let labels = format!("{{\"name\":\"{name}\"}}");
+        db.execute("INSERT INTO device VALUES (?1, 'd1', 'temperature', '', ?2)", (project, labels)).unwrap();
+    }
+    let names = ["11-02T00:02 d1,Kitchen", "11-02T10:00 d1,Hall", "11-02T11:00 d1,Hall"];
+    assert_eq!(cells(&place, &["--names"], 1..3), names);
+    assert_eq!(cells(&place, &["--names", "--every", "1m"], 1..3), names);
+}
+
+#[test]
+fn escapes_in_the_name_of_a_device_make_it_no_other_device() {
+    let time = "2026-11-02T00:02:00Z";
+    let plain = event("p", "temperature", "d1", time, &format!("{{\"value\":3,\"updateTime\":\"{time}\"}}"));
+    let place = recording(&[plain.replace("projects/p/devices/d1", "projects\\u002fp\\/devices/\\u0064\\u0031")]);
+    assert!(export(&place, &[])[1].starts_with("2026-11-02T00:02:00.000000Z,d1,p,3,"));
+    assert_eq!(place.events()[0]["targetName"], "projects/p/devices/d1");
+}
