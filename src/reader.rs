@@ -282,6 +282,64 @@ impl Reader {
         found
     }
 
+    /// The times of the first and the last event of a project in each of some spans, which ascend apart.
+    ///
+    /// # Errors
+    /// When the buffer does not read. A day file that does not read is no witness.
+    pub fn ends_of(&self, project: &str, spans: &[(Micros, Micros)]) -> Result<Vec<Option<(Micros, Micros)>>> {
+        let mut by_day: BTreeMap<Day, BTreeSet<Partition>> = BTreeMap::new();
+        let all = self.lenient_plan()?;
+        for partition in all {
+            by_day.entry(partition.day).or_default().insert(partition);
+        }
+        let mut found = Vec::new();
+        for span in spans {
+            let selection = Selection { start: Some(span.0), end: Some(span.1), ..Selection::default() };
+            let look = |partitions: &BTreeSet<Partition>| {
+                let of_each = partitions.iter().filter_map(|partition| self.of_project(partition, project, &selection));
+                of_each.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+            };
+            let days = || by_day.iter().filter(|(day, _)| selection.has_day(**day)).map(|(_, partitions)| partitions);
+            // From both ends, and no further than to the first day that has one.
+            let first = days().find_map(look);
+            let last = first.and_then(|_| days().rev().find_map(look));
+            found.push(first.zip(last).map(|(first, last)| (first.0, last.1)));
+        }
+        Ok(found)
+    }
+
+    /// All partitions.
+    fn lenient_plan(&self) -> Result<Vec<Partition>> {
+        let mut all = Vec::new();
+        for (path, _) in day_files(&self.layout)? {
+            all.extend(DayFile::open(&path).ok().flatten().map(|file| file.footer().partition.clone()));
+        }
+        let pending = self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default();
+        all.extend(pending.into_iter().map(|pending| pending.partition));
+        Ok(all)
+    }
+
+    fn of_project(&self, partition: &Partition, project: &str, selection: &Selection) -> Option<(Micros, Micros)> {
+        let schema = self.registry.get(&partition.event_type);
+        let column = schema.arrow().index_of("project_id").ok()?;
+        let run = self.partition(partition, &schema, selection, Some(&[0, column])).ok()?;
+        let mut found: Option<(Micros, Micros)> = None;
+        for batch in run.map_while(std::result::Result::ok) {
+            let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
+            let from = selection.start.map_or(0, |start| times.partition_point(|time| *time < start));
+            let to = selection.end.map_or(times.len(), |end| times.partition_point(|time| *time < end));
+            let projects = batch.column(1).as_string::<i32>();
+            let is_of = |row: &usize| if projects.is_null(*row) { project.is_empty() } else { projects.value(*row) == project };
+            let first = (from..to).find(is_of);
+            let last = first.and_then(|_| (from..to).rev().find(is_of));
+            if let (Some(first), Some(last)) = (first, last) {
+                let own = (times[first], times[last]);
+                found = Some(found.map_or(own, |found| (found.0.min(own.0), found.1.max(own.1))));
+            }
+        }
+        found
+    }
+
     /// The event types of the day files, as their footers have them: a folder may be called otherwise.
     fn types_of_files(&self) -> Result<BTreeSet<String>> {
         let mut types = BTreeMap::new();

@@ -139,7 +139,7 @@ pub fn facts(
     let until = Some(known.until).filter(|until| *until > Micros::MIN && *outside == 0);
     let start = asked.0.or(heard.map(|span| span.0));
     let end = asked.1.or(heard.map(|span| span.1).max(until));
-    let found = tally(reader, plans, selection, (&ledger, &unrecorded), zone, (start, end), progress)?;
+    let found = tally(reader, plans, selection, (&known, directory), zone, (start, end), progress)?;
     let span = match (found.events, start, end) {
         (Some((first, last)), start, end) => Some((start.unwrap_or(first).min(first), end.unwrap_or(last).max(last))),
         (None, Some(start), Some(end)) if start < end => Some((start, end)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 
+use crate::devices::Directory;
 use crate::event::Partition;
 use crate::reader::{Reader, Selection, TypePlan};
 use crate::schema::{Behaviour, Schema};
@@ -14,7 +15,8 @@ use crate::time::{Day, Micros};
 use super::Result;
 use super::aggregate::Counter;
 use super::fill::Fill;
-use super::known::Known;
+use super::known::{Known, Whose, holds_until};
+use super::series::text_or_nothing;
 use super::values::{Value, figure, values};
 
 /// What a device told last of a value that lasts.
@@ -62,12 +64,18 @@ pub fn has_states(schema: &Schema) -> bool {
 /// What the devices of a selection told of some values of a type before it begins, as far as it still holds: a state through
 /// what is unknown does not, a total does.
 ///
-/// States are looked for as far back as they could still hold, totals from the first day on, whatever a device is and whoever
+/// Both are looked for as far back as there is anything, whatever a device is and whoever
 /// knows of it: so a range says what the whole says of it.
 ///
 /// # Errors
 /// When the recording does not read.
-pub fn before(reader: &Reader, schema: &Arc<Schema>, selection: &Selection, values: &[Value], known: &Known) -> Result<Before> {
+pub fn before(
+    (reader, directory): (&Reader, &Directory),
+    schema: &Arc<Schema>,
+    selection: &Selection,
+    values: &[Value],
+    known: &Known,
+) -> Result<Before> {
     let of = |behaves: Behaviour| -> Vec<(usize, &str)> {
         let all = values.iter().enumerate().filter(move |(_, value)| value.behaves() == Some(behaves));
         all.map(|(number, value)| (number, value.name())).collect()
@@ -87,26 +95,25 @@ pub fn before(reader: &Reader, schema: &Arc<Schema>, selection: &Selection, valu
         }
     };
     if !states.is_empty() {
-        let mut last: HashMap<String, Vec<Option<(Micros, String)>>> = HashMap::new();
-        // What was told before the last time of which nothing is known holds no longer.
-        let is_alive = |time: Micros| start < known.until && known.first_unknown(time, start).is_none();
+        // When it was told, in which project, and what.
+        let mut last: HashMap<String, Vec<Option<(Micros, String, String)>>> = HashMap::new();
         for day in days.clone().rev() {
             let is_complete = || {
                 let has_all = |device: &String| last.get(device).is_some_and(|told| told.iter().all(Option::is_some));
                 !selection.devices.is_empty() && selection.devices.iter().all(has_all)
             };
-            if !is_alive(day.end() - 1) || is_complete() {
+            if is_complete() {
                 break;
             }
             // Of this day; a later one knows better.
-            let mut of_day: HashMap<String, Vec<Option<(Micros, String)>>> = HashMap::new();
-            look.day(*day, &states, |place, device, time, column, row| {
+            let mut of_day: HashMap<String, Vec<Option<(Micros, String, String)>>> = HashMap::new();
+            look.day(*day, &states, |place, (project, device), time, column, row| {
                 let Some(texts) = column.as_string_opt::<i32>() else { return };
                 if !of_day.contains_key(device) {
                     of_day.insert(device.to_owned(), vec![None; states.len()]);
                 }
                 if let Some(of_device) = of_day.get_mut(device) {
-                    of_device[place] = Some((time, texts.value(row).to_owned()));
+                    of_device[place] = Some((time, project.to_owned(), texts.value(row).to_owned()));
                 }
             })?;
             for (device, told) in of_day {
@@ -116,16 +123,19 @@ pub fn before(reader: &Reader, schema: &Arc<Schema>, selection: &Selection, valu
         }
         for (device, told) in &last {
             for ((number, _), told) in states.iter().zip(told) {
-                let Some((time, state)) = told.as_ref().filter(|(time, _)| is_alive(*time)) else { continue };
-                let until = known.first_unknown(*time, Micros::MAX).unwrap_or(Micros::MAX);
-                put(device, *number, Last::State { state: state.clone(), until });
+                let Some((time, project, state)) = told else { continue };
+                let whose = Whose { project, of: Some((&schema.name, device)) };
+                let until = holds_until(&known.spans(reader, directory, whose)?, *time);
+                if until > start {
+                    put(device, *number, Last::State { state: state.clone(), until });
+                }
             }
         }
     }
     if !totals.is_empty() {
         let mut counters: HashMap<String, Vec<Counter>> = HashMap::new();
         for day in days {
-            look.day(*day, &totals, |place, device, time, column, row| {
+            look.day(*day, &totals, |place, (_, device), time, column, row| {
                 let Some(total) = figure(column, row) else { return };
                 if !counters.contains_key(device) {
                     counters.insert(device.to_owned(), vec![Counter::default(); totals.len()]);
@@ -154,19 +164,26 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Hands on what a day tells of some columns, in the order of time: which of them, of which device, when, where it stands.
-    fn day(&self, day: Day, of: &[(usize, &str)], mut take: impl FnMut(usize, &str, Micros, &ArrayRef, usize)) -> Result<()> {
+    /// Hands on what a day tells of some columns, in the order of time: which of them, of which project and device, when, where it
+    /// stands.
+    fn day(
+        &self,
+        day: Day,
+        of: &[(usize, &str)],
+        mut take: impl FnMut(usize, (&str, &str), Micros, &ArrayRef, usize),
+    ) -> Result<()> {
         let partition = Partition { event_type: self.schema.name.as_str().into(), day };
         let plan = TypePlan { schema: Arc::clone(self.schema), partitions: vec![partition], events: 0 };
         let names: Vec<&str> = of.iter().map(|(_, name)| *name).collect();
-        let mut rows = self.reader.columns(&plan, &self.earlier, &names).uncounted();
+        let mut rows = self.reader.columns(&plan, &self.earlier, &[&names[..], &["project_id"]].concat()).uncounted();
         while let Some(batch) = rows.next_batch()? {
             let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
-            let devices = batch.column(1).as_string::<i32>();
+            // time, device_id, project_id
+            let (devices, projects) = (batch.column(1).as_string::<i32>(), batch.column(2).as_string::<i32>());
             for (place, name) in names.iter().enumerate() {
                 let Some(column) = batch.column_by_name(name) else { continue };
                 for row in (0..batch.num_rows()).filter(|row| column.is_valid(*row)) {
-                    take(place, if devices.is_valid(row) { devices.value(row) } else { "" }, times[row], column, row);
+                    take(place, (text_or_nothing(projects, row), text_or_nothing(devices, row)), times[row], column, row);
                 }
             }
         }

@@ -54,7 +54,7 @@ pub use aggregate::Aggregate;
 pub use before::{Before, Last, before, has_states, plans};
 pub use fill::Fill;
 pub use gaps::{Gaps, gaps};
-pub use known::{Known, SEAM, known};
+pub use known::{Known, SEAM, Whose, holds_until, known};
 pub use unrecorded::{Unrecorded, unrecorded};
 pub use values::{Value, figure, main_value, values};
 

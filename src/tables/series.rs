@@ -1,10 +1,12 @@
 //! Series: the events of one type on their way into buckets, device by device.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 
+use crate::coverage::Span;
 use crate::devices::Directory;
 use crate::reader::{self, Reader, Selection, TypePlan};
 use crate::schema::Behaviour;
@@ -13,7 +15,7 @@ use crate::time::Micros;
 use super::aggregate::{Aggregate, Counter, Figure, Point, Track};
 use super::before::{Before, Last, before};
 use super::fill::{Earlier, Filler, earlier};
-use super::known::Known;
+use super::known::{Known, Whose, holds_until};
 use super::values::Value;
 use super::{Ask, Result};
 
@@ -54,6 +56,10 @@ pub(super) struct Series<'a> {
     projects: Vec<String>,
     batch: Option<Loaded>,
     known: Known,
+    /// Whom to ask what is known; nobody, where there are no states.
+    asks: Option<(&'a Reader, &'a Directory)>,
+    /// By device: what is known of it in its project.
+    spans: Vec<Option<(usize, Arc<[Span]>)>>,
     /// The range ends here.
     until: Micros,
     /// Devices that have events in the bucket, and those in a state that holds.
@@ -130,9 +136,9 @@ impl Loaded {
     }
 }
 
-/// The id of a row's device; empty where the event is about none.
-fn device(devices: &StringArray, row: usize) -> &str {
-    if devices.is_valid(row) { devices.value(row) } else { "" }
+/// The text of a row, such as the id of its device; empty where there is none.
+pub(super) fn text_or_nothing(texts: &StringArray, row: usize) -> &str {
+    if texts.is_valid(row) { texts.value(row) } else { "" }
 }
 
 /// Names of the columns of some values.
@@ -153,7 +159,7 @@ pub(super) fn found(
     let (mut devices, mut taken) = (BTreeSet::new(), vec![BTreeSet::new(); values.len()]);
     while let Some(batch) = rows.next_batch()? {
         let ids = batch.column(1).as_string::<i32>();
-        note((0..ids.len()).map(|row| device(ids, row)), &mut devices);
+        note((0..ids.len()).map(|row| text_or_nothing(ids, row)), &mut devices);
         for (value, taken) in values.iter().zip(&mut taken) {
             if value.behaves() == Some(Behaviour::State)
                 && let Some(column) = batch.column_by_name(value.name()).and_then(|column| column.as_string_opt::<i32>())
@@ -184,7 +190,7 @@ impl<'a> Series<'a> {
         (directory, ask): (&'a Directory, &Ask),
     ) -> Result<Self> {
         let (mut devices, mut states) = found(reader, plan, selection, values)?;
-        let before = before(reader, &plan.schema, selection, values, &ask.known)?;
+        let before = before((reader, directory), &plan.schema, selection, values, &ask.known)?;
         for (device, told) in &before {
             devices.insert(device.clone());
             for (last, states) in told.iter().zip(&mut states) {
@@ -204,7 +210,7 @@ impl<'a> Series<'a> {
         devices.extend(earlier.keys().cloned());
         let filler = Filler::new(reader, event_type, selection, &devices, &told, (directory, ask))?;
         let mut series = Self::bare(reader, plan.clone(), selection.clone(), devices, told, ask);
-        series.filler = filler;
+        (series.filler, series.asks) = (filler, Some((reader, directory)));
         series.go_on(&before, &earlier, selection.start.unwrap_or_default());
         Ok(series)
     }
@@ -234,6 +240,8 @@ impl<'a> Series<'a> {
             told,
             batch: None,
             known: ask.known.clone(),
+            asks: None,
+            spans: vec![None; count],
             told_of: Marked::new(count),
             holding: Marked::new(count),
             filler: None,
@@ -354,7 +362,7 @@ impl<'a> Series<'a> {
         while self.next_time()?.is_some_and(|time| time < end) {
             let Some(mut loaded) = self.batch.take() else { break };
             while loaded.row < loaded.batch.num_rows() && loaded.time() < end {
-                self.take(&loaded);
+                self.take(&loaded)?;
                 loaded.row += 1;
                 loaded.skip();
             }
@@ -363,11 +371,15 @@ impl<'a> Series<'a> {
         Ok(())
     }
 
-    fn take(&mut self, loaded: &Loaded) {
+    fn take(&mut self, loaded: &Loaded) -> Result<()> {
         let (time, row) = (loaded.time(), loaded.row);
-        let Some(number) = self.numbers.get(device(loaded.batch.column(1).as_string::<i32>(), row)).copied() else { return };
-        self.move_to(number, loaded.projects.as_ref().map_or("", |projects| device(projects, row)));
+        let Some(number) = self.numbers.get(text_or_nothing(loaded.batch.column(1).as_string::<i32>(), row)).copied() else {
+            return Ok(());
+        };
+        self.move_to(number, loaded.projects.as_ref().map_or("", |projects| text_or_nothing(projects, row)));
         self.told_of.add(number);
+        let is_state = |column: &Column| matches!(column, Column::State(states) if states[row].is_some());
+        let until = if loaded.columns.iter().any(is_state) { self.holds_until(number, time)? } else { time };
         let count = self.told.len();
         for (column, track) in loaded.columns.iter().zip(&mut self.tracks[number * count..(number + 1) * count]) {
             match column {
@@ -376,7 +388,6 @@ impl<'a> Series<'a> {
                 Column::Int(values) if values.is_valid(row) => track.number(time, values.value(row) as f64),
                 Column::State(states) => {
                     if let Some(state) = states[row] {
-                        let until = self.known.first_unknown(time, Micros::MAX).unwrap_or(Micros::MAX);
                         track.state(time, state, until.min(self.until));
                         self.holding.add(number);
                     }
@@ -385,6 +396,19 @@ impl<'a> Series<'a> {
                 Column::Float(_) | Column::Int(_) | Column::None => {}
             }
         }
+        Ok(())
+    }
+
+    /// Until when it is known that a device's state holds, unless it tells another.
+    fn holds_until(&mut self, number: usize, time: Micros) -> Result<Micros> {
+        let Some((reader, directory)) = self.asks else { return Ok(time) };
+        let home = self.homes[number];
+        if self.spans[number].as_ref().is_none_or(|(of, _)| *of != home) {
+            let event_type = self.told.first().map_or("", |told| told.value.event_type.as_str());
+            let whose = Whose { project: &self.projects[home], of: Some((event_type, &self.devices[number])) };
+            self.spans[number] = Some((home, self.known.spans(reader, directory, whose)?));
+        }
+        Ok(self.spans[number].as_ref().map_or(time, |(_, spans)| holds_until(spans, time)))
     }
 
     /// A device is where its last event was.
