@@ -322,3 +322,118 @@ fn escapes_in_the_name_of_a_device_make_it_no_other_device() {
     assert!(export(&place, &[])[1].starts_with("2026-11-02T00:02:00.000000Z,d1,p,3,"));
     assert_eq!(place.events()[0]["targetName"], "projects/p/devices/d1");
 }
+
+/// A run of a project's stream with its sessions; what lies between them is a gap. It wanted events of some types, or all.
+fn run(place: &Place, project: &str, event_types: &[&str], sessions: &[(&str, &str)]) {
+    let moment = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    let db = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
+    let filters =
+        overnight::settings::Filters { event_types: event_types.iter().map(ToString::to_string).collect(), ..Default::default() };
+    let (begins, ends) = (moment(sessions[0].0), moment(sessions[sessions.len() - 1].1));
+    let sql = "INSERT INTO run (opening, number, boot, clock, source, project, filters, account, begins, ended_at, quiet)
+               VALUES (hex(randomblob(8)), 1, '', 0, 'stream', ?1, ?2, '', ?3, ?4, 30000000)";
+    db.execute(sql, (project, serde_json::to_string(&filters).unwrap(), begins, ends)).unwrap();
+    let id = db.last_insert_rowid();
+    for (number, (opened, spoke)) in sessions.iter().enumerate() {
+        let sql =
+            "INSERT INTO heard (run, session, opened_at, spoke_at, closed_at, cause) VALUES (?1, ?2, ?3, ?4, ?4, 'the end')";
+        db.execute(sql, (id, i64::try_from(number).unwrap(), moment(opened), moment(spoke))).unwrap();
+    }
+}
+
+fn door(project: &str, device: &str, time: &str, state: &str) -> String {
+    event(project, "contact", device, time, &format!("{{\"state\":\"{state}\",\"updateTime\":\"{time}\"}}"))
+}
+
+/// What a report says of each device.
+fn devices(place: &Place, arguments: &[&str]) -> std::collections::BTreeMap<String, serde_json::Value> {
+    let ran = place.run(&[&["report", "--json"], arguments].concat());
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let all = report["devices"].as_array().unwrap().iter();
+    all.map(|device| (device["id"].as_str().unwrap().to_owned(), device.clone())).collect()
+}
+
+fn silence(place: &Place, device: &str) -> f64 {
+    devices(place, &[])[device]["silence"]["seconds"].as_f64().unwrap()
+}
+
+#[test]
+fn a_gap_or_a_session_of_one_project_says_nothing_of_the_doors_of_another() {
+    let place = || {
+        recording(&[
+            door("p1", "door1", "2025-11-10T20:10:00Z", "OPEN"),
+            door("p2", "door2", "2025-11-10T20:10:00Z", "OPEN"),
+            event("p1", "temperature", "t", "2025-11-11T03:59:00Z", "{\"value\":1,\"updateTime\":\"2025-11-11T03:59:00Z\"}"),
+        ])
+    };
+    let (evening, morning) = (("2025-11-10T20:00:00Z", "2025-11-10T22:00:00Z"), ("2025-11-11T02:00:00Z", "2025-11-11T04:00:00Z"));
+    let night = (evening.0, morning.1);
+    let open = |place: &Place| cells(place, &["--event-type", "contact", "--every", "1w"], 1..3);
+    let gap = place();
+    run(&gap, "p1", &[], &[evening, morning]);
+    run(&gap, "p2", &[], &[night]);
+    assert_eq!(open(&gap), ["11-10T00:00 door1,6600", "11-10T00:00 door2,28200"]);
+    let session = place();
+    run(&session, "p2", &[], &[evening]);
+    run(&session, "p1", &[], &[night]);
+    assert_eq!(open(&session), ["11-10T00:00 door1,28200", "11-10T00:00 door2,6600"]);
+    assert_eq!(silence(&session, "door2"), 6600.0);
+    assert_eq!(devices(&session, &[])["door2"]["figures"]["contact"]["seconds_in"]["OPEN"], 6600.0);
+}
+
+#[test]
+fn a_session_holds_the_states_that_it_asked_for_and_no_others() {
+    let place = recording(&[
+        door("p", "door", "2025-11-10T20:00:00Z", "OPEN"),
+        event("p", "temperature", "t", "2025-11-10T21:00:00Z", "{\"value\":1}"),
+        event("p", "temperature", "t", "2025-11-11T21:00:00Z", "{\"value\":1}"),
+    ]);
+    run(&place, "p", &[], &[("2025-11-10T20:00:00Z", "2025-11-10T21:30:00Z")]);
+    run(&place, "p", &["temperature"], &[("2025-11-10T21:30:05Z", "2025-11-11T21:30:00Z")]);
+    let open = |more: &[&str]| cells(&place, &[&["--event-type", "contact", "--every", "1d"], more].concat(), 2..3);
+    assert_eq!(open(&[]), ["11-10T00:00 5400"]);
+    assert!(open(&["--start", "2025-11-11"]).is_empty());
+}
+
+#[test]
+fn what_the_last_event_of_an_import_told_holds_no_longer_than_the_import() {
+    let place = recording(&[
+        door("p", "door", "2025-11-10T08:00:00Z", "OPEN"),
+        door("p", "door", "2025-11-10T09:00:00Z", "CLOSED"),
+        door("p", "door", "2025-11-13T12:00:00Z", "OPEN"),
+    ]);
+    run(&place, "p", &[], &[("2025-11-13T10:00:00Z", "2025-11-13T14:00:00Z")]);
+    let days = ["--event-type", "contact", "--every", "1d"];
+    let whole = ["11-10T00:00 door,0,1,3600,1", "11-13T00:00 door,0,0,7200,1"];
+    assert_eq!(cells(&place, &days, 1..6), whole);
+    assert_eq!(cells(&place, &[&days[..], &["--start", "2025-11-11"]].concat(), 1..4), ["11-13T00:00 door,7200,1"]);
+    let part = devices(&place, &["--start", "2025-11-11", "--end", "2025-11-14"]);
+    assert_eq!(part["door"]["figures"]["contact"]["seconds_in"], serde_json::json!({"OPEN": 7200.0}));
+    let file = place.path("plot.svg");
+    let ran = place.run(&["plot", "--event-type", "contact", "-o", file.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let svg = std::fs::read_to_string(&file).unwrap();
+    assert!(!svg.contains("h902.9"), "a bar of three days");
+}
+
+#[test]
+fn a_silence_begins_with_what_is_known_goes_on_over_a_seam_and_ends_with_a_gap_and_now() {
+    let air = |device: &str, time: &str| temperature(device, time, 1.0);
+    let late = recording(&[
+        air("d1", "2025-11-10T20:00:01Z"),
+        air("late", "2025-11-11T03:06:00Z"),
+        air("within", "2025-11-11T03:02:00Z"),
+        air("d1", "2025-11-11T04:00:00Z"),
+    ]);
+    let (evening, morning) = (("2025-11-10T20:00:00Z", "2025-11-11T03:00:00Z"), ("2025-11-11T03:05:00Z", "2025-11-11T04:00:00Z"));
+    run(&late, "p", &[], &[evening, morning]);
+    assert_eq!((silence(&late, "late"), silence(&late, "d1"), silence(&late, "within")), (25_200.0, 25_199.0, 25_200.0));
+    let seam = recording(&[air("door", "2025-11-10T20:00:00Z"), air("x", "2025-11-11T03:59:00Z")]);
+    run(&seam, "p", &[], &[("2025-11-10T20:00:00Z", "2025-11-11T00:00:00Z")]);
+    run(&seam, "p", &[], &[("2025-11-11T00:00:05Z", "2025-11-11T04:00:00Z")]);
+    assert_eq!((silence(&seam, "door"), silence(&seam, "x")), (28_800.0, 28_740.0));
+    // A clock that is ahead makes nobody silent.
+    let hours = |hours: i64| (jiff::Timestamp::now() - jiff::Span::new().hours(hours)).to_string();
+    let future = recording(&[air("d1", &hours(5)), air("d1", &hours(4)), air("d1", &hours(3)), air("d2", &hours(-400))]);
+    assert!((silence(&future, "d1") - 3600.0).abs() < 1.0);
+}
