@@ -195,27 +195,26 @@ impl Pass<'_> {
                 events.1 = events.1.max(time);
             }
             let id = if ids.is_valid(row) { ids.value(row) } else { "" };
-            let device = match self.numbers.get(id).copied() {
-                Some(device) => device,
-                None => {
-                    let name = projects.filter(|projects| projects.is_valid(row)).map_or("", |projects| projects.value(row));
-                    let project = self.project(name, time)?;
-                    // It was silent before its first event, as long as somebody listened.
-                    let Project { listening, longest, .. } = self.projects[project];
-                    self.numbers.insert(id.to_owned(), self.devices.len());
-                    self.devices.push(Device {
-                        project,
-                        first: time,
-                        last: time,
-                        events: vec![0; self.types],
-                        silence: longest,
-                        heard: listening,
-                        battery: None,
-                        signal: Lowest::default(),
-                        rssi: Lowest::default(),
-                    });
-                    self.devices.len() - 1
-                }
+            let device = if let Some(device) = self.numbers.get(id).copied() {
+                device
+            } else {
+                let name = projects.filter(|projects| projects.is_valid(row)).map_or("", |projects| projects.value(row));
+                let project = self.project(name, time)?;
+                // It was silent before its first event, as long as somebody listened.
+                let Project { listening, longest, .. } = self.projects[project];
+                self.numbers.insert(id.to_owned(), self.devices.len());
+                self.devices.push(Device {
+                    project,
+                    first: time,
+                    last: time,
+                    events: vec![0; self.types],
+                    silence: longest,
+                    heard: listening,
+                    battery: None,
+                    signal: Lowest::default(),
+                    rssi: Lowest::default(),
+                });
+                self.devices.len() - 1
             };
             let device = &mut self.devices[device];
             device.silent_until(time);

@@ -95,8 +95,7 @@ pub fn before(
         }
     };
     if !states.is_empty() {
-        // When it was told, in which project, and what.
-        let mut last: HashMap<String, Vec<Option<(Micros, String, String)>>> = HashMap::new();
+        let mut last: HashMap<String, Vec<Option<State>>> = HashMap::new();
         for day in days.clone().rev() {
             let is_complete = || {
                 let has_all = |device: &String| last.get(device).is_some_and(|told| told.iter().all(Option::is_some));
@@ -106,7 +105,7 @@ pub fn before(
                 break;
             }
             // Of this day; a later one knows better.
-            let mut of_day: HashMap<String, Vec<Option<(Micros, String, String)>>> = HashMap::new();
+            let mut of_day: HashMap<String, Vec<Option<State>>> = HashMap::new();
             look.day(*day, &states, |place, (project, device), time, column, row| {
                 let Some(texts) = column.as_string_opt::<i32>() else { return };
                 if !of_day.contains_key(device) {
@@ -155,6 +154,9 @@ pub fn before(
     }
     Ok(found)
 }
+
+/// When a state was told, in which project, and which.
+type State = (Micros, String, String);
 
 /// A look back.
 struct Look<'a> {
