@@ -201,8 +201,15 @@ impl Buckets {
                 Every::Ever => (Micros::MIN, Micros::MAX),
                 Every::Part(part) if part <= HOUR => self.within_an_hour(part, time),
                 _ => {
-                    let start = self.start(time);
-                    (start, self.after(start))
+                    let mut bucket = (self.start(time), Micros::MIN);
+                    loop {
+                        bucket.1 = self.after(bucket.0);
+                        // What clocks show again, once they are set back over a boundary, is past that boundary.
+                        if bucket.1 > time || bucket.1 <= bucket.0 {
+                            break bucket;
+                        }
+                        bucket.0 = bucket.1;
+                    }
                 }
             };
         }
@@ -318,6 +325,22 @@ mod tests {
                 assert!(parts.windows(2).all(|pair| pair[0].0 < pair[1].0), "{zone} {every}");
             }
         }
+    }
+
+    #[test]
+    fn what_clocks_show_again_is_past_the_boundary_over_which_they_were_set_back() {
+        let mut buckets = Buckets::new(Zone::named("Antarctica/Troll").unwrap(), "2h".parse().unwrap());
+        for time in [
+            "2025-10-26T00:30:00Z",
+            "2025-10-26T01:30:00Z",
+            "2025-10-26T03:30:00Z",
+            "2025-10-25T22:00:00Z",
+            "2025-10-26T01:30:00Z",
+        ] {
+            let (start, end) = buckets.of(at(time));
+            assert!(start <= at(time) && at(time) < end, "{time}: {start} {end}");
+        }
+        assert_eq!(buckets.of(at("2025-10-26T01:30:00Z")), (at("2025-10-26T00:00:00Z"), at("2025-10-26T04:00:00Z")));
     }
 
     #[test]
