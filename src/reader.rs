@@ -340,6 +340,17 @@ impl Reader {
         found
     }
 
+    /// The event types that the recording has, whenever their events were.
+    ///
+    /// # Errors
+    /// When the buffer does not read.
+    pub fn types(&self) -> Result<BTreeSet<String>> {
+        let mut types: BTreeSet<String> = self.types_of_files()?.into_iter().collect();
+        let pending = self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default();
+        types.extend(pending.into_iter().map(|pending| pending.partition.event_type.to_string()));
+        Ok(types)
+    }
+
     /// The event types of the day files, as their footers have them: a folder may be called otherwise.
     fn types_of_files(&self) -> Result<BTreeSet<String>> {
         let mut types = BTreeMap::new();

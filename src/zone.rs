@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan};
 
 use crate::time::{DAY, Micros, SECOND};
@@ -83,17 +83,25 @@ impl Zone {
         time.saturating_add(self.offset(time))
     }
 
-    /// When the clock on the wall shows a local time: the first time of two, the next moment where clocks skip it.
+    /// When the clock on the wall shows a local time: the first time of two, the moment of the change where clocks skip it.
     fn instant(&self, local: DateTime) -> Micros {
-        self.rules.to_ambiguous_timestamp(local).compatible().map_or(Micros::MAX, Timestamp::as_microsecond)
+        let found = self.rules.to_ambiguous_timestamp(local);
+        if let AmbiguousOffset::Gap { .. } = found.offset()
+            && let Ok(before) = found.earlier()
+            && let Some(change) = self.rules.following(before).next()
+        {
+            return change.timestamp().as_microsecond();
+        }
+        found.compatible().map_or(Micros::MAX, Timestamp::as_microsecond)
     }
 }
 
-/// Appends an offset from UTC as `+01:00`.
+/// Appends an offset from UTC as `+01:00`; long ago some had seconds as well.
 pub fn write_offset(offset: Micros, out: &mut Vec<u8>) {
-    let minutes = offset.abs() / MINUTE;
+    let seconds = offset.abs() / SECOND;
     out.push(if offset < 0 { b'-' } else { b'+' });
-    for (index, part) in [minutes / 60, minutes % 60].into_iter().enumerate() {
+    let parts = [seconds / 3600, seconds / 60 % 60, seconds % 60];
+    for (index, part) in parts.into_iter().take(if seconds % 60 == 0 { 2 } else { 3 }).enumerate() {
         if index > 0 {
             out.push(b':');
         }
@@ -341,6 +349,9 @@ mod tests {
             assert!(start <= at(time) && at(time) < end, "{time}: {start} {end}");
         }
         assert_eq!(buckets.of(at("2025-10-26T01:30:00Z")), (at("2025-10-26T00:00:00Z"), at("2025-10-26T04:00:00Z")));
+        // A boundary that clocks skip is where they do.
+        assert_eq!(buckets.of(at("2018-03-25T00:30:00Z")), (at("2018-03-25T00:00:00Z"), at("2018-03-25T01:00:00Z")));
+        assert_eq!(buckets.of(at("2018-03-25T01:30:00Z")), (at("2018-03-25T01:00:00Z"), at("2018-03-25T02:00:00Z")));
     }
 
     #[test]
@@ -353,6 +364,9 @@ mod tests {
         let mut text = Vec::new();
         write_offset(-(3 * HOUR + 30 * MINUTE), &mut text);
         assert_eq!(text, b"-03:30");
+        text.clear();
+        write_offset(-(44 * MINUTE + 30 * SECOND), &mut text);
+        assert_eq!(text, b"-00:44:30");
     }
 
     #[test]

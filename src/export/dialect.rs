@@ -152,6 +152,8 @@ impl Dialect {
         };
         match &self.time {
             TimeFormat::Rfc3339 => {
+                // An offset has no seconds there; the moment is the same.
+                let offset = offset - offset % (60 * SECOND);
                 write_civil(time + offset, b'T', out);
                 if offset == 0 && self.zone.name() == "UTC" {
                     out.push(b'Z');

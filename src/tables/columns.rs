@@ -37,26 +37,21 @@ pub(super) struct Asked {
     pub(super) values: Vec<Value>,
 }
 
-/// The values that were asked for, each type once. One that no event of the selection has, but some event type, has no devices.
+/// The values that were asked for, each type once. What a name means is a matter of the whole recording, and not of a range: one
+/// that no event of the selection has, but some event type, has no devices.
 pub(super) fn asked(reader: &Reader, plans: &[TypePlan], selection: &Selection, wanted: &[String]) -> Result<Vec<Asked>> {
-    let schemas: Vec<&Schema> = plans.iter().map(|plan| plan.schema.as_ref()).collect();
-    let mut others: Option<Vec<Arc<Schema>>> = None;
+    let is_selected = |name: &str| selection.event_types.is_empty() || selection.event_types.iter().any(|wanted| wanted == name);
+    let own: Vec<Arc<Schema>> =
+        reader.types()?.iter().filter(|name| is_selected(name)).map(|name| reader.registry().get(name)).collect();
+    let own: Vec<&Schema> = own.iter().map(AsRef::as_ref).collect();
+    let known: Vec<&Schema> = reader.registry().iter().map(AsRef::as_ref).filter(|schema| is_selected(&schema.name)).collect();
     let mut by_type: Vec<Asked> = Vec::new();
     for wanted in wanted {
-        let value = match named(wanted, &schemas) {
-            Err(TableError::NoValue(why)) => {
-                if others.is_none() {
-                    others = Some(all_types(reader, selection)?);
-                }
-                let others = others.as_deref().unwrap_or_default();
-                match named(wanted, &others.iter().map(AsRef::as_ref).collect::<Vec<_>>()) {
-                    Ok(value) => value,
-                    Err(TableError::NoValue(other)) => {
-                        return Err(TableError::NoValue(if plans.is_empty() { other } else { why }));
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
+        let value = match named(wanted, &own) {
+            Err(TableError::NoValue(why)) => match named(wanted, &known) {
+                Err(TableError::NoValue(of_all)) => return Err(TableError::NoValue(if own.is_empty() { of_all } else { why })),
+                value => value?,
+            },
             value => value?,
         };
         if let Some(asked) = by_type.iter_mut().find(|asked| asked.plan.schema.name == value.event_type) {
@@ -72,18 +67,6 @@ pub(super) fn asked(reader: &Reader, plans: &[TypePlan], selection: &Selection, 
         by_type.push(Asked { plan, values: vec![value] });
     }
     Ok(by_type)
-}
-
-/// What is known of event types, and those of the recording, whenever they have events.
-fn all_types(reader: &Reader, selection: &Selection) -> Result<Vec<Arc<Schema>>> {
-    let mut all: Vec<Arc<Schema>> = reader.registry().iter().map(Arc::clone).collect();
-    for plan in reader.plan(&Selection::default())? {
-        if all.iter().all(|schema| schema.name != plan.schema.name) {
-            all.push(plan.schema);
-        }
-    }
-    all.retain(|schema| selection.event_types.is_empty() || selection.event_types.contains(&schema.name));
-    Ok(all)
 }
 
 /// Names of columns: as short as they can be while no two columns share one.

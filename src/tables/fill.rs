@@ -50,21 +50,23 @@ impl FromStr for Fill {
 struct Reach {
     limit: Option<Micros>,
     buckets: zone::Buckets,
-    last: (Micros, Micros),
+    last: Option<(Micros, Micros)>,
 }
 
 impl Reach {
     fn new(every: Every, ask: &Ask) -> Self {
-        Self { limit: ask.fill_limit, buckets: zone::Buckets::new(ask.zone.clone(), every), last: (0, 0) }
+        Self { limit: ask.fill_limit, buckets: zone::Buckets::new(ask.zone.clone(), every), last: None }
     }
 
     /// Until when a bucket that ends at `end` may fill others.
     fn of(&mut self, end: Micros) -> Micros {
         let Some(limit) = self.limit else {
-            if self.last.0 != end {
-                self.last = (end, (0..USUAL).fold(end, |time, _| self.buckets.of(time).1));
-            }
-            return self.last.1;
+            let (_, reach) = self
+                .last
+                .filter(|(of, _)| *of == end)
+                .unwrap_or_else(|| (end, (0..USUAL).fold(end, |time, _| self.buckets.of(time).1)));
+            self.last = Some((end, reach));
+            return reach;
         };
         end.saturating_add(limit)
     }
@@ -333,7 +335,11 @@ impl<'a> Filler<'a> {
         let part = |line: &Point| (start - known.start) as f64 / (line.start - known.start) as f64;
         Ok(slot.line.map(|line| {
             let part = part(&line);
-            std::array::from_fn(|at| known.cells[at] + (line.cells[at] - known.cells[at]) * part)
+            std::array::from_fn(|at| {
+                let (from, to) = (known.cells[at], line.cells[at]);
+                let by = to - from;
+                if by.is_finite() { from + by * part } else { from * (1.0 - part) + to * part }
+            })
         }))
     }
 

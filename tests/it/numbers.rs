@@ -441,3 +441,31 @@ fn a_silence_begins_with_what_is_known_goes_on_over_a_seam_and_ends_with_a_gap_a
     let future = recording(&[air("d1", &hours(5)), air("d1", &hours(4)), air("d1", &hours(3)), air("d2", &hours(-400))]);
     assert_eq!(silence(&future, "d1"), 3600);
 }
+
+#[test]
+fn what_a_value_is_called_means_the_same_in_every_range() {
+    let at = "2026-11-01T00:10:00Z";
+    let humidity =
+        event("p", "humidity", "d", at, &format!("{{\"temperature\":25,\"relativeHumidity\":50,\"updateTime\":\"{at}\"}}"));
+    let alone = recording(std::slice::from_ref(&humidity));
+    assert_eq!(export(&alone, &["--wide", "temperature"])[1], "2026-11-01T00:10:00.000000Z,25", "a column of one type only");
+    let both = recording(&[humidity, temperature("d", "2026-11-02T00:10:00Z", 20.0)]);
+    let first = ["--wide", "temperature", "--end", "2026-11-02"];
+    assert_eq!(export(&both, &first), ["time,temperature"], "the event type, which has no event in the range");
+}
+
+#[test]
+fn an_offset_with_seconds_as_clocks_had_them_long_ago_loses_none() {
+    let place = recording(&[temperature("d", "1969-01-01T00:00:00Z", 1.0)]);
+    let export =
+        |how: &str| export(&place, &["--wide", "temperature", "--tz", "Africa/Monrovia", "--time-format", how])[1].clone();
+    assert_eq!(export("rfc3339"), "1968-12-31T23:16:00.000000-00:44,1");
+    assert_eq!(export("local"), "1968-12-31 23:15:30.000000,-00:44:30,1");
+}
+
+#[test]
+fn fills_begin_at_the_epoch_as_anywhere_else() {
+    let place = recording(&[temperature("d", "1969-12-31T23:37:14Z", 14.5)]);
+    let filled = cells(&place, &["--every", "2h", "--agg", "min", "--fill", "previous"], 2..3);
+    assert_eq!(filled.len(), 5, "{filled:?}");
+}
