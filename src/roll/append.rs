@@ -114,6 +114,7 @@ impl Roller {
             seq_last: file.footer().seq_last,
             sealed: true,
         })?;
+        self.make_durable()?;
         Ok(true)
     }
 
@@ -143,6 +144,7 @@ impl Roller {
             seq_last: footer.seq_last,
             sealed: footer.sealed,
         })?;
+        self.make_durable()?;
         Ok(true)
     }
 }
