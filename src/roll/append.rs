@@ -114,7 +114,6 @@ impl Roller {
             seq_last: file.footer().seq_last,
             sealed: true,
         })?;
-        self.make_durable()?;
         Ok(true)
     }
 

@@ -288,3 +288,94 @@ fn has_done(writer: &dyn ToWriter, orders: impl IntoIterator<Item = Order>) -> b
     orders.into_iter().for_each(|order| writer.send(order));
     writer.reach()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::io;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use crate::buffer::Buffer;
+    use crate::collect::Collector;
+    use crate::disk::fault::{Script, Step, install};
+    use crate::event::Source;
+    use crate::keep::{Claim, Keeper};
+    use crate::layout::Layout;
+    use crate::roll::recover;
+    use crate::schema::Registry;
+    use crate::time::DAY;
+    use crate::wire::Frame;
+
+    use super::*;
+
+    struct Writer(RefCell<Keeper>);
+
+    impl ToWriter for Writer {
+        fn send(&self, order: Order) {
+            self.0.borrow_mut().step(&order, 0).unwrap();
+        }
+
+        fn reach(&self) -> bool {
+            true
+        }
+    }
+
+    #[derive(Default)]
+    struct Count {
+        files: Cell<usize>,
+        others: Cell<usize>,
+    }
+
+    impl Script for Count {
+        fn before(&self, step: &Step<'_>) -> io::Result<()> {
+            let count = match step {
+                Step::Sync(_) => &self.files,
+                Step::SyncDir(_) | Step::Commit(_) => &self.others,
+                _ => return Ok(()),
+            };
+            count.set(count.get() + 1);
+            Ok(())
+        }
+
+        fn after(&self, _step: &Step<'_>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn leaves_out(&self, _part: &str) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn day_files_share_the_sync_of_their_names_and_the_commits_behind_them() {
+        const DAYS: usize = 60;
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(&folder.path().join("recording"));
+        let registry = Arc::new(Registry::built_in().unwrap());
+        let mut buffer = Buffer::open(&layout, 0).unwrap();
+        let recovered = recover(&mut buffer, &layout, 0).unwrap();
+        let mut roller = Roller::new(&layout, Arc::clone(&registry), recovered.unsealed, recovered.unlisted).unwrap();
+        let mut collector = Collector::new(registry, Source::Import);
+        for day in 0..DAYS {
+            let time = jiff::Timestamp::from_microsecond(i64::try_from(day).unwrap() * DAY).unwrap();
+            let event = format!(
+                "{{\"eventId\":\"{day}\",\"targetName\":\"projects/p/devices/d\",\"eventType\":\"temperature\",\
+                 \"data\":{{\"temperature\":{{\"value\":1}}}},\"timestamp\":\"{time}\"}}"
+            );
+            collector.add(&Frame::Line(event.as_bytes()), 1);
+        }
+        let writer = Writer(RefCell::new(Keeper::new(buffer)));
+        writer.send(Order::Keep(collector.take().unwrap(), Claim::Nothing));
+        let count = Rc::new(Count::default());
+        {
+            let _counted = install(Some(Rc::clone(&count) as Rc<dyn Script>));
+            let (timing, meter, now) = (Timing::default(), Meter::default(), || 1000 * DAY);
+            Turn { roller: &mut roller, timing: &timing, meter: &meter, writer: &writer, now: &now }.take(Scope::All).unwrap();
+        }
+        assert!((DAYS..DAYS + 5).contains(&count.files.get()), "{} files", count.files.get());
+        // The directory and the rows of a few together, and some for the whole.
+        assert!(count.others.get() <= 2 * DAYS / TOGETHER + 10, "{} others", count.others.get());
+        assert_eq!((roller.buffered().unwrap(), roller.sealed().unwrap().len()), (0, DAYS));
+    }
+}
