@@ -16,7 +16,7 @@ use super::Result;
 use super::aggregate::Counter;
 use super::fill::Fill;
 use super::known::{Known, Whose, holds_until};
-use super::series::text_or_nothing;
+use super::loaded::text_or_nothing;
 use super::values::{Value, figure, values};
 
 /// What a device told last of a value that lasts.

@@ -15,7 +15,8 @@ use crate::zone::{self, Every};
 
 use super::aggregate::Point;
 use super::gaps::{Gaps, first_behind};
-use super::series::{Series, Told, found};
+use super::loaded::found;
+use super::series::{Series, Told};
 use super::{Ask, Result};
 
 /// Buckets that are filled, unless somebody says otherwise.

@@ -29,6 +29,7 @@ mod fill;
 mod gaps;
 mod known;
 mod latest;
+mod loaded;
 mod long;
 mod pivot;
 mod samples;

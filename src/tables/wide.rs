@@ -13,7 +13,7 @@ use crate::reader::{Reader, Rows, Selection, TypePlan};
 use crate::time::Micros;
 
 use super::columns::{Names, asked, check_width};
-use super::series::{columns, found};
+use super::loaded::{columns, found};
 use super::values::Value;
 use super::{Ask, Result, Table, TableError};
 
