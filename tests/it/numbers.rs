@@ -469,3 +469,78 @@ fn fills_begin_at_the_epoch_as_anywhere_else() {
     let filled = cells(&place, &["--every", "2h", "--agg", "min", "--fill", "previous"], 2..3);
     assert_eq!(filled.len(), 5, "{filled:?}");
 }
+
+/// Forty days around a change of clocks: three devices with measures, doors and totals, at times that no bucket knows.
+fn autumn() -> Vec<String> {
+    let begin: jiff::Timestamp = "2025-10-05T00:00:00Z".parse().unwrap();
+    let (mut state, mut events) = (12345_u64, Vec::new());
+    let mut next = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut totals = [0, 0, 0];
+    for _ in 0..900 {
+        let seconds = i64::try_from(next(40 * 86_400)).unwrap();
+        let device = usize::try_from(next(3)).unwrap();
+        let time = (begin + jiff::SignedDuration::from_secs(seconds)).to_string();
+        events.push(match next(3) {
+            0 => event("p", "temperature", &format!("d{device}"), &time, &format!("{{\"value\":{}}}", next(500))),
+            1 => door("p", &format!("d{device}"), &time, ["OPEN", "CLOSED"][usize::try_from(next(2)).unwrap()]),
+            _ => {
+                totals[device] = seconds;
+                total(&format!("d{device}"), &time, &(seconds / 60).to_string())
+            }
+        });
+    }
+    events
+}
+
+#[test]
+fn days_add_up_to_the_month_wide_is_long_and_a_device_alone_is_what_it_is_among_others() {
+    let events = autumn();
+    let place = recording(&events);
+    let zone = ["--tz", "Europe/Oslo", "--end", "2025-11-10"];
+    let add = |every: &str, event_type: &str, agg: &[&str]| {
+        let mut sums = std::collections::BTreeMap::<(String, usize), f64>::new();
+        for line in &export(&place, &[&["--every", every, "--event-type", event_type], agg, &zone].concat())[1..] {
+            let cells: Vec<&str> = line.split(',').collect();
+            for (at, cell) in cells[2..cells.len() - 1].iter().enumerate() {
+                *sums.entry((cells[1].to_owned(), at)).or_default() += cell.parse().unwrap_or(0.0);
+            }
+        }
+        sums
+    };
+    for (event_type, agg) in [("contact", &[][..]), ("touchCount", &[]), ("temperature", &["--agg", "sum,count"])] {
+        let whole = add("1mo", event_type, agg);
+        assert!(whole.len() >= 3);
+        for every in ["1h", "1d", "1w"] {
+            let parts = add(every, event_type, agg);
+            assert!(whole.iter().all(|(key, sum)| (parts[key] - sum).abs() < 1e-6), "{event_type} {every}: {parts:?} {whole:?}");
+        }
+    }
+    let days = [&["--every", "6h", "--agg", "mean", "--event-type", "temperature", "--fill", "linear"][..], &zone].concat();
+    let long = export(&place, &days);
+    for device in ["d0", "d1", "d2"] {
+        let alone = export(&place, &[&days[..], &["--device", device]].concat());
+        let among: Vec<_> = long[1..].iter().filter(|line| line.contains(&format!(",{device},"))).cloned().collect();
+        assert_eq!(alone[1..], among);
+    }
+    let wide = export(&place, &[&["--wide", "temperature"][..], &days[..4], &days[6..]].concat());
+    let header: Vec<&str> = wide[0].split(',').collect();
+    let mut pivoted = Vec::new();
+    for line in &wide[1..] {
+        let cells: Vec<&str> = line.split(',').collect();
+        let told = (1..cells.len()).filter(|at| !cells[*at].is_empty());
+        pivoted.extend(told.map(|at| format!("{},{},{},temperature", cells[0], header[at], cells[at])));
+    }
+    assert_eq!(pivoted, long[1..]);
+    // In any order, in pieces, in day files or not.
+    let other = Place::new();
+    for piece in events.rchunks(250) {
+        assert_eq!(other.import(piece.concat()).code, 0);
+    }
+    assert_eq!(other.run(&["roll"]).code, 0);
+    for ask in [&days[..], &["--every", "1d", "--event-type", "contact"], &["--every", "1w", "--event-type", "touchCount"]] {
+        assert_eq!(export(&other, ask), export(&place, ask));
+    }
+}
