@@ -321,6 +321,22 @@ fn warn_of_labels(wanted: &[String], directory: &Directory) {
     }
 }
 
+/// A wide table has a row for each bucket, and a single event of a wrong clock makes millions of them.
+fn warn_of_length(ask: &Ask, plans: &[TypePlan], selection: &Selection) {
+    const MANY: Micros = 1_000_000;
+    let (Shape::Wide(_), Some(every)) = (&ask.shape, ask.every) else { return };
+    let days = || plans.iter().filter(|plan| ask.reads(&plan.schema)).flat_map(|plan| &plan.partitions).map(|part| part.day);
+    let (Some(first), Some(last)) = (days().min(), days().max()) else { return };
+    let length = selection.end.unwrap_or(last.end()).saturating_sub(selection.start.unwrap_or(first.start()));
+    let rows = length / every.about();
+    if rows > MANY && (selection.start.is_none() || selection.end.is_none()) {
+        let rows = words::count(rows.unsigned_abs());
+        tell!(
+            "warning: about {rows} rows, one for each {every} from {first} to {last}; --start and --end leave out what a wrong clock told"
+        );
+    }
+}
+
 /// Most readers take the columns of the first file for those of all, without a word.
 fn hint_at_columns(settings: &Settings, files: &[PathBuf]) {
     let Output::Directory(folder) = &settings.output else { return };
@@ -385,6 +401,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if ask.fill != Fill::None {
         ask.gaps = gaps(&reader, time::now())?;
     }
+    warn_of_length(&ask, &plans, &selection);
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
     leave_nothing_half(&settings.unfinished, &settings.output);
     let is_in_the_way = settings.output == Output::Stdout && io::stdout().is_terminal();

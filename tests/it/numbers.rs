@@ -84,6 +84,20 @@ fn a_long_hole_has_all_its_buckets_and_a_fill_reaches_through_it() {
 }
 
 #[test]
+fn a_grid_that_a_wrong_clock_makes_long_is_told_of() {
+    let place = recording(&[temperature("a", "1999-11-01T00:00:00Z", 1.0), temperature("a", "2026-11-01T00:00:00Z", 2.0)]);
+    let file = place.path("wide.csv").display().to_string();
+    let wide = |every: &str| place.run(&["export", "--wide", "temperature", "--every", every, "--force", "-o", &file]);
+    let ran = wide("6m");
+    assert!(
+        ran.stderr.contains("rows, one for each 6m from 1999-11-01 to 2026-11-01; --start and --end leave out"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!wide("1d").stderr.contains("warning"));
+}
+
+#[test]
 fn the_grid_goes_from_the_start_to_the_end_that_were_asked_for() {
     let place = recording(&[temperature("a", "2026-11-01T03:30:00Z", 1.0)]);
     let wide = |more: &[&str]| cells(&place, &[&["--wide", "temperature", "--every", "1h"], more].concat(), 1..2);
