@@ -67,10 +67,10 @@ pub struct Known {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Devices by their ids. One that is not known is called by its id.
+/// Devices by their ids, in each project that knows them: one that was moved has two. One that is not known is called by its id.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
-    by_id: BTreeMap<String, Known>,
+    by_id: BTreeMap<String, Vec<(String, Known)>>,
 }
 
 impl Directory {
@@ -79,23 +79,38 @@ impl Directory {
         let known = |device: &DeviceRow| {
             let labels = labels(device);
             let name = labels.get("name").filter(|name| !name.is_empty()).unwrap_or(&device.id).clone();
-            (device.id.clone(), Known { name, kind: device.kind.clone(), product_number: device.product_number.clone(), labels })
+            Known { name, kind: device.kind.clone(), product_number: device.product_number.clone(), labels }
         };
-        Self { by_id: devices.iter().map(known).collect() }
+        let mut by_id: BTreeMap<String, Vec<(String, Known)>> = BTreeMap::new();
+        for device in devices {
+            by_id.entry(device.id.clone()).or_default().push((device.project.clone(), known(device)));
+        }
+        Self { by_id }
     }
 
-    /// A device; none that nobody knows of.
+    /// A device, of the last of its projects by their names; none that nobody knows of.
     pub fn get(&self, id: &str) -> Option<&Known> {
-        self.by_id.get(id)
+        self.by_id.get(id)?.last().map(|(_, known)| known)
+    }
+
+    /// A device as a project knows it, else as another one does.
+    pub fn of(&self, project: &str, id: &str) -> Option<&Known> {
+        let all = self.by_id.get(id)?;
+        all.iter().find(|(of, _)| of == project).or_else(|| all.last()).map(|(_, known)| known)
     }
 
     /// What people call a device.
     pub fn name<'a>(&'a self, id: &'a str) -> &'a str {
-        self.by_id.get(id).map_or(id, |known| &known.name)
+        self.get(id).map_or(id, |known| &known.name)
     }
 
-    /// All of them, by id.
+    /// What people of a project call a device.
+    pub fn name_in<'a>(&'a self, project: &str, id: &'a str) -> &'a str {
+        self.of(project, id).map_or(id, |known| &known.name)
+    }
+
+    /// All of them, by id and project.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Known)> {
-        self.by_id.iter().map(|(id, known)| (id.as_str(), known))
+        self.by_id.iter().flat_map(|(id, all)| all.iter().map(|(_, known)| (id.as_str(), known)))
     }
 }

@@ -459,35 +459,6 @@ fn write_text(text: Text, of: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// The whole number that a JSON number is, however it is written: `6`, `6.0`, `7e0`, `1.2e1`. None for one that is not whole, or
-/// does not fit.
-pub fn whole_number(text: &str) -> Option<i64> {
-    if let Ok(number) = text.parse() {
-        return Some(number);
-    }
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
-    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let fraction = fraction.trim_end_matches('0');
-    let digits = || whole.bytes().chain(fraction.bytes());
-    if !digits().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    if digits().all(|byte| byte == b'0') {
-        return Some(0);
-    }
-    let zeros = exponent.parse::<i64>().ok()?.checked_sub(i64::try_from(fraction.len()).ok()?)?;
-    let mut number = digits().try_fold(0_i128, |number, byte| number.checked_mul(10)?.checked_add(i128::from(byte - b'0')))?;
-    for _ in 0..zeros.unsigned_abs().min(40) {
-        number = match zeros {
-            0.. => number.checked_mul(10)?,
-            _ if number % 10 == 0 => number / 10,
-            _ => return None,
-        };
-    }
-    i64::try_from(sign * number).ok()
-}
-
 /// The whole number that a string holds, written as JSON writes numbers: so Protobuf's JSON sends integers of 64 bits.
 pub fn whole_number_of(text: &str) -> Option<i64> {
     let mut cursor = Cursor::new(text);
@@ -506,6 +477,29 @@ pub fn is_plain_float(text: &str) -> bool {
             Some(_) => digits.last() != Some(&b'0'),
             None => text != "-0",
         }
+}
+
+/// The whole number that a JSON number is, however it is written: `6`, `15.0`, `2e1`. None for one that is not whole, or does not fit.
+pub fn whole_number(text: &str) -> Option<i64> {
+    // Digits of the greatest.
+    const MOST: usize = 19;
+    let (mantissa, exponent) = match text.find(['e', 'E']) {
+        Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{part}");
+    if digits.bytes().all(|digit| digit == b'0') {
+        return Some(0);
+    }
+    let point = usize::try_from(i64::try_from(whole.len()).ok()? + i64::from(exponent)).ok()?;
+    let (front, back) = digits.split_at(point.min(digits.len()));
+    let zeros = point - front.len();
+    if zeros > MOST || back.bytes().any(|digit| digit != b'0') {
+        return None;
+    }
+    format!("{sign}{front}{}", "0".repeat(zeros)).parse().ok()
 }
 
 /// Appends a number that is not whole, without zeros at its end.
@@ -574,6 +568,18 @@ mod tests {
 
     fn serde_accepts(text: &str) -> bool {
         serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_in_several_ways() {
+        for (text, number) in [("15.0", 15), ("2e1", 20), ("-1.50E+1", -15), ("0.0e9", 0), ("9223372036854775807.0", i64::MAX)] {
+            assert_eq!(whole_number(text), Some(number), "{text}");
+        }
+        for text in
+            ["15.5", "1e-1", "15.00000000000000000000001", "1e19", "9223372036854775808.0", "1e999999999", "1e99999999999"]
+        {
+            assert_eq!(whole_number(text), None, "{text}");
+        }
     }
 
     #[test]

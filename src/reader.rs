@@ -3,6 +3,7 @@
 //! A partition is read like this: first its blocks, in one SQLite read transaction, then its day file. Blocks that the
 //! file's footer covers are in the file already. So recording may go on meanwhile, and no long transaction holds its log.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -93,7 +94,7 @@ pub struct Reader {
 }
 
 /// The partitions of an event type, and about how many events they hold.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TypePlan {
     /// The schema of the type.
     pub schema: Arc<Schema>,
@@ -281,6 +282,75 @@ impl Reader {
         found
     }
 
+    /// The times of the first and the last event of a project in each of some spans, which ascend apart.
+    ///
+    /// # Errors
+    /// When the buffer does not read. A day file that does not read is no witness.
+    pub fn ends_of(&self, project: &str, spans: &[(Micros, Micros)]) -> Result<Vec<Option<(Micros, Micros)>>> {
+        let mut by_day: BTreeMap<Day, BTreeSet<Partition>> = BTreeMap::new();
+        let all = self.lenient_plan()?;
+        for partition in all {
+            by_day.entry(partition.day).or_default().insert(partition);
+        }
+        let mut found = Vec::new();
+        for span in spans {
+            let selection = Selection { start: Some(span.0), end: Some(span.1), ..Selection::default() };
+            let look = |partitions: &BTreeSet<Partition>| {
+                let of_each = partitions.iter().filter_map(|partition| self.of_project(partition, project, &selection));
+                of_each.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+            };
+            let days = || by_day.iter().filter(|(day, _)| selection.has_day(**day)).map(|(_, partitions)| partitions);
+            // From both ends, and no further than to the first day that has one.
+            let first = days().find_map(look);
+            let last = first.and_then(|_| days().rev().find_map(look));
+            found.push(first.zip(last).map(|(first, last)| (first.0, last.1)));
+        }
+        Ok(found)
+    }
+
+    /// All partitions.
+    fn lenient_plan(&self) -> Result<Vec<Partition>> {
+        let mut all = Vec::new();
+        for (path, _) in day_files(&self.layout)? {
+            all.extend(DayFile::open(&path).ok().flatten().map(|file| file.footer().partition.clone()));
+        }
+        let pending = self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default();
+        all.extend(pending.into_iter().map(|pending| pending.partition));
+        Ok(all)
+    }
+
+    fn of_project(&self, partition: &Partition, project: &str, selection: &Selection) -> Option<(Micros, Micros)> {
+        let schema = self.registry.get(&partition.event_type);
+        let column = schema.arrow().index_of("project_id").ok()?;
+        let run = self.partition(partition, &schema, selection, Some(&[0, column])).ok()?;
+        let mut found: Option<(Micros, Micros)> = None;
+        for batch in run.map_while(std::result::Result::ok) {
+            let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
+            let from = selection.start.map_or(0, |start| times.partition_point(|time| *time < start));
+            let to = selection.end.map_or(times.len(), |end| times.partition_point(|time| *time < end));
+            let projects = batch.column(1).as_string::<i32>();
+            let is_of = |row: &usize| if projects.is_null(*row) { project.is_empty() } else { projects.value(*row) == project };
+            let first = (from..to).find(is_of);
+            let last = first.and_then(|_| (from..to).rev().find(is_of));
+            if let (Some(first), Some(last)) = (first, last) {
+                let own = (times[first], times[last]);
+                found = Some(found.map_or(own, |found| (found.0.min(own.0), found.1.max(own.1))));
+            }
+        }
+        found
+    }
+
+    /// The event types that the recording has, whenever their events were.
+    ///
+    /// # Errors
+    /// When the buffer does not read.
+    pub fn types(&self) -> Result<BTreeSet<String>> {
+        let mut types: BTreeSet<String> = self.types_of_files()?.into_iter().collect();
+        let pending = self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default();
+        types.extend(pending.into_iter().map(|pending| pending.partition.event_type.to_string()));
+        Ok(types)
+    }
+
     /// The event types of the day files, as their footers have them: a folder may be called otherwise.
     fn types_of_files(&self) -> Result<BTreeSet<String>> {
         let mut types = BTreeMap::new();
@@ -323,12 +393,22 @@ impl Reader {
 
     /// The selected rows of a type, in time order.
     pub fn rows<'a>(&'a self, plan: &'a TypePlan, selection: &'a Selection) -> Rows<'a> {
+        let (plan, selection) = (Cow::Borrowed(plan), Cow::Borrowed(selection));
         Rows { reader: self, plan, selection, columns: None, counts: true, next: 0, run: None }
     }
 
     /// The same rows with some columns only, in the schema's order; `time` and `device_id` are always the first two. Columns
     /// that are not asked for are not even decoded where rows come from a day file in one piece.
     pub fn columns<'a>(&'a self, plan: &'a TypePlan, selection: &'a Selection, names: &[&str]) -> Rows<'a> {
+        self.some(Cow::Borrowed(plan), Cow::Borrowed(selection), names)
+    }
+
+    /// The same of a plan and a selection that nobody else holds.
+    pub fn own_columns(&self, plan: TypePlan, selection: Selection, names: &[&str]) -> Rows<'_> {
+        self.some(Cow::Owned(plan), Cow::Owned(selection), names)
+    }
+
+    fn some<'a>(&'a self, plan: Cow<'a, TypePlan>, selection: Cow<'a, Selection>, names: &[&str]) -> Rows<'a> {
         let wanted = |name: &String| name == "time" || name == "device_id" || names.contains(&name.as_str());
         let fields = plan.schema.arrow().fields().iter();
         let columns = fields.enumerate().filter(|(_, field)| wanted(field.name())).map(|(index, _)| index).collect();
@@ -415,8 +495,8 @@ impl Reader {
 #[allow(missing_debug_implementations, reason = "runs are iterators, and iterators do not print")]
 pub struct Rows<'a> {
     reader: &'a Reader,
-    plan: &'a TypePlan,
-    selection: &'a Selection,
+    plan: Cow<'a, TypePlan>,
+    selection: Cow<'a, Selection>,
     columns: Option<Vec<usize>>,
     counts: bool,
     next: usize,
@@ -450,7 +530,7 @@ impl Rows<'_> {
                         continue;
                     }
                 };
-                let batch = select(&batch, self.selection).map_err(ArchiveError::arrow(Path::new("rows")))?;
+                let batch = select(&batch, &self.selection).map_err(ArchiveError::arrow(Path::new("rows")))?;
                 if batch.num_rows() > 0 {
                     let count = if self.counts { batch.num_rows() as u64 } else { 0 };
                     self.reader.read.set(self.reader.read.get() + count);
@@ -460,7 +540,7 @@ impl Rows<'_> {
             }
             let Some(partition) = self.plan.partitions.get(self.next) else { return Ok(None) };
             self.next += 1;
-            let run = || self.reader.partition(partition, &self.plan.schema, self.selection, self.columns.as_deref());
+            let run = || self.reader.partition(partition, &self.plan.schema, &self.selection, self.columns.as_deref());
             self.run = Some(match run() {
                 Err(ReadError::Archive(error)) => {
                     self.reader.leave_out(self.reader.layout.day_file(partition), error)?;

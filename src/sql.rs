@@ -164,9 +164,13 @@ fn write_named(out: &mut String) {
     out.push_str(
         "\n-- events_named: the events with names, types and labels of their devices. Without a name, a device is called by its id.\n\
          CREATE OR REPLACE VIEW events_named AS\n\
-         SELECT e.\"time\", e.device_id, coalesce(nullif(d.name, ''), e.device_id) AS device_name, d.\"type\" AS device_type, d.labels,\n\
+         SELECT e.\"time\", e.device_id, coalesce(nullif(if(d.id IS NULL, o.name, d.name), ''), e.device_id) AS device_name,\n\
+         \x20 if(d.id IS NULL, o.\"type\", d.\"type\") AS device_type, if(d.id IS NULL, o.labels, d.labels) AS labels,\n\
          \x20 e.* EXCLUDE (\"time\", device_id)\n\
-         FROM events AS e LEFT JOIN (SELECT DISTINCT ON (id) * FROM devices ORDER BY id, project_id) AS d ON d.id = e.device_id;\n",
+         FROM events AS e\n\
+         -- As the event's project knows the device, else as another one does.\n\
+         LEFT JOIN devices AS d ON d.id = e.device_id AND d.project_id = e.project_id\n\
+         LEFT JOIN (SELECT DISTINCT ON (id) * FROM devices ORDER BY id, project_id DESC) AS o ON o.id = e.device_id;\n",
     );
 }
 

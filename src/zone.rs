@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan};
 
 use crate::time::{DAY, Micros, SECOND};
@@ -83,17 +83,25 @@ impl Zone {
         time.saturating_add(self.offset(time))
     }
 
-    /// When the clock on the wall shows a local time: the first time of two, the next moment where clocks skip it.
+    /// When the clock on the wall shows a local time: the first time of two, the moment of the change where clocks skip it.
     fn instant(&self, local: DateTime) -> Micros {
-        self.rules.to_ambiguous_timestamp(local).compatible().map_or(Micros::MAX, Timestamp::as_microsecond)
+        let found = self.rules.to_ambiguous_timestamp(local);
+        if let AmbiguousOffset::Gap { .. } = found.offset()
+            && let Ok(before) = found.earlier()
+            && let Some(change) = self.rules.following(before).next()
+        {
+            return change.timestamp().as_microsecond();
+        }
+        found.compatible().map_or(Micros::MAX, Timestamp::as_microsecond)
     }
 }
 
-/// Appends an offset from UTC as `+01:00`.
+/// Appends an offset from UTC as `+01:00`; long ago some had seconds as well.
 pub fn write_offset(offset: Micros, out: &mut Vec<u8>) {
-    let minutes = offset.abs() / MINUTE;
+    let seconds = offset.abs() / SECOND;
     out.push(if offset < 0 { b'-' } else { b'+' });
-    for (index, part) in [minutes / 60, minutes % 60].into_iter().enumerate() {
+    let parts = [seconds / 3600, seconds / 60 % 60, seconds % 60];
+    for (index, part) in parts.into_iter().take(if seconds % 60 == 0 { 2 } else { 3 }).enumerate() {
         if index > 0 {
             out.push(b':');
         }
@@ -118,6 +126,8 @@ pub enum Every {
     Weeks(i64),
     /// Months, counted from January 1970.
     Months(i64),
+    /// All times in one.
+    Ever,
 }
 
 impl Every {
@@ -128,6 +138,7 @@ impl Every {
             Self::Days(days) => days * DAY,
             Self::Weeks(weeks) => weeks * 7 * DAY,
             Self::Months(months) => months * 30 * DAY,
+            Self::Ever => Micros::MAX,
         }
     }
 }
@@ -171,6 +182,7 @@ impl fmt::Display for Every {
             Self::Days(days) => write!(out, "{days}d"),
             Self::Weeks(weeks) => write!(out, "{weeks}w"),
             Self::Months(months) => write!(out, "{months}mo"),
+            Self::Ever => write!(out, "ever"),
         }
     }
 }
@@ -194,10 +206,18 @@ impl Buckets {
     pub fn of(&mut self, time: Micros) -> (Micros, Micros) {
         if !(self.last.0..self.last.1).contains(&time) {
             self.last = match self.every {
+                Every::Ever => (Micros::MIN, Micros::MAX),
                 Every::Part(part) if part <= HOUR => self.within_an_hour(part, time),
                 _ => {
-                    let start = self.start(time);
-                    (start, self.after(start))
+                    let mut bucket = (self.start(time), Micros::MIN);
+                    loop {
+                        bucket.1 = self.after(bucket.0);
+                        // What clocks show again, once they are set back over a boundary, is past that boundary.
+                        if bucket.1 > time || bucket.1 <= bucket.0 {
+                            break bucket;
+                        }
+                        bucket.0 = bucket.1;
+                    }
                 }
             };
         }
@@ -217,6 +237,7 @@ impl Buckets {
         let local = time.saturating_add(offset);
         let floor = |length: Micros| local.div_euclid(length) * length;
         let start = match self.every {
+            Every::Ever => return Micros::MIN,
             Every::Part(part) => civil(floor(part)),
             Every::Days(days) => civil(floor(days * DAY)),
             // 1970-01-01 was a Thursday.
@@ -237,6 +258,7 @@ impl Buckets {
     fn after(&mut self, start: Micros) -> Micros {
         let local = civil(self.zone.local(start));
         let next = match self.every {
+            Every::Ever => return Micros::MAX,
             Every::Part(part) => local.checked_add((part / HOUR).hours()),
             Every::Days(days) => local.checked_add(days.days()),
             Every::Weeks(weeks) => local.checked_add(weeks.weeks()),
@@ -314,6 +336,25 @@ mod tests {
     }
 
     #[test]
+    fn what_clocks_show_again_is_past_the_boundary_over_which_they_were_set_back() {
+        let mut buckets = Buckets::new(Zone::named("Antarctica/Troll").unwrap(), "2h".parse().unwrap());
+        for time in [
+            "2025-10-26T00:30:00Z",
+            "2025-10-26T01:30:00Z",
+            "2025-10-26T03:30:00Z",
+            "2025-10-25T22:00:00Z",
+            "2025-10-26T01:30:00Z",
+        ] {
+            let (start, end) = buckets.of(at(time));
+            assert!(start <= at(time) && at(time) < end, "{time}: {start} {end}");
+        }
+        assert_eq!(buckets.of(at("2025-10-26T01:30:00Z")), (at("2025-10-26T00:00:00Z"), at("2025-10-26T04:00:00Z")));
+        // A boundary that clocks skip is where they do.
+        assert_eq!(buckets.of(at("2018-03-25T00:30:00Z")), (at("2018-03-25T00:00:00Z"), at("2018-03-25T01:00:00Z")));
+        assert_eq!(buckets.of(at("2018-03-25T01:30:00Z")), (at("2018-03-25T01:00:00Z"), at("2018-03-25T02:00:00Z")));
+    }
+
+    #[test]
     fn offsets_are_those_of_the_rules_on_both_sides_of_a_change() {
         let mut zone = Zone::named("Europe/Oslo").unwrap();
         for (time, hours) in [("2026-10-25T00:59:59Z", 2), ("2026-10-25T01:00:00Z", 1), ("2026-03-29T00:59:59Z", 1)] {
@@ -323,6 +364,9 @@ mod tests {
         let mut text = Vec::new();
         write_offset(-(3 * HOUR + 30 * MINUTE), &mut text);
         assert_eq!(text, b"-03:30");
+        text.clear();
+        write_offset(-(44 * MINUTE + 30 * SECOND), &mut text);
+        assert_eq!(text, b"-00:44:30");
     }
 
     #[test]

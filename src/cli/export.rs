@@ -12,8 +12,8 @@ use crate::devices::Directory;
 use crate::disk::Unfinished;
 use crate::event::printable;
 use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
-use crate::reader::{Reader, TypePlan};
-use crate::tables::{Aggregate, Ask, Fill, Known, Shape, has_states, known, plans, tables};
+use crate::reader::{Reader, Selection, TypePlan};
+use crate::tables::{Aggregate, Ask, Fill, Gaps, Known, Shape, gaps, has_states, known, plans, tables};
 use crate::time::{self, Micros};
 use crate::words;
 use crate::zone::Every;
@@ -97,10 +97,10 @@ struct ShapeArgs {
     /// What is told of a bucket: mean,min,max,sum,count,first,last [default: mean,min,max,count; with --wide: mean]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "every")]
     agg: Vec<Aggregate>,
-    /// What stands in a bucket without an event: none, previous, linear
+    /// What stands in a bucket without an event: none, previous, linear. Never through a gap that was not filled
     #[arg(long, value_name = "HOW", default_value = "none", requires = "every")]
     fill: Fill,
-    /// Holes longer than this are not filled [default: four buckets]
+    /// For so long at most previous carries a value on; holes longer than this get no line [default: four buckets]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "every")]
     fill_limit: Option<Duration>,
     /// A column with the names of devices; with --wide, columns are called so. NDJSON then has rows, and no events as received
@@ -114,7 +114,7 @@ struct ShapeArgs {
 #[derive(Debug, clap::Args)]
 struct CsvArgs {
     /// As Excel and LibreOffice take it where they are set to this country, such as de-DE or en-US [default: this computer's];
-    /// times in whole seconds
+    /// times to the millisecond
     #[arg(long, value_name = "LOCALE", num_args = 0..=1, default_missing_value = "")]
     for_excel: Option<String>,
     /// Between cells: one character, or tab [default: , or ; as the decimals need it; tab in a .tsv]
@@ -279,6 +279,7 @@ impl Args {
             labels: once(&shape.with_labels),
             zone: self.select.zone().clone(),
             known: Known::default(),
+            gaps: Gaps::default(),
         }
     }
 }
@@ -317,6 +318,22 @@ fn warn_of_labels(wanted: &[String], directory: &Directory) {
     for label in wanted.iter().filter(|label| directory.iter().all(|(_, known)| !known.labels.contains_key(*label))) {
         let instead = words::instead(label, &known);
         tell!("warning: no device has the label {label:?}, so its column is empty; {instead}");
+    }
+}
+
+/// A wide table has a row for each bucket, and a single event of a wrong clock makes millions of them.
+fn warn_of_length(ask: &Ask, plans: &[TypePlan], selection: &Selection) {
+    const MANY: Micros = 1_000_000;
+    let (Shape::Wide(_), Some(every)) = (&ask.shape, ask.every) else { return };
+    let days = || plans.iter().filter(|plan| ask.reads(&plan.schema)).flat_map(|plan| &plan.partitions).map(|part| part.day);
+    let (Some(first), Some(last)) = (days().min(), days().max()) else { return };
+    let length = selection.end.unwrap_or(last.end()).saturating_sub(selection.start.unwrap_or(first.start()));
+    let rows = length / every.about();
+    if rows > MANY && (selection.start.is_none() || selection.end.is_none()) {
+        let rows = words::count(rows.unsigned_abs());
+        tell!(
+            "warning: about {rows} rows, one for each {every} from {first} to {last}; --start and --end leave out what a wrong clock told"
+        );
     }
 }
 
@@ -367,7 +384,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let mut ask = args.ask();
     warn_of_labels(&ask.labels, &directory);
     // In a bucket, a door that nobody touched is what it was before; a row of its own it has not.
-    let mut plans = if ask.every.is_some() { plans(&reader, &selection)? } else { reader.plan(&selection)? };
+    let mut plans = match (&ask.shape, ask.every) {
+        (_, Some(_)) => plans(&reader, &selection, ask.fill)?,
+        // Whenever the event was that brought a sample.
+        (Shape::Samples, None) => reader.plan(&Selection { start: None, end: None, ..selection.clone() })?,
+        _ => reader.plan(&selection)?,
+    };
     // A type that was asked for has its columns, also where it has no events.
     if plans.is_empty() && !matches!(ask.shape, Shape::Wide(_)) {
         let bare = |name: &String| TypePlan { schema: reader.registry().get(name), partitions: Vec::new(), events: 0 };
@@ -376,6 +398,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if ask.every.is_some() && plans.iter().any(|plan| ask.reads(&plan.schema) && has_states(&plan.schema)) {
         ask.known = known(&reader, &selection, time::now())?;
     }
+    if ask.fill != Fill::None {
+        ask.gaps = gaps(&reader, time::now())?;
+    }
+    warn_of_length(&ask, &plans, &selection);
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
     leave_nothing_half(&settings.unfinished, &settings.output);
     let is_in_the_way = settings.output == Output::Stdout && io::stdout().is_terminal();
@@ -389,6 +415,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Err(error) if error.is_wrong_use() => return Err(Failure::usage(error.to_string())),
         exported => exported?,
     };
+    for (column, times) in &exported.overflows {
+        let times = words::counted(*times, "time");
+        tell!("warning: {column} is empty {times}: the numbers are greater than a double can hold");
+    }
     let rows: u64 = exported.rows.values().sum();
     if rows == 0 {
         tell!("no events: {}", why_empty(&reader)?);

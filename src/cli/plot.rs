@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         return Err(Failure::usage(format!("say what to draw with --event-type; the recording has {known}")));
     }
     // A door that stayed shut has no events tonight, and is shut all the same.
-    let plans = tables::plans(&reader, &selection)?;
+    let plans = tables::plans(&reader, &selection, tables::Fill::None)?;
     let (screen, now) = (screen(), time::now());
     let width = args.size.map_or(WIDTH, |size| size.width);
     let settings = Settings {

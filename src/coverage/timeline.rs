@@ -133,6 +133,8 @@ pub struct Project {
     pub requests: Vec<Request>,
     /// What somebody asked for and was brought: spans that do not meet, ascending.
     pub brought: Vec<Span>,
+    /// When a session listened, or somebody was brought what was asked for, and what was asked for.
+    pub asked: Vec<(Span, Arc<Filters>)>,
     /// The last sign of life of all.
     pub last_sign: Option<Micros>,
     /// A session lives, since then.
@@ -292,6 +294,8 @@ fn project(name: &str, mut runs: Vec<Of<'_>>, records: &Records, pieces: &[(&Pie
     out.last_cause = last.and_then(|session| session.cause.clone());
     out.connected_since = runs.iter().filter_map(|of| of.connected_since).min();
     let brought = pieces.iter().filter(|(_, fill)| fill.by_hand && fill.done_at.is_some());
+    out.asked = runs.iter().flat_map(|of| of.spans.iter().map(|span| (*span, Arc::clone(&of.run.filters)))).collect();
+    out.asked.extend(brought.clone().map(|(piece, fill)| ((piece.begins, piece.ends), fill.filters.clone())));
     out.brought = merged(brought.map(|(piece, _)| (piece.begins, piece.ends)).collect());
     let unfinished = pieces.iter().filter(|(_, fill)| fill.by_hand && fill.done_at.is_none());
     out.requests = unfinished.map(|(piece, fill)| Request { span: (piece.begins, piece.ends), why: fill.but.clone() }).collect();

@@ -13,6 +13,8 @@ use super::{ExportError, Result, Sink};
 const WAITING: usize = 4;
 /// Rows of a load. Where types are merged in time a piece is a row or two, and a thread is not woken for so little.
 const ROWS: usize = 8 * 1024;
+/// Cells of the batches of a load, which it holds on to: a table may have a device in each of thousands of columns.
+const CELLS: usize = 256 * 1024;
 
 /// Rows of the batch that came last for a table.
 struct Piece {
@@ -27,6 +29,7 @@ pub(super) struct Behind {
     to: String,
     load: Vec<Piece>,
     rows_loaded: usize,
+    cells_loaded: usize,
     far: Option<SyncSender<Vec<Piece>>>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -37,7 +40,7 @@ impl Behind {
         let (far, coming) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("write".to_owned()).spawn(move || write(sink, &coming));
         let thread = thread.map_err(|source| ExportError::Output { to: to.to_owned(), source })?;
-        Ok(Self { to: to.to_owned(), load: Vec::new(), rows_loaded: 0, far: Some(far), thread: Some(thread) })
+        Ok(Self { to: to.to_owned(), load: Vec::new(), rows_loaded: 0, cells_loaded: 0, far: Some(far), thread: Some(thread) })
     }
 
     /// Waits for the far end, and tells what went wrong there.
@@ -67,10 +70,13 @@ impl Sink for Behind {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
         self.rows_loaded += rows.len();
         self.load.push(Piece { of, batch: fresh.then(|| batch.clone()), rows });
-        if self.rows_loaded < ROWS {
+        if fresh {
+            self.cells_loaded += batch.num_rows() * batch.num_columns();
+        }
+        if self.rows_loaded < ROWS && self.cells_loaded < CELLS {
             return Ok(());
         }
-        self.rows_loaded = 0;
+        (self.rows_loaded, self.cells_loaded) = (0, 0);
         let load = std::mem::take(&mut self.load);
         match self.far.as_ref().map(|far| far.send(load)) {
             Some(Ok(())) => Ok(()),

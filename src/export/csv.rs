@@ -3,10 +3,11 @@
 //! Several event types in one file share the columns of the same name; `event_type` tells them apart. Separators, times and
 //! nulls are a [`Dialect`].
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{ArrowNativeType, DataType, TimestampMicrosecondType};
+use arrow::datatypes::{ArrowNativeType, DataType, FieldRef, TimestampMicrosecondType};
 
 use crate::json::{write_float, write_int};
 
@@ -16,8 +17,8 @@ use super::lines::Lines;
 use super::{Dialect, Out, Result, Sheet, Sink};
 
 pub(super) struct Csv {
-    /// Names of the columns, and whether one tells the offset of the column before it.
-    columns: Vec<(String, bool)>,
+    /// By sheet, for each column of the file: the column of the sheet, if it has one; and whether it tells the offset of that.
+    columns: Vec<Vec<(Option<usize>, bool)>>,
     open: Vec<Row>,
     pen: Pen,
     lines: Lines,
@@ -34,17 +35,25 @@ struct Row {
 impl Csv {
     pub(super) fn new(sheets: &[Sheet], dialect: Dialect, out: Out) -> Self {
         let with_offset = dialect.time.is_ambiguous() && dialect.zone.name() != "UTC";
-        let is_time = |name: &String| {
-            let of = |sheet: &Sheet| {
-                sheet.schema.field_with_name(name).is_ok_and(|field| matches!(field.data_type(), DataType::Timestamp(..)))
-            };
-            sheets.iter().any(of)
-        };
-        let mut columns = Vec::new();
+        let is_time = |field: &&FieldRef| matches!(field.data_type(), DataType::Timestamp(..));
+        let times: HashSet<&String> =
+            sheets.iter().flat_map(|sheet| sheet.schema.fields().iter().filter(is_time).map(|field| field.name())).collect();
+        let mut names = Vec::new();
         for name in union(sheets) {
-            let offset = (with_offset && is_time(&name)).then(|| (format!("{name}_utc_offset"), true));
-            columns.push((name, false));
-            columns.extend(offset);
+            let offset = (with_offset && times.contains(&name)).then(|| (format!("{name}_utc_offset"), true));
+            names.push((name, false));
+            names.extend(offset);
+        }
+        let mut columns = Vec::new();
+        for sheet in sheets {
+            let places: HashMap<&String, usize> = sheet.schema.fields().iter().map(|field| field.name()).zip(0..).collect();
+            let mut place = None;
+            let of = |(name, is_offset): &(String, bool)| {
+                // An offset is that of the column before it.
+                place = if *is_offset { place } else { places.get(name).copied() };
+                (place, *is_offset)
+            };
+            columns.push(names.iter().map(of).collect());
         }
         let pen = Pen { dialect };
         let mut lines = Lines::new(out);
@@ -52,28 +61,26 @@ impl Csv {
         if pen.dialect.bom {
             header.extend_from_slice("\u{feff}".as_bytes());
         }
-        for (index, (name, _)) in columns.iter().enumerate() {
+        for (index, (name, _)) in names.iter().enumerate() {
             if index > 0 {
                 header.push(pen.dialect.delimiter);
             }
             pen.write_text(name, header);
         }
-        if !columns.is_empty() {
+        if !names.is_empty() {
             pen.end_line(header);
         }
         let open = sheets.iter().map(|_| Row::default()).collect();
         Self { columns, open, pen, lines }
     }
 
-    fn row(&mut self, batch: &RecordBatch) -> Row {
+    fn row(&mut self, of: usize, batch: &RecordBatch) -> Row {
         let (mut cells, mut text) = (Vec::new(), Vec::new());
-        let mut array = None;
-        for (index, (name, is_offset)) in self.columns.iter().enumerate() {
+        for (index, (place, is_offset)) in self.columns[of].iter().enumerate() {
             if index > 0 {
                 text.push(self.pen.dialect.delimiter);
             }
-            // An offset is that of the column before it.
-            array = if *is_offset { array } else { batch.column_by_name(name) };
+            let array = place.map(|place| batch.column(place));
             let column = self.pen.column(array, *is_offset);
             if array.is_none_or(is_constant) {
                 self.pen.write(&column, 0, &mut text);
@@ -122,9 +129,10 @@ fn union(sheets: &[Sheet]) -> Vec<String> {
             alike(&|list: &[&String]| list.len().checked_sub(back + 1).filter(|at| *at >= head).map(|at| list[at].clone()))
         })
         .count();
+    let mut taken: HashSet<&&String> = first[..head].iter().collect();
     let mut names: Vec<String> = first[..head].iter().map(ToString::to_string).collect();
     for name in lists.iter().flat_map(|list| &list[head..list.len() - tail]) {
-        if !names.contains(name) {
+        if taken.insert(name) {
             names.push(ToString::to_string(name));
         }
     }
@@ -135,7 +143,7 @@ fn union(sheets: &[Sheet]) -> Vec<String> {
 impl Sink for Csv {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
         if fresh {
-            self.open[of] = self.row(batch);
+            self.open[of] = self.row(of, batch);
         }
         let Row { cells, end } = &self.open[of];
         for row in rows {
@@ -200,8 +208,19 @@ impl Pen {
             return self.write_null(out);
         }
         match cells {
-            Cells::Time(values) => self.dialect.write_time(values.value(row), out),
-            Cells::Offset(values) => self.dialect.write_offset(values.value(row), out),
+            Cells::Time(values) => {
+                let quote: &[u8] = if self.dialect.quotes_times() { b"\"" } else { b"" };
+                out.extend_from_slice(quote);
+                self.dialect.write_time(values.value(row), out);
+                out.extend_from_slice(quote);
+            }
+            Cells::Offset(values) => {
+                // A pattern has no say in how an offset is written.
+                let quote: &[u8] = if self.dialect.delimiter == b':' { b"\"" } else { b"" };
+                out.extend_from_slice(quote);
+                self.dialect.write_offset(values.value(row), out);
+                out.extend_from_slice(quote);
+            }
             Cells::Text(values) => {
                 let text = values.value(row);
                 if column.is_plain && !text.is_empty() && !(self.dialect.defuse && is_formula(text)) {

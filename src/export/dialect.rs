@@ -48,7 +48,7 @@ pub enum TimeFormat {
     Rfc3339,
     /// `2026-11-23 10:34:03.970415`.
     Local,
-    /// `2026-11-23 10:34:03`, which spreadsheets of all countries take for a time.
+    /// `2026-11-23 10:34:03.970`, which spreadsheets take for a time; with the decimals of their country.
     Excel,
     /// Seconds since 1970, with six decimals.
     Unix,
@@ -139,6 +139,11 @@ impl Dialect {
         write_offset(self.zone.offset(time), out);
     }
 
+    /// Whether times and offsets hold the delimiter, so that they stand in quotes.
+    pub(super) fn quotes_times(&self) -> bool {
+        self.delimiter == b':' && !matches!(self.time, TimeFormat::Unix | TimeFormat::UnixMillis | TimeFormat::Pattern(_))
+    }
+
     /// Appends a time.
     pub(super) fn write_time(&mut self, time: Micros, out: &mut Vec<u8>) {
         let offset = match self.time {
@@ -147,6 +152,8 @@ impl Dialect {
         };
         match &self.time {
             TimeFormat::Rfc3339 => {
+                // An offset has no seconds there; the moment is the same.
+                let offset = offset - offset % (60 * SECOND);
                 write_civil(time + offset, b'T', out);
                 if offset == 0 && self.zone.name() == "UTC" {
                     out.push(b'Z');
@@ -157,11 +164,15 @@ impl Dialect {
             TimeFormat::Local => write_civil(time + offset, b' ', out),
             TimeFormat::Excel => {
                 write_civil(time + offset, b' ', out);
-                out.truncate(out.len() - ".000000".len());
+                // Milliseconds, cut off, as a workbook has them.
+                out.truncate(out.len() - "000".len());
+                let point = out.len() - ".000".len();
+                out[point] = self.decimal;
             }
             TimeFormat::Unix => {
-                let (seconds, rest) = (time.div_euclid(SECOND), time.rem_euclid(SECOND));
-                out.extend_from_slice(format!("{seconds}{}{rest:06}", char::from(self.decimal)).as_bytes());
+                let (sign, time) = (if time < 0 { "-" } else { "" }, time.unsigned_abs());
+                let (seconds, rest) = (time / SECOND.unsigned_abs(), time % SECOND.unsigned_abs());
+                out.extend_from_slice(format!("{sign}{seconds}{}{rest:06}", char::from(self.decimal)).as_bytes());
             }
             TimeFormat::UnixMillis => out.extend_from_slice(time.div_euclid(1000).to_string().as_bytes()),
             TimeFormat::Pattern(pattern) => {

@@ -145,6 +145,16 @@ pub struct Exported {
     pub rows: BTreeMap<String, u64>,
     /// Files written.
     pub files: Vec<PathBuf>,
+    /// Columns in which a number is missing, since no double holds it, and how often.
+    pub overflows: BTreeMap<String, u64>,
+}
+
+impl Exported {
+    fn end(&mut self, table: &dyn Table) {
+        for (column, times) in table.overflows() {
+            *self.overflows.entry(column).or_default() += times;
+        }
+    }
 }
 
 /// What is in a file of its own, where the output is a directory.
@@ -313,6 +323,7 @@ impl Work<'_> {
                 Some(rest) => Some(rest),
                 None => table.next_batch()?,
             }) else {
+                self.exported.end(table.as_ref());
                 return Ok(());
             };
             let day = Day::of(zone.local(times(&first)[0]));
@@ -379,7 +390,7 @@ impl Work<'_> {
                 (self.tell)();
                 match head.table.next_batch()? {
                     Some(batch) => (head.batch, head.row, head.fresh) = (batch, 0, true),
-                    None => drop(heads.remove(least)),
+                    None => self.exported.end(heads.remove(least).table.as_ref()),
                 }
             }
         }

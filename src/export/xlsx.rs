@@ -84,7 +84,7 @@ impl Xlsx {
             tables,
             rows: rows.min(SHEET_ROWS),
             header: Format::new().set_bold(),
-            date: Format::new().set_num_format("yyyy-mm-dd hh:mm:ss"),
+            date: Format::new().set_num_format("yyyy-mm-dd hh:mm:ss.000"),
             zone,
             scratch: Vec::new(),
             out,
@@ -141,10 +141,10 @@ fn free_name(wanted: &str, part: u32, taken: &mut HashSet<String>) -> String {
     name
 }
 
-/// A local time as Excel counts it.
+/// A local time as Excel counts it, to the millisecond, cut off: Excel would round what is finer.
 #[expect(clippy::cast_precision_loss, reason = "Excel's times are doubles")]
 fn serial(local: Micros) -> f64 {
-    local as f64 / DAY as f64 + EPOCH
+    local.div_euclid(1000).saturating_mul(1000) as f64 / DAY as f64 + EPOCH
 }
 
 impl Sink for Xlsx {

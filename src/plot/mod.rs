@@ -14,11 +14,11 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 
 use crate::chart::{Chart, Data, Line, written};
-use crate::coverage::merged;
+use crate::coverage::{Span, merged};
 use crate::devices::Directory;
 use crate::reader::{Reader, Selection, TypePlan};
 use crate::schema::Behaviour;
-use crate::tables::{Known, Last, TableError, Unrecorded, Value, before, figure, main_value};
+use crate::tables::{Known, Last, TableError, Unrecorded, Value, Whose, before, figure, holds_until, main_value};
 use crate::time::{Micros, SECOND};
 use crate::zone::Zone;
 
@@ -63,10 +63,11 @@ pub fn charts(
     let mut all = Vec::new();
     for plan in plans {
         let value = main_value(&plan.schema);
-        let mut tracks = Tracks::new(&value, settings);
-        for (device, last) in before(reader, &plan.schema, selection, std::slice::from_ref(&value), directory, &settings.known)? {
-            if let Some(Some(Last::State(state))) = last.first() {
-                tracks.begin(&device, selection.start.unwrap_or_default(), state);
+        let mut tracks = Tracks::new(&value, settings, (reader, directory));
+        let from = (reader, directory);
+        for (device, last) in before(from, &plan.schema, selection, std::slice::from_ref(&value), &settings.known)? {
+            if let Some(Some(Last::State { state, until })) = last.first() {
+                tracks.begin(&device, (selection.start.unwrap_or_default(), *until), state);
             }
         }
         tracks.read(reader, plan, selection)?;
@@ -95,11 +96,16 @@ enum Track {
 #[derive(Debug)]
 struct Tracks<'s> {
     settings: &'s Settings,
+    /// Whom to ask what is known.
+    asks: (&'s Reader, &'s Directory),
+    event_type: String,
     behaves: Option<Behaviour>,
     column: String,
     by_device: Vec<Track>,
     devices: Vec<String>,
     numbers: HashMap<String, usize>,
+    /// By device: its project, and what is known of it there.
+    known: Vec<Option<(String, Arc<[Span]>)>>,
     /// Names of states, each once.
     states: Vec<Arc<str>>,
     /// The first and the last event.
@@ -107,14 +113,17 @@ struct Tracks<'s> {
 }
 
 impl<'s> Tracks<'s> {
-    fn new(value: &Value, settings: &'s Settings) -> Self {
+    fn new(value: &Value, settings: &'s Settings, asks: (&'s Reader, &'s Directory)) -> Self {
         Self {
             settings,
+            asks,
+            event_type: value.event_type.clone(),
             behaves: value.behaves(),
             column: value.name().to_owned(),
             by_device: Vec::new(),
             devices: Vec::new(),
             numbers: HashMap::new(),
+            known: Vec::new(),
             states: Vec::new(),
             seen: None,
         }
@@ -138,6 +147,7 @@ impl<'s> Tracks<'s> {
             None => Track::Events(Moments::default()),
         });
         self.devices.push(device.to_owned());
+        self.known.push(None);
         self.numbers.insert(device.to_owned(), number);
         // The more devices, the less for each.
         if self.by_device.len().is_power_of_two() {
@@ -167,15 +177,15 @@ impl<'s> Tracks<'s> {
     }
 
     /// A device is in a state already.
-    fn begin(&mut self, device: &str, start: Micros, state: &str) {
+    fn begin(&mut self, device: &str, (start, known_until): (Micros, Micros), state: &str) {
         let (number, state) = (self.of(device), self.state(state));
         if let Track::State(track) = &mut self.by_device[number] {
-            track.tell(start, state, None, usize::MAX);
+            track.tell(start, state, known_until, usize::MAX);
         }
     }
 
     fn read(&mut self, reader: &Reader, plan: &TypePlan, selection: &Selection) -> Result<(), TableError> {
-        let wanted = if self.behaves.is_some() { vec![self.column.as_str()] } else { Vec::new() };
+        let wanted = if self.behaves.is_some() { vec![self.column.as_str(), "project_id"] } else { Vec::new() };
         let mut rows = reader.columns(plan, selection, &wanted);
         while let Some(batch) = rows.next_batch()? {
             let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
@@ -184,15 +194,29 @@ impl<'s> Tracks<'s> {
             if self.behaves.is_some() && column.is_none() {
                 continue;
             }
+            let projects = batch.column_by_name("project_id").and_then(|column| column.as_string_opt::<i32>());
             for (row, time) in times.iter().enumerate() {
                 if column.is_some_and(|column| column.is_null(row)) {
                     continue;
                 }
                 let number = self.of(if devices.is_valid(row) { devices.value(row) } else { "" });
+                if let Some(projects) = projects {
+                    self.move_to(number, if projects.is_valid(row) { projects.value(row) } else { "" })?;
+                }
                 self.take(number, *time, column, row);
                 let (first, _) = self.seen.unwrap_or((*time, *time));
                 self.seen = Some((first, *time));
             }
+        }
+        Ok(())
+    }
+
+    /// A device is where its last event was.
+    fn move_to(&mut self, number: usize, project: &str) -> Result<(), TableError> {
+        if self.known[number].as_ref().is_none_or(|(of, _)| of != project) {
+            let whose = Whose { project, of: Some((&self.event_type, &self.devices[number])) };
+            let spans = self.settings.known.spans(self.asks.0, self.asks.1, whose)?;
+            self.known[number] = Some((project.to_owned(), spans));
         }
         Ok(())
     }
@@ -203,17 +227,17 @@ impl<'s> Tracks<'s> {
             Some(column) if *column.data_type() == DataType::Utf8 => Some(self.state(column.as_string::<i32>().value(row))),
             _ => None,
         };
+        let known = self.known[number].as_ref().map_or(&[][..], |(_, spans)| spans);
         match &mut self.by_device[number] {
             Track::Gauge(track) | Track::Counter(track) => {
                 if let Some(value) = column.and_then(|column| figure(column, row)).filter(|value| value.is_finite()) {
-                    let is_behind_gap = track.last().is_some_and(|last| has_gap(&self.settings.known.unknown, last, time));
+                    let is_behind_gap = track.last().is_some_and(|last| has_gap(known, last, time));
                     track.measure(time, value, is_behind_gap, limit);
                 }
             }
             Track::State(track) => {
                 if let Some(state) = state {
-                    let gap = track.since().and_then(|since| self.settings.known.first_unknown(since, time));
-                    track.tell(time, state, gap, limit);
+                    track.tell(time, state, holds_until(known, time), limit);
                 }
             }
             Track::Events(track) => track.happen(time, limit),
@@ -228,10 +252,7 @@ impl<'s> Tracks<'s> {
             Track::Gauge(track) => Data::Numbers(track.pieces(settings.points, length, true)),
             Track::Counter(track) => Data::Steps(track.pieces(settings.points, length, false)),
             Track::Events(track) => Data::Moments(track.moments(marks)),
-            Track::State(track) => {
-                let gap = track.since().and_then(|since| settings.known.first_unknown(since, span.1));
-                Data::States(track.spans(span.1, gap, marks, &states))
-            }
+            Track::State(track) => Data::States(track.spans(span.1, marks, &states)),
         };
         let mut lines: Vec<(Line, String)> = tracks
             .into_iter()
@@ -274,8 +295,9 @@ fn names(devices: BTreeSet<String>, directory: &Directory) -> BTreeMap<String, S
     devices.into_iter().map(unique).collect()
 }
 
-/// True when a whole gap lies between two events that follow each other.
-fn has_gap(unknown: &[(Micros, Micros)], last: Micros, time: Micros) -> bool {
-    let from = unknown.partition_point(|(begins, _)| begins.saturating_add(AGREE) < last);
-    unknown[from..].iter().take_while(|(begins, _)| *begins < time).any(|(_, ends)| *ends <= time.saturating_add(AGREE))
+/// True when between two events that follow each other nothing was known for a while: what is known ends, and begins anew.
+fn has_gap(known: &[Span], last: Micros, time: Micros) -> bool {
+    let from = known.partition_point(|(_, ends)| ends.saturating_add(AGREE) < last);
+    let mut pairs = known[from..].windows(2).take_while(|pair| pair[0].1 < time);
+    pairs.any(|pair| pair[1].0 <= time.saturating_add(AGREE))
 }

@@ -18,29 +18,33 @@ struct Block {
 #[derive(Debug, Default)]
 pub(super) struct States {
     blocks: Vec<Block>,
-    now: Option<(usize, Micros)>,
+    /// The state that it is in, since when, and until when that is known.
+    now: Option<(usize, Micros, Micros)>,
     /// What is shorter than this is put together.
     width: Micros,
 }
 
 impl States {
-    /// Since when it is in its state.
-    pub(super) fn since(&self) -> Option<Micros> {
-        self.now.map(|(_, since)| since)
-    }
-
-    /// A state is told; it lasts until the next one, or until a gap begins.
-    pub(super) fn tell(&mut self, time: Micros, state: usize, gap: Option<Micros>, limit: usize) {
-        if gap.is_none() && self.now.is_some_and(|(now, _)| now == state) {
+    /// A state is told; it lasts until the next one, or as long as that is known.
+    pub(super) fn tell(&mut self, time: Micros, state: usize, known_until: Micros, limit: usize) {
+        if let Some((now, _, until)) = &mut self.now
+            && *now == state
+            && *until >= time
+        {
+            *until = known_until;
             return;
         }
-        self.close(gap.unwrap_or(time));
-        self.now = Some((state, time));
+        self.close(time);
+        self.now = Some((state, time, known_until));
         self.shrink(limit);
     }
 
     fn close(&mut self, end: Micros) {
-        let Some((state, since)) = self.now.take().filter(|(_, since)| *since < end) else { return };
+        let Some((state, since, until)) = self.now.take() else { return };
+        let end = end.min(until);
+        if since >= end {
+            return;
+        }
         let next = Block { from: since, to: end, times: vec![(state, end - since)] };
         match self.blocks.last_mut() {
             Some(last) if last.meets(&next, self.width) => last.add(&next),
@@ -65,9 +69,9 @@ impl States {
         }
     }
 
-    /// All of it until a time, or until a gap begins before it.
-    pub(super) fn spans(mut self, until: Micros, gap: Option<Micros>, limit: usize, names: &[Arc<str>]) -> Vec<Span> {
-        self.close(gap.unwrap_or(until));
+    /// All of it until a time.
+    pub(super) fn spans(mut self, until: Micros, limit: usize, names: &[Arc<str>]) -> Vec<Span> {
+        self.close(until);
         self.shrink(limit);
         let mut all = Vec::new();
         for mut block in self.blocks {
@@ -119,11 +123,11 @@ mod tests {
     #[test]
     fn a_state_lasts_until_the_next_one_or_a_gap() {
         let mut track = States::default();
-        track.tell(10, 0, None, 100);
-        track.tell(20, 0, None, 100);
-        track.tell(30, 1, None, 100);
-        track.tell(90, 1, Some(50), 100);
-        let spans = track.spans(100, None, 100, &names());
+        track.tell(10, 0, 50, 100);
+        track.tell(20, 0, 50, 100);
+        track.tell(30, 1, 50, 100);
+        track.tell(90, 1, Micros::MAX, 100);
+        let spans = track.spans(100, 100, &names());
         let found: Vec<_> = spans.iter().map(|span| (span.from, span.to, &*span.state)).collect();
         assert_eq!(found, [(10, 30, "CLOSED"), (30, 50, "OPEN"), (90, 100, "OPEN")]);
     }
@@ -132,11 +136,11 @@ mod tests {
     fn states_that_change_all_the_time_share_it_and_a_long_one_stays() {
         let mut track = States::default();
         for second in 0..50_000 {
-            track.tell(second * 10, 0, None, 200);
-            track.tell(second * 10 + 8, 1, None, 200);
+            track.tell(second * 10, 0, Micros::MAX, 200);
+            track.tell(second * 10 + 8, 1, Micros::MAX, 200);
         }
-        track.tell(500_000, 0, None, 200);
-        let spans = track.spans(1_000_000, None, 100, &names());
+        track.tell(500_000, 0, Micros::MAX, 200);
+        let spans = track.spans(1_000_000, 100, &names());
         assert!(spans.len() <= 200, "{}", spans.len());
         let open: Vec<f64> = spans.iter().filter(|span| &*span.state == "OPEN").map(|span| span.part).collect();
         assert!(open.iter().all(|part| (part - 0.2).abs() < 0.02), "{open:?}");

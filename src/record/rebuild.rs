@@ -71,8 +71,6 @@ fn one(buffer: &mut Buffer, roller: &mut Roller, partition: &Partition, is_liste
     } else if !is_listed {
         roller.sum(partition)?;
     }
-    for (partition, sum) in roller.take_sums() {
-        buffer.sealed(&partition, &sum)?;
-    }
+    buffer.sealed(&roller.take_sums())?;
     Ok(is_old)
 }

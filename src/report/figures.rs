@@ -80,7 +80,7 @@ pub(super) fn figures(
     }
     let aggregates = vec![Aggregate::Mean, Aggregate::Min, Aggregate::Max, Aggregate::Last, Aggregate::Count];
     let aggregates = if value.behaves() == Some(Behaviour::State) { Vec::new() } else { aggregates };
-    let ask = Ask { every: Some(Every::Months(10_000)), aggregates, ..ask.clone() };
+    let ask = Ask { every: Some(Every::Ever), aggregates, ..ask.clone() };
     let plans = std::slice::from_ref(plan);
     for mut table in tables(reader, plans, selection, directory, &ask)? {
         while let Some(batch) = table.next_batch()? {
@@ -102,7 +102,6 @@ fn set(figures: &mut Figures, column: &str, value: &str, behaves: Option<Behavio
     let own = column.strip_prefix(value).and_then(|rest| rest.strip_prefix('_'));
     if behaves == Some(Behaviour::State) {
         if let Some(state) = own.unwrap_or(column).strip_suffix("_seconds") {
-            // A bucket begins anew where the calendar does.
             *figures.seconds_in.entry(state.to_owned()).or_default() += number;
         }
         return;

@@ -1,7 +1,7 @@
 //! What the ledger says of a span of time: when sessions lived, which gaps there are, when nobody recorded.
 
 use crate::buffer::{BufferError, View};
-use crate::coverage::{Gap, GapState, NobodyRecords, Project, Timeline, between, merged};
+use crate::coverage::{Gap, NobodyRecords, Project, Timeline, between, merged};
 use crate::tables::Unrecorded;
 use crate::time::Micros;
 
@@ -40,10 +40,4 @@ pub(super) fn gaps_within(project: &Project, span: Span) -> impl Iterator<Item =
 pub(super) fn not_recorded(project: &Project, span: Span, unrecorded: &Unrecorded) -> Vec<Span> {
     let gaps = project.gaps.iter().map(|gap| gap.span);
     between(&merged(project.heard.iter().copied().chain(gaps).chain(unrecorded.imported.iter().copied()).collect()), span)
-}
-
-/// Times of a span of which nobody can say whether a device was silent.
-pub(super) fn unheard(project: &Project, span: Span, unrecorded: &Unrecorded) -> Vec<Span> {
-    let open = project.gaps.iter().filter(|gap| gap.state != GapState::Filled).filter_map(|gap| cut(gap.span, span));
-    merged(not_recorded(project, span, unrecorded).into_iter().chain(open).collect())
 }

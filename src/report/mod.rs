@@ -23,7 +23,7 @@ use crate::devices::Directory;
 use crate::event::printable;
 use crate::reader::{ReadError, Reader, Selection, TypePlan};
 use crate::status::{FaultReason, StatusError, status};
-use crate::tables::{Ask, SEAM, TableError, Unrecorded, known, plans, unrecorded};
+use crate::tables::{Ask, Fill, SEAM, TableError, Unrecorded, known, plans, unrecorded};
 use crate::time::{Day, Micros, SECOND, rfc3339};
 use crate::zone::Zone;
 
@@ -78,7 +78,7 @@ impl Scope {
     /// # Errors
     /// When the recording does not read.
     pub fn of(reader: &Reader, selection: Selection, now: Micros) -> Result<Self, ReportError> {
-        let plans = plans(reader, &selection)?;
+        let plans = plans(reader, &selection, Fill::None)?;
         // What is wholly to come is shown as it was asked for.
         let is_to_come = selection.start.is_some_and(|start| start >= now);
         let asked = (selection.start, if is_to_come { selection.end } else { selection.until(now) });
@@ -139,7 +139,7 @@ pub fn facts(
     let until = Some(known.until).filter(|until| *until > Micros::MIN && *outside == 0);
     let start = asked.0.or(heard.map(|span| span.0));
     let end = asked.1.or(heard.map(|span| span.1).max(until));
-    let found = tally(reader, plans, selection, (&ledger, &unrecorded), zone, (start, end), progress)?;
+    let found = tally(reader, plans, selection, (&known, directory), zone, (start, end), progress)?;
     let span = match (found.events, start, end) {
         (Some((first, last)), start, end) => Some((start.unwrap_or(first).min(first), end.unwrap_or(last).max(last))),
         (None, Some(start), Some(end)) if start < end => Some((start, end)),

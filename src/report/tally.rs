@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 
+use crate::coverage::{Span, between};
+use crate::devices::Directory;
 use crate::reader::{ReadError, Reader, Rows, Selection, TypePlan};
-use crate::tables::Unrecorded;
+use crate::tables::{Known, Whose};
 use crate::time::{Micros, SECOND};
 use crate::zone::{Buckets, Every, Zone};
-
-use super::ledger::{Ledger, Span, cut, unheard};
 
 /// What the events say of one device. Holds nothing of the events themselves.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Lowest {
 
 impl Device {
     fn silent_until(&mut self, time: Micros) {
-        if time - self.heard > self.silence.1 - self.silence.0 {
+        if time.saturating_sub(self.heard) > self.silence.1 - self.silence.0 {
             self.silence = (self.heard, time);
         }
     }
@@ -89,7 +90,7 @@ pub(super) fn tally(
     reader: &Reader,
     plans: &[TypePlan],
     selection: &Selection,
-    (ledger, unrecorded): (&Ledger, &Unrecorded),
+    (known, directory): (&Known, &Directory),
     zone: &Zone,
     (from, to): (Option<Micros>, Option<Micros>),
     mut progress: impl FnMut(u64),
@@ -101,20 +102,15 @@ pub(super) fn tally(
     }
     let begins = heads.iter().flatten().map(|head| head.times()[0]).min();
     let start = [from, begins].into_iter().flatten().min().unwrap_or(0);
-    let span = (start, Micros::MAX);
-    let mut unheard: Vec<VecDeque<Span>> =
-        ledger.projects.iter().map(|project| unheard(project, span, unrecorded).into_iter().collect()).collect();
-    // Of projects that no session knows.
-    unheard.push(unrecorded.nothing.iter().filter_map(|part| cut(*part, span)).collect());
     let mut pass = Pass {
         tally: Tally { devices: BTreeMap::new(), hours: BTreeMap::new(), events: begins.map(|time| (time, time)) },
         numbers: HashMap::new(),
         devices: Vec::new(),
-        projects: ledger.projects.iter().map(|project| project.name.clone()).collect(),
-        listening: vec![start; unheard.len()],
-        unheard,
+        projects: Vec::new(),
+        start,
         types: plans.len(),
         buckets: Buckets::new(zone.clone(), Every::Part(3600 * SECOND)),
+        known: Box::new(move |project| known.spans(reader, directory, Whose { project, of: None })),
     };
     loop {
         // The event type whose next event is the first, and the time of the first of all others.
@@ -125,7 +121,7 @@ pub(super) fn tally(
         let until = order.get(1).map_or(Micros::MAX, |(time, _)| *time);
         let Some(head) = &mut heads[number] else { break };
         let run = head.times()[head.row..].partition_point(|time| *time <= until);
-        pass.take(number, &plans[number].schema.name, &head.batch, head.row..head.row + run);
+        pass.take(number, &plans[number].schema.name, &head.batch, head.row..head.row + run)?;
         head.row += run;
         progress(run as u64);
         if head.row == head.batch.num_rows() {
@@ -138,21 +134,47 @@ pub(super) fn tally(
     Ok(pass.end(to))
 }
 
-struct Pass {
+/// A project on the way.
+struct Project {
+    name: String,
+    /// Times of which nobody knows whether a device was silent, and that have not come yet.
+    unheard: VecDeque<Span>,
+    /// Since when somebody listens.
+    listening: Micros,
+    /// The longest time that somebody listened before, without an end.
+    longest: Span,
+}
+
+impl Project {
+    /// Goes on to a time; hands on each time in which nobody listened.
+    fn pass_by(&mut self, time: Micros, mut unheard: impl FnMut(Span)) {
+        while let Some((begins, ends)) = self.unheard.front().copied().filter(|(begins, _)| *begins < time) {
+            self.unheard.pop_front();
+            if begins.saturating_sub(self.listening) > self.longest.1 - self.longest.0 {
+                self.longest = (self.listening, begins);
+            }
+            self.listening = ends;
+            unheard((begins, ends));
+        }
+    }
+}
+
+/// Looks up what is known of a project.
+type Look<'a> = Box<dyn Fn(&str) -> Result<Arc<[Span]>, ReadError> + 'a>;
+
+struct Pass<'a> {
     tally: Tally,
     numbers: HashMap<String, usize>,
     devices: Vec<Device>,
-    projects: Vec<String>,
-    /// By project, at last of all others: times in which nobody listened and that have not come yet.
-    unheard: Vec<VecDeque<Span>>,
-    /// By project: since when somebody listens.
-    listening: Vec<Micros>,
+    projects: Vec<Project>,
+    start: Micros,
     types: usize,
     buckets: Buckets,
+    known: Look<'a>,
 }
 
-impl Pass {
-    fn take(&mut self, number: usize, event_type: &str, batch: &RecordBatch, rows: Range<usize>) {
+impl Pass<'_> {
+    fn take(&mut self, number: usize, event_type: &str, batch: &RecordBatch, rows: Range<usize>) -> Result<(), ReadError> {
         let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
         let ids = batch.column(1).as_string::<i32>();
         let projects = batch.column_by_name("project_id").and_then(|column| column.as_string_opt::<i32>());
@@ -173,26 +195,27 @@ impl Pass {
                 events.1 = events.1.max(time);
             }
             let id = if ids.is_valid(row) { ids.value(row) } else { "" };
-            let known = self.numbers.get(id).copied();
-            let device = known.unwrap_or_else(|| {
+            let device = if let Some(device) = self.numbers.get(id).copied() {
+                device
+            } else {
                 let name = projects.filter(|projects| projects.is_valid(row)).map_or("", |projects| projects.value(row));
-                let project = self.projects.iter().position(|project| project == name).unwrap_or(self.projects.len());
-                // Where nobody listened before, its silence begins with the first that was heard of its project.
-                let heard = self.listening[project];
+                let project = self.project(name, time)?;
+                // It was silent before its first event, as long as somebody listened.
+                let Project { listening, longest, .. } = self.projects[project];
                 self.numbers.insert(id.to_owned(), self.devices.len());
                 self.devices.push(Device {
                     project,
                     first: time,
                     last: time,
                     events: vec![0; self.types],
-                    silence: (heard, heard),
-                    heard,
+                    silence: longest,
+                    heard: listening,
                     battery: None,
                     signal: Lowest::default(),
                     rssi: Lowest::default(),
                 });
                 self.devices.len() - 1
-            });
+            };
             let device = &mut self.devices[device];
             device.silent_until(time);
             (device.heard, device.last) = (device.heard.max(time), time);
@@ -205,19 +228,32 @@ impl Pass {
                 device.rssi.take(value(rssi, row));
             }
         }
+        Ok(())
+    }
+
+    /// The number of a project, which is met at a time.
+    fn project(&mut self, name: &str, time: Micros) -> Result<usize, ReadError> {
+        if let Some(known) = self.projects.iter().position(|project| project.name == name) {
+            return Ok(known);
+        }
+        let unheard = between(&(self.known)(name)?, (self.start, Micros::MAX)).into();
+        let (listening, longest) = (self.start, (self.start, self.start));
+        let mut project = Project { name: name.to_owned(), unheard, listening, longest };
+        project.pass_by(time, |_| {});
+        self.projects.push(project);
+        Ok(self.projects.len() - 1)
     }
 
     /// Times in which nobody listened are no silence: it ends before them and begins behind them.
     fn pass_by(&mut self, time: Micros) {
-        for (project, spans) in self.unheard.iter_mut().enumerate() {
-            while let Some((begins, ends)) = spans.front().copied().filter(|(begins, _)| *begins < time) {
-                spans.pop_front();
-                self.listening[project] = ends;
-                for device in self.devices.iter_mut().filter(|device| device.project == project) {
+        let devices = &mut self.devices;
+        for (number, project) in self.projects.iter_mut().enumerate() {
+            project.pass_by(time, |(begins, ends)| {
+                for device in devices.iter_mut().filter(|device| device.project == number) {
                     device.silent_until(begins);
                     device.heard = device.heard.max(ends);
                 }
-            }
+            });
         }
     }
 

@@ -148,6 +148,7 @@ impl Roller {
             seq_last: footer.seq_last,
             sealed: footer.sealed,
         })?;
+        self.make_durable()?;
         Ok(true)
     }
 }

@@ -125,6 +125,7 @@ impl Roller {
             seq_last: 0,
             sealed: false,
         })?;
+        self.make_durable()?;
         Ok(Some(damage))
     }
 }

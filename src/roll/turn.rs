@@ -15,6 +15,9 @@ use crate::time::Micros;
 use super::rescue::so_far;
 use super::{Damage, RollError, Roller, Scope, Timing, Work};
 
+/// Partitions whose day files share the sync of their names, and a commit.
+const TOGETHER: usize = if cfg!(test) { 3 } else { 256 };
+
 /// The way to the one who writes to the buffer, and carries out orders one after the other.
 pub(crate) trait ToWriter {
     /// Hands over an order. Where the writer has failed it comes to nothing, which closing the recorder tells.
@@ -64,6 +67,7 @@ impl Turn<'_> {
             };
             failure = failure.or(result.err());
         }
+        failure = failure.or(self.settle().err());
         if ends && self.timing.seals_at_end {
             // What was rolled just now is out of the buffer then, and its file may be whole.
             self.writer.reach();
@@ -169,10 +173,23 @@ impl Turn<'_> {
             Meter::add(&self.meter.doubles, rolled.doubles);
             let gone = i64::try_from(rolled.events + rolled.doubles).unwrap_or(i64::MAX);
             self.meter.buffered.fetch_sub(gone, Ordering::Relaxed);
-            self.writer.send(Order::Forget(rolled.partition, rolled.seq));
+            self.roller.rolled.push((rolled.partition, rolled.seq));
+            if self.roller.rolled.len() >= TOGETHER {
+                self.settle()?;
+            }
             if !rolled.more {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// What day files hold is forgotten, once their names are durable.
+    fn settle(&mut self) -> Result<(), RollError> {
+        self.roller.make_durable()?;
+        let rolled = std::mem::take(&mut self.roller.rolled);
+        if !rolled.is_empty() {
+            self.writer.send(Order::Forget(rolled));
         }
         Ok(())
     }
@@ -205,6 +222,12 @@ impl Turn<'_> {
     /// Notes the checksums of what was sealed, and those of `opened` whose files are the ones that they were: all their rows
     /// were doubles, or they could not be rolled.
     fn note_sums(&mut self, opened: BTreeMap<Partition, Sum>) -> Result<(), RollError> {
+        if let Err(error) = self.settle() {
+            // A checksum lasts, so its file has to.
+            let sealed = self.roller.take_sums();
+            self.roller.unlisted.extend(sealed.into_iter().map(|(partition, _)| partition));
+            return Err(error);
+        }
         let failed = self.sum_unlisted().err();
         let mut sums: BTreeMap<Partition, Sum> = self.roller.take_sums().into_iter().collect();
         for (partition, sum) in opened {
@@ -214,9 +237,7 @@ impl Turn<'_> {
         }
         if !sums.is_empty() {
             let sealed: Vec<Partition> = sums.keys().cloned().collect();
-            for (partition, sum) in sums {
-                self.writer.send(Order::Sealed(partition, sum));
-            }
+            self.writer.send(Order::Sealed(sums.into_iter().collect()));
             if !self.writer.reach() {
                 // The next turn's, those that are not on the list then.
                 self.roller.unlisted.extend(sealed);
@@ -266,4 +287,95 @@ fn has_done(writer: &dyn ToWriter, orders: impl IntoIterator<Item = Order>) -> b
     writer.reach();
     orders.into_iter().for_each(|order| writer.send(order));
     writer.reach()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::io;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use crate::buffer::Buffer;
+    use crate::collect::Collector;
+    use crate::disk::fault::{Script, Step, install};
+    use crate::event::Source;
+    use crate::keep::{Claim, Keeper};
+    use crate::layout::Layout;
+    use crate::roll::recover;
+    use crate::schema::Registry;
+    use crate::time::DAY;
+    use crate::wire::Frame;
+
+    use super::*;
+
+    struct Writer(RefCell<Keeper>);
+
+    impl ToWriter for Writer {
+        fn send(&self, order: Order) {
+            self.0.borrow_mut().step(&order, 0).unwrap();
+        }
+
+        fn reach(&self) -> bool {
+            true
+        }
+    }
+
+    #[derive(Default)]
+    struct Count {
+        files: Cell<usize>,
+        others: Cell<usize>,
+    }
+
+    impl Script for Count {
+        fn before(&self, step: &Step<'_>) -> io::Result<()> {
+            let count = match step {
+                Step::Sync(_) => &self.files,
+                Step::SyncDir(_) | Step::Commit(_) => &self.others,
+                _ => return Ok(()),
+            };
+            count.set(count.get() + 1);
+            Ok(())
+        }
+
+        fn after(&self, _step: &Step<'_>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn leaves_out(&self, _part: &str) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn day_files_share_the_sync_of_their_names_and_the_commits_behind_them() {
+        const DAYS: usize = 60;
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(&folder.path().join("recording"));
+        let registry = Arc::new(Registry::built_in().unwrap());
+        let mut buffer = Buffer::open(&layout, 0).unwrap();
+        let recovered = recover(&mut buffer, &layout, 0).unwrap();
+        let mut roller = Roller::new(&layout, Arc::clone(&registry), recovered.unsealed, recovered.unlisted).unwrap();
+        let mut collector = Collector::new(registry, Source::Import);
+        for day in 0..DAYS {
+            let time = jiff::Timestamp::from_microsecond(i64::try_from(day).unwrap() * DAY).unwrap();
+            let event = format!(
+                "{{\"eventId\":\"{day}\",\"targetName\":\"projects/p/devices/d\",\"eventType\":\"temperature\",\
+                 \"data\":{{\"temperature\":{{\"value\":1}}}},\"timestamp\":\"{time}\"}}"
+            );
+            collector.add(&Frame::Line(event.as_bytes()), 1);
+        }
+        let writer = Writer(RefCell::new(Keeper::new(buffer)));
+        writer.send(Order::Keep(collector.take().unwrap(), Claim::Nothing));
+        let count = Rc::new(Count::default());
+        {
+            let _counted = install(Some(Rc::clone(&count) as Rc<dyn Script>));
+            let (timing, meter, now) = (Timing::default(), Meter::default(), || 1000 * DAY);
+            Turn { roller: &mut roller, timing: &timing, meter: &meter, writer: &writer, now: &now }.take(Scope::All).unwrap();
+        }
+        assert!((DAYS..DAYS + 5).contains(&count.files.get()), "{} files", count.files.get());
+        // The directory and the rows of a few together, and some for the whole.
+        assert!(count.others.get() <= 2 * DAYS / TOGETHER + 10, "{} others", count.others.get());
+        assert_eq!((roller.buffered().unwrap(), roller.sealed().unwrap().len()), (0, DAYS));
+    }
 }

@@ -119,105 +119,240 @@ impl Figure {
         matches!(self, Self::Of(Aggregate::Count) | Self::EventsOf(_) | Self::Events)
     }
 
-    /// True where a bucket without an event may get one from its neighbours.
-    pub(super) fn can_be_filled(&self) -> bool {
-        matches!(self, Self::Of(of) if !matches!(of, Aggregate::Count | Aggregate::Sum))
+    /// Where it stands in [`Point::cells`], if a bucket without an event may get it from its neighbours.
+    pub(super) fn cell(&self) -> Option<usize> {
+        match self {
+            Self::Of(Aggregate::Mean) => Some(0),
+            Self::Of(Aggregate::Min) => Some(1),
+            Self::Of(Aggregate::Max) => Some(2),
+            Self::Of(Aggregate::First) => Some(3),
+            Self::Of(Aggregate::Last) => Some(4),
+            _ => None,
+        }
+    }
+}
+
+/// What a bucket with events says of a measure, for those that have none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Point {
+    /// The bucket.
+    pub(super) start: Micros,
+    pub(super) end: Micros,
+    /// Its first and its last event.
+    pub(super) first: Micros,
+    pub(super) last: Micros,
+    /// See [`Figure::cell`].
+    pub(super) cells: [f64; 5],
+}
+
+/// A sum that does not lose small numbers beside large ones: what was rounded off is carried along (Neumaier).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sum {
+    sum: f64,
+    rest: f64,
+}
+
+impl Sum {
+    fn add(&mut self, value: f64) {
+        let sum = self.sum + value;
+        self.rest += if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
+        self.sum = sum;
+    }
+
+    /// Infinite where no double can hold it.
+    fn total(self) -> f64 {
+        if self.sum.is_finite() { self.sum + self.rest } else { f64::INFINITY }
+    }
+}
+
+/// A measure within a bucket.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Gauge {
+    count: u64,
+    sum: Sum,
+    min: f64,
+    max: f64,
+    first: f64,
+    last: f64,
+    since: Micros,
+    until: Micros,
+}
+
+impl Gauge {
+    fn take(&mut self, time: Micros, value: f64) {
+        if self.count == 0 {
+            *self = Self { min: value, max: value, first: value, since: time, ..Self::default() };
+        }
+        self.count += 1;
+        self.sum.add(value);
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        (self.last, self.until) = (value, time);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of events in a bucket are far below 2^53")]
+    fn mean(&self) -> f64 {
+        self.sum.total() / self.count as f64
+    }
+}
+
+/// A total that grows. The mark is what was counted: what rises above it is new; what falls to less than half of it began again
+/// at nothing; a smaller fall is a reading that came late or again, and says nothing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counter {
+    mark: Option<f64>,
+    grown: Option<f64>,
+    /// What was told at the last time: a tie counts nothing twice, whatever the order.
+    told: Vec<f64>,
+    at: Micros,
+}
+
+impl Counter {
+    pub(super) fn take(&mut self, time: Micros, total: f64) {
+        if time != self.at {
+            self.settle();
+            self.at = time;
+        }
+        self.told.push(total);
+    }
+
+    fn settle(&mut self) {
+        self.told.sort_by(f64::total_cmp);
+        for total in std::mem::take(&mut self.told) {
+            let by = match self.mark {
+                None => 0.0,
+                Some(mark) if total > mark => total - mark,
+                Some(mark) if total * 2.0 < mark => total,
+                Some(_) => {
+                    self.grown = Some(self.grown.unwrap_or(0.0));
+                    continue;
+                }
+            };
+            self.mark = Some(total);
+            self.grown = Some(self.grown.unwrap_or(0.0) + by);
+        }
+    }
+
+    /// What was counted so far.
+    pub(super) fn mark(mut self) -> Option<f64> {
+        self.settle();
+        self.mark
+    }
+
+    /// The same mark, and nothing grown yet.
+    pub(super) fn begin(mark: Option<f64>) -> Self {
+        Self { mark, ..Self::default() }
     }
 }
 
 /// What one device's events say of one value, bucket after bucket.
 #[derive(Debug, Clone)]
 pub(super) enum Track {
-    Gauge { count: u64, sum: f64, min: f64, max: f64, first: f64, last: f64 },
-    Counter { total: Option<f64>, grown: Option<f64> },
-    State { now: Option<usize>, since: Micros, micros: Vec<Micros>, events: Vec<u64> },
+    Gauge(Gauge),
+    Counter(Counter),
+    /// A state holds since a time, until the next one; at most until another time.
+    State {
+        now: Option<usize>,
+        since: Micros,
+        until: Micros,
+        micros: Vec<Micros>,
+        events: Vec<u64>,
+    },
     Events(u64),
 }
 
 impl Track {
     pub(super) fn new(behaves: Option<Behaviour>, states: usize) -> Self {
         match behaves {
-            Some(Behaviour::Gauge) => {
-                Self::Gauge { count: 0, sum: 0.0, min: f64::NAN, max: f64::NAN, first: f64::NAN, last: f64::NAN }
+            Some(Behaviour::Gauge) => Self::Gauge(Gauge::default()),
+            Some(Behaviour::Counter) => Self::Counter(Counter::default()),
+            Some(Behaviour::State) => {
+                Self::State { now: None, since: 0, until: 0, micros: vec![0; states], events: vec![0; states] }
             }
-            Some(Behaviour::Counter) => Self::Counter { total: None, grown: None },
-            Some(Behaviour::State) => Self::State { now: None, since: 0, micros: vec![0; states], events: vec![0; states] },
             None => Self::Events(0),
         }
     }
 
     /// A number was measured, or an event happened.
-    pub(super) fn number(&mut self, value: f64) {
+    pub(super) fn number(&mut self, time: Micros, value: f64) {
         match self {
-            Self::Gauge { count, sum, min, max, first, last } => {
-                if *count == 0 {
-                    (*first, *min, *max) = (value, value, value);
-                }
-                *count += 1;
-                *sum += value;
-                *min = min.min(value);
-                *max = max.max(value);
-                *last = value;
-            }
-            Self::Counter { total, grown } => {
-                // A total that fell began again at nothing.
-                let by = total.map_or(0.0, |total| if value < total { value } else { value - total });
-                *grown = Some(grown.unwrap_or(0.0) + by);
-                *total = Some(value);
-            }
+            Self::Gauge(gauge) => gauge.take(time, value),
+            Self::Counter(counter) => counter.take(time, value),
             Self::State { .. } => {}
             Self::Events(count) => *count += 1,
         }
     }
 
-    /// A state was told at a time; none: from then on nothing is known. What lies behind `known_until` counts for no state.
-    pub(super) fn state(&mut self, time: Micros, state: Option<usize>, known_until: Micros) {
-        self.spend(time.min(known_until));
-        if let Self::State { now, since, events, .. } = self {
-            if let Some(state) = state {
-                events[state] += 1;
-            }
-            (*now, *since) = (state, time);
+    /// A state was told at a time; it is known to hold until another one, unless the next one is told before.
+    pub(super) fn state(&mut self, time: Micros, state: usize, known_until: Micros) {
+        self.spend(time);
+        if let Self::State { now, since, until, events, .. } = self {
+            events[state] += 1;
+            (*now, *since, *until) = (Some(state), time, known_until);
+        }
+    }
+
+    /// A state that holds already.
+    pub(super) fn holds(&mut self, start: Micros, state: Option<usize>, known_until: Micros) {
+        if let Self::State { now, since, until, .. } = self {
+            (*now, *since, *until) = (state, start, known_until);
+        }
+    }
+
+    /// Until when something is known without another event; none where nothing is.
+    pub(super) fn lasts_until(&self) -> Option<Micros> {
+        match self {
+            Self::State { now: Some(_), until, .. } => Some(*until),
+            _ => None,
         }
     }
 
     /// It was in its state until then, unless it was told later.
-    fn spend(&mut self, until: Micros) {
-        if let Self::State { now: Some(now), since, micros, .. } = self
-            && *since < until
-        {
-            micros[*now] += until - *since;
-            *since = until;
+    fn spend(&mut self, time: Micros) {
+        if let Self::State { now: Some(now), since, until, micros, .. } = self {
+            let time = time.min(*until);
+            if *since < time {
+                micros[*now] += time - *since;
+                *since = time;
+            }
         }
     }
 
-    /// The figures of the bucket that ends at `end`, in which nothing is known behind `known_until`; NaN where there is none. Then
-    /// the next bucket begins. True when the bucket says anything.
-    pub(super) fn close(&mut self, end: Micros, known_until: Micros, figures: &[Figure], out: &mut [f64]) -> bool {
+    /// What a measure's bucket says to those beside it; none where it has no event.
+    pub(super) fn point(&self, (start, end): (Micros, Micros)) -> Option<Point> {
+        let Self::Gauge(gauge) = self else { return None };
+        let Gauge { count, min, max, first, last, since, until, .. } = *gauge;
+        (count > 0).then(|| Point { start, end, first: since, last: until, cells: [gauge.mean(), min, max, first, last] })
+    }
+
+    /// The figures of the bucket that ends at `end`; NaN where there is none, infinite where a double cannot hold it. Then the
+    /// next bucket begins. True when the bucket says anything.
+    pub(super) fn close(&mut self, end: Micros, figures: &[Figure], out: &mut [f64]) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "counts of events in a bucket, and its microseconds, are far below 2^53")]
         let number = |count: u64| count as f64;
-        self.spend(end.min(known_until));
+        self.spend(end);
         match self {
-            Self::Gauge { count, sum, min, max, first, last } => {
-                let any = *count > 0;
+            Self::Gauge(gauge) => {
+                let any = gauge.count > 0;
                 for (figure, out) in figures.iter().zip(out) {
                     *out = match figure {
-                        Figure::Of(Aggregate::Count) => number(*count),
+                        Figure::Of(Aggregate::Count) => number(gauge.count),
                         _ if !any => f64::NAN,
-                        Figure::Of(Aggregate::Mean) => *sum / number(*count),
-                        Figure::Of(Aggregate::Min) => *min,
-                        Figure::Of(Aggregate::Max) => *max,
-                        Figure::Of(Aggregate::Sum) => *sum,
-                        Figure::Of(Aggregate::First) => *first,
-                        Figure::Of(Aggregate::Last) => *last,
+                        Figure::Of(Aggregate::Mean) => gauge.mean(),
+                        Figure::Of(Aggregate::Min) => gauge.min,
+                        Figure::Of(Aggregate::Max) => gauge.max,
+                        Figure::Of(Aggregate::Sum) => gauge.sum.total(),
+                        Figure::Of(Aggregate::First) => gauge.first,
+                        Figure::Of(Aggregate::Last) => gauge.last,
                         _ => f64::NAN,
                     };
                 }
-                (*count, *sum) = (0, 0.0);
+                gauge.count = 0;
                 any
             }
-            Self::Counter { grown, .. } => {
-                let grown = grown.take();
+            Self::Counter(counter) => {
+                counter.settle();
+                let grown = counter.grown.take();
                 out.fill(grown.unwrap_or(f64::NAN));
                 grown.is_some()
             }
@@ -225,13 +360,13 @@ impl Track {
                 let any = micros.iter().any(|time| *time > 0) || events.iter().any(|count| *count > 0);
                 for (figure, out) in figures.iter().zip(out) {
                     *out = match figure {
+                        Figure::EventsOf(state) => number(events[*state]),
                         _ if !any => f64::NAN,
                         Figure::SecondsIn(state) => {
                             #[expect(clippy::cast_precision_loss, reason = "a bucket's microseconds are far below 2^53")]
                             let seconds = micros[*state] as f64 / SECOND as f64;
                             seconds
                         }
-                        Figure::EventsOf(state) => number(events[*state]),
                         _ => f64::NAN,
                     };
                 }

@@ -1,9 +1,9 @@
 //! What devices told last before a selection begins: a door that nobody touched tonight is still what it was before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 
 use crate::devices::Directory;
@@ -13,36 +13,42 @@ use crate::schema::{Behaviour, Schema};
 use crate::time::{Day, Micros};
 
 use super::Result;
-use super::known::Known;
+use super::aggregate::Counter;
+use super::fill::Fill;
+use super::known::{Known, Whose, holds_until};
+use super::loaded::text_or_nothing;
 use super::values::{Value, figure, values};
 
 /// What a device told last of a value that lasts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Last {
-    /// The state that it is in.
-    State(String),
-    /// A total.
+    /// The state that it is in, and until when that is known without another event.
+    State {
+        /// The state.
+        state: String,
+        /// When that is known no longer.
+        until: Micros,
+    },
+    /// What was counted of a total.
     Total(f64),
 }
 
 /// By device: what it told last of each value.
 pub type Before = BTreeMap<String, Vec<Option<Last>>>;
 
-fn lasts(value: &Value) -> bool {
-    matches!(value.behaves(), Some(Behaviour::State | Behaviour::Counter))
-}
-
-/// The plans of a selection, and those of types that have no event in it, but states from before it.
+/// The plans of a selection, and those of types that have no event in it, but states from before it; measures too, where holes
+/// are filled.
 ///
 /// # Errors
 /// When the recording does not read.
-pub fn plans(reader: &Reader, selection: &Selection) -> Result<Vec<TypePlan>> {
+pub fn plans(reader: &Reader, selection: &Selection, fill: Fill) -> Result<Vec<TypePlan>> {
     let mut plans = reader.plan(selection)?;
     let Some(start) = selection.start else { return Ok(plans) };
     for schema in reader.registry().iter() {
         let is_wanted = selection.event_types.is_empty() || selection.event_types.contains(&schema.name);
         let is_planned = plans.iter().any(|plan| plan.schema.name == schema.name);
-        if is_wanted && !is_planned && has_states(schema) && reader.days(&schema.name)?.iter().any(|day| day.start() < start) {
+        let lasts = has_states(schema) || fill != Fill::None;
+        if is_wanted && !is_planned && lasts && reader.days(&schema.name)?.iter().any(|day| day.start() < start) {
             plans.push(TypePlan { schema: Arc::clone(schema), partitions: Vec::new(), events: 0 });
         }
     }
@@ -58,84 +64,131 @@ pub fn has_states(schema: &Schema) -> bool {
 /// What the devices of a selection told of some values of a type before it begins, as far as it still holds: a state through
 /// what is unknown does not, a total does.
 ///
-/// Goes back day by day, until every device has told everything that is known of its kind, or to the first day. The directory
-/// says which devices there are, if it knows all that are met.
+/// Both are looked for as far back as there is anything, whatever a device is and whoever
+/// knows of it: so a range says what the whole says of it.
 ///
 /// # Errors
 /// When the recording does not read.
 pub fn before(
-    reader: &Reader,
+    (reader, directory): (&Reader, &Directory),
     schema: &Arc<Schema>,
     selection: &Selection,
     values: &[Value],
-    directory: &Directory,
     known: &Known,
 ) -> Result<Before> {
-    let mut found: BTreeMap<String, Vec<Option<(Micros, Last)>>> = BTreeMap::new();
-    let lasting: Vec<&str> = values.iter().filter(|value| lasts(value)).map(Value::name).collect();
-    let Some(start) = selection.start.filter(|_| !lasting.is_empty()) else { return Ok(Before::new()) };
-    // What was told before the last time of which nothing is known holds no longer.
-    let is_alive = |time: Micros| start < known.until && known.first_unknown(time, start).is_none();
-    let has_totals = values.iter().any(|value| value.behaves() == Some(Behaviour::Counter));
-    let earlier = Selection { start: None, end: Some(start), ..selection.clone() };
-    for day in reader.days(&schema.name)?.range(..=Day::of(start.saturating_sub(1))).rev() {
-        if is_complete(&found, values, selection, directory) || !(has_totals || is_alive(day.end() - 1)) {
-            break;
+    let of = |behaves: Behaviour| -> Vec<(usize, &str)> {
+        let all = values.iter().enumerate().filter(move |(_, value)| value.behaves() == Some(behaves));
+        all.map(|(number, value)| (number, value.name())).collect()
+    };
+    let (states, totals) = (of(Behaviour::State), of(Behaviour::Counter));
+    let Some(start) = selection.start.filter(|_| !states.is_empty() || !totals.is_empty()) else { return Ok(Before::new()) };
+    let look = Look { reader, schema, earlier: Selection { start: None, end: Some(start), ..selection.clone() } };
+    let days = reader.days(&schema.name)?;
+    let days = days.range(..=Day::of(start.saturating_sub(1)));
+    let mut found = Before::new();
+    let mut put = |device: &str, number: usize, last: Last| {
+        if !found.contains_key(device) {
+            found.insert(device.to_owned(), vec![None; values.len()]);
         }
-        let partition = Partition { event_type: schema.name.as_str().into(), day: *day };
-        let plan = TypePlan { schema: Arc::clone(schema), partitions: vec![partition], events: 0 };
-        let mut rows = reader.columns(&plan, &earlier, &lasting).uncounted();
-        // Of this day; a later one knows better.
-        let mut of_day: BTreeMap<String, Vec<Option<(Micros, Last)>>> = BTreeMap::new();
-        while let Some(batch) = rows.next_batch()? {
-            let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
-            let devices = batch.column(1).as_string::<i32>();
-            for (number, value) in values.iter().enumerate().filter(|(_, value)| lasts(value)) {
-                let Some(column) = batch.column_by_name(value.name()) else { continue };
-                for row in (0..batch.num_rows()).filter(|row| column.is_valid(*row)) {
-                    let state = column.as_string_opt::<i32>().map(|states| Last::State(states.value(row).to_owned()));
-                    let Some(last) = state.or_else(|| figure(column, row).map(Last::Total)) else { continue };
-                    let device = if devices.is_valid(row) { devices.value(row) } else { "" };
-                    if !of_day.contains_key(device) {
-                        of_day.insert(device.to_owned(), vec![None; values.len()]);
-                    }
-                    if let Some(of_device) = of_day.get_mut(device) {
-                        of_device[number] = Some((times[row], last));
-                    }
+        if let Some(of_device) = found.get_mut(device) {
+            of_device[number] = Some(last);
+        }
+    };
+    if !states.is_empty() {
+        let mut last: HashMap<String, Vec<Option<State>>> = HashMap::new();
+        for day in days.clone().rev() {
+            let is_complete = || {
+                let has_all = |device: &String| last.get(device).is_some_and(|told| told.iter().all(Option::is_some));
+                !selection.devices.is_empty() && selection.devices.iter().all(has_all)
+            };
+            if is_complete() {
+                break;
+            }
+            // Of this day; a later one knows better.
+            let mut of_day: HashMap<String, Vec<Option<State>>> = HashMap::new();
+            look.day(*day, &states, |place, (project, device), time, column, row| {
+                let Some(texts) = column.as_string_opt::<i32>() else { return };
+                if !of_day.contains_key(device) {
+                    of_day.insert(device.to_owned(), vec![None; states.len()]);
+                }
+                if let Some(of_device) = of_day.get_mut(device) {
+                    of_device[place] = Some((time, project.to_owned(), texts.value(row).to_owned()));
+                }
+            })?;
+            for (device, told) in of_day {
+                let later = last.entry(device).or_insert_with(|| vec![None; states.len()]);
+                later.iter_mut().zip(told).for_each(|(later, told)| *later = later.take().or(told));
+            }
+        }
+        for (device, told) in &last {
+            for ((number, _), told) in states.iter().zip(told) {
+                let Some((time, project, state)) = told else { continue };
+                let whose = Whose { project, of: Some((&schema.name, device)) };
+                let until = holds_until(&known.spans(reader, directory, whose)?, *time);
+                if until > start {
+                    put(device, *number, Last::State { state: state.clone(), until });
                 }
             }
         }
-        for (device, told) in of_day {
-            let later = found.entry(device).or_insert_with(|| vec![None; values.len()]);
-            later.iter_mut().zip(told).for_each(|(later, told)| *later = later.take().or(told));
+    }
+    if !totals.is_empty() {
+        let mut counters: HashMap<String, Vec<Counter>> = HashMap::new();
+        for day in days {
+            look.day(*day, &totals, |place, (_, device), time, column, row| {
+                let Some(total) = figure(column, row) else { return };
+                if !counters.contains_key(device) {
+                    counters.insert(device.to_owned(), vec![Counter::default(); totals.len()]);
+                }
+                if let Some(of_device) = counters.get_mut(device) {
+                    of_device[place].take(time, total);
+                }
+            })?;
+        }
+        for (device, counters) in counters {
+            for ((number, _), counter) in totals.iter().zip(counters) {
+                if let Some(mark) = counter.mark() {
+                    put(&device, *number, Last::Total(mark));
+                }
+            }
         }
     }
-    let holds = |(time, last): (Micros, Last)| (matches!(last, Last::Total(_)) || is_alive(time)).then_some(last);
-    let held = |told: Vec<Option<(Micros, Last)>>| told.into_iter().map(|told| told.and_then(holds)).collect::<Vec<_>>();
-    let found = found.into_iter().map(|(device, told)| (device, held(told)));
-    Ok(found.filter(|(_, told)| told.iter().any(Option::is_some)).collect())
+    Ok(found)
 }
 
-/// Whether an earlier day can tell no more.
-fn is_complete<T>(
-    found: &BTreeMap<String, Vec<Option<T>>>,
-    values: &[Value],
-    selection: &Selection,
-    directory: &Directory,
-) -> bool {
-    let has_all = |device: &str| {
-        let told = found.get(device).map(|told| told.iter().zip(values));
-        told.is_some_and(|mut told| told.all(|(told, value)| told.is_some() || !lasts(value)))
-    };
-    if !selection.devices.is_empty() && selection.devices.iter().all(|device| has_all(device)) {
-        return true;
+/// When a state was told, in which project, and which.
+type State = (Micros, String, String);
+
+/// A look back.
+struct Look<'a> {
+    reader: &'a Reader,
+    schema: &'a Arc<Schema>,
+    earlier: Selection,
+}
+
+impl Look<'_> {
+    /// Hands on what a day tells of some columns, in the order of time: which of them, of which project and device, when, where it
+    /// stands.
+    fn day(
+        &self,
+        day: Day,
+        of: &[(usize, &str)],
+        mut take: impl FnMut(usize, (&str, &str), Micros, &ArrayRef, usize),
+    ) -> Result<()> {
+        let partition = Partition { event_type: self.schema.name.as_str().into(), day };
+        let plan = TypePlan { schema: Arc::clone(self.schema), partitions: vec![partition], events: 0 };
+        let names: Vec<&str> = of.iter().map(|(_, name)| *name).collect();
+        let mut rows = self.reader.columns(&plan, &self.earlier, &[&names[..], &["project_id"]].concat()).uncounted();
+        while let Some(batch) = rows.next_batch()? {
+            let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
+            // time, device_id, project_id
+            let (devices, projects) = (batch.column(1).as_string::<i32>(), batch.column(2).as_string::<i32>());
+            for (place, name) in names.iter().enumerate() {
+                let Some(column) = batch.column_by_name(name) else { continue };
+                for row in (0..batch.num_rows()).filter(|row| column.is_valid(*row)) {
+                    take(place, (text_or_nothing(projects, row), text_or_nothing(devices, row)), times[row], column, row);
+                }
+            }
+        }
+        Ok(())
     }
-    // Devices of the kinds that tell such things; none where the directory does not know one of them.
-    let kind = |device: &String| directory.get(device).map(|known| known.kind.as_str()).filter(|kind| !kind.is_empty());
-    let Some(kinds) = found.keys().map(kind).collect::<Option<BTreeSet<&str>>>().filter(|kinds| !kinds.is_empty()) else {
-        return false;
-    };
-    let is_wanted = |device: &str| selection.devices.is_empty() || selection.devices.contains(device);
-    let mut devices = directory.iter().filter(|(device, known)| kinds.contains(known.kind.as_str()) && is_wanted(device));
-    devices.all(|(device, _)| has_all(device))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, FieldRef, Schema as ArrowSchema, SchemaRef};
 
 use crate::devices::Directory;
@@ -40,19 +40,29 @@ impl People<'_> {
         all
     }
 
-    /// Their values for some devices.
-    pub(super) fn columns<'d>(&self, devices: &(impl Iterator<Item = Option<&'d str>> + Clone)) -> Vec<ArrayRef> {
-        let text = |value: &dyn Fn(&'d str) -> Option<String>| -> ArrayRef {
+    /// Their values for some devices, each with the project of the row.
+    pub(super) fn columns<'d>(&self, devices: &(impl Iterator<Item = Option<(&'d str, &'d str)>> + Clone)) -> Vec<ArrayRef> {
+        let text = |value: &dyn Fn((&'d str, &'d str)) -> Option<String>| -> ArrayRef {
             Arc::new(devices.clone().map(|device| device.and_then(value)).collect::<StringArray>())
         };
-        let label = |device: &str, label: &String| self.directory.get(device).and_then(|known| known.labels.get(label)).cloned();
+        let label =
+            |(project, device): (&str, &str), label: &String| self.directory.of(project, device)?.labels.get(label).cloned();
         let mut all: Vec<ArrayRef> = Vec::new();
         if self.names {
-            all.push(text(&|device| Some(self.directory.name(device).to_owned())));
+            all.push(text(&|(project, device)| Some(self.directory.name_in(project, device).to_owned())));
         }
         all.extend(self.labels.iter().map(|wanted| text(&|device| label(device, wanted))));
         all
     }
+}
+
+/// Projects and ids of devices; none where a row is about none.
+pub(super) fn homes<'d>(
+    devices: &'d ArrayRef,
+    projects: &'d ArrayRef,
+) -> impl Iterator<Item = Option<(&'d str, &'d str)>> + Clone + 'd {
+    let (devices, projects) = (devices.as_string::<i32>(), projects.as_string::<i32>());
+    devices.iter().zip(projects).map(|(device, project)| Some((project.unwrap_or_default(), device?)))
 }
 
 /// One row an event.
@@ -94,10 +104,8 @@ impl Table for Events<'_> {
         let Some(batch) = self.rows.next_batch()? else { return Ok(None) };
         let mut columns = batch.columns().to_vec();
         if self.added > 0 {
-            let devices = batch.column(1).as_string::<i32>();
-            let rows = 0..devices.len();
-            let devices = rows.map(|row| devices.is_valid(row).then(|| devices.value(row)));
-            columns.splice(2..2, self.people.columns(&devices));
+            // time, device_id, project_id
+            columns.splice(2..2, self.people.columns(&homes(&batch.columns()[1], &batch.columns()[2])));
         }
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
     }

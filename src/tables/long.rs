@@ -40,7 +40,7 @@ impl<'a> Long<'a> {
         every: Every,
         ask: &Ask,
     ) -> Result<Self> {
-        let series = Series::new(reader, plan, selection, &values(&plan.schema), &USUAL, people.directory, ask)?;
+        let series = Series::new(reader, plan, selection, &values(&plan.schema), &USUAL, (people.directory, ask))?;
         let mut fields: Vec<FieldRef> = Vec::new();
         let mut counts = Vec::new();
         for told in &series.told {
@@ -62,7 +62,7 @@ impl<'a> Long<'a> {
         all.extend(people.fields(&fields));
         all.extend(fields);
         all.push(Arc::new(field("event_type", DataType::Utf8, None, "Type of the events.")));
-        let calendar = Calendar::new(vec![series], every, selection, ask);
+        let calendar = Calendar::new(vec![series], every, selection, ask, false);
         let schema = Arc::new(ArrowSchema::new(all));
         Ok(Self { name: plan.schema.name.clone(), calendar, people: people.clone(), schema, counts })
     }
@@ -82,17 +82,24 @@ impl Table for Long<'_> {
         &self.schema
     }
 
+    fn overflows(&self) -> Vec<(String, u64)> {
+        self.calendar.overflows()
+    }
+
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let width = self.counts.len();
         let (mut times, mut devices): (Vec<Micros>, Vec<usize>) = (Vec::new(), Vec::new());
+        // Of a bucket: a device may be moved in the next one.
+        let mut homes: Vec<usize> = Vec::new();
         let mut cells: Vec<Vec<f64>> = vec![Vec::new(); width];
         while times.len() < ROWS
             && let Some(bucket) = self.calendar.next()?
         {
-            for (device, _) in bucket.seen.iter().enumerate().filter(|(_, seen)| **seen) {
+            for (place, device) in bucket.rows[0].devices.iter().enumerate() {
                 times.push(bucket.start);
-                devices.push(device);
-                for (column, value) in cells.iter_mut().zip(&bucket.cells[device * width..]) {
+                devices.push(*device);
+                homes.push(self.calendar.series()[0].home(*device));
+                for (column, value) in cells.iter_mut().zip(&bucket.rows[0].cells[place * width..]) {
                     column.push(*value);
                 }
             }
@@ -106,7 +113,9 @@ impl Table for Long<'_> {
             Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")),
             Arc::new(ids.clone().collect::<StringArray>()),
         ];
-        columns.extend(self.people.columns(&ids));
+        let series = &self.calendar.series()[0];
+        let homes = homes.iter().map(|home| series.project(*home));
+        columns.extend(self.people.columns(&homes.zip(ids.clone()).map(|(home, id)| Some((home, id?)))));
         columns.extend(cells.into_iter().zip(&self.counts).map(|(cells, is_count)| figures(&cells, *is_count)));
         columns.push(Arc::new(std::iter::repeat_n(Some(self.name.as_str()), devices.len()).collect::<StringArray>()));
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))

@@ -3,14 +3,35 @@
 //!
 //! A table reads through [`crate::reader`], in time order and constant memory, and hands on record batches of one schema
 //! with units in its metadata. What they are written as is another matter (`export`).
+//!
+//! **The rules.** One answer to each question, whatever stands beside what is asked for:
+//!
+//! * Ranges are half-open. A row belongs to a range by its own time; a sample by the sample's.
+//! * Events of one time are in the order of their ids. *Last* and [`Shape::Latest`] take the last of that order;
+//!   [`Shape::Wide`], a row a time, the last that has a value.
+//! * The *grid* of [`Ask::every`] goes from the bucket of the start that was asked for, else of the first event, to that of the
+//!   last instant before the end that was asked for, else of the last event, or of what is known or filled behind it. A wide table
+//!   has a row for each of its buckets; a long one where there is something to tell of a device.
+//! * *Fills* look at one device and value alone. `previous` carries on what stood in the last bucket with an event, for the limit
+//!   at most; `linear` fills holes that are no longer than the limit. Both look beyond the range as far as the limit reaches, and
+//!   neither goes through a gap that was not filled. Counts and sums are not filled.
+//! * A *total* grows by what it rises above all that was counted before. A fall to less than half is a new beginning, at nothing;
+//!   a smaller one is a reading that came late or again, and adds nothing. What was counted before the range counts there.
+//! * A *mean* is the sum by the count. Sums carry along what is rounded off. What no double can hold is null, and said.
+//! * Values of one name are told apart by their event types: `temperature.temperature`, `humidity.temperature`.
 
 mod aggregate;
 mod before;
 mod calendar;
+mod columns;
 mod events;
+mod fill;
+mod gaps;
 mod known;
 mod latest;
+mod loaded;
 mod long;
+mod pivot;
 mod samples;
 mod series;
 mod unrecorded;
@@ -32,8 +53,9 @@ use crate::zone::{Every, Zone};
 
 pub use aggregate::Aggregate;
 pub use before::{Before, Last, before, has_states, plans};
-pub use calendar::Fill;
-pub use known::{Known, SEAM, known};
+pub use fill::Fill;
+pub use gaps::{Gaps, gaps};
+pub use known::{Known, SEAM, Whose, holds_until, known};
 pub use unrecorded::{Unrecorded, unrecorded};
 pub use values::{Value, figure, main_value, values};
 
@@ -69,6 +91,10 @@ pub trait Table {
     /// True when the first column is `time` and ascends, so that several tables can be one in time order.
     fn is_in_time_order(&self) -> bool {
         true
+    }
+    /// Columns that had to leave out what no double can hold, and how often so far.
+    fn overflows(&self) -> Vec<(String, u64)> {
+        Vec::new()
     }
     /// The next rows, at least one; none at the end.
     ///
@@ -112,6 +138,8 @@ pub struct Ask {
     pub zone: Zone,
     /// What is known of times without an event: how long the state of a door lasts that has not moved since.
     pub known: Known,
+    /// Gaps that were not filled: what stood before is not carried through them.
+    pub gaps: Gaps,
 }
 
 impl Ask {
@@ -136,6 +164,7 @@ impl Default for Ask {
             labels: Vec::new(),
             zone: Zone::utc(),
             known: Known::default(),
+            gaps: Gaps::default(),
         }
     }
 }
@@ -181,7 +210,7 @@ pub fn tables<'a>(
         }
         (Shape::Wide(wanted), None) => all.push(Box::new(wide::Wide::new(reader, plans, selection, directory, wanted, ask)?)),
         (Shape::Wide(wanted), Some(every)) => {
-            all.push(Box::new(wide::Buckets::new(reader, plans, selection, directory, wanted, every, ask)?));
+            all.push(Box::new(pivot::Buckets::new(reader, plans, selection, directory, wanted, (every, ask))?));
         }
         (Shape::Long, Some(every)) => {
             let (mut told, mut bare) = (Vec::new(), Vec::new());

@@ -23,6 +23,14 @@ impl Value {
         self.column.as_ref().map_or(&self.event_type, |(column, _)| &column.name)
     }
 
+    /// What it is called where others have the same name: `humidity.temperature`.
+    pub(super) fn full(&self) -> String {
+        match &self.column {
+            Some((column, _)) => format!("{}.{}", self.event_type, column.name),
+            None => self.event_type.clone(),
+        }
+    }
+
     /// Its UCUM unit.
     pub fn unit(&self) -> Option<&str> {
         self.column.as_ref().and_then(|(column, _)| column.unit.as_deref())
@@ -73,19 +81,15 @@ pub(super) fn named(wanted: &str, schemas: &[&Schema]) -> Result<Value, TableErr
         }
     }
     let found: Vec<Value> = all().filter(|value| value.column.is_some() && value.name() == wanted).collect();
-    let full = |value: &Value| match &value.column {
-        Some((column, _)) => format!("{}.{}", value.event_type, column.name),
-        None => value.event_type.clone(),
-    };
     match found.as_slice() {
         [value] => Ok(value.clone()),
         [] => {
-            let there = few(&all().map(|value| full(&value)).collect::<Vec<_>>());
+            let there = few(&all().map(|value| value.full()).collect::<Vec<_>>());
             let there = if there.is_empty() { "no values at all".to_owned() } else { there };
             Err(TableError::NoValue(format!("the selection has no value {wanted:?}; it has {there}")))
         }
         several => {
-            let several = several.iter().map(full).collect::<Vec<_>>().join(" or ");
+            let several = several.iter().map(Value::full).collect::<Vec<_>>().join(" or ");
             Err(TableError::Ask(format!("{wanted:?} may mean {several}; write one of these")))
         }
     }

@@ -104,7 +104,8 @@ fn holes_are_filled_up_to_the_limit_and_no_further() {
         lines[1..].iter().map(|line| line.split(',').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(wide(&[]), ["1", "", "", "4", "", ""]);
-    assert_eq!(wide(&["--fill", "previous", "--fill-limit", "10m"]), ["1", "1", "", "4", "4", ""]);
+    // b, whose last event is in the last of these, is filled for one more.
+    assert_eq!(wide(&["--fill", "previous", "--fill-limit", "10m"]), ["1", "1", "", "4", "4", "", ""]);
     assert_eq!(wide(&["--fill", "linear"]), ["1", "2", "3", "4", "", ""]);
     assert_eq!(wide(&["--fill", "linear", "--fill-limit", "10m"]), ["1", "", "", "4", "", ""]);
     let long = export(&place, &["--every", "10m", "--fill", "linear", "--agg", "mean", "--device", "a"]);
@@ -121,8 +122,8 @@ fn a_bucket_at_the_start_of_a_range_is_filled_as_if_the_range_had_begun_earlier(
         temperature("a", &at(50), 2.0),
     ]);
     let lines = |arguments: &[&str]| export(&place, &[&["--every", "10m", "--agg", "mean"], arguments].concat());
-    // The bucket of 10:10 is 30 minutes away from the one of 10:50; where fills do not reach, the first one has an event.
-    for (fill, limit, buckets) in [("previous", "10m", 1), ("previous", "20m", 3), ("linear", "20m", 3), ("linear", "30m", 3)] {
+    // The bucket of 10:10 is 30 minutes away from the one of 10:50, which fills one or two behind it.
+    for (fill, limit, buckets) in [("previous", "10m", 4), ("previous", "20m", 5), ("linear", "20m", 3), ("linear", "30m", 3)] {
         let fill = ["--wide", "temperature", "--device", "a", "--fill", fill, "--fill-limit", limit];
         let whole = lines(&fill);
         let part = lines(&[&fill[..], &["--start", "2026-11-23T10:30"]].concat());
@@ -135,6 +136,10 @@ fn a_bucket_at_the_start_of_a_range_is_filled_as_if_the_range_had_begun_earlier(
             "2026-11-23T10:30:00.000000Z,a,6,temperature",
             "2026-11-23T10:40:00.000000Z,a,6,temperature",
             "2026-11-23T10:50:00.000000Z,a,2,temperature",
+            "2026-11-23T11:00:00.000000Z,a,2,temperature",
+            "2026-11-23T11:10:00.000000Z,a,2,temperature",
+            "2026-11-23T11:20:00.000000Z,a,2,temperature",
+            "2026-11-23T11:30:00.000000Z,a,2,temperature",
         ]
     );
     // Also where the range begins within a bucket.
@@ -153,9 +158,10 @@ fn four_buckets_are_filled_unless_somebody_says_otherwise_whatever_their_length(
         lines[1..].iter().map(|line| line.split(',').nth(1).unwrap().to_owned()).collect::<String>()
     };
     // Through the day of 25 hours; through months of 31 days; parts of an hour.
-    assert_eq!(filled(["2026-10-23", "2026-10-30"], "1d"), "111111".to_owned());
-    assert_eq!(filled(["2026-06-23", "2026-12-23"], "1mo"), "111111".to_owned());
-    assert_eq!(filled(["2026-10-01", "2026-10-02"], "3h"), "111111".to_owned());
+    // Four behind the last event too.
+    assert_eq!(filled(["2026-10-23", "2026-10-30"], "1d"), "1111111111".to_owned());
+    assert_eq!(filled(["2026-06-23", "2026-12-23"], "1mo"), "1111111111".to_owned());
+    assert_eq!(filled(["2026-10-01", "2026-10-02"], "3h"), "1111111111".to_owned());
 }
 
 #[test]
@@ -240,7 +246,7 @@ fn a_door_that_nobody_touched_has_its_time_in_state_whatever_else_has_events() {
 }
 
 #[test]
-fn a_look_back_goes_as_far_as_the_directory_knows_of_a_door_that_has_said_nothing_yet() {
+fn a_look_back_goes_as_far_as_a_state_may_hold_whatever_the_directory_knows() {
     let place = recording(&[
         state("contact", "old", "2025-11-02T10:00:00.000000Z", "OPEN"),
         state("contact", "new", "2025-11-22T10:00:00.000000Z", "CLOSED"),
@@ -250,11 +256,11 @@ fn a_look_back_goes_as_far_as_the_directory_knows_of_a_door_that_has_said_nothin
         let rows = cells(&place, &["--every", "1d", "--start", "2025-11-23", "--end", "2025-11-24"]);
         rows.into_iter().map(|row| row[1].clone()).collect::<Vec<_>>()
     };
-    assert_eq!(doors(), ["new", "old"], "nobody knows which doors there are");
+    assert_eq!(doors(), ["new", "old"]);
     name(&place, "new", "contact", "{}");
     name(&place, "a", "temperature", "{}");
-    assert_eq!(doors(), ["new"], "all doors that there are have said what they are");
-    name(&place, "old", "contact", "{}");
+    assert_eq!(doors(), ["new", "old"], "another door may have spoken before, of whatever type it is");
+    name(&place, "old", "ccon", "{}");
     assert_eq!(doors(), ["new", "old"]);
 }
 
@@ -269,7 +275,7 @@ fn the_days_before_a_range_are_not_counted_as_rows_that_are_read() {
     let reader = overnight::reader::Reader::open(&layout, registry).unwrap();
     let start = overnight::time::Day::parse("2025-11-23").unwrap().start();
     let selection = overnight::reader::Selection { start: Some(start), ..Default::default() };
-    let plans = overnight::tables::plans(&reader, &selection).unwrap();
+    let plans = overnight::tables::plans(&reader, &selection, overnight::tables::Fill::None).unwrap();
     let ask = overnight::tables::Ask {
         every: Some("1d".parse().unwrap()),
         known: overnight::tables::known(&reader, &selection, overnight::time::now()).unwrap(),
@@ -543,7 +549,7 @@ fn csv_for_a_country_has_its_separators_and_plain_local_times() {
     let text = ran.stdout.strip_prefix('\u{feff}').expect("a byte order mark");
     let rows: Vec<&str> = text.split("\r\n").collect();
     assert!(rows[0].starts_with("time;time_utc_offset;device_id;device_name;project_id;temperature;samples"), "{}", rows[0]);
-    assert!(rows[1].starts_with("2026-11-23 11:00:00;UTC+01:00;a;\"'=1+1\";p;-5,25;;;"), "{}", rows[1]);
+    assert!(rows[1].starts_with("2026-11-23 11:00:00,123;UTC+01:00;a;\"'=1+1\";p;-5,25;;;"), "{}", rows[1]);
     let plain = export(&place, &["--delimiter", "tab", "--decimal", ",", "--null", "NA", "--time-format", "%d.%m.%Y %H:%M"]);
     assert!(plain[1].starts_with("23.11.2026 10:00\ta\tp\t-5,25\tNA\t"), "{}", plain[1]);
     let unix = export(&place, &["--time-format", "unix-ms", "--names", "--no-defuse"]);
@@ -713,7 +719,7 @@ fn a_file_of_tabs_has_tabs() {
     let file = place.path("out.TSV").display().to_string();
     for (more, row) in [
         (&[][..], "2026-11-23T10:00:00.000000Z\ta\tp\t1.5"),
-        (&["--for-excel", "de-DE"], "2026-11-23 10:00:00\ta\tp\t1,5"),
+        (&["--for-excel", "de-DE"], "2026-11-23 10:00:00,000\ta\tp\t1,5"),
         (&["--delimiter", ";"], "2026-11-23T10:00:00.000000Z;a;p;1.5"),
     ] {
         export(&place, &[&["-o", &file, "--force"], more].concat());

@@ -20,6 +20,7 @@ mod fuzz;
 mod gaps;
 mod hostile;
 mod ledger;
+mod numbers;
 mod plots;
 mod pushes;
 mod recovery;

@@ -214,7 +214,7 @@ def a_workbook_has_dates_numbers_units_and_a_sheet_a_type(world):
     rows = list(sheet.iter_rows(min_row=2))
     wanted = temperatures(world)
     first = rows[0][0]
-    check(first.is_date and first.number_format == "yyyy-mm-dd hh:mm:ss" and sheet.cell(1, 1).font.b, f"{first.number_format}")
+    check(first.is_date and first.number_format == "yyyy-mm-dd hh:mm:ss.000" and sheet.cell(1, 1).font.b, f"{first.number_format}")
     times = [datetime.fromisoformat(f"{row[0].value.isoformat()}{row[1].value}") for row in rows]
     check(max(abs(a - b) for a, b in zip(times, wanted["time"])) < timedelta(milliseconds=1), "times differ")
     values = [row[column["temperature (°C)"]] for row in rows]
@@ -470,6 +470,29 @@ def the_sql_script_makes_typed_views(world):
         os.chdir(here)
 
 
+def a_device_that_was_moved_has_the_name_that_the_events_project_gives_it(world):
+    other, lines = world.product.folder / "moved", world.product.folder / "moved.ndjson"
+    one = next(one for one in world.events if one["eventType"] == "temperature")
+    moved = [one | {"eventId": project, "targetName": f"projects/{project}/devices/d1"} for project in ("p1", "p2", "p3")]
+    lines.write_text("".join(json.dumps(event) + "\n" for event in moved))
+    world.product.run("import", "--dir", other, lines)
+    with sqlite3.connect(other / "state/buffer.db") as db:
+        rows = [(project, "d1", "temperature", "", json.dumps({"name": name})) for project, name in (("p1", "Kitchen"), ("p2", "Hall"))]
+        db.executemany("INSERT INTO device VALUES (?, ?, ?, ?, ?)", rows)
+    db.close()
+    world.product.run("roll", "--dir", other)
+    wanted = [("p1", "Kitchen"), ("p2", "Hall"), ("p3", "Hall")]
+    with duckdb.connect() as db:
+        db.execute(world.product.run("sql", "--dir", other))
+        found = db.execute("SELECT project_id, device_name FROM events_named ORDER BY 1").fetchall()
+    check(found == wanted, f"events_named: {found}")
+    exported = csv.DictReader(io.StringIO(world.product.run("export", "--dir", other, "--names")))
+    check([(row["project_id"], row["device_name"]) for row in exported] == wanted, "export names it otherwise")
+    names = pd.read_parquet(other / "devices.parquet")[["project_id", "id", "name"]]
+    rows = pd.read_parquet(other / "data/temperature")
+    check(len(rows.merge(names, left_on=["project_id", "device_id"], right_on=["project_id", "id"], how="left")) == 3, "a merge doubles rows")
+
+
 def the_sql_script_of_events_that_are_in_no_day_file_is_typed_and_says_so(world):
     other = world.product.folder / "buffered"
     recorder = world.product.start("listen", "--dir", other, "--addr", "127.0.0.1:0", "--allow-unsigned")
@@ -598,6 +621,7 @@ RULES = [
     totals_become_differences_and_touches_are_counted,
     names_labels_and_filters,
     the_sql_script_makes_typed_views,
+    a_device_that_was_moved_has_the_name_that_the_events_project_gives_it,
     the_sql_script_of_events_that_are_in_no_day_file_is_typed_and_says_so,
     an_existing_file_stays_and_an_empty_result_says_why,
     a_broken_pipe_is_no_error,
