@@ -116,6 +116,7 @@ impl Roller {
             seq_last: file.footer().seq_last,
             sealed: true,
         })?;
+        self.make_durable()?;
         Ok(true)
     }
 
