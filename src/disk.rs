@@ -128,15 +128,10 @@ pub fn sync_dir(path: &Path) -> Result<()> {
 }
 
 /// Gives a synced file its final name, atomically and durably. The commit point of a roll.
-pub fn publish(staged: &Path, path: &Path) -> Result<()> {
-    rename(staged, path)?;
-    sync_dir(parent(path))
-}
-
-/// Gives a synced file its final name, atomically; durable once its directory is synced.
 #[expect(clippy::disallowed_methods, reason = "this is the place that renames files")]
-pub fn rename(staged: &Path, path: &Path) -> Result<()> {
-    step("rename to", path, Step::Rename(staged, path), || fs::rename(staged, path))
+pub fn publish(staged: &Path, path: &Path) -> Result<()> {
+    step("rename to", path, Step::Rename(staged, path), || fs::rename(staged, path))?;
+    sync_dir(parent(path))
 }
 
 /// Moves a file to a place where nothing looks for it, durably. One of this name that stands there already stays.

@@ -20,12 +20,12 @@ pub enum Order {
     Keep(Batch, Claim),
     /// Commit a batch if its senders still wait for that, and tell them.
     Push(Push),
-    /// Day files hold the partitions' rows up to these seqs: delete them.
-    Forget(Vec<(Partition, i64)>),
+    /// A day file holds the partition's rows up to this seq: delete them.
+    Forget(Partition, i64),
     /// A change of the ledger.
     Note(Change),
-    /// Day files were sealed, and have these checksums.
-    Sealed(Vec<(Partition, Sum)>),
+    /// A day file was sealed, and has this checksum.
+    Sealed(Partition, Sum),
     /// A sealed day file is going to change: its checksum is good no longer.
     Unsealed(Partition),
     /// A block does not read, for this reason: set it aside.
@@ -209,12 +209,12 @@ impl Keeper {
                     self.pay(now);
                 }
             }
-            Order::Forget(rolled) => drop(self.buffer.forget(rolled)?),
+            Order::Forget(partition, seq) => drop(self.buffer.forget(partition, *seq)?),
             Order::Tidy => self.buffer.tidy()?,
             // Whoever waits is told when the order is dropped.
             Order::Reach(_) | Order::Reached(_) | Order::Look => self.pay(now),
             Order::Condemn(seq, why) => self.buffer.condemn(*seq, why, now)?,
-            Order::Sealed(sums) => self.buffer.sealed(sums)?,
+            Order::Sealed(partition, sum) => self.buffer.sealed(partition, sum)?,
             Order::Unsealed(partition) => self.buffer.unsealed(partition)?,
             Order::Note(change) => self.note(change, now)?,
         }

@@ -275,15 +275,15 @@ impl Buffer {
         Ok(seq)
     }
 
-    /// Deletes the blocks of partitions up to a seq each, in one commit: day files hold them now. Gives their number.
+    /// Deletes the blocks of a partition up to a seq: a day file holds them now.
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn forget(&mut self, rolled: &[(Partition, i64)]) -> Result<usize> {
-        self.together(|db| {
-            let mut delete = db.prepare_cached("DELETE FROM block WHERE event_type = ? AND day = ? AND seq <= ?")?;
-            rolled.iter().map(|(partition, seq)| delete.execute(params![&*partition.event_type, partition.day.0, seq])).sum()
-        })
+    pub fn forget(&mut self, partition: &Partition, seq: i64) -> Result<usize> {
+        self.db
+            .prepare_cached("DELETE FROM block WHERE event_type = ? AND day = ? AND seq <= ?")
+            .and_then(|mut delete| commit(&self.path, || delete.execute(params![&*partition.event_type, partition.day.0, seq])))
+            .map_err(|source| self.error(source))
     }
 
     /// Gives the buffer a new random id, at each opening and after all that footers of the old one cover is deleted: from
@@ -340,17 +340,6 @@ impl Buffer {
             .and_then(|mut statement| commit(&self.path, || statement.execute(values)))
             .map(drop)
             .map_err(|source| self.error(source))
-    }
-
-    /// Several changes in one commit.
-    fn together<T>(&self, change: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        let write = || {
-            let transaction = self.db.unchecked_transaction()?;
-            let done = change(&transaction)?;
-            commit(&self.path, || transaction.commit())?;
-            Ok(done)
-        };
-        write().map_err(|source| self.error(source))
     }
 
     fn error(&self, source: rusqlite::Error) -> BufferError {

@@ -21,19 +21,15 @@ pub struct Sum {
 }
 
 impl Buffer {
-    /// Notes the checksums of day files that were sealed, in one commit.
+    /// Notes the checksum of a day file that was sealed.
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn sealed(&mut self, sums: &[(Partition, Sum)]) -> Result<()> {
-        self.together(|db| {
-            let mut insert =
-                db.prepare_cached("INSERT OR REPLACE INTO sealed (event_type, day, sha256, bytes) VALUES (?, ?, ?, ?)")?;
-            for (partition, sum) in sums {
-                insert.execute(params![&*partition.event_type, partition.day.0, sum.sha256, sum.bytes])?;
-            }
-            Ok(())
-        })
+    pub fn sealed(&mut self, partition: &Partition, sum: &Sum) -> Result<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO sealed (event_type, day, sha256, bytes) VALUES (?, ?, ?, ?)",
+            params![&*partition.event_type, partition.day.0, sum.sha256, sum.bytes],
+        )
     }
 
     /// Forgets the checksum of a day file that is going to change, or is gone for good.

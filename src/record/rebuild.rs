@@ -71,6 +71,8 @@ fn one(buffer: &mut Buffer, roller: &mut Roller, partition: &Partition, is_liste
     } else if !is_listed {
         roller.sum(partition)?;
     }
-    buffer.sealed(&roller.take_sums())?;
+    for (partition, sum) in roller.take_sums() {
+        buffer.sealed(&partition, &sum)?;
+    }
     Ok(is_old)
 }

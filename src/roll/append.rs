@@ -116,7 +116,6 @@ impl Roller {
             seq_last: file.footer().seq_last,
             sealed: true,
         })?;
-        self.make_durable()?;
         Ok(true)
     }
 
@@ -149,7 +148,6 @@ impl Roller {
             seq_last: footer.seq_last,
             sealed: footer.sealed,
         })?;
-        self.make_durable()?;
         Ok(true)
     }
 }

@@ -6,9 +6,6 @@
 //! 4. Rename over `data/<type>/<day>.parquet`; sync the directory (and the parent of a new one). **The commit point.**
 //! 5. Delete the partition's buffer rows up to S. Clean-up: it may happen any time later.
 //!
-//! Many day files share the sync of their directory, and the commit that deletes their rows behind it: a file costs one sync of
-//! its own, a few hundred of them some more.
-//!
 //! New rows become a row group behind those that the day file has, which are copied byte for byte to the same places. So
 //! a reader that takes the footer of one file and the pages of the next still reads what it meant to (DuckDB and Polars
 //! open a file twice). Only when there are many small row groups, and at the seal, they are encoded anew as one.
@@ -130,10 +127,6 @@ pub struct Roller {
     unlisted: BTreeSet<Partition>,
     /// Folders below `data/` whose names this process has made durable.
     folders: BTreeSet<PathBuf>,
-    /// Folders whose names are not durable yet.
-    unsynced: BTreeSet<PathBuf>,
-    /// Rows of the buffer that day files hold, once their names are durable.
-    rolled: Vec<(Partition, i64)>,
     /// Checksums of files that were sealed, for whoever notes them.
     sums: Vec<(Partition, Sum)>,
     /// The list of checksums that this process has published.
@@ -162,8 +155,6 @@ impl Roller {
             unsealed,
             unlisted,
             folders: BTreeSet::new(),
-            unsynced: BTreeSet::new(),
-            rolled: Vec::new(),
             sums: Vec::new(),
             manifest: None,
             devices: Vec::new(),

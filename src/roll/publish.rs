@@ -82,16 +82,7 @@ impl Roller {
         Ok(())
     }
 
-    /// The end of step 4: makes the names durable that were given since. Those that fail are tried again.
-    pub(super) fn make_durable(&mut self) -> Result<(), RollError> {
-        while let Some(folder) = self.unsynced.first() {
-            disk::sync_dir(folder)?;
-            self.unsynced.pop_first();
-        }
-        Ok(())
-    }
-
-    /// Steps 2 to 4, but for the sync of the directory. A file that fails is removed from staging: on a full disk the keeper needs its room.
+    /// Steps 2 to 4. A file that fails is removed from staging: on a full disk the keeper needs its room.
     pub(super) fn publish(&mut self, draft: Draft<'_>) -> Result<(), RollError> {
         let (partition, sealed) = (draft.partition, draft.sealed);
         // Also when this fails, since it may fail behind the rename. What the file consisted of before is of no worth any more.
@@ -109,10 +100,9 @@ impl Roller {
                 // Also when it exists: the process that made it may have died before its name was durable.
                 disk::create_own_dir(&folder)?;
                 disk::sync_dir(&self.layout.data())?;
-                self.folders.insert(folder.clone());
+                self.folders.insert(folder);
             }
-            self.unsynced.insert(folder);
-            Ok(disk::rename(&staged, &self.layout.day_file(partition))?)
+            Ok(disk::publish(&staged, &self.layout.day_file(partition))?)
         });
         if let Err(error) = written {
             // The first error is the one to tell.

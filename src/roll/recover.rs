@@ -79,7 +79,7 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
         if covered > 0 && buffer.covered(&footer.partition, covered)? > 0 {
             // The rename was seen, but a crash may have come before it was durable.
             make_names_durable(layout, &footer.partition)?;
-            recovered.blocks += buffer.forget(&[(footer.partition.clone(), covered)])?;
+            recovered.blocks += buffer.forget(&footer.partition, covered)?;
         }
         if !footer.sealed {
             recovered.unsealed.insert(footer.partition.clone());

@@ -125,7 +125,6 @@ impl Roller {
             seq_last: 0,
             sealed: false,
         })?;
-        self.make_durable()?;
         Ok(Some(damage))
     }
 }

@@ -15,9 +15,6 @@ use crate::time::Micros;
 use super::rescue::so_far;
 use super::{Damage, RollError, Roller, Scope, Timing, Work};
 
-/// Partitions whose day files share the sync of their names, and a commit.
-const TOGETHER: usize = if cfg!(test) { 3 } else { 256 };
-
 /// The way to the one who writes to the buffer, and carries out orders one after the other.
 pub(crate) trait ToWriter {
     /// Hands over an order. Where the writer has failed it comes to nothing, which closing the recorder tells.
@@ -67,7 +64,6 @@ impl Turn<'_> {
             };
             failure = failure.or(result.err());
         }
-        failure = failure.or(self.settle().err());
         if ends && self.timing.seals_at_end {
             // What was rolled just now is out of the buffer then, and its file may be whole.
             self.writer.reach();
@@ -173,23 +169,10 @@ impl Turn<'_> {
             Meter::add(&self.meter.doubles, rolled.doubles);
             let gone = i64::try_from(rolled.events + rolled.doubles).unwrap_or(i64::MAX);
             self.meter.buffered.fetch_sub(gone, Ordering::Relaxed);
-            self.roller.rolled.push((rolled.partition, rolled.seq));
-            if self.roller.rolled.len() >= TOGETHER {
-                self.settle()?;
-            }
+            self.writer.send(Order::Forget(rolled.partition, rolled.seq));
             if !rolled.more {
                 break;
             }
-        }
-        Ok(())
-    }
-
-    /// What day files hold is forgotten, once their names are durable.
-    fn settle(&mut self) -> Result<(), RollError> {
-        self.roller.make_durable()?;
-        let rolled = std::mem::take(&mut self.roller.rolled);
-        if !rolled.is_empty() {
-            self.writer.send(Order::Forget(rolled));
         }
         Ok(())
     }
@@ -222,12 +205,6 @@ impl Turn<'_> {
     /// Notes the checksums of what was sealed, and those of `opened` whose files are the ones that they were: all their rows
     /// were doubles, or they could not be rolled.
     fn note_sums(&mut self, opened: BTreeMap<Partition, Sum>) -> Result<(), RollError> {
-        if let Err(error) = self.settle() {
-            // A checksum lasts, so its file has to.
-            let sealed = self.roller.take_sums();
-            self.roller.unlisted.extend(sealed.into_iter().map(|(partition, _)| partition));
-            return Err(error);
-        }
         let failed = self.sum_unlisted().err();
         let mut sums: BTreeMap<Partition, Sum> = self.roller.take_sums().into_iter().collect();
         for (partition, sum) in opened {
@@ -237,7 +214,9 @@ impl Turn<'_> {
         }
         if !sums.is_empty() {
             let sealed: Vec<Partition> = sums.keys().cloned().collect();
-            self.writer.send(Order::Sealed(sums.into_iter().collect()));
+            for (partition, sum) in sums {
+                self.writer.send(Order::Sealed(partition, sum));
+            }
             if !self.writer.reach() {
                 // The next turn's, those that are not on the list then.
                 self.roller.unlisted.extend(sealed);

@@ -59,7 +59,7 @@ impl Recording {
                     let rolled = self.roller.roll(&partition, &policy, now).unwrap().unwrap();
                     sums = (sums.0 + rolled.events, sums.1 + rolled.doubles);
                     if forget {
-                        self.keeper.step(&Order::Forget(vec![(partition, rolled.seq)]), now).unwrap();
+                        self.keeper.step(&Order::Forget(partition, rolled.seq), now).unwrap();
                     }
                 }
             }

@@ -189,11 +189,8 @@ impl ToWriter for RefCell<Writer> {
 
 fn tell(order: &Order) -> String {
     match order {
-        Order::Forget(rolled) => format!("forget {rolled:?}"),
-        Order::Sealed(sums) => {
-            let sealed = sums.iter().map(|(partition, sum)| format!("{partition} is sealed, {}", &sum.sha256[..8]));
-            sealed.collect::<Vec<_>>().join("; ")
-        }
+        Order::Forget(partition, seq) => format!("forget {partition} up to {seq}"),
+        Order::Sealed(partition, sum) => format!("{partition} is sealed, {}", &sum.sha256[..8]),
         Order::Unsealed(partition) => format!("{partition} is sealed no longer"),
         other => format!("{other:?}"),
     }
