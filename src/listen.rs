@@ -40,6 +40,7 @@ use crate::collect::{Collector, Found};
 use crate::event::{Batch, CloudError, DeviceRow, Source};
 use crate::keep::{Numbers, Order, Outlet, Phase, Push, Verdict, told};
 use crate::meter::Meter;
+use crate::schema::Registry;
 use crate::settings::{Filters, Secret, SettingsError, keep_to_oneself, read_secret};
 use crate::sources::push::{About, SIGNATURE, Trust};
 use crate::time::{self, Micros, Moment};
@@ -296,17 +297,35 @@ struct Office {
 struct Desk {
     collector: Collector,
     devices: Vec<DeviceRow>,
-    waiting: Vec<oneshot::Sender<bool>>,
+    waiting: Vec<Waiting>,
     oldest: Option<Instant>,
     known: HashSet<u64>,
     hasher: RandomState,
+}
+
+/// A push that waits.
+#[derive(Debug)]
+struct Waiting {
+    body: Bytes,
+    fate: oneshot::Sender<Fate>,
+}
+
+/// What becomes of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is kept.
+    Kept,
+    /// It is not, and may be the next time.
+    Later,
+    /// It cannot be.
+    Unfit,
 }
 
 /// What the clerk takes from the desk.
 struct Pile {
     batch: Option<Batch>,
     last: Option<Micros>,
-    waiting: Vec<oneshot::Sender<bool>>,
+    waiting: Vec<Waiting>,
     oldest: Instant,
 }
 
@@ -320,8 +339,26 @@ impl Refusal {
 }
 
 impl Desk {
-    /// Puts a push on the desk; gives what will tell whether it is kept.
-    fn add(&mut self, body: &[u8], now: Micros) -> oneshot::Receiver<bool> {
+    fn new(registry: &Arc<Registry>) -> Self {
+        Self {
+            collector: Collector::new(Arc::clone(registry), Source::Push),
+            devices: Vec::new(),
+            waiting: Vec::new(),
+            oldest: None,
+            known: HashSet::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Puts a push on the desk; gives what will tell what becomes of it.
+    fn add(&mut self, body: Bytes, now: Micros) -> oneshot::Receiver<Fate> {
+        let (fate, verdict) = oneshot::channel();
+        self.put(Waiting { body, fate }, now);
+        verdict
+    }
+
+    fn put(&mut self, push: Waiting, now: Micros) {
+        let body = &push.body;
         let frame = Frame::Line(body);
         match self.collector.add(&frame, now) {
             // A push has no stream to end: whatever this is, it is kept.
@@ -340,10 +377,8 @@ impl Desk {
                 self.devices.extend(about.device());
             }
         }
-        let (kept, verdict) = oneshot::channel();
-        self.waiting.push(kept);
+        self.waiting.push(push);
         self.oldest.get_or_insert_with(time::instant);
-        verdict
     }
 
     fn take(&mut self) -> Option<Pile> {
@@ -356,14 +391,7 @@ impl Desk {
 
 impl Office {
     fn new(guard: Guard, limits: Limits, outlet: Outlet, stop: watch::Receiver<Phase>) -> Self {
-        let desk = Desk {
-            collector: Collector::new(Arc::clone(&outlet.registry), Source::Push),
-            devices: Vec::new(),
-            waiting: Vec::new(),
-            oldest: None,
-            known: HashSet::new(),
-            hasher: RandomState::new(),
-        };
+        let desk = Desk::new(&outlet.registry);
         Self {
             guard: RwLock::new(guard),
             limits,
@@ -477,19 +505,23 @@ impl Office {
         let read = tokio::time::timeout(self.limits.body_time, self.body(request.into_body()));
         let body = read.await.map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "its body comes too slowly"))??;
         voucher.check(&body).map_err(distrusted)?;
+        if let Some(wrong) = About::read(&body).and_then(|about| about.labels().wrong) {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, wrong));
+        }
         let verdict = {
             let mut desk = self.desk();
             if desk.collector.bytes() + body.len() > WAITING_BYTES {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too much waits for the disk already"));
             }
-            let verdict = desk.add(&body, time::now());
+            let verdict = desk.add(body, time::now());
             // The answer is due so long after the request, however long its body took.
             desk.oldest = desk.oldest.map(|oldest| oldest.min(begun));
             verdict
         };
         self.filled.notify_one();
         match verdict.await {
-            Ok(true) => Ok(()),
+            Ok(Fate::Kept) => Ok(()),
+            Ok(Fate::Unfit) => Err(Refusal::new(StatusCode::BAD_REQUEST, "it does not fit the buffer; see above for the reason")),
             _ => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "it could not be kept; see above for the reason")),
         }
     }
@@ -555,18 +587,27 @@ impl Office {
             }
             // In a statement of its own: the desk must not be held while its pile is carried.
             while let Some(pile) = { self.desk().take() } {
-                self.carry(pile, &mut sessions).await;
+                for unfit in self.carry(pile, &mut sessions).await {
+                    // Each alone: what does not fit must not take others along.
+                    let mut desk = Desk::new(&self.outlet.registry);
+                    desk.put(unfit, time::now());
+                    let Some(alone) = desk.take() else { continue };
+                    for Waiting { fate, .. } in self.carry(alone, &mut sessions).await {
+                        fate.send(Fate::Unfit).unwrap_or_default();
+                    }
+                }
             }
         }
         let phase = *closing.borrow();
         sessions.close(phase, &self.outlet).await;
     }
 
-    /// Carries a pile to the keeper and tells those who wait for it what became of it.
-    async fn carry(&self, pile: Pile, sessions: &mut Sessions) {
+    /// Carries a pile to the keeper and tells those who wait for it what became of it; gives them back when something in it is
+    /// unfit.
+    async fn carry(&self, pile: Pile, sessions: &mut Sessions) -> Vec<Waiting> {
         let Pile { batch, last, waiting, oldest } = pile;
-        let kept = match batch {
-            Some(batch) if batch.is_empty() => true,
+        let fate = match batch {
+            Some(batch) if batch.is_empty() => Fate::Kept,
             Some(batch) => {
                 let mut orders = sessions.open(&batch.devices, &self.outlet.meter);
                 let counts: Vec<_> =
@@ -574,8 +615,8 @@ impl Office {
                 let verdict = Arc::new(Verdict::default());
                 let (reached, done) = oneshot::channel();
                 orders.push(Order::Push(Push { batch, verdict: Arc::clone(&verdict), reached }));
-                let kept = self.keep(orders, &verdict, done, oldest).await;
-                if kept {
+                let fate = self.keep(orders, &verdict, done, oldest).await;
+                if fate == Fate::Kept {
                     self.outlet.meter.update(|parts| {
                         parts.last_event = last.or(parts.last_event);
                         for (event_type, count) in counts {
@@ -583,25 +624,29 @@ impl Office {
                         }
                     });
                 }
-                kept
+                fate
             }
             None => {
-                self.outlet.meter.note(time::now(), "pushes could not be built into a batch, and are refused");
-                false
+                self.outlet.meter.note(time::now(), "pushes could not be built into a batch");
+                Fate::Unfit
             }
         };
-        if !kept {
+        if fate != Fate::Kept {
             // What was to be written with them has to come again.
             self.desk().known.clear();
         }
-        for sender in waiting {
-            // Whoever has gone meanwhile pushes again: that is a double, and stands once.
-            sender.send(kept).unwrap_or_default();
+        if fate == Fate::Unfit {
+            return waiting;
         }
+        for push in waiting {
+            // Whoever has gone meanwhile pushes again: that is a double, and stands once.
+            push.fate.send(fate).unwrap_or_default();
+        }
+        Vec::new()
     }
 
-    /// True when the push that is the last of the orders is kept. Gives up in time, if the keeper has not begun by then.
-    async fn keep(&self, orders: Vec<Order>, verdict: &Verdict, done: oneshot::Receiver<()>, oldest: Instant) -> bool {
+    /// What becomes of the push that is the last of the orders. Gives up in time, if the keeper has not begun by then.
+    async fn keep(&self, orders: Vec<Order>, verdict: &Verdict, done: oneshot::Receiver<()>, oldest: Instant) -> Fate {
         let carried = async {
             for order in orders {
                 self.outlet.send(order).await;
@@ -612,10 +657,14 @@ impl Office {
         let mut due = oldest + self.limits.answer_time;
         loop {
             tokio::select! {
-                () = &mut carried => return verdict.is_kept(),
+                () = &mut carried => return match verdict {
+                    verdict if verdict.is_kept() => Fate::Kept,
+                    verdict if verdict.is_unfit() => Fate::Unfit,
+                    _ => Fate::Later,
+                },
                 () = tokio::time::sleep_until(due.into()) => {
                     if verdict.withdraw() {
-                        return false;
+                        return Fate::Later;
                     }
                     // The commit is under way and slow. Who came later can be told to come again, and must be.
                     let now = time::instant();

@@ -421,6 +421,99 @@ fn labels_of_pushes_are_added_to_what_is_known_of_a_device() {
     assert_eq!((records.sessions.len(), records.runs.len(), records.runs[0].project.as_str()), (1, 1, "p"));
 }
 
+/// Labels nested so deep that SQLite reads them no more.
+fn deep_labels() -> String {
+    format!(r#"{{"name":"Deep","deep":{}1{}}}"#, r#"{"a":"#.repeat(1500), "}".repeat(1500))
+}
+
+#[test]
+fn labels_that_are_no_flat_map_of_texts_are_refused_and_end_nothing() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let post = |id: &str, labels: &str| listening.post(&Push::of_device(&touch(id, 5, 1), labels)).status;
+    let many: Vec<String> = (0..5_000).map(|n| format!(r#""label-{n}":"x""#)).collect();
+    for labels in [
+        deep_labels(),
+        "[".repeat(1500) + &"]".repeat(1500),
+        r#"{"a":{"b":"c"}}"#.to_owned(),
+        r#"{"a":["b"]}"#.to_owned(),
+        r#""name""#.to_owned(),
+        format!(r#"{{"name":"{}"}}"#, "x".repeat(100_000)),
+        format!("{{{}}}", many.join(",")),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(post("refused", &labels), 400, "{labels:.80}");
+        }
+        assert_eq!(post("kept", r#"{"name":"Fridge","n":7,"half":"\ud800"}"#), 200);
+    }
+    let ran = listening.terminate();
+    assert!(ran.code == 0 && ran.stderr.contains("its labels"), "{}", ran.stderr);
+    let devices = View::open(&Layout::new(&place.dir())).unwrap().devices().unwrap();
+    assert_eq!((devices.len(), devices[0].labels.as_str(), place.events().len()), (1, r#"{"name":"Fridge"}"#, 1));
+}
+
+#[test]
+fn labels_that_an_earlier_version_took_in_are_mended_when_the_recording_is_opened() {
+    let place = Place::new();
+    place.import(touch("a", 5, 1));
+    let db = rusqlite::Connection::open(Layout::new(&place.dir()).buffer()).unwrap();
+    // What it wrote of such a push: the text as it came.
+    let sql = "INSERT INTO device (project, id, type, product_number, labels) VALUES ('p', ?, 'touch', '', ?)";
+    for (id, labels) in [("d1", deep_labels()), ("d2", "no JSON".to_owned()), ("d3", r#"{ "name": "As it was" }"#.to_owned())] {
+        db.execute(sql, [id, &labels]).unwrap();
+    }
+    drop(db);
+    for round in 0..2 {
+        let listening = Listening::start(&place, &[]);
+        for id in ["d1", "d2", "d3"] {
+            let body = format!(
+                r#"{{"event":{},"labels":{{"floor":"{round}"}},"metadata":{{"deviceId":"{id}","projectId":"p"}}}}"#,
+                touch(&format!("{id}-{round}"), 5, id[1..].parse().unwrap())
+            );
+            assert_eq!(listening.post(&Push::raw(body)).status, 200, "{id}");
+        }
+        assert_eq!(listening.terminate().code, 0);
+    }
+    let devices = View::open(&Layout::new(&place.dir())).unwrap().devices().unwrap();
+    let labels: Vec<Value> = devices.iter().map(|device| serde_json::from_str(&device.labels).unwrap()).collect();
+    let name = |name: &str| serde_json::json!({"name": name, "floor": "1"});
+    assert_eq!(labels, [name("Deep"), serde_json::json!({"floor": "1"}), name("As it was")]);
+}
+
+#[test]
+fn a_push_that_the_buffer_refuses_takes_no_other_along() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let post = |device: &str, product: &str| {
+        let body = format!(
+            r#"{{"event":{},"metadata":{{"deviceId":"{device}","projectId":"p","productNumber":"{product}"}}}}"#,
+            touch(&format!("{device}-{product}"), 5, device[1..].parse().unwrap())
+        );
+        listening.post(&Push::raw(body)).status
+    };
+    assert_eq!(post("d0", "poison"), 200);
+    // Something that only the database knows of, and no check before it.
+    let db = rusqlite::Connection::open(Layout::new(&place.dir()).buffer()).unwrap();
+    db.execute_batch("CREATE UNIQUE INDEX one ON device (product_number) WHERE product_number = 'poison'").unwrap();
+    std::thread::scope(|scope| {
+        for sender in 0..8 {
+            scope.spawn(move || {
+                for number in 0..10 {
+                    let is_poison = sender == 0;
+                    let product = if is_poison { "poison".to_owned() } else { format!("{sender}-{number}") };
+                    let wanted = if is_poison { 400 } else { 200 };
+                    assert_eq!(post(if is_poison { "d1" } else { "d2" }, &product), wanted);
+                }
+            });
+        }
+    });
+    db.execute_batch("DROP INDEX one").unwrap();
+    drop(db);
+    let ran = listening.terminate();
+    assert!(ran.code == 0 && ran.stderr.contains("does not fit the buffer"), "{}", ran.stderr);
+    assert_eq!(place.events().len(), 1 + 7 * 10);
+}
+
 /// A recorder of its own, which begins and dies.
 fn killed_at_once(layout: &Layout, source: Source, begins: i64) {
     let mut buffer = Buffer::open(layout, begins).unwrap();
