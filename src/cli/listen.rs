@@ -58,11 +58,6 @@ impl Listening {
         flags.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag)
     }
 
-    /// Whether there is something to read anew at SIGHUP.
-    pub(super) fn has_files(&self) -> bool {
-        self.tls_cert.is_some() || !self.secret_file.is_empty()
-    }
-
     /// What makes the receiver, within the event loop, and says where it listens.
     pub(super) fn receiver(&self, address: SocketAddr) -> Result<impl FnOnce() -> Result<Receiver, Failure> + use<>, Failure> {
         let secret = std::env::var(SECRET).ok().filter(|secret| !secret.is_empty() && !self.allow_unsigned).map(Secret::new);
@@ -97,8 +92,8 @@ impl Listening {
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let file = File::read(&args.recording.layout().settings())?;
     let receiver = args.listening.receiver(args.addr)?;
-    let hangs_up = !args.listening.has_files();
-    record(&args.recording, &args.timing, &file, hangs_up, move |_| {
+    // A receiver takes SIGHUP for a wish to read its keys anew.
+    record(&args.recording, &args.timing, &file, false, move |_| {
         Ok(Sources { receiver: Some(receiver()?), ..Sources::default() })
     })
 }

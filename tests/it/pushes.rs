@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -249,7 +249,7 @@ fn with_limits(limits: Limits, test: impl FnOnce(SocketAddr) + Send) {
 }
 
 #[test]
-fn slow_senders_are_cut_and_too_many_are_sent_away() {
+fn slow_senders_are_cut_and_idle_ones_make_room() {
     let limits = Limits {
         header_time: Duration::from_millis(500),
         body_time: Duration::from_millis(500),
@@ -268,14 +268,130 @@ fn slow_senders_are_cut_and_too_many_are_sent_away() {
         // Cut, with or without a word.
         assert!(slower.answer().map_or(true, |answer| answer.status == 408));
 
-        let (_first, _second) = (TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap());
-        let mut third = Client::new(address);
-        let answer = third.answer().unwrap();
-        assert_eq!(answer.status, 503);
-        assert!(answer.text.contains("retry-after"), "{}", answer.text);
-        // The idle ones are cut as well, and then there is room.
-        until("there is room again", || Client::new(address).post(&push).is_ok_and(|answer| answer.status == 200));
+        // Whoever idles makes room for whoever comes.
+        let idle: Vec<Client> = (0..5).map(|_| Client::new(address)).collect();
+        assert_eq!(Client::new(address).post(&push).unwrap().status, 200);
+        for mut client in idle {
+            assert!(client.answer().is_err());
+        }
     });
+}
+
+#[test]
+fn strangers_however_many_keep_no_honest_sender_out() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let address = listening.address;
+    let push = |number: u32| Push::of(&touch(&format!("honest-{number}"), 5, number));
+    let mut honest = Client::new(address);
+    assert_eq!(honest.post(&push(0)).unwrap().status, 200);
+    let mut strangers = Vec::new();
+    for number in 1..=4 {
+        // Some idle, some are slow, some read no answer.
+        for stranger in 0..100 {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
+            let request = match stranger % 4 {
+                0 => Vec::new(),
+                1 => b"POST / HTTP/1.1\r\nHo".to_vec(),
+                2 => b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{".to_vec(),
+                _ => b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50),
+            };
+            // It may have been sent away already.
+            stream.write_all(&request).unwrap_or_default();
+            strangers.push(stream);
+        }
+        // On the connection that is known, and on a new one.
+        assert_eq!(honest.post(&push(number)).unwrap().status, 200);
+        assert_eq!(listening.post(&push(100 + number)).status, 200);
+    }
+    let ran = listening.terminate();
+    assert!(ran.code == 0 && ran.stderr.contains("it idled"), "{}", ran.stderr);
+    assert_eq!(place.events().len(), 9);
+}
+
+#[test]
+fn whoever_reads_no_answers_is_given_up() {
+    let limits = Limits { write_time: Duration::from_millis(300), idle_requests: u32::MAX, ..Limits::default() };
+    with_limits(limits, |address| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+        let requests = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+        let is_cut = |error: std::io::Error| !matches!(error.kind(), std::io::ErrorKind::WouldBlock);
+        until("the connection is cut", || stream.write_all(&requests).is_err_and(is_cut));
+        assert_eq!(Client::new(address).post(&Push::of(&touch("honest", 5, 1))).unwrap().status, 200);
+    });
+}
+
+#[test]
+fn a_connection_ends_with_an_answer_when_it_is_old_or_asked_for_much() {
+    let push = Push::of(&touch("one", 5, 1));
+    let get = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let forever = Limits::default();
+    with_limits(Limits { idle_requests: 3, ..forever.clone() }, |address| {
+        let mut client = Client::new(address);
+        // What brings something begins the count anew.
+        for request in ["get", "get", "push", "get", "get", "get"] {
+            let answer = if request == "push" { client.post(&push) } else { client.send(get) }.unwrap();
+            assert_eq!(answer.status, 200);
+        }
+        assert!(client.answer().is_err());
+    });
+    with_limits(Limits { requests: 2, ..forever.clone() }, |address| {
+        let mut client = Client::new(address);
+        assert!(!client.post(&push).unwrap().text.contains("connection: close"));
+        assert!(client.post(&push).unwrap().text.contains("connection: close"));
+        assert!(client.answer().is_err());
+    });
+    with_limits(Limits { age: Duration::ZERO, ..forever }, |address| {
+        let mut client = Client::new(address);
+        assert!(client.post(&push).unwrap().text.contains("connection: close"));
+        assert!(client.answer().is_err());
+    });
+}
+
+#[test]
+fn a_push_is_answered_though_its_sender_has_closed_its_side() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    for number in 0..10 {
+        let push = Push::of(&touch(&format!("half-closed-{number}"), 5, number));
+        let mut client = Client::new(listening.address);
+        client.stream.get_mut().write_all(&[push.head().as_bytes(), &push.body].concat()).unwrap();
+        client.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.answer().unwrap().status, 200);
+    }
+    assert_eq!(listening.terminate().code, 0);
+    assert_eq!(place.events().len(), 10);
+}
+
+#[test]
+fn a_refusal_is_received_by_whoever_is_still_sending() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let large = Push::raw(vec![b' '; 6 * 1024 * 1024]);
+    let none = large.clone().signed(None);
+    for _ in 0..20 {
+        // Everything is sent before anything is read.
+        assert_eq!(listening.post(&none).status, 401);
+        assert_eq!(listening.post(&large).status, 413);
+        let no_http = [b"NO HTTP AT ALL\r\n\r\n".as_slice(), &vec![b'x'; 1024 * 1024]].concat();
+        assert_eq!(Client::new(listening.address).send(&no_http).unwrap().status, 400);
+    }
+    assert_eq!(listening.terminate().code, 0);
+}
+
+#[test]
+fn sighup_ends_no_receiver_whether_it_has_files_to_read_anew_or_not() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    for number in 0..3 {
+        listening.running.signal("-HUP");
+        assert_eq!(listening.post(&Push::of(&touch(&format!("a{number}"), 5, number))).status, 200);
+    }
+    let ran = listening.terminate();
+    assert!(ran.code == 0 && ran.stderr.contains("nothing to read anew"), "{ran:?}");
+    assert_eq!(place.events().len(), 3);
 }
 
 #[test]
