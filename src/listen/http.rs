@@ -1,6 +1,7 @@
 //! HTTP: requests become pushes, and what becomes of those becomes answers.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::keep::{Phase, told};
 use crate::meter::Meter;
-use crate::sources::push::{About, Distrust, SIGNATURE};
+use crate::sources::push::{About, Distrust, SIGNATURE, Trust};
 use crate::time;
 
 use super::desk::Fate;
@@ -177,6 +178,9 @@ impl Office {
         if *self.stop.borrow() != Phase::Going {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the recorder is stopping"));
         }
+        if matches!(self.guard.read().unwrap_or_else(PoisonError::into_inner).trust, Trust::Everybody) {
+            of_no_page(request.headers())?;
+        }
         let signature = request.headers().get(SIGNATURE).map(HeaderValue::as_bytes);
         let voucher = self.guard.read().unwrap_or_else(PoisonError::into_inner).trust.vouch(signature, time::now())?;
         if request.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
@@ -240,6 +244,27 @@ impl Office {
             None
         }
     }
+}
+
+/// Where everybody is trusted, pages that somebody here looks at in a browser are not: what those may send to another address
+/// without asking first names where it comes from, or is no JSON.
+fn of_no_page(headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    // An address of numbers is nobody's name, and so no page of somebody else's.
+    let is_own = |origin: &str| {
+        let host = origin.split_once("://").map(|(_, host)| host).unwrap_or_default();
+        let is_here = host.starts_with("localhost") || host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
+        is_here && text(HOST) == Some(host)
+    };
+    if text(ORIGIN).is_some_and(|origin| !is_own(origin)) {
+        return Err(Refusal(StatusCode::FORBIDDEN, Class::Push("it comes from a page of the web, as its header Origin says")));
+    }
+    let kind = text(CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let why = "it is not sent as application/json (the header Content-Type), as everything without a signature has to be";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+    }
+    Ok(())
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {

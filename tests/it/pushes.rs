@@ -506,10 +506,87 @@ fn without_a_secret_nothing_is_received_unless_asked_for_and_a_secret_is_no_open
     let mut command = overnight();
     command.args(["listen", "--addr", "127.0.0.1:0", "--allow-unsigned", "--dir"]).arg(place.dir());
     let listening = Listening::run(&mut command);
-    assert_eq!(listening.post(&Push::of(&touch("b", 5, 2)).signed(None)).status, 200);
+    let unsigned = |id: &str, more: &'static str| Push { more, ..Push::of(&touch(id, 5, 2)).signed(None) };
+    let json = "Content-Type: application/json; charset=utf-8\r\n";
+    assert_eq!(listening.post(&unsigned("b", json)).status, 200);
     let ran = listening.terminate();
     assert!(ran.stderr.contains("warning: --allow-unsigned"), "{}", ran.stderr);
     assert_eq!(place.events().len(), 2);
+}
+
+#[test]
+fn no_page_that_somebody_looks_at_pushes_where_everybody_is_trusted() {
+    let place = Place::new();
+    let mut command = overnight();
+    command.args(["listen", "--addr", "127.0.0.1:0", "--allow-unsigned", "--dir"]).arg(place.dir());
+    let listening = Listening::run(&mut command);
+    for (more, status) in [
+        ("", 415),
+        ("Content-Type: text/plain\r\n", 415),
+        ("Content-Type: application/x-www-form-urlencoded\r\n", 415),
+        ("Content-Type: application/jsonp\r\n", 415),
+        ("Content-Type: application/json\r\nOrigin: https://evil.com\r\n", 403),
+        ("Content-Type: application/json\r\nOrigin: null\r\n", 403),
+        // By a name that leads here, the page is at home.
+        ("Content-Type: application/json\r\nOrigin: http://x\r\n", 403),
+        ("Content-Type: application/json\r\nOrigin: http://localhost.evil.com\r\n", 403),
+    ] {
+        let push = Push { more, ..Push::of(&touch("page", 5, 1)).signed(None) };
+        assert_eq!(listening.post(&push).status, status, "{more}");
+    }
+    // What a browser asks before it sends more.
+    let asked = b"OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.com\r\nAccess-Control-Request-Method: POST\r\n\r\n";
+    let answer = Client::new(listening.address).send(asked).unwrap();
+    assert!(answer.status == 405 && !answer.text.contains("access-control"), "{answer:?}");
+    assert_eq!(listening.terminate().code, 0);
+    assert_eq!(place.events().len(), 0);
+}
+
+#[test]
+fn a_file_of_the_secret_takes_the_place_of_the_environments_and_no_secret_is_one_that_anybody_would_guess() {
+    let place = Place::new();
+    let secret = place.path("secret");
+    let listen = |of_file: Option<&str>, of_environment: &str| {
+        let mut command = overnight();
+        command.args(["listen", "--addr", "127.0.0.1:0", "--dir"]).arg(place.dir()).env("DT_SIGNATURE_SECRET", of_environment);
+        if let Some(text) = of_file {
+            crate::support::write(&secret, text);
+            open_to(&secret, 0o600);
+            command.arg("--secret-file").arg(&secret);
+        }
+        command
+    };
+    // As some editors write it.
+    let listening = Listening::run(&mut listen(Some("\u{feff}hunter2-of-the-file\r\n"), SECRET));
+    let push = Push::of(&touch("a", 5, 1));
+    assert_eq!(listening.post(&push).status, 401, "signed with the environment's");
+    let good = sign(HS256, &claims(&push.body, now()), "hunter2-of-the-file");
+    assert_eq!(listening.post(&push.signed(good)).status, 200);
+    let ran = listening.terminate();
+    assert!(ran.code == 0 && ran.stderr.contains("DT_SIGNATURE_SECRET is set as well"), "{ran:?}");
+
+    for guessed in ["x", " ", "\n", "\u{feff}", "xxxxxxxxxxxx", "  x  \n"] {
+        for command in [&mut listen(Some(guessed), ""), &mut listen(Some(guessed), SECRET), &mut listen(None, guessed)] {
+            let ran = Running::start(command).wait();
+            assert!(matches!(ran.code, 1 | 2) && ran.stderr.contains("secret"), "{guessed:?}: {ran:?}");
+        }
+    }
+    assert_eq!(place.events().len(), 1);
+}
+
+#[test]
+fn a_simulator_answers_to_no_name_of_the_web() {
+    let cloud = Cloud::start(&[]);
+    let address: SocketAddr = cloud.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let ask = |target: &str, host: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        Client::new(address).send(request.as_bytes()).unwrap().status
+    };
+    for page in ["/simulator/truth", "/v2/projects", "/nothing"] {
+        assert_eq!(ask(page, "evil.com:8800"), 421, "{page}");
+        assert_ne!(ask(page, "localhost:8800"), 421, "{page}");
+    }
+    assert_eq!(ask("http://evil.com/simulator/stats", "localhost"), 421);
 }
 
 fn open_to(path: &Path, mode: u32) {
