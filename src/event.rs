@@ -1,9 +1,11 @@
 //! The words of a recording: event, source, partition, fault, batch; and where an event stands in a line of a stream.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use serde_json::value::RawValue;
 
 use crate::json::{Cursor, JsonError, Next};
 use crate::time::{Day, Micros};
@@ -61,6 +63,52 @@ pub struct DeviceRow {
     pub product_number: String,
     /// Its labels, as JSON.
     pub labels: String,
+}
+
+/// Longest JSON of a device's labels, in bytes.
+pub const LABELS_MAX: usize = 16 * 1024;
+
+/// A device's labels: a flat map of texts, whoever wrote them. So they are as deep as any reader of JSON reads, SQLite among them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    by_name: BTreeMap<String, String>,
+    /// What of the JSON they were read from can be no labels.
+    pub wrong: Option<&'static str>,
+}
+
+impl Labels {
+    /// Reads them: the texts of an object. Numbers and the like are left out, and so is what is `wrong`.
+    pub fn read(json: &str) -> Self {
+        let json = json.trim();
+        // An empty list is how some languages write an empty map.
+        if matches!(json, "null" | "[]") {
+            return Self::default();
+        }
+        let Ok(values) = serde_json::from_str::<BTreeMap<String, &RawValue>>(json) else {
+            return Self { wrong: Some("its labels are no map"), ..Self::default() };
+        };
+        let mut labels = Self::default();
+        let mut bytes = 0;
+        for (name, value) in values {
+            bytes += name.len() + value.get().len();
+            if bytes > LABELS_MAX {
+                labels.wrong = Some("its labels are longer than 16 KiB");
+                break;
+            }
+            match value.get().as_bytes().first() {
+                Some(b'{' | b'[') => labels.wrong = Some("its labels hold more than texts"),
+                // Half a surrogate pair is no text.
+                Some(b'"') => labels.by_name.extend(serde_json::from_str(value.get()).map(|text| (name, text))),
+                _ => {}
+            }
+        }
+        labels
+    }
+
+    /// As JSON, as they are kept.
+    pub fn json(&self) -> String {
+        serde_json::to_string(&self.by_name).unwrap_or_else(|_| "{}".to_owned())
+    }
 }
 
 /// Something that came instead of an event. Kept raw, counted, never dropped.
@@ -233,6 +281,34 @@ mod tests {
         let alarm = r#"{"id":"1","eventType":"alarm","error":"overheat","event":{},"result":{}}"#;
         assert_eq!(Line::open(alarm), Ok(Line::Event(alarm)));
         assert!(Line::open(r#"{"result":"#).is_err());
+    }
+
+    #[test]
+    fn labels_are_texts_by_name_and_what_else_there_is_is_told() {
+        let read = |json: &str| {
+            let labels = Labels::read(json);
+            (labels.json(), labels.wrong)
+        };
+        for (json, kept) in [
+            (r#"{"name":"x","b":"\u0041\/"}"#, r#"{"b":"A/","name":"x"}"#),
+            (r#" {"name":"x","n":7,"t":true,"z":null,"half":"\ud800"} "#, r#"{"name":"x"}"#),
+            ("null", "{}"),
+            ("[]", "{}"),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(read(json), (kept.to_owned(), None), "{json}");
+        }
+        let deep = format!(r#"{{"name":"x","deep":{}1{}}}"#, r#"{"a":"#.repeat(1500), "}".repeat(1500));
+        for json in [deep.as_str(), r#"{"name":"x","list":["y"]}"#] {
+            let (kept, wrong) = read(json);
+            assert_eq!((kept.as_str(), wrong.is_some()), (r#"{"name":"x"}"#, true), "{json}");
+        }
+        for json in [r#""x""#, "7", r#"["x"]"#, &"[".repeat(5000), r#"{"a":"#, ""] {
+            assert!(read(json).1.is_some(), "{json}");
+        }
+        let many: Vec<String> = (0..10_000).map(|n| format!(r#""{n:05}":"x""#)).collect();
+        let (kept, wrong) = read(&format!("{{{}}}", many.join(",")));
+        assert!(wrong.is_some() && kept.len() < 2 * LABELS_MAX && kept.contains("00000"), "{}", kept.len());
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl Verdict {
     const WITHDRAWN: u8 = 1;
     const BEGUN: u8 = 2;
     const KEPT: u8 = 3;
+    const UNFIT: u8 = 4;
 
     /// The receiver waits no longer; false when the keeper has begun, and the verdict has to be waited for.
     pub fn withdraw(&self) -> bool {
@@ -82,6 +83,16 @@ impl Verdict {
     /// True when all of the push is kept.
     pub fn is_kept(&self) -> bool {
         self.0.load(Ordering::Acquire) == Self::KEPT
+    }
+
+    /// True when it is its content that cannot be kept, and would not be the next time.
+    pub fn is_unfit(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::UNFIT
+    }
+
+    /// Its content cannot be kept.
+    pub fn unfit(&self) {
+        self.0.store(Self::UNFIT, Ordering::Release);
     }
 
     fn begin(&self) -> bool {

@@ -39,6 +39,9 @@ pub enum SettingsError {
     Duration(String),
 }
 
+/// Fewest characters of a secret.
+const SECRET_MIN: usize = 4;
+
 /// Something that must never be seen. Prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -47,6 +50,21 @@ impl Secret {
     /// Takes a text under guard.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    /// A secret that two sides share, from text: without white space around it, nor the byte order mark that some editors put
+    /// before it.
+    ///
+    /// # Errors
+    /// When anybody would guess it.
+    pub fn shared(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        let mut letters = text.chars();
+        let first = letters.next().ok_or("there is no secret in it")?;
+        if text.chars().count() < SECRET_MIN || letters.all(|letter| letter == first) {
+            return Err("anybody would guess this secret: want at least 4 characters, and not all the same");
+        }
+        Ok(Self::new(text))
     }
 
     /// The text itself; only for where it has to go.
@@ -100,18 +118,14 @@ impl Mask {
     }
 }
 
-/// Reads a secret from a file of its own: its text without white space around it.
+/// Reads a secret from a file of its own, as [`Secret::shared`].
 ///
 /// # Errors
-/// When the file does not read, is empty, or is open to everybody on this machine.
+/// When the file does not read, holds none that is one, or is open to everybody on this machine.
 pub fn read_secret(path: &Path) -> Result<Secret, SettingsError> {
     let text = fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-    let fail = |what: &str| Err(SettingsError::File { path: path.to_owned(), what: what.to_owned() });
-    if text.trim().is_empty() {
-        return fail("the file of a secret is empty");
-    }
     keep_to_oneself(path)?;
-    Ok(Secret::new(text.trim()))
+    Secret::shared(&text).map_err(|what| SettingsError::File { path: path.to_owned(), what: what.to_owned() })
 }
 
 /// Refuses the file of a secret that everybody on this machine can read.
@@ -197,7 +211,8 @@ impl Credentials {
         }
         let text = fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
         keep_to_oneself(path)?;
-        let file: File = serde_json::from_str(&text).map_err(|error| SettingsError::File {
+        // Some editors put a byte order mark before it.
+        let file: File = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| SettingsError::File {
             path: path.to_owned(),
             what: format!(
                 "no credentials file at line {}; it looks like {{\"serviceAccount\": {{\"keyId\": …, \"secret\": …, \"email\": …}}}}",
@@ -354,6 +369,17 @@ mod tests {
         mask.bytes(&mut bytes);
         assert!(!String::from_utf8(bytes).unwrap().contains("/b"));
         assert!(!format!("{mask:?}").contains("/b"));
+    }
+
+    #[test]
+    fn a_shared_secret_is_what_both_sides_mean_and_nothing_that_anybody_would_guess() {
+        for text in ["hunter2", "hunter2\n", "\u{feff}hunter2\r\n", " \u{feff} hunter2\t"] {
+            assert_eq!(Secret::shared(text).unwrap().reveal(), "hunter2");
+        }
+        assert_eq!(Secret::shared("two words").unwrap().reveal(), "two words");
+        for text in ["", " \n", "\u{feff}", "x", " x\n", "abc", "xxxxxxxxxxxx"] {
+            assert!(Secret::shared(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::event::{Batch, DeviceRow, Misfit, Source};
+use crate::event::{Batch, DeviceRow, LABELS_MAX, Misfit, Source};
 use crate::settings::Filters;
 use crate::time::{DAY, Micros, STEP};
 
@@ -551,17 +551,21 @@ fn session_at(row: &Row<'_>, at: usize) -> rusqlite::Result<Session> {
     })
 }
 
-/// Notes what pushes say of devices: labels are added to those that are known already.
+/// Longest JSON of labels that pushes added to each other, in characters.
+const MERGED_MAX: usize = 2 * LABELS_MAX;
+
+/// Notes what pushes say of devices: labels are added to those that are known already, unless that would have no end.
 pub(super) fn describe_devices(db: &Connection, devices: &[DeviceRow]) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached(
         "INSERT INTO device (project, id, type, product_number, labels) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT (project, id) DO UPDATE SET
             type = coalesce(nullif(excluded.type, ''), type),
             product_number = coalesce(nullif(excluded.product_number, ''), product_number),
-            labels = json_patch(labels, excluded.labels)",
+            labels = CASE WHEN length(labels) + length(excluded.labels) > ?6 THEN excluded.labels
+                     ELSE json_patch(labels, excluded.labels) END",
     )?;
     for DeviceRow { project, id, kind, product_number, labels } in devices {
-        insert.execute(params![project, id, kind, product_number, labels])?;
+        insert.execute(params![project, id, kind, product_number, labels, MERGED_MAX])?;
     }
     Ok(())
 }

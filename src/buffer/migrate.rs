@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
+
+use crate::event::Labels;
 
 use super::takeover::take_over;
 use super::{BufferError, JOURNAL_MAX, Result, commit, failure};
@@ -192,7 +194,30 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
         transaction.pragma_update(None, "user_version", known).map_err(fail)?;
         commit(path, || transaction.commit()).map_err(fail)?;
     }
+    mend_labels(db, path).map_err(fail)?;
     id(db).map_err(fail)
+}
+
+/// Earlier programs took any object for labels; SQLite adds nothing to one that is nested too deeply, and refused all that came
+/// with it. What can be labels stays.
+fn mend_labels(db: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let mut wrong = Vec::new();
+    let mut select = db.prepare("SELECT project, id, labels FROM device")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let labels = Labels::read(row.get_ref(2)?.as_str().unwrap_or_default());
+        if labels.wrong.is_some() {
+            wrong.push((row.get::<_, String>(0)?, row.get::<_, String>(1)?, labels.json()));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let mend = db.unchecked_transaction()?;
+    for (project, id, labels) in wrong {
+        mend.execute("UPDATE device SET labels = ? WHERE project = ? AND id = ?", params![labels, project, id])?;
+    }
+    commit(path, || mend.commit())
 }
 
 /// What a database of an older version lacks, where it is only read: in tables that are seen by this connection alone.

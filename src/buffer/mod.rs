@@ -122,6 +122,19 @@ impl BufferError {
         disk::is_full(self)
     }
 
+    /// True when it is what was to be kept that is refused, and neither the disk nor the database has failed.
+    pub fn is_of_content(&self) -> bool {
+        use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch, Unknown};
+        match self {
+            Self::Encode(_) => true,
+            // `Unknown` is what SQLite calls an error of a statement.
+            Self::Sqlite { source, .. } => {
+                matches!(source.sqlite_error_code(), Some(Unknown | ConstraintViolation | TooBig | TypeMismatch))
+            }
+            _ => false,
+        }
+    }
+
     /// What to do about it.
     pub fn advice(&self) -> Advice {
         match self {

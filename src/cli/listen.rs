@@ -11,7 +11,7 @@ use super::record::{HowLong, record};
 use super::{Failure, Outcome, Recording};
 
 /// The variable that holds the signature secret.
-const SECRET: &str = "DT_SIGNATURE_SECRET";
+pub(super) const SECRET: &str = "DT_SIGNATURE_SECRET";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -32,8 +32,8 @@ pub(super) struct Args {
 /// How to receive pushes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Listening {
-    /// File with the signature secret of the Data Connector [default: the variable DT_SIGNATURE_SECRET]; may be given several
-    /// times while a secret is being changed
+    /// File with the signature secret of the Data Connector [default: the variable DT_SIGNATURE_SECRET, which no longer counts with
+    /// this]; may be given several times while a secret is being changed
     #[arg(long, value_name = "FILE")]
     secret_file: Vec<PathBuf>,
     /// Take pushes from everybody who reaches the address
@@ -58,14 +58,21 @@ impl Listening {
         flags.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag)
     }
 
-    /// Whether there is something to read anew at SIGHUP.
-    pub(super) fn has_files(&self) -> bool {
-        self.tls_cert.is_some() || !self.secret_file.is_empty()
+    /// The secret of the environment, where no file replaces it.
+    fn secret(&self) -> Result<Option<Secret>, Failure> {
+        let variable = std::env::var_os(SECRET).filter(|secret| !secret.is_empty() && !self.allow_unsigned);
+        let Some(secret) = variable else { return Ok(None) };
+        if !self.secret_file.is_empty() {
+            tell!("overnight: {SECRET} is set as well, and not used: --secret-file takes its place");
+            return Ok(None);
+        }
+        let secret = secret.to_str().ok_or("it is no UTF-8").and_then(Secret::shared);
+        secret.map(Some).map_err(|why| Failure::usage(format!("{SECRET}: {why}")))
     }
 
     /// What makes the receiver, within the event loop, and says where it listens.
     pub(super) fn receiver(&self, address: SocketAddr) -> Result<impl FnOnce() -> Result<Receiver, Failure> + use<>, Failure> {
-        let secret = std::env::var(SECRET).ok().filter(|secret| !secret.is_empty() && !self.allow_unsigned).map(Secret::new);
+        let secret = self.secret()?;
         match (self.allow_unsigned, secret.is_some() || !self.secret_file.is_empty()) {
             (false, false) => {
                 return Err(Failure::usage(format!(
@@ -97,8 +104,8 @@ impl Listening {
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let file = File::read(&args.recording.layout().settings())?;
     let receiver = args.listening.receiver(args.addr)?;
-    let hangs_up = !args.listening.has_files();
-    record(&args.recording, &args.timing, &file, hangs_up, move |_| {
+    // A receiver takes SIGHUP for a wish to read its keys anew.
+    record(&args.recording, &args.timing, &file, false, move |_| {
         Ok(Sources { receiver: Some(receiver()?), ..Sources::default() })
     })
 }

@@ -138,8 +138,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     let receiver = args.listen.map(|address| args.listening.receiver(address)).transpose()?;
     let (retries_max, rotate_after) = (args.max_retries, args.rotate_after);
-    // Who rereads certificates and secrets at SIGHUP does not end at it.
-    let hangs_up = args.listen.is_none() || !args.listening.has_files();
+    // A receiver takes SIGHUP for a wish to read its keys anew.
+    let hangs_up = args.listen.is_none();
     record(&args.recording, &args.timing, &file, hangs_up, move |lasts| {
         let view = View::open(&layout)?;
         let account = cloud.account();

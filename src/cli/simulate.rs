@@ -1,16 +1,18 @@
 //! `overnight simulate`: the cloud, at home.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 use serde::de::IgnoredAny;
 use tokio::net::TcpListener;
 
+use crate::settings::Secret;
 use crate::simulate::{Habits, Options, Push, Pushes, Report, Spell, serve};
 use crate::words;
 
+use super::listen::SECRET;
 use super::{Failure, Outcome, duration, program};
 
 #[derive(Debug, clap::Args)]
@@ -70,22 +72,23 @@ struct Connector {
 impl Connector {
     fn push(&self) -> Result<Option<Push>, Failure> {
         let Some(url) = &self.push else { return Ok(None) };
-        let secret = match &self.secret_file {
-            Some(path) => Some(secret(path)?),
-            None => std::env::var("DT_SIGNATURE_SECRET").ok().filter(|secret| !secret.is_empty()),
-        };
+        let secret = self.secret()?;
         let (parallel, certificates) = (usize::from(self.parallel), self.ca_file.clone());
         Ok(Some(Push { parallel, certificates, ..Push::new(url, secret) }))
     }
-}
 
-/// The secret in a file, without the line end that editors leave.
-fn secret(path: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::failed(format!("cannot read the secret in {}: {error}", path.display())))?;
-    match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(Failure::failed(format!("{} holds no secret", path.display()))),
-        secret => Ok(secret.to_owned()),
+    /// The secret that signs, as a receiver reads it.
+    fn secret(&self) -> Result<Option<String>, Failure> {
+        let (text, from) = match (&self.secret_file, std::env::var(SECRET).ok().filter(|secret| !secret.is_empty())) {
+            (Some(path), _) => {
+                let fail = |error| Failure::failed(format!("cannot read the secret in {}: {error}", path.display()));
+                (std::fs::read_to_string(path).map_err(fail)?, path.display().to_string())
+            }
+            (None, Some(text)) => (text, SECRET.to_owned()),
+            (None, None) => return Ok(None),
+        };
+        let secret = Secret::shared(&text).map_err(|why| Failure::failed(format!("{from}: {why}")))?;
+        Ok(Some(secret.reveal().to_owned()))
     }
 }
 

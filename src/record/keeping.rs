@@ -187,7 +187,15 @@ impl Keeping {
                 Ok(Outcome::Dropped)
             }
             _ if full && matches!(order, Order::Push(_)) => Ok(Outcome::Dropped),
-            Some(Err(error)) if brings_events => Err(error),
+            Some(Err(error)) if brings_events => match order {
+                // Nobody may end the recorder by what is in a push.
+                Order::Push(push) if error.is_of_content() => {
+                    self.meter.note(now, format!("pushes do not fit the buffer: {error}"));
+                    push.verdict.unfit();
+                    Ok(Outcome::Dropped)
+                }
+                _ => Err(error),
+            },
             Some(Err(error)) => {
                 self.meter.note(now, format!("buffer: {error}"));
                 Ok(Outcome::Dropped)

@@ -21,6 +21,7 @@ mod event;
 mod filter;
 mod habits;
 mod history;
+mod host;
 mod late;
 mod ledger;
 mod live;
@@ -276,5 +277,6 @@ fn router(cloud: Arc<cloud::Cloud>) -> Router {
         .route("/simulator/stats", get(truth::stats))
         .fallback(async || call::Refusal::missing("page"))
         .method_not_allowed_fallback(async || call::Refusal::method())
+        .layer(axum::middleware::from_fn(host::at_home))
         .with_state(cloud)
 }

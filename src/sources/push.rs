@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::event::DeviceRow;
+use crate::event::{DeviceRow, Labels};
 use crate::settings::Secret;
 use crate::time::{Micros, SECOND};
 
@@ -153,17 +153,20 @@ impl<'a> About<'a> {
         serde_json::from_slice(body).ok()
     }
 
+    /// Its labels, and what of them can be none.
+    pub fn labels(&self) -> Labels {
+        self.labels.map(|labels| Labels::read(labels.get())).unwrap_or_default()
+    }
+
     /// The device; none when the push is not about one.
     pub fn device(&self) -> Option<DeviceRow> {
         let Metadata { device_id, project_id, device_type, product_number } = serde_json::from_str(self.metadata?.get()).ok()?;
-        // Only an object can be merged into what is known.
-        let labels = self.labels.map(RawValue::get).filter(|labels| labels.starts_with('{')).unwrap_or("{}");
         (!device_id.is_empty() && !project_id.is_empty()).then(|| DeviceRow {
             project: project_id,
             id: device_id,
             kind: device_type,
             product_number,
-            labels: labels.to_owned(),
+            labels: self.labels().json(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -249,7 +249,7 @@ fn with_limits(limits: Limits, test: impl FnOnce(SocketAddr) + Send) {
 }
 
 #[test]
-fn slow_senders_are_cut_and_too_many_are_sent_away() {
+fn slow_senders_are_cut_and_idle_ones_make_room() {
     let limits = Limits {
         header_time: Duration::from_millis(500),
         body_time: Duration::from_millis(500),
@@ -268,14 +268,130 @@ fn slow_senders_are_cut_and_too_many_are_sent_away() {
         // Cut, with or without a word.
         assert!(slower.answer().map_or(true, |answer| answer.status == 408));
 
-        let (_first, _second) = (TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap());
-        let mut third = Client::new(address);
-        let answer = third.answer().unwrap();
-        assert_eq!(answer.status, 503);
-        assert!(answer.text.contains("retry-after"), "{}", answer.text);
-        // The idle ones are cut as well, and then there is room.
-        until("there is room again", || Client::new(address).post(&push).is_ok_and(|answer| answer.status == 200));
+        // Whoever idles makes room for whoever comes.
+        let idle: Vec<Client> = (0..5).map(|_| Client::new(address)).collect();
+        assert_eq!(Client::new(address).post(&push).unwrap().status, 200);
+        for mut client in idle {
+            assert!(client.answer().is_err());
+        }
     });
+}
+
+#[test]
+fn strangers_however_many_keep_no_honest_sender_out() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let address = listening.address;
+    let push = |number: u32| Push::of(&touch(&format!("honest-{number}"), 5, number));
+    let mut honest = Client::new(address);
+    assert_eq!(honest.post(&push(0)).unwrap().status, 200);
+    let mut strangers = Vec::new();
+    for number in 1..=4 {
+        // Some idle, some are slow, some read no answer.
+        for stranger in 0..100 {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
+            let request = match stranger % 4 {
+                0 => Vec::new(),
+                1 => b"POST / HTTP/1.1\r\nHo".to_vec(),
+                2 => b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{".to_vec(),
+                _ => b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50),
+            };
+            // It may have been sent away already.
+            stream.write_all(&request).unwrap_or_default();
+            strangers.push(stream);
+        }
+        // On the connection that is known, and on a new one.
+        assert_eq!(honest.post(&push(number)).unwrap().status, 200);
+        assert_eq!(listening.post(&push(100 + number)).status, 200);
+    }
+    let ran = listening.terminate();
+    assert!(ran.code == 0 && ran.stderr.contains("it idled"), "{}", ran.stderr);
+    assert_eq!(place.events().len(), 9);
+}
+
+#[test]
+fn whoever_reads_no_answers_is_given_up() {
+    let limits = Limits { write_time: Duration::from_millis(300), idle_requests: u32::MAX, ..Limits::default() };
+    with_limits(limits, |address| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+        let requests = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+        let is_cut = |error: std::io::Error| !matches!(error.kind(), std::io::ErrorKind::WouldBlock);
+        until("the connection is cut", || stream.write_all(&requests).is_err_and(is_cut));
+        assert_eq!(Client::new(address).post(&Push::of(&touch("honest", 5, 1))).unwrap().status, 200);
+    });
+}
+
+#[test]
+fn a_connection_ends_with_an_answer_when_it_is_old_or_asked_for_much() {
+    let push = Push::of(&touch("one", 5, 1));
+    let get = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let forever = Limits::default();
+    with_limits(Limits { idle_requests: 3, ..forever.clone() }, |address| {
+        let mut client = Client::new(address);
+        // What brings something begins the count anew.
+        for request in ["get", "get", "push", "get", "get", "get"] {
+            let answer = if request == "push" { client.post(&push) } else { client.send(get) }.unwrap();
+            assert_eq!(answer.status, 200);
+        }
+        assert!(client.answer().is_err());
+    });
+    with_limits(Limits { requests: 2, ..forever.clone() }, |address| {
+        let mut client = Client::new(address);
+        assert!(!client.post(&push).unwrap().text.contains("connection: close"));
+        assert!(client.post(&push).unwrap().text.contains("connection: close"));
+        assert!(client.answer().is_err());
+    });
+    with_limits(Limits { age: Duration::ZERO, ..forever }, |address| {
+        let mut client = Client::new(address);
+        assert!(client.post(&push).unwrap().text.contains("connection: close"));
+        assert!(client.answer().is_err());
+    });
+}
+
+#[test]
+fn a_push_is_answered_though_its_sender_has_closed_its_side() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    for number in 0..10 {
+        let push = Push::of(&touch(&format!("half-closed-{number}"), 5, number));
+        let mut client = Client::new(listening.address);
+        client.stream.get_mut().write_all(&[push.head().as_bytes(), &push.body].concat()).unwrap();
+        client.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.answer().unwrap().status, 200);
+    }
+    assert_eq!(listening.terminate().code, 0);
+    assert_eq!(place.events().len(), 10);
+}
+
+#[test]
+fn a_refusal_is_received_by_whoever_is_still_sending() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let large = Push::raw(vec![b' '; 6 * 1024 * 1024]);
+    let none = large.clone().signed(None);
+    for _ in 0..20 {
+        // Everything is sent before anything is read.
+        assert_eq!(listening.post(&none).status, 401);
+        assert_eq!(listening.post(&large).status, 413);
+        let no_http = [b"NO HTTP AT ALL\r\n\r\n".as_slice(), &vec![b'x'; 1024 * 1024]].concat();
+        assert_eq!(Client::new(listening.address).send(&no_http).unwrap().status, 400);
+    }
+    assert_eq!(listening.terminate().code, 0);
+}
+
+#[test]
+fn sighup_ends_no_receiver_whether_it_has_files_to_read_anew_or_not() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    for number in 0..3 {
+        listening.running.signal("-HUP");
+        assert_eq!(listening.post(&Push::of(&touch(&format!("a{number}"), 5, number))).status, 200);
+    }
+    let ran = listening.terminate();
+    assert!(ran.code == 0 && ran.stderr.contains("nothing to read anew"), "{ran:?}");
+    assert_eq!(place.events().len(), 3);
 }
 
 #[test]
@@ -390,10 +506,87 @@ fn without_a_secret_nothing_is_received_unless_asked_for_and_a_secret_is_no_open
     let mut command = overnight();
     command.args(["listen", "--addr", "127.0.0.1:0", "--allow-unsigned", "--dir"]).arg(place.dir());
     let listening = Listening::run(&mut command);
-    assert_eq!(listening.post(&Push::of(&touch("b", 5, 2)).signed(None)).status, 200);
+    let unsigned = |id: &str, more: &'static str| Push { more, ..Push::of(&touch(id, 5, 2)).signed(None) };
+    let json = "Content-Type: application/json; charset=utf-8\r\n";
+    assert_eq!(listening.post(&unsigned("b", json)).status, 200);
     let ran = listening.terminate();
     assert!(ran.stderr.contains("warning: --allow-unsigned"), "{}", ran.stderr);
     assert_eq!(place.events().len(), 2);
+}
+
+#[test]
+fn no_page_that_somebody_looks_at_pushes_where_everybody_is_trusted() {
+    let place = Place::new();
+    let mut command = overnight();
+    command.args(["listen", "--addr", "127.0.0.1:0", "--allow-unsigned", "--dir"]).arg(place.dir());
+    let listening = Listening::run(&mut command);
+    for (more, status) in [
+        ("", 415),
+        ("Content-Type: text/plain\r\n", 415),
+        ("Content-Type: application/x-www-form-urlencoded\r\n", 415),
+        ("Content-Type: application/jsonp\r\n", 415),
+        ("Content-Type: application/json\r\nOrigin: https://evil.com\r\n", 403),
+        ("Content-Type: application/json\r\nOrigin: null\r\n", 403),
+        // By a name that leads here, the page is at home.
+        ("Content-Type: application/json\r\nOrigin: http://x\r\n", 403),
+        ("Content-Type: application/json\r\nOrigin: http://localhost.evil.com\r\n", 403),
+    ] {
+        let push = Push { more, ..Push::of(&touch("page", 5, 1)).signed(None) };
+        assert_eq!(listening.post(&push).status, status, "{more}");
+    }
+    // What a browser asks before it sends more.
+    let asked = b"OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.com\r\nAccess-Control-Request-Method: POST\r\n\r\n";
+    let answer = Client::new(listening.address).send(asked).unwrap();
+    assert!(answer.status == 405 && !answer.text.contains("access-control"), "{answer:?}");
+    assert_eq!(listening.terminate().code, 0);
+    assert_eq!(place.events().len(), 0);
+}
+
+#[test]
+fn a_file_of_the_secret_takes_the_place_of_the_environments_and_no_secret_is_one_that_anybody_would_guess() {
+    let place = Place::new();
+    let secret = place.path("secret");
+    let listen = |of_file: Option<&str>, of_environment: &str| {
+        let mut command = overnight();
+        command.args(["listen", "--addr", "127.0.0.1:0", "--dir"]).arg(place.dir()).env("DT_SIGNATURE_SECRET", of_environment);
+        if let Some(text) = of_file {
+            crate::support::write(&secret, text);
+            open_to(&secret, 0o600);
+            command.arg("--secret-file").arg(&secret);
+        }
+        command
+    };
+    // As some editors write it.
+    let listening = Listening::run(&mut listen(Some("\u{feff}hunter2-of-the-file\r\n"), SECRET));
+    let push = Push::of(&touch("a", 5, 1));
+    assert_eq!(listening.post(&push).status, 401, "signed with the environment's");
+    let good = sign(HS256, &claims(&push.body, now()), "hunter2-of-the-file");
+    assert_eq!(listening.post(&push.signed(good)).status, 200);
+    let ran = listening.terminate();
+    assert!(ran.code == 0 && ran.stderr.contains("DT_SIGNATURE_SECRET is set as well"), "{ran:?}");
+
+    for guessed in ["x", " ", "\n", "\u{feff}", "xxxxxxxxxxxx", "  x  \n"] {
+        for command in [&mut listen(Some(guessed), ""), &mut listen(Some(guessed), SECRET), &mut listen(None, guessed)] {
+            let ran = Running::start(command).wait();
+            assert!(matches!(ran.code, 1 | 2) && ran.stderr.contains("secret"), "{guessed:?}: {ran:?}");
+        }
+    }
+    assert_eq!(place.events().len(), 1);
+}
+
+#[test]
+fn a_simulator_answers_to_no_name_of_the_web() {
+    let cloud = Cloud::start(&[]);
+    let address: SocketAddr = cloud.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let ask = |target: &str, host: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        Client::new(address).send(request.as_bytes()).unwrap().status
+    };
+    for page in ["/simulator/truth", "/v2/projects", "/nothing"] {
+        assert_eq!(ask(page, "evil.com:8800"), 421, "{page}");
+        assert_ne!(ask(page, "localhost:8800"), 421, "{page}");
+    }
+    assert_eq!(ask("http://evil.com/simulator/stats", "localhost"), 421);
 }
 
 fn open_to(path: &Path, mode: u32) {
@@ -419,6 +612,99 @@ fn labels_of_pushes_are_added_to_what_is_known_of_a_device() {
     assert!(place.dir().join("devices.parquet").is_file());
     let records = view.records(None).unwrap();
     assert_eq!((records.sessions.len(), records.runs.len(), records.runs[0].project.as_str()), (1, 1, "p"));
+}
+
+/// Labels nested so deep that SQLite reads them no more.
+fn deep_labels() -> String {
+    format!(r#"{{"name":"Deep","deep":{}1{}}}"#, r#"{"a":"#.repeat(1500), "}".repeat(1500))
+}
+
+#[test]
+fn labels_that_are_no_flat_map_of_texts_are_refused_and_end_nothing() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let post = |id: &str, labels: &str| listening.post(&Push::of_device(&touch(id, 5, 1), labels)).status;
+    let many: Vec<String> = (0..5_000).map(|n| format!(r#""label-{n}":"x""#)).collect();
+    for labels in [
+        deep_labels(),
+        "[".repeat(1500) + &"]".repeat(1500),
+        r#"{"a":{"b":"c"}}"#.to_owned(),
+        r#"{"a":["b"]}"#.to_owned(),
+        r#""name""#.to_owned(),
+        format!(r#"{{"name":"{}"}}"#, "x".repeat(100_000)),
+        format!("{{{}}}", many.join(",")),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(post("refused", &labels), 400, "{labels:.80}");
+        }
+        assert_eq!(post("kept", r#"{"name":"Fridge","n":7,"half":"\ud800"}"#), 200);
+    }
+    let ran = listening.terminate();
+    assert!(ran.code == 0 && ran.stderr.contains("its labels"), "{}", ran.stderr);
+    let devices = View::open(&Layout::new(&place.dir())).unwrap().devices().unwrap();
+    assert_eq!((devices.len(), devices[0].labels.as_str(), place.events().len()), (1, r#"{"name":"Fridge"}"#, 1));
+}
+
+#[test]
+fn labels_that_an_earlier_version_took_in_are_mended_when_the_recording_is_opened() {
+    let place = Place::new();
+    place.import(touch("a", 5, 1));
+    let db = rusqlite::Connection::open(Layout::new(&place.dir()).buffer()).unwrap();
+    // What it wrote of such a push: the text as it came.
+    let sql = "INSERT INTO device (project, id, type, product_number, labels) VALUES ('p', ?, 'touch', '', ?)";
+    for (id, labels) in [("d1", deep_labels()), ("d2", "no JSON".to_owned()), ("d3", r#"{ "name": "As it was" }"#.to_owned())] {
+        db.execute(sql, [id, &labels]).unwrap();
+    }
+    drop(db);
+    for round in 0..2 {
+        let listening = Listening::start(&place, &[]);
+        for id in ["d1", "d2", "d3"] {
+            let body = format!(
+                r#"{{"event":{},"labels":{{"floor":"{round}"}},"metadata":{{"deviceId":"{id}","projectId":"p"}}}}"#,
+                touch(&format!("{id}-{round}"), 5, id[1..].parse().unwrap())
+            );
+            assert_eq!(listening.post(&Push::raw(body)).status, 200, "{id}");
+        }
+        assert_eq!(listening.terminate().code, 0);
+    }
+    let devices = View::open(&Layout::new(&place.dir())).unwrap().devices().unwrap();
+    let labels: Vec<Value> = devices.iter().map(|device| serde_json::from_str(&device.labels).unwrap()).collect();
+    let name = |name: &str| serde_json::json!({"name": name, "floor": "1"});
+    assert_eq!(labels, [name("Deep"), serde_json::json!({"floor": "1"}), name("As it was")]);
+}
+
+#[test]
+fn a_push_that_the_buffer_refuses_takes_no_other_along() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let post = |device: &str, product: &str| {
+        let body = format!(
+            r#"{{"event":{},"metadata":{{"deviceId":"{device}","projectId":"p","productNumber":"{product}"}}}}"#,
+            touch(&format!("{device}-{product}"), 5, device[1..].parse().unwrap())
+        );
+        listening.post(&Push::raw(body)).status
+    };
+    assert_eq!(post("d0", "poison"), 200);
+    // Something that only the database knows of, and no check before it.
+    let db = rusqlite::Connection::open(Layout::new(&place.dir()).buffer()).unwrap();
+    db.execute_batch("CREATE UNIQUE INDEX one ON device (product_number) WHERE product_number = 'poison'").unwrap();
+    std::thread::scope(|scope| {
+        for sender in 0..8 {
+            scope.spawn(move || {
+                for number in 0..10 {
+                    let is_poison = sender == 0;
+                    let product = if is_poison { "poison".to_owned() } else { format!("{sender}-{number}") };
+                    let wanted = if is_poison { 400 } else { 200 };
+                    assert_eq!(post(if is_poison { "d1" } else { "d2" }, &product), wanted);
+                }
+            });
+        }
+    });
+    db.execute_batch("DROP INDEX one").unwrap();
+    drop(db);
+    let ran = listening.terminate();
+    assert!(ran.code == 0 && ran.stderr.contains("does not fit the buffer"), "{}", ran.stderr);
+    assert_eq!(place.events().len(), 1 + 7 * 10);
 }
 
 /// A recorder of its own, which begins and dies.

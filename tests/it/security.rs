@@ -7,7 +7,8 @@
 //! | secrets in addresses, messages, files | `nothing_that_the_program_wrote_holds_a_secret`, `hostile::requests_hold_credentials_in_their_header_alone_and_ask_for_nothing_compressed`, `settings::a_secret_never_prints` |
 //! | compressed bombs | `hostile::requests_hold_…_and_ask_for_nothing_compressed`; a compressed push is 415: `pushes::a_push_that_the_cloud_did_not_sign_is_refused_and_nothing_of_it_is_kept` |
 //! | endless answers, endless lines | `hostile::an_answer_without_end_is_read_up_to_its_cap`, `hostile::a_line_without_end_is_a_fault_and_takes_no_memory` |
-//! | slow answers, slow senders | `hostile::a_stream_of_a_byte_now_and_then_is_no_sign_of_life`, `hostile::an_answer_of_a_byte_now_and_then_is_given_up`, `pushes::slow_senders_are_cut_and_too_many_are_sent_away` |
+//! | slow answers, slow senders | `hostile::a_stream_of_a_byte_now_and_then_is_no_sign_of_life`, `hostile::an_answer_of_a_byte_now_and_then_is_given_up`, `pushes::slow_senders_are_cut_and_idle_ones_make_room`, `pushes::whoever_reads_no_answers_is_given_up` |
+//! | strangers in every place | `pushes::strangers_however_many_keep_no_honest_sender_out`, `listen::places` |
 //! | odd JSON: deep, huge, NaN, surrogates, NUL | `fuzz::a_line_is_an_event_that_comes_back_or_a_fault_with_its_bytes`, `bad_input::unknown_types_fields_and_forms_come_back_as_they_were` |
 //! | names without end | `a_million_types_and_devices_are_bounded_and_the_rest_is_recorded`, `schema::admit` |
 //! | a server that is not the cloud | `hostile::a_certificate_that_nobody_vouches_for_or_of_another_name_gets_no_request` |

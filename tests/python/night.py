@@ -141,7 +141,7 @@ def push(url, one):
     claims = {"checksum_sha256": hashlib.sha256(body).hexdigest(), "iat": now, "exp": now + 3600, "checksum": "", "jti": str(now)}
     signed = part(b'{"alg":"HS256","typ":"JWT"}') + b"." + part(json.dumps(claims).encode())
     token = signed + b"." + part(hmac.new(SECRET.encode(), signed, hashlib.sha256).digest())
-    answer = requests.post(url, body, headers={"X-Dt-Signature": token.decode()}, timeout=20)
+    answer = requests.post(url, body, headers={"X-Dt-Signature": token.decode(), "Content-Type": "application/json"}, timeout=20)
     check(answer.status_code == 200, f"a push was answered {answer.status_code}: {answer.text}")
 
 
