@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Pushes that come while a commit runs share the next one. Whatever is refused is not kept, and whatever is kept is
-//! answered 200: a [`Verdict`] is one or the other, even when an answer is due while the disk is slow.
+//! answered 200: a [`Verdict`](crate::keep::Verdict) is one or the other, even when an answer is due while the disk is slow.
 
 mod desk;
 mod http;
