@@ -54,6 +54,16 @@ pub(super) enum Fate {
     Unfit,
 }
 
+impl Fate {
+    fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            verdict if verdict.is_kept() => Self::Kept,
+            verdict if verdict.is_unfit() => Self::Unfit,
+            _ => Self::Later,
+        }
+    }
+}
+
 /// What the clerk takes from the desk.
 struct Pile {
     batch: Option<Batch>,
@@ -203,11 +213,7 @@ impl Office {
         let mut due = oldest + self.limits.answer_time;
         loop {
             tokio::select! {
-                () = &mut carried => return match verdict {
-                    verdict if verdict.is_kept() => Fate::Kept,
-                    verdict if verdict.is_unfit() => Fate::Unfit,
-                    _ => Fate::Later,
-                },
+                () = &mut carried => return Fate::of(verdict),
                 () = tokio::time::sleep_until(due.into()) => {
                     if verdict.withdraw() {
                         return Fate::Later;

@@ -176,7 +176,9 @@ pub fn corpus(target: &str) -> Vec<Vec<u8>> {
             let claims = format!(r#"{{"checksum_sha256":"{}","exp":{},"iat":{NOW},"jti":"j"}}"#, sum(body), NOW + 3600);
             let good = sign(br#"{"alg":"HS256","typ":"JWT"}"#, claims.as_bytes());
             let unsigned = [b"\n".as_slice(), body].concat();
-            vec![[good.as_bytes(), b"\n", body.as_slice()].concat(), unsigned]
+            let deep = format!(r#"{{"p":{}1{}}}"#, r#"{"a":"#.repeat(1500), "}".repeat(1500));
+            let deep = String::from_utf8_lossy(&unsigned).replace(r#"{"p":[1,null]}"#, &deep).into_bytes();
+            vec![[good.as_bytes(), b"\n", body.as_slice()].concat(), unsigned, deep]
         }
         "signature" => {
             let claims = format!(r#"{{"checksum_sha256":"{}","exp":{},"iat":{NOW},"jti":"j"}}"#, sum(b"body"), NOW + 3600);

@@ -4,6 +4,7 @@
 //! runs them for as long as one likes: `tests/fuzz/nightly 10`.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use overnight::archive::DayFile;
 use overnight::collect::{Collector, Found};
-use overnight::event::{Partition, Source};
+use overnight::event::{LABELS_MAX, Partition, Source};
 use overnight::layout::Layout;
 use overnight::schema::{Rebuild, Registry};
 use overnight::settings::{self, Credentials, Secret};
@@ -217,7 +218,8 @@ pub fn push(data: &[u8]) {
     let Some(about) = About::read(body) else { return };
     let Some(device) = about.device() else { return };
     assert!(!device.id.is_empty() && !device.project.is_empty());
-    assert!(device.labels.starts_with('{'));
+    let labels: BTreeMap<String, String> = serde_json::from_str(&device.labels).unwrap();
+    assert!(labels.iter().map(|(name, text)| name.len() + text.len()).sum::<usize>() <= LABELS_MAX);
     // As the buffer adds them to what is known.
     thread_local! {
         static DB: rusqlite::Connection = rusqlite::Connection::open_in_memory().unwrap();

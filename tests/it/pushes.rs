@@ -652,13 +652,13 @@ fn labels_that_an_earlier_version_took_in_are_mended_when_the_recording_is_opene
     let db = rusqlite::Connection::open(Layout::new(&place.dir()).buffer()).unwrap();
     // What it wrote of such a push: the text as it came.
     let sql = "INSERT INTO device (project, id, type, product_number, labels) VALUES ('p', ?, 'touch', '', ?)";
-    for (id, labels) in [("d1", deep_labels()), ("d2", "no JSON".to_owned()), ("d3", r#"{ "name": "As it was" }"#.to_owned())] {
+    for (id, labels) in [("d0", deep_labels()), ("d1", "no JSON".to_owned()), ("d2", r#"{ "name": "As it was" }"#.to_owned())] {
         db.execute(sql, [id, &labels]).unwrap();
     }
     drop(db);
     for round in 0..2 {
         let listening = Listening::start(&place, &[]);
-        for id in ["d1", "d2", "d3"] {
+        for id in ["d0", "d1", "d2"] {
             let body = format!(
                 r#"{{"event":{},"labels":{{"floor":"{round}"}},"metadata":{{"deviceId":"{id}","projectId":"p"}}}}"#,
                 touch(&format!("{id}-{round}"), 5, id[1..].parse().unwrap())

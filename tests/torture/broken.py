@@ -18,6 +18,7 @@ from place import Caught, Late, Place, Skipped, Tally, bounded
 import kills
 import order
 import power
+import strangers
 import syscalls
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +32,7 @@ XFS = ("power-xfs", power.battery("xfs", 36))
 ORDER = ("order", order.battery)
 SYSCALL = ("kill-syscall", syscalls.kill(1))
 KILL_RECORD = ("kill-record", kills.battery("record", 1, 20))
+STRANGERS = ("strangers", strangers.battery(15, 400))
 KILL_LISTEN = ("kill-listen", kills.battery("listen", 1, 30))
 
 
@@ -94,10 +96,20 @@ BUILDS = [
     Broken(
         "a push is answered 200 before it is kept",
         [
-            ("src/listen.rs", "drop(done.await);", "drop(done);"),
-            ("src/listen.rs", "() = &mut carried => return verdict.is_kept(),", "() = &mut carried => return true,"),
+            ("src/listen/desk.rs", "drop(done.await);", "drop(done);"),
+            ("src/listen/desk.rs", "() = &mut carried => return Fate::of(verdict),", "() = &mut carried => return Fate::Kept,"),
         ],
         [[ORDER], [KILL_LISTEN]],
+    ),
+    Broken(
+        "strangers keep their places",
+        [("src/listen/places.rs", "seats.free(|_| true)?;", "return None;")],
+        [[STRANGERS]],
+    ),
+    Broken(
+        "whoever idles most goes, known or not",
+        [("src/listen/places.rs", "(seat.is_known, Reverse(of_peer.get(&seat.peer).copied()), seat.since)", "seat.since")],
+        [[STRANGERS]],
     ),
     Broken(
         "an event that comes twice stands twice",

@@ -30,6 +30,7 @@ import power
 import silence
 import steps
 import stops
+import strangers
 import syscalls
 
 # Name, battery of the short form, battery of the long form; each with the seconds after which it is given up.
@@ -48,6 +49,7 @@ BATTERIES = [
     ("frozen", (stops.frozen(12), 120), (stops.frozen(60), 400)),
     ("second-writer", (stops.second_writer, 60), (stops.second_writer, 60)),
     ("clock", (stops.clock(0.7), 90), (stops.clock(5), 180)),
+    ("strangers", (strangers.battery(10, 400), 60), (strangers.battery(240, 1000), 400)),
     ("silence", (silence.battery(1, 9, 3.0, 25), 150), (silence.battery(3, 18, 5.0, 60), 1200)),
     ("silence-clock", (steps.battery(1, 22), 120), (steps.battery(4, 60), 600)),
     ("memory", (memory.battery(400_000, 4), 120), (memory.battery(10_000_000, 60), 1800)),
