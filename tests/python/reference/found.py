@@ -10,6 +10,8 @@ from .calendar import micros
 from .tables import Near
 
 TIMES = ("time", "event_time")
+# Which parts of a key are times.
+TIME_IN = {"long": (), "latest": (), "samples": (0,), "buckets": (0,), "wide": (0,), "wide-buckets": (0,)}
 
 
 def moment_of(value):
@@ -117,7 +119,7 @@ def differences(ask, wanted, header, rows, coarse=False):
         for number in places:
             row[number] = cut(moment_of(row[number]))
     if coarse:
-        wanted = {tuple(cut(part) if isinstance(part, int) and abs(part) > 10**9 else part for part in key): cells for key, cells in wanted.items()}
+        wanted = {tuple(cut(part) if number in TIME_IN[ask.shape] else part for number, part in enumerate(key)): cells for key, cells in wanted.items()}
     times = [row[header.index("time")] for row in rows] if "time" in header else []
     if ask.shape not in ("latest", "samples") and not coarse and times != sorted(times):
         yield "the rows are not in the order of time"

@@ -10,7 +10,16 @@ from .spans import cut, minus, union
 
 # Between two spans in which something was heard, so much is nothing.
 SEAM = 15 * SECOND
+# An import that begins so soon behind a recorder's end goes on where that one stopped.
+SOON = HOUR
+EVER = 10**18
 NOBODY = {"event_types": [], "devices": [], "device_types": [], "labels": [], "product_numbers": []}
+
+
+def between(accounted):
+    """The stretches that neither a session nor a gap accounts for."""
+    edges = [-EVER, *(edge for span in accounted for edge in span), EVER]
+    return list(zip(edges[::2], edges[1::2]))
 
 
 @dataclass
@@ -88,14 +97,21 @@ class Ledger:
         accounted = union([span for run in own for span in run.sessions] + raw)
         imported = []
         past = sorted(at for at in times if at <= now)
-        edge = -(10**18)
-        for begins, ends in [*accounted, (10**18, 10**18)]:
-            within = [at for at in past if edge <= at < begins]
+        for begins, ends in between(accounted):
+            inner = (begins + SEAM if begins > -EVER else begins, ends - SEAM if ends < EVER else ends)
+            if ends == EVER:
+                inner = (begins, ends)
+            within = [at for at in past if inner[0] <= at < inner[1]]
             if within:
-                imported.append((within[0], within[-1]))
-            edge = ends
+                first, last = within[0], within[-1]
+                # Where the recorder ends, or soon behind it, an import goes on from there; and likewise up to where one begins.
+                if begins > -EVER and (ends == EVER or first - begins <= SOON):
+                    first = begins
+                if ends < EVER and ends - last <= SOON:
+                    last = ends
+                imported.append((first, last))
         known = union(heard + minus(wanted, missing) + imported, SEAM)
-        return cut(minus(known, missing), -(10**18), now)
+        return cut(minus(known, missing), -EVER, now)
 
     def write(self, path):
         """As a recorder would have."""

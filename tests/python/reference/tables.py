@@ -88,7 +88,8 @@ class Tables:
         """Series of the selection: event type, device, events of all times."""
         for (event_type, device), events in sorted(self.series.items()):
             wanted = types if types is not None else ask.types
-            if (not wanted or event_type in wanted) and (not ask.devices or device in ask.devices):
+            # A device is chosen by its name as well as by its id.
+            if (not wanted or event_type in wanted) and (not ask.devices or {device, self.name(device)} & set(ask.devices)):
                 yield event_type, device, events
 
     # ---- Events as rows ----
@@ -170,15 +171,14 @@ class Tables:
                             row[self.column(ask, value, device, name if len(ask.aggregates) > 1 else "")] = cells.get(f"{column}_{name}")
                     elif event_type in STATES:
                         for name in cells:
-                            if name.endswith("_seconds"):
-                                row[self.column(ask, value, device, name)] = cells[name]
+                            row[self.column(ask, value, device, name)] = cells[name]
                     else:
                         row[self.column(ask, value, device)] = cells.get("total_increase" if event_type in TOTALS else "events")
         begins = ask.start if ask.start is not None else min(begun, default=None)
         last = ask.end - 1 if ask.end is not None else max(ends, default=None)
         if begins is None or last is None:
             return {}
-        return {(bucket,): {"time": bucket} | cells_of.get(bucket, {}) for bucket, _ in calendar.grid(begins, last)}
+        return {(bucket,): {"time": bucket} | cells_of.get(bucket, {}) for bucket, _ in calendar.grid(calendar.bucket(begins)[0], last)}
 
     def bucket_cells(self, ask, calendar, event_type, device, events, only=None):
         """Cells of a device's buckets, where there is something to tell."""
@@ -215,7 +215,7 @@ class Tables:
             filled[key][1].append(at)
             filled[key][2].append(value)
         out = {begins: aggregate(values) for (begins, inside), (_, _, values) in filled.items() if inside}
-        if ask.fill == "none":
+        if ask.fill == "none" or not set(ask.aggregates) - {"count", "sum"}:
             return out
         unfilled = self.world.ledger.unfilled(self.homes[device], event_type, device)
         order = sorted((begins, ends, times, values) for (begins, _), (ends, times, values) in filled.items())
