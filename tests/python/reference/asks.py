@@ -127,3 +127,25 @@ def parts(ask):
         for one in getattr(ask, name):
             if len(getattr(ask, name)) > 1:
                 yield replace(ask, **{name: [one]})
+
+
+def formats(ask):
+    """Those that can say it in one file; the cheap ones more often."""
+    one_type = ask.shape.startswith("wide") or len(ask.types) == 1 and ask.shape != "samples"
+    rows = ask.names or ask.shape not in ("long", "latest")
+    return ["csv"] * 6 + ["ndjson"] * rows + ["xlsx"] + ["parquet", "arrow"] * one_type
+
+
+def random_report(dice, world):
+    """A range, from any moment to another."""
+    start = world.begins + dice.randrange(-world.length // 2, world.length)
+    return Ask("report", zone=world.zone, start=start, end=min(start + 1 + dice.randrange(world.length), world.now))
+
+
+def random_plot(dice, world):
+    """One event type of one device; none where that has no line and no bars."""
+    event = dice.choice(world.events)
+    if event.type in MEASURES or event.type in STATES:
+        ask = random_report(dice, world)
+        return replace(ask, shape="plot", types=[event.type], devices=[event.device])
+    return None

@@ -3,6 +3,7 @@ were that it came from."""
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 
 from . import spans
@@ -17,6 +18,11 @@ AGGREGATES = ["mean", "min", "max", "sum", "count", "first", "last"]
 class Near:
     value: float
     scale: float = 0.0
+
+
+@dataclass(frozen=True)
+class OrNothing(Near):
+    """Or none: what leads to it overflows in one order and not in another."""
 
 
 @dataclass
@@ -91,6 +97,11 @@ class Tables:
             # A device is chosen by its name as well as by its id.
             if (not wanted or event_type in wanted) and (not ask.devices or {device, self.name(device)} & set(ask.devices)):
                 yield event_type, device, events
+
+    def of(self, ask):
+        """Rows by what they are about; each a cell by column."""
+        shapes = {"long": self.long, "wide": self.wide, "latest": self.latest, "samples": self.samples, "buckets": self.buckets, "wide-buckets": self.wide_buckets}
+        return shapes[ask.shape](ask)
 
     # ---- Events as rows ----
 
@@ -335,14 +346,29 @@ def cell(value):
     return Near(float(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-def aggregate(values):
-    scale = max(map(abs, values))
+def total_of(values):
+    """Their sum, and whether a double holds it on the way there, in whatever order it is worked out."""
     try:
-        total = math.fsum(values)
+        return math.fsum(values), True
     except OverflowError:
-        total = math.inf
-    whole = math.isfinite(total)
+        exact = sum(map(Fraction, values))
+        try:
+            return float(exact), False
+        except OverflowError:
+            return None, True
+
+
+def mean_of(values):
+    total, whole = total_of(values)
+    scale = max(map(abs, values)) * 1e-16
+    return None if total is None else (Near if whole else OrNothing)(total / len(values), scale)
+
+
+def aggregate(values):
+    total, whole = total_of(values)
+    scale = max(map(abs, values)) * 1e-16
     return {
-        "mean": Near(total / len(values), scale * 1e-16) if whole else None, "min": Near(min(values)), "max": Near(max(values)),
-        "sum": Near(total, scale * 1e-16) if whole else None, "count": len(values), "first": Near(values[0]), "last": Near(values[-1]),
+        "mean": mean_of(values), "min": Near(min(values)), "max": Near(max(values)),
+        "sum": None if total is None else (Near if whole else OrNothing)(total, scale),
+        "count": len(values), "first": Near(values[0]), "last": Near(values[-1]),
     }
