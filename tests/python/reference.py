@@ -35,7 +35,7 @@ def export_wrong(program, folder, tables, ask, how):
         header, rows = program.export(folder, ask, how)
     except Refused as error:
         return [str(error)]
-    return list(differences(ask, wanted, header, rows, coarse=how == "xlsx"))
+    return list(differences(ask, wanted, header, rows, coarse=how in ("xlsx", "unix-ms")))
 
 
 class Run:
@@ -80,8 +80,11 @@ class Run:
 
     def differs(self, seed, kind, what, found):
         """Tells what is wrong, if anything is; whether it is the first of its kind."""
-        found = list(found)
         self.asked += 1
+        try:
+            found = list(found)
+        except Refused as error:
+            found = [str(error)]
         if not found:
             return False
         self.kinds[kind] += 1

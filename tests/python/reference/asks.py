@@ -10,6 +10,14 @@ EVERY = {
     "10s": 10 * SECOND, "1m": MINUTE, "15m": 15 * MINUTE, "30m": HOUR // 2, "1h": HOUR, "2h": 2 * HOUR, "6h": 6 * HOUR, "12h": 12 * HOUR,
     "1d": DAY, "2d": 2 * DAY, "1w": 7 * DAY, "2w": 14 * DAY, "1mo": 30 * DAY, "3mo": 91 * DAY,
 }
+# Ways to write CSV, and how they read.
+DIALECTS = {
+    "unix": (["--time-format", "unix"], {}),
+    "unix-ms": (["--time-format", "unix-ms"], {}),
+    "tabs": (["--delimiter", "tab", "--null", "NULL"], {"delimiter": "\t"}),
+    "colons": (["--delimiter", ":", "--crlf"], {"delimiter": ":"}),
+    "commas": (["--decimal", ",", "--bom"], {"delimiter": ";"}),
+}
 # Rows of a grid, at most.
 ROWS = 1500
 
@@ -24,6 +32,8 @@ def random_ask(dice, world, tables):
         homes = sorted(tables.homes)
         ask.devices = dice.sample(homes, dice.randrange(1, min(3, len(homes)) + 1))
     ask.names = bool(world.devices) and dice.random() < 0.25
+    if world.devices and dice.random() < 0.15:
+        choose(dice, ask, world, tables)
     if ask.names and ask.shape.startswith("wide") and len({tables.name(device) for device in tables.homes}) < len(tables.homes):
         ask.names = False
     if ask.shape.startswith("wide"):
@@ -35,6 +45,7 @@ def random_ask(dice, world, tables):
         if not possible:
             ask.shape = "long"
         else:
+            possible = list(dict.fromkeys(possible))
             ask.values = dice.sample(possible, dice.randrange(1, min(4, len(possible)) + 1))
     if ask.shape == "samples":
         ask.types = [name for name in ask.types if name in SAMPLES]
@@ -42,14 +53,34 @@ def random_ask(dice, world, tables):
     if ask.shape.endswith("buckets"):
         ask.aggregates = dice.sample(AGGREGATES, dice.randrange(1, 8))
         long = max(ask.end or 0, world.begins + world.length) - min(ask.start if ask.start is not None else world.begins, world.begins)
-        fits = [name for name, length in EVERY.items() if long // length <= ROWS]
+        rows = 20_000 if dice.random() < 0.02 else ROWS
+        fits = [name for name, length in EVERY.items() if long // length <= rows]
         ask.every = dice.choice(fits[:6])
         ask.fill = dice.choice(["none", "none", "previous", "linear"])
         if ask.fill != "none":
             if dice.random() < 0.6:
                 ask.limit_said, ask.limit = limit(dice, EVERY[ask.every])
-            align(ask)
+            if ask.fill == "linear" or dice.random() < 0.7:
+                align(ask)
+    if ask.shape in ("long", "latest") and world.devices and dice.random() < 0.15:
+        ask.labels = ["room"]
+    if world.moved and ask.shape not in ("long", "latest", "samples"):
+        # Of which project a figure of one that moved is, nobody can say.
+        ask.names, ask.fill, ask.limit, ask.limit_said = False, "none", None, None
     return ask
+
+
+def choose(dice, ask, world, tables):
+    """Devices by their type, a label, a name."""
+    kind, room = dice.choice(world.devices).type, dice.choice(["101", "102"])
+    by = {
+        ("--device-type", kind): [one.id for one in world.devices if one.type == kind],
+        ("--label", f"room={room}"): [one.id for one in world.devices if one.labels.get("room") == room],
+        ("--label", "room"): [one.id for one in world.devices if "room" in one.labels],
+    }
+    said, devices = dice.choice(sorted(by.items()))
+    if devices and not world.moved:
+        ask.chosen, ask.devices = list(said), sorted(set(devices) & set(tables.homes))
 
 
 def span(dice, ask, world):
@@ -95,8 +126,11 @@ def arguments(ask):
     out = []
     for name in ask.types:
         out += ["--event-type", name]
-    for device in ask.devices:
+    out += ask.chosen
+    for device in ask.devices if not ask.chosen else []:
         out += ["--device", device]
+    if ask.labels:
+        out += ["--with-labels", ",".join(ask.labels)]
     if ask.start is not None:
         out += ["--start", rfc3339(ask.start)]
     if ask.end is not None:
@@ -120,7 +154,9 @@ def arguments(ask):
 
 def parts(ask):
     """The same ask with less in it, for the smallest that still differs."""
-    for name, plain in [("types", []), ("devices", []), ("start", None), ("end", None), ("zone", "UTC"), ("names", False)]:
+    if ask.chosen:
+        yield replace(ask, chosen=[])
+    for name, plain in [("types", []), ("labels", []), ("start", None), ("end", None), ("zone", "UTC"), ("names", False)]:
         if getattr(ask, name) != plain:
             yield replace(ask, **{name: plain})
     for name in ("values", "aggregates", "types", "devices"):
@@ -130,10 +166,11 @@ def parts(ask):
 
 
 def formats(ask):
-    """Those that can say it in one file; the cheap ones more often."""
+    """Those that can say it; the cheap ones more often."""
     one_type = ask.shape.startswith("wide") or len(ask.types) == 1 and ask.shape != "samples"
     rows = ask.names or ask.shape not in ("long", "latest")
-    return ["csv"] * 6 + ["ndjson"] * rows + ["xlsx"] + ["parquet", "arrow"] * one_type
+    sets = ask.shape == "long"
+    return ["csv"] * 5 + [*DIALECTS] + ["ndjson"] * rows + ["xlsx"] + ["parquet", "arrow"] * one_type + ["type", "day", "hive"] * sets
 
 
 def random_report(dice, world):

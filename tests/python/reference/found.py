@@ -5,6 +5,8 @@ import io
 import json
 import re
 from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pyarrow as pa
@@ -28,6 +30,39 @@ def from_csv(data, **how):
     rows = csv.reader(io.StringIO(data.decode(), newline=""), **how)
     header = next(rows, [])
     return header, [[cell if cell != "" else None for cell in row] for row in rows]
+
+
+def from_dialect(how, data, reads):
+    """CSV that is written another way, as if it were not."""
+    header, rows = from_csv(data.removeprefix(b"\xef\xbb\xbf"), **reads)
+    for row in rows:
+        for number, (name, cell) in enumerate(zip(header, row)):
+            match how:
+                case "unix" | "unix-ms" if name in TIMES and cell is not None:
+                    row[number] = int(Decimal(cell) * 10**6) if how == "unix" else int(cell) * 1000
+                case "tabs" if cell == "NULL":
+                    row[number] = None
+                case "commas" if cell is not None and re.fullmatch(r"-?[0-9]+,[0-9]+(e[-+]?[0-9]+)?", cell):
+                    row[number] = cell.replace(",", ".")
+    return header, rows
+
+
+def from_directory(path, how, zone):
+    """A file an event type, or an event type and day: of each row the day has to be that of its file."""
+    rows = []
+    for file in sorted(path.rglob("*.parquet")):
+        header, lines = from_arrow(pq.ParquetFile(file).read())
+        for line in lines:
+            row = dict(zip(header, line))
+            day = str(row["time"].astimezone(ZoneInfo(zone)).date())
+            if how == "day" and file.stem != day or how == "hive" and f"date={day}" not in file.parts:
+                row["event_id"] = f"in {file}"
+            row.setdefault("event_type", next((part.removeprefix("event_type=") for part in file.parts if part.startswith("event_type=")), None))
+            rows.append(row)
+    # In order in each file, not over all of them.
+    rows.sort(key=lambda row: row["time"])
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    return header, [[row.get(name) for name in header] for row in rows]
 
 
 def from_ndjson(data):

@@ -22,6 +22,17 @@ def between(accounted):
     return list(zip(edges[::2], edges[1::2]))
 
 
+def joined(gaps):
+    """Gaps that overlap are one, noted when the last of them was: a pass before that does not fill it."""
+    out = []
+    for begins, ends, noted in sorted(gaps):
+        if out and begins < out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], ends), max(out[-1][2], noted))
+        else:
+            out.append((begins, ends, noted))
+    return out
+
+
 @dataclass
 class Run:
     project: str
@@ -51,6 +62,11 @@ class Fill:
     asked: int
     pieces: list
     done: bool
+    # Somebody asked for it: fills no gap of its own, and was heard.
+    by_hand: bool = False
+
+    def wants(self, event_type, device):
+        return (not self.types or event_type in self.types) and (not self.devices or device in self.devices)
 
     def holds(self, types, devices):
         within = lambda own, others: not own or (others and set(others) <= set(own))
@@ -65,17 +81,20 @@ class Ledger:
 
     def gaps(self, project, wanted=lambda types, devices: True):
         """What is missing, or was, and what of it is filled: two lists of spans."""
+        found = {}
+        for run in self.runs:
+            if run.project == project and wanted(run.types, run.devices):
+                found.setdefault((run.types, run.devices), []).extend((*span, 0) for span in minus([(run.begins, run.ends)], run.sessions))
+        if wanted((), ()):
+            found.setdefault(((), ()), []).extend((loss.begins, loss.ends, loss.noted) for loss in self.losses if loss.project == project)
         raw, filled = [], []
-        found = [(run.types, run.devices, 0, minus([(run.begins, run.ends)], run.sessions)) for run in self.runs if run.project == project]
-        found += [((), (), loss.noted, [(loss.begins, loss.ends)]) for loss in self.losses if loss.project == project]
-        for types, devices, noted, spans in found:
-            if not wanted(types, devices):
-                continue
-            raw.append(spans)
-            passes = [fill for fill in self.fills if fill.project == project and fill.done and fill.asked >= noted and fill.holds(types, devices)]
-            filled.append((spans, union([span for fill in passes for span in fill.pieces])))
+        for (types, devices), gaps in found.items():
+            for begins, ends, noted in joined(gaps):
+                passes = [fill for fill in self.fills if fill.project == project and fill.done and fill.asked >= noted and fill.holds(types, devices)]
+                raw.append((begins, ends))
+                filled.append(([(begins, ends)], union([span for fill in passes for span in fill.pieces])))
         missing = union([span for spans, done in filled for span in minus(spans, done)])
-        return union([span for spans in raw for span in spans]), missing
+        return union(raw), missing
 
     def unfilled(self, project, event_type, device):
         """Gaps that are not filled and hide events of a type and device."""
@@ -93,6 +112,8 @@ class Ledger:
             wanted, missing = self.gaps(project, wants)
         else:
             wanted = raw
+        brought = [fill for fill in self.fills if fill.project == project and fill.by_hand and fill.done]
+        heard += [span for fill in brought if everything or fill.wants(event_type, device) for span in fill.pieces]
         # An import where nobody listened: from its first event to its last.
         accounted = union([span for run in own for span in run.sessions] + raw)
         imported = []
@@ -134,8 +155,8 @@ class Ledger:
                 database.execute("INSERT INTO loss (project, filters, begins, ends, cause, noted_at) VALUES (?, ?, ?, ?, 'damaged', ?)", row)
             for number, fill in enumerate(self.fills, 1):
                 filters = json.dumps(NOBODY | {"event_types": fill.types, "devices": fill.devices})
-                row = (number, fill.project, filters, fill.asked, fill.asked if fill.done else None)
-                database.execute("INSERT INTO fill (id, project, filters, by_hand, asked_at, look_back, devices, done_at) VALUES (?, ?, ?, 0, ?, 0, 1, ?)", row)
+                row = (number, fill.project, filters, fill.by_hand, fill.asked, fill.asked if fill.done else None)
+                database.execute("INSERT INTO fill (id, project, filters, by_hand, asked_at, look_back, devices, done_at) VALUES (?, ?, ?, ?, ?, 0, 1, ?)", row)
                 for begins, ends in fill.pieces:
                     database.execute("INSERT OR IGNORE INTO piece (fill, begins, ends, confirms) VALUES (?, ?, ?, 0)", (number, begins, ends))
         database.close()
@@ -173,6 +194,11 @@ def made_up(dice, projects, types, devices, begins, length, now):
                     piece = gap if dice.random() < 0.7 or third < SECOND else (gap[0] + third, gap[1])
                     of = (run.types, run.devices) if dice.random() < 0.7 else ((), ())
                     ledger.fills.append(Fill(project, *of, now - HOUR // 2, [piece], dice.random() < 0.9))
+        if dice.random() < 0.15:
+            since = begins + grain(0, length)
+            span = (since, min(since + grain(MINUTE, length // 3 + HOUR), latest))
+            if span[0] < span[1]:
+                ledger.fills.append(Fill(project, tuple(dice.sample(types, 1)) if dice.random() < 0.3 else (), (), now - HOUR // 2, [span], dice.random() < 0.9, True))
         if dice.random() < 0.15:
             since = begins + grain(0, length)
             loss = Loss(project, since, min(since + grain(MINUTE, length // 3 + HOUR), latest), dice.choice([now - HOUR // 4, now - DAY]))

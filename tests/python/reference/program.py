@@ -1,11 +1,12 @@
 """The program under test: runs it, makes recordings with it, reads its exports."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 from . import found, world as worlds
-from .asks import arguments
+from .asks import DIALECTS, arguments
 
 
 class Refused(Exception):
@@ -46,8 +47,17 @@ class Program:
         args = ["export", "--dir", folder, *arguments(ask)]
         if how == "csv":
             return found.from_csv(self.run(*args, "--no-defuse"))
+        if how in DIALECTS:
+            return found.from_dialect(how, self.run(*args, "--no-defuse", *DIALECTS[how][0]), DIALECTS[how][1])
         if how == "ndjson":
             return found.from_ndjson(self.run(*args, "--format", "ndjson"))
+        if how in ("type", "day", "hive"):
+            path = self.new("")
+            self.run(*args, "--format", "parquet", "--partition-by", how, "-o", f"{path}/")
+            try:
+                return found.from_directory(path, how, ask.zone)
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
         path = self.new("." + how)
         self.run(*args, "-o", path)
         if not path.exists():

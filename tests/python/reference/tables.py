@@ -46,6 +46,9 @@ class Ask:
     limit: int | None = None
     limit_said: str | None = None
     names: bool = False
+    labels: list = field(default_factory=list)
+    # What is said instead of the devices' ids.
+    chosen: list = field(default_factory=list)
 
     def within(self, at):
         return (self.start is None or self.start <= at) and (self.end is None or at < self.end)
@@ -80,13 +83,19 @@ class Tables:
     def names(self):
         return {(one.project, one.id): one.labels.get("name", one.id) for one in self.world.devices}
 
-    def name(self, device):
-        return self.names.get((self.homes[device], device), device)
+    def name(self, device, project=None):
+        return self.names.get((project or self.homes[device], device), device)
 
-    def known(self, event_type, device):
-        key = event_type, device
+    def called(self, device):
+        """All its names."""
+        return {name for (_, one), name in self.names.items() if one == device}
+
+    def label(self, device, project, key):
+        return next((one.labels.get(key) for one in self.world.devices if (one.project, one.id) == (project, device)), None)
+
+    def known(self, event_type, device, project):
+        key = event_type, device, project
         if key not in self._known:
-            project = self.homes[device]
             self._known[key] = self.world.ledger.known(project, self.times.get(project, []), self.world.now, event_type, device)
         return self._known[key]
 
@@ -95,7 +104,7 @@ class Tables:
         for (event_type, device), events in sorted(self.series.items()):
             wanted = types if types is not None else ask.types
             # A device is chosen by its name as well as by its id.
-            if (not wanted or event_type in wanted) and (not ask.devices or {device, self.name(device)} & set(ask.devices)):
+            if (not wanted or event_type in wanted) and (not ask.devices or device in ask.devices or not ask.chosen and self.called(device) & set(ask.devices)):
                 yield event_type, device, events
 
     def of(self, ask):
@@ -108,7 +117,8 @@ class Tables:
     def row(self, event, ask):
         cells = {column: cell(event.values.get(column)) for column in columns(event.type)}
         cells |= {"time": event.time, "device_id": event.device, "project_id": event.project, "event_id": event.id, "event_type": event.type, "source": "import"}
-        return cells | ({"device_name": self.name(event.device)} if ask.names else {})
+        cells |= {key: self.label(event.device, event.project, key) for key in ask.labels}
+        return cells | ({"device_name": self.name(event.device, event.project)} if ask.names else {})
 
     def long(self, ask):
         chosen = [event for _, _, events in self.selected(ask) for event in events if ask.within(event.time)]
@@ -221,6 +231,8 @@ class Tables:
         for at, value in told:
             begins, ends = calendar.bucket(at)
             inside = start <= at < end
+            if at >= end and ask.fill == "previous":
+                break
             key = (begins, inside)
             filled.setdefault(key, (ends, [], []))
             filled[key][1].append(at)
@@ -232,12 +244,15 @@ class Tables:
         order = sorted((begins, ends, times, values) for (begins, _), (ends, times, values) in filled.items())
         for place, (begins, ends, times, values) in enumerate(order):
             after = order[place + 1] if place + 1 < len(order) else None
-            hole = []
-            at = ends
+            hole, at = [], ends
+            # What stood before the start in the bucket of the start fills that bucket as well.
+            own = ask.fill == "previous" and begins < start < ends and (begins, True) not in filled
+            if own:
+                hole.append((begins, ends))
             while (after is None or at < after[0]) and at < end:
                 bucket = calendar.bucket(at)
                 reach = after[0] if ask.fill == "linear" and after else bucket[1]
-                number = len(hole) + 1
+                number = len(hole) + 1 - own
                 if (number > 4 if ask.limit is None else reach - ends > ask.limit):
                     # One too long for a line is not filled at all.
                     hole = hole if ask.fill == "previous" else []
@@ -268,11 +283,10 @@ class Tables:
     def holds(self, event_type, device, events):
         """When a device was in which state: spans and their states, within what is known."""
         column = MAIN[event_type]
-        told = [(event.time, event.values[column]) for event in events if event.values.get(column) is not None]
-        known = self.known(event_type, device)
-        for place, (at, state) in enumerate(told):
+        told = [(event.time, event.values[column], event.project) for event in events if event.values.get(column) is not None]
+        for place, (at, state, project) in enumerate(told):
             following = told[place + 1][0] if place + 1 < len(told) else EVER[1]
-            span = spans.of(known, at)
+            span = spans.of(self.known(event_type, device, project), at)
             if span and min(span[1], following) > at:
                 yield at, min(span[1], following), state
 

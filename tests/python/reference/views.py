@@ -30,6 +30,6 @@ def wrong(program, folder, tables):
         row = named.get((event.type, event.id))
         value = tables.row(event, Ask("long")).get(MAIN.get(event.type))
         text = isinstance(value, str)
-        wanted = (event.time, event.device, event.project, tables.name(event.device), None if text else value, value if text else None)
+        wanted = (event.time, event.device, event.project, tables.name(event.device, event.project), None if text else value, value if text else None)
         if row is None or not all(map(same, wanted, row)):
             yield f"events_named, {event.type} {event.id}: {row}, right is {wanted}"

@@ -63,6 +63,8 @@ class World:
     # Later than anything that is known.
     now: int
     future: bool = False
+    # Devices with events in two projects.
+    moved: set = field(default_factory=set)
 
     def smaller(self, events, ledger=None):
         """With fewer events, as one file."""
@@ -113,6 +115,9 @@ def clock(dice, at):
         text = text[:-7]
     elif dice.random() < 0.2:
         text = text.rstrip("0").removesuffix(".")
+    elif dice.random() < 0.05:
+        # Parts of a microsecond are cut off.
+        text += dice.choice(["4", "789", "999"])
     if dice.random() < 0.1:
         minutes = dice.choice([60, -300, 345])
         text = moment(at + minutes * MINUTE).strftime("%Y-%m-%dT%H:%M:%S.%f")
@@ -209,10 +214,11 @@ def made(seed):
     kinds = list(MEASURES) + list(STATES) * 2 + TOTALS * 3 + OTHERS + ["temperature", "humidity"] * 3
     kinds = dice.sample(sorted(set(kinds)), dice.randrange(2, 6)) + [dice.choice(kinds)]
     huge, escapes = dice.random() < 0.05, dice.random() < 0.03
-    events, homes = [], {}
+    events, homes, moved = [], {}, set()
     for number in range(dice.randrange(1, 8)):
         device = dice.choice(["d", "door", "b-", "sensor_", "x"]) + str(number)
         homes[device] = dice.choice(projects)
+        moving = dice.random() < 0.06
         for event_type in dice.sample(sorted(set(kinds)), dice.randrange(1, min(4, len(set(kinds)) + 1))):
             count = dice.choice([1, 2, 3, 8, 20, 60])
             grain = dice.choice([1, SECOND, MINUTE, 15 * MINUTE, HOUR])
@@ -223,7 +229,13 @@ def made(seed):
             if dice.random() < 0.3:
                 # Ties in time.
                 times = sorted(times + dice.sample(times, len(times) // 4 + 1))
-            events += series(dice, event_type, device, homes[device], times, huge, escapes)
+            own = list(series(dice, event_type, device, homes[device], times, huge, escapes))
+            if moving and len(projects) > 1:
+                moved.add(device)
+                for event in own[len(own) // 2 :]:
+                    event.project = projects[(projects.index(homes[device]) + 1) % len(projects)]
+                    event.text = write(dice, event, escapes)
+            events += own
     future = dice.random() < 0.07
     if future:
         device = dice.choice(sorted(homes))
@@ -244,9 +256,13 @@ def made(seed):
             kind = next((types[event.type] for event in events if event.device == device and event.type in types), "touch")
             labels = {"name": names[number]} if dice.random() < 0.8 else {}
             devices.append(Device(project, device, kind, labels | ({"room": dice.choice(["101", "102"])} if dice.random() < 0.6 else {})))
+        for device in sorted(moved):
+            other = projects[(projects.index(homes[device]) + 1) % len(projects)]
+            kind = next(one.type for one in devices if one.id == device)
+            devices.append(Device(other, device, kind, {"name": f"{device}, moved", "room": "103"}))
     ledger = made_up(dice, projects, sorted({event.type for event in events}), sorted(homes), begins, length, now) if dice.random() < 0.6 else Ledger()
     rolls = (dice.random() < 0.4, dice.random() < 0.4)
-    return World(seed, events, files, devices, ledger, zone, begins, length, rolls, now, future)
+    return World(seed, events, files, devices, ledger, zone, begins, length, rolls, now, future, moved)
 
 
 def write_devices(path, devices):
