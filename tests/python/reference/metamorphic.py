@@ -53,7 +53,11 @@ def a_device_alone_is_what_it_is_among_others(dice, program, folder, tables):
     span(dice, ask, tables.world)
     if ask.every:
         align(ask)
-    device = dice.choice(sorted(tables.homes))
+    # A device that another one is called after is not alone.
+    alone = sorted(set(tables.homes) - {name for (_, device), name in tables.names.items() if name != device})
+    if not alone:
+        return
+    device = dice.choice(alone)
     among = [row for row in rows(program, folder, ask) if row["device_id"] == device]
     yield from differ(rows(program, folder, replace(ask, devices=[device])), among, f"{ask}, {device}")
 
