@@ -69,9 +69,9 @@ class Run:
                 fails = lambda folder, tables, ask: export_wrong(self.program, folder, tables, ask, how)
                 print(smallest(self.program, world, ask, fails), flush=True)
         ask = random_report(dice, world)
-        self.differs(seed, "report", f"report --json of {ask}", facts.wrong(self.program, folder, tables, ask))
-        if ask := random_plot(dice, world):
-            self.differs(seed, "plot", f"plot of {ask}", plots.wrong(self.program, folder, tables, ask))
+        self.differs(seed, "report", f"report --json {' '.join(arguments(ask))}", facts.wrong(self.program, folder, tables, ask))
+        if ask := random_plot(dice, world, tables):
+            self.differs(seed, "plot", f"plot {' '.join(arguments(ask))}", plots.wrong(self.program, folder, tables, ask))
         for rule in [dice.choice(metamorphic.RULES[:-1]), metamorphic.RULES[-1]]:
             if rule is not metamorphic.RULES[-1] or dice.random() < 0.25:
                 self.differs(seed, rule.__name__, rule.__name__.replace("_", " "), rule(dice, self.program, folder, tables))

@@ -179,10 +179,10 @@ def random_report(dice, world):
     return Ask("report", zone=world.zone, start=start, end=min(start + 1 + dice.randrange(world.length), world.now))
 
 
-def random_plot(dice, world):
+def random_plot(dice, world, tables):
     """One event type of one device; none where that has no line and no bars."""
     event = dice.choice(world.events)
-    if event.type in MEASURES or event.type in STATES:
+    if event.device in tables.alone and (event.type in MEASURES or event.type in STATES):
         ask = random_report(dice, world)
         return replace(ask, shape="plot", types=[event.type], devices=[event.device])
     return None

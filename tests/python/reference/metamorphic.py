@@ -53,11 +53,9 @@ def a_device_alone_is_what_it_is_among_others(dice, program, folder, tables):
     span(dice, ask, tables.world)
     if ask.every:
         align(ask)
-    # A device that another one is called after is not alone.
-    alone = sorted(set(tables.homes) - {name for (_, device), name in tables.names.items() if name != device})
-    if not alone:
+    if not tables.alone:
         return
-    device = dice.choice(alone)
+    device = dice.choice(tables.alone)
     among = [row for row in rows(program, folder, ask) if row["device_id"] == device]
     yield from differ(rows(program, folder, replace(ask, devices=[device])), among, f"{ask}, {device}")
 

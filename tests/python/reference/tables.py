@@ -86,6 +86,11 @@ class Tables:
     def name(self, device, project=None):
         return self.names.get((project or self.homes[device], device), device)
 
+    @cached_property
+    def alone(self):
+        """Devices whose id is no other one's name: `--device` takes both."""
+        return sorted(set(self.homes) - {name for (_, device), name in self.names.items() if name != device})
+
     def called(self, device):
         """All its names."""
         return {name for (_, one), name in self.names.items() if one == device}
