@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::devices::Directory;
 use crate::reader::{Reader, Selection, TypePlan};
 use crate::schema::{Behaviour, Schema};
-use crate::tables::{Aggregate, Ask, TableError, figure, main_value, tables};
+use crate::tables::{Aggregate, Ask, Sum, TableError, figure, main_value, tables};
 use crate::zone::Every;
 
 /// What was measured of one value. Fields are only ever added to.
@@ -23,7 +23,7 @@ pub struct Figures {
     pub readings: u64,
     /// The least.
     pub min: Option<f64>,
-    /// The mean of the readings.
+    /// The mean of the readings; none where no double holds their sum.
     pub mean: Option<f64>,
     /// The greatest.
     pub max: Option<f64>,
@@ -33,6 +33,9 @@ pub struct Figures {
     pub increase: Option<f64>,
     /// Seconds in each state, as far as it is known.
     pub seconds_in: BTreeMap<String, f64>,
+    /// The readings' sum.
+    #[serde(skip)]
+    sum: Sum,
 }
 
 impl Figures {
@@ -42,13 +45,9 @@ impl Figures {
             (Some(a), Some(b)) => Some(of(a, b)),
             (a, b) => a.or(b),
         };
-        #[expect(clippy::cast_precision_loss, reason = "counts of events are far below 2^53")]
-        let sum = |figures: &Self| figures.mean.map(|mean| mean * figures.readings as f64);
-        let total = both(sum(self), sum(other), |a, b| a + b);
         self.readings += other.readings;
-        #[expect(clippy::cast_precision_loss, reason = "counts of events are far below 2^53")]
-        let mean = total.map(|total| total / self.readings as f64);
-        self.mean = mean;
+        self.sum.add_all(other.sum);
+        self.mean = self.mean_of_sum();
         self.min = both(self.min, other.min, f64::min);
         self.max = both(self.max, other.max, f64::max);
         self.increase = both(self.increase, other.increase, |a, b| a + b);
@@ -56,6 +55,12 @@ impl Figures {
         for (state, seconds) in &other.seconds_in {
             *self.seconds_in.entry(state.clone()).or_default() += seconds;
         }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of events are far below 2^53")]
+    fn mean_of_sum(&self) -> Option<f64> {
+        let total = self.sum.total();
+        (self.readings > 0 && total.is_finite()).then(|| total / self.readings as f64)
     }
 
     /// None of anything yet, of a type's main value.
@@ -78,7 +83,7 @@ pub(super) fn figures(
     if value.column.is_none() {
         return Ok(found);
     }
-    let aggregates = vec![Aggregate::Mean, Aggregate::Min, Aggregate::Max, Aggregate::Last, Aggregate::Count];
+    let aggregates = vec![Aggregate::Sum, Aggregate::Rest, Aggregate::Min, Aggregate::Max, Aggregate::Last, Aggregate::Count];
     let aggregates = if value.behaves() == Some(Behaviour::State) { Vec::new() } else { aggregates };
     let ask = Ask { every: Some(Every::Ever), aggregates, ..ask.clone() };
     let plans = std::slice::from_ref(plan);
@@ -88,10 +93,18 @@ pub(super) fn figures(
             for row in 0..batch.num_rows() {
                 let id = if devices.is_valid(row) { devices.value(row) } else { "" };
                 let entry: &mut Figures = found.entry(id.to_owned()).or_insert_with(|| Figures::of(&plan.schema));
+                // A sum that no double holds has no figure in the table.
+                let (mut sum, mut rest) = (f64::INFINITY, 0.0);
                 for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()).filter(|(_, c)| c.is_valid(row)) {
                     let Some(number) = figure(column, row) else { continue };
-                    set(entry, field.name(), value.name(), value.behaves(), number);
+                    match field.name().strip_prefix(value.name()) {
+                        Some("_sum") => sum = number,
+                        Some("_rest") => rest = number,
+                        _ => set(entry, field.name(), value.name(), value.behaves(), number),
+                    }
                 }
+                entry.sum = Sum::of(sum, rest);
+                entry.mean = entry.mean_of_sum();
             }
         }
     }
@@ -107,7 +120,6 @@ fn set(figures: &mut Figures, column: &str, value: &str, behaves: Option<Behavio
         return;
     }
     match own {
-        Some("mean") => figures.mean = Some(number),
         Some("min") => figures.min = Some(number),
         Some("max") => figures.max = Some(number),
         Some("last") => figures.last = Some(number),

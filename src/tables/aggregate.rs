@@ -22,6 +22,8 @@ pub enum Aggregate {
     First,
     /// The last in time.
     Last,
+    /// What was rounded off the sum. Nobody asks for it by name: a report adds up devices with it.
+    Rest,
 }
 
 const ALL: [Aggregate; 7] =
@@ -38,6 +40,7 @@ impl Aggregate {
             Self::Count => "count",
             Self::First => "first",
             Self::Last => "last",
+            Self::Rest => "rest",
         }
     }
 }
@@ -147,12 +150,23 @@ pub(super) struct Point {
 
 /// A sum that does not lose small numbers beside large ones: what was rounded off is carried along (Neumaier).
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sum {
+pub(crate) struct Sum {
     sum: f64,
     rest: f64,
 }
 
 impl Sum {
+    /// Of a sum and what was rounded off it.
+    pub(crate) fn of(sum: f64, rest: f64) -> Self {
+        Self { sum, rest }
+    }
+
+    /// Adds another sum.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        self.add(other.sum);
+        self.rest += other.rest;
+    }
+
     fn add(&mut self, value: f64) {
         let sum = self.sum + value;
         self.rest += if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
@@ -160,7 +174,7 @@ impl Sum {
     }
 
     /// Infinite where no double can hold it.
-    fn total(self) -> f64 {
+    pub(crate) fn total(self) -> f64 {
         if self.sum.is_finite() { self.sum + self.rest } else { f64::INFINITY }
     }
 }
@@ -342,6 +356,7 @@ impl Track {
                         Figure::Of(Aggregate::Min) => gauge.min,
                         Figure::Of(Aggregate::Max) => gauge.max,
                         Figure::Of(Aggregate::Sum) => gauge.sum.total(),
+                        Figure::Of(Aggregate::Rest) => gauge.sum.rest,
                         Figure::Of(Aggregate::First) => gauge.first,
                         Figure::Of(Aggregate::Last) => gauge.last,
                         _ => f64::NAN,

@@ -52,6 +52,7 @@ use crate::time::Micros;
 use crate::zone::{Every, Zone};
 
 pub use aggregate::Aggregate;
+pub(crate) use aggregate::Sum;
 pub use before::{Before, Last, before, has_states, plans};
 pub use fill::Fill;
 pub use gaps::{Gaps, gaps};

@@ -312,6 +312,21 @@ fn a_sum_loses_no_small_number_and_says_where_no_double_holds_it() {
 }
 
 #[test]
+fn the_mean_of_a_type_in_a_report_is_of_all_readings_and_none_where_no_double_holds_their_sum() {
+    let mean = |values: &[(&str, f64)]| {
+        let times = (0..).map(|minute| format!("2026-11-01T00:{minute:02}:00Z"));
+        let events = values.iter().zip(times).map(|((device, value), time)| temperature(device, &time, *value));
+        let place = recording(&events.collect::<Vec<_>>());
+        let ran = place.run(&["report", "--json"]);
+        let facts: serde_json::Value = serde_json::from_str(&ran.stdout).expect(&ran.stderr);
+        facts["types"][0]["figures"]["mean"].clone()
+    };
+    assert_eq!(mean(&[("a", 1e16), ("b", 1.0), ("c", -1e16)]), 1.0 / 3.0);
+    assert_eq!(mean(&[("a", 1e16), ("a", 1.0), ("b", -1e16)]), 1.0 / 3.0, "what a device's own sum rounds off");
+    assert!(mean(&[("a", 1.7e308), ("a", 1.7e308), ("b", 5.0)]).is_null());
+}
+
+#[test]
 fn a_device_that_was_moved_is_called_as_the_project_of_the_event_calls_it() {
     let one = |project: &str, time: &str| {
         event(project, "temperature", "d1", time, &format!("{{\"value\":3,\"updateTime\":\"{time}\"}}"))
