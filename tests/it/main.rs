@@ -26,6 +26,7 @@ mod pushes;
 mod recovery;
 mod reports;
 mod rolling;
+mod rot;
 mod security;
 mod streams;
 mod supply;
