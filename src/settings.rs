@@ -34,6 +34,20 @@ pub enum SettingsError {
     /// One of two that belong together is missing.
     #[error("{0} is set, but not {1}; both belong together")]
     Half(&'static str, &'static str),
+    /// A settings file that others may have written says where credentials go.
+    #[error(
+        "{} says where credentials go ({key}), and {why}: they go only where you say. Look at it, and give {flag} URL, or make the file your own (chmod go-w)", path.display()
+    )]
+    NotYours {
+        /// The file.
+        path: PathBuf,
+        /// The setting.
+        key: &'static str,
+        /// What says the same by hand.
+        flag: &'static str,
+        /// Why it is not trusted.
+        why: String,
+    },
     /// Text that is no duration.
     #[error("{0:?} is no duration; write it as 15s, 10m, 8h, 31d or 1h30m, at most a hundred years")]
     Duration(String),
@@ -233,10 +247,8 @@ pub struct File {
     pub project: Option<Vec<String>>,
     /// Event types to record; none given: all.
     pub event_type: Option<Vec<String>>,
-    /// The cloud's API.
-    pub api_url: Option<String>,
-    /// The cloud's token endpoint.
-    pub token_url: Option<String>,
+    api_url: Option<String>,
+    token_url: Option<String>,
     /// How often to look for something to roll, as in `15m`.
     pub roll_every: Option<String>,
     /// How often the cloud should ping, as in `10s`.
@@ -249,6 +261,9 @@ pub struct File {
     pub confirm_after: Option<Vec<String>>,
     /// How far back these passes look, for what came during a gap with an older time, as in `3d`.
     pub look_back: Option<String>,
+    /// Where it stands, and why others may have written it, if they may.
+    #[serde(skip)]
+    strange: Option<(PathBuf, String)>,
 }
 
 impl File {
@@ -260,10 +275,71 @@ impl File {
         match fs::read_to_string(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(SettingsError::Read { path: path.to_owned(), source }),
-            Ok(text) => toml::from_str(&text)
-                .map_err(|error| SettingsError::File { path: path.to_owned(), what: error.to_string().trim().to_owned() }),
+            Ok(text) => {
+                let file: Self = toml::from_str(&text)
+                    .map_err(|error| SettingsError::File { path: path.to_owned(), what: error.to_string().trim().to_owned() })?;
+                Ok(Self { strange: why_strange(path).map(|why| (path.to_owned(), why)), ..file })
+            }
         }
     }
+
+    /// The cloud's API that it names.
+    ///
+    /// # Errors
+    /// When others may have named it.
+    pub fn api_url(&self) -> Result<Option<&str>, SettingsError> {
+        self.address(self.api_url.as_deref(), "api_url", "--api-url")
+    }
+
+    /// The token endpoint that it names.
+    ///
+    /// # Errors
+    /// When others may have named it.
+    pub fn token_url(&self) -> Result<Option<&str>, SettingsError> {
+        self.address(self.token_url.as_deref(), "token_url", "--token-url")
+    }
+
+    fn address<'f>(&self, url: Option<&'f str>, key: &'static str, flag: &'static str) -> Result<Option<&'f str>, SettingsError> {
+        match &self.strange {
+            Some((path, why)) if url.is_some() => {
+                Err(SettingsError::NotYours { path: path.clone(), key, flag, why: why.clone() })
+            }
+            _ => Ok(url),
+        }
+    }
+}
+
+/// Why a file may be what others wrote, if it may: it is a link, or others own it or its folder, or can write there. The folder
+/// is the recording itself, and not behind a link of somebody else's.
+#[cfg(unix)]
+fn why_strange(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let me = rustix::process::geteuid().as_raw();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let look = |path: &Path| fs::symlink_metadata(path).map_err(|error| error.to_string());
+    let check = || -> Result<(), String> {
+        let file = look(path)?;
+        if !file.is_file() {
+            return Err("it is no file of its own but a link".to_owned());
+        }
+        let behind = fs::metadata(folder).map_err(|error| error.to_string())?;
+        for (about, what) in [(&file, "it"), (&look(folder)?, "its folder"), (&behind, "its folder")] {
+            if about.uid() != me {
+                return Err(format!("{what} belongs to another user"));
+            }
+            // The rights of a link say nothing.
+            if !about.is_symlink() && about.mode() & 0o022 != 0 {
+                return Err(format!("others can write {what}"));
+            }
+        }
+        Ok(())
+    };
+    check().err()
+}
+
+#[cfg(not(unix))]
+fn why_strange(_path: &Path) -> Option<String> {
+    None
 }
 
 /// Which events to ask the cloud for; empty lists ask for all.

@@ -208,7 +208,9 @@ fn open(layout: &Layout, report: &mut Report) -> Result<Option<View>, VerifyErro
         "start a recorder, or run `overnight roll`: it sets the buffer aside, takes what reads, and notes the rest as a gap";
     let view = match View::open(layout) {
         Ok(view) => view,
-        Err(error @ (BufferError::Missing(_) | BufferError::Newer { .. })) => return Err(error.into()),
+        Err(error @ (BufferError::Missing(_) | BufferError::Newer { .. } | BufferError::Schema { .. })) => {
+            return Err(error.into());
+        }
         Err(error) => {
             report.add(Severity::Damage, &path, "a buffer of overnight", error.to_string(), advice);
             return Ok(None);

@@ -203,6 +203,20 @@ impl Cloud {
         self.api.host_str().unwrap_or("the cloud")
     }
 
+    /// Where credentials go, for people: the API, and the token endpoint where that is another; each with its port where it is not
+    /// the usual one.
+    pub fn hosts(&self) -> Vec<String> {
+        let signs_in = self.credentials.email.is_some();
+        let urls = [Some(&self.api), Some(&self.token_url).filter(|_| signs_in)];
+        let host = |url: &Url| {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{}{port}", url.host_str().unwrap_or_default())
+        };
+        let mut hosts: Vec<String> = urls.into_iter().flatten().map(host).collect();
+        hosts.dedup();
+        hosts
+    }
+
     /// Seconds that the cloud's clock is ahead of ours by its latest answer, 0 up to a difference of 2; none when that told no
     /// time.
     pub fn clock_ahead(&self) -> Option<i64> {

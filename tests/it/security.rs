@@ -9,6 +9,8 @@
 //! | endless answers, endless lines | `hostile::an_answer_without_end_is_read_up_to_its_cap`, `hostile::a_line_without_end_is_a_fault_and_takes_no_memory` |
 //! | slow answers, slow senders | `hostile::a_stream_of_a_byte_now_and_then_is_no_sign_of_life`, `hostile::an_answer_of_a_byte_now_and_then_is_given_up`, `pushes::slow_senders_are_cut_and_idle_ones_make_room`, `pushes::whoever_reads_no_answers_is_given_up` |
 //! | pages of the web that push here, or lead their name here | `pushes::no_page_that_somebody_looks_at_pushes_where_everybody_is_trusted`, `pushes::a_simulator_answers_to_no_name_of_the_web` |
+//! | a recording that somebody else made: what its buffer runs | `a_buffer_with_anything_in_it_that_this_program_does_not_make_is_refused_and_left_as_it_is`, `rot::blocks_of_older_programs_have_no_checksum_and_bring_nothing_down_whatever_is_in_them` |
+//! | a recording that somebody else made: where credentials go | `credentials_go_where_settings_say_only_if_nobody_else_can_write_them` |
 //! | secrets that anybody would guess | `pushes::a_file_of_the_secret_takes_the_place_of_the_environments_and_no_secret_is_one_that_anybody_would_guess` |
 //! | content that the database refuses | `pushes::labels_that_are_no_flat_map_of_texts_are_refused_and_end_nothing`, `pushes::a_push_that_the_buffer_refuses_takes_no_other_along` |
 //! | strangers in every place | `pushes::strangers_however_many_keep_no_honest_sender_out`, `listen::places` |
@@ -353,4 +355,52 @@ fn the_service_of_the_readme_reaches_little() {
         }
         Err(error) => eprintln!("skipped, since systemd-analyze does not run here: {error}"),
     }
+}
+
+#[test]
+fn a_buffer_with_anything_in_it_that_this_program_does_not_make_is_refused_and_left_as_it_is() {
+    let place = Place::new();
+    assert_eq!(place.import(touch("a", 1, 1)).code, 0);
+    let strangers = [
+        "CREATE TRIGGER t AFTER INSERT ON block BEGIN DELETE FROM block; END",
+        "CREATE TRIGGER t BEFORE DELETE ON fault BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE VIEW v AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT * FROM n",
+        // Instead of a table.
+        "ALTER TABLE misfit RENAME TO m; CREATE VIEW misfit AS SELECT * FROM m",
+        "CREATE VIRTUAL TABLE words USING fts5(word)",
+        "CREATE INDEX i ON fault (length(raw))",
+        "CREATE TABLE strange (x)",
+        "ALTER TABLE fault ADD COLUMN twice INTEGER GENERATED ALWAYS AS (length * 2) VIRTUAL",
+        "ALTER TABLE fault ADD COLUMN x TEXT CHECK (length(reason) < 2)",
+        "DROP TABLE known_device; CREATE TABLE known_device (project TEXT, id TEXT, CHECK (project = 'x'))",
+        "ALTER TABLE block ADD COLUMN y BLOB DEFAULT (x'00')",
+    ];
+    for stranger in strangers {
+        let other = Place::new();
+        crate::recovery::copy(&place.dir(), &other.dir());
+        let path = other.dir().join("state/buffer.db");
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.execute_batch(stranger).unwrap();
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(db);
+        let before = fs::read(&path).unwrap();
+        let page = other.path("page.html");
+        let mut said = vec![other.import(touch("b", 1, 2))];
+        for arguments in
+            [&["status"][..], &["gaps"], &["verify"], &["roll"], &["export"], &["report", "-o", page.to_str().unwrap()]]
+        {
+            said.push(other.run(arguments));
+        }
+        for ran in said {
+            let all = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(ran.code == 1 && all.contains("overnight never makes") && all.contains("buffer.db"), "{stranger}: {ran:?}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), before, "{stranger}: it is left as it is");
+        assert!(!other.dir().join("state/damaged").exists(), "{stranger}");
+    }
+    // What people do to any database is no attack.
+    let db = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
+    db.execute_batch("ANALYZE; VACUUM").unwrap();
+    drop(db);
+    assert_eq!(place.import(touch("b", 1, 2)).code, 0);
 }
