@@ -36,7 +36,7 @@ pub enum SettingsError {
     Half(&'static str, &'static str),
     /// A settings file that others may have written says where credentials go.
     #[error(
-        "{} says where credentials go ({key}), and {why}: they go only where you say. Look at it, and give {flag} URL, or make the file your own (chmod go-w)", path.display()
+        "{} says where credentials go ({key}), and {why}: they go only where you say. Look at it, and give {flag} URL, or make the file and its folder your own (chown, chmod go-w)", path.display()
     )]
     NotYours {
         /// The file.

@@ -404,3 +404,68 @@ fn a_buffer_with_anything_in_it_that_this_program_does_not_make_is_refused_and_l
     drop(db);
     assert_eq!(place.import(touch("b", 1, 2)).code, 0);
 }
+
+#[test]
+fn credentials_go_where_settings_say_only_if_nobody_else_can_write_them() {
+    let refusing = || Fake::start(|_, stream| drop(stream.write_all(answer("403 No", "", "{}").as_bytes())));
+    let record = |place: &Place, more: &[&str]| {
+        place.run(&[&["record", "--project", "p", "--max-retries", "0", "--no-backfill"], more].concat())
+    };
+    for key in ["api_url", "token_url"] {
+        let cloud = refusing();
+        let settings = format!("{key} = \"{}\"\n", cloud.url());
+        let strangers: [(&str, fn(&Path, &Path)); 5] = [
+            ("a file that others can write", |_, file| fs::set_permissions(file, fs::Permissions::from_mode(0o602)).unwrap()),
+            ("a file that a group can write", |_, file| fs::set_permissions(file, fs::Permissions::from_mode(0o660)).unwrap()),
+            ("a folder that others can write", |dir, _| fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap()),
+            ("a link", |dir, file| {
+                let elsewhere = dir.parent().unwrap().join("elsewhere.toml");
+                fs::rename(file, &elsewhere).unwrap();
+                symlink(elsewhere, file).unwrap();
+            }),
+            // As root alone can make it.
+            ("of another user", |dir, file| {
+                let is_done = std::os::unix::fs::chown(file, Some(12345), None).is_ok();
+                let mode = if is_done { 0o700 } else { 0o777 };
+                fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
+            }),
+        ];
+        for (what, make) in strangers {
+            let place = Place::new();
+            fs::create_dir(place.dir()).unwrap();
+            fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+            let file = place.dir().join("overnight.toml");
+            write(&file, &settings);
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+            make(&place.dir(), &file);
+            for ran in [record(&place, &[]), place.run(&["backfill", "--project", "p", "--since", "1h"])] {
+                let flag = format!("--{}", key.replace('_', "-"));
+                assert!(ran.code == 1 && ran.stderr.contains(&flag) && ran.stderr.contains("overnight.toml"), "{what}: {ran:?}");
+            }
+            assert_eq!(cloud.heard().len(), 0, "{key}, {what}");
+            // Whoever says it by hand is asked for no more.
+            let other = refusing();
+            record(&place, &["--api-url", &other.url(), "--token-url", &other.url()]);
+            assert!(cloud.heard().is_empty() && !other.heard().is_empty(), "{key}, {what}");
+        }
+    }
+    // Those of the owner count, and it is told where they lead.
+    let (cloud, place) = (refusing(), Place::new());
+    fs::create_dir(place.dir()).unwrap();
+    fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    let file = place.dir().join("overnight.toml");
+    write(&file, format!("api_url = \"{}\"\n", cloud.url()));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = record(&place, &[]);
+    let host = cloud.url().strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
+    assert!(!cloud.heard().is_empty() && ran.stderr.starts_with(&format!("overnight: credentials go to {host}\n")), "{ran:?}");
+    // The token endpoint of the credentials comes before that of the settings.
+    let (stranger, named) = (refusing(), refusing());
+    write(&file, format!("token_url = \"{}\"\n", stranger.url()));
+    let credentials = place.path("credentials.json");
+    let account = json!({"keyId": "k", "secret": "demo-secret", "email": EMAIL, "tokenEndpoint": named.url()});
+    write(&credentials, json!({"serviceAccount": account}).to_string());
+    fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).unwrap();
+    record(&place, &["--api-url", &cloud.url(), "--credentials", credentials.to_str().unwrap()]);
+    assert!(stranger.heard().is_empty() && !named.heard().is_empty());
+}
