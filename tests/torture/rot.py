@@ -26,7 +26,7 @@ def battery(most):
         template = buffered(place)
         with database(template) as db:
             seq, good = db.execute("SELECT seq, body FROM block ORDER BY events, seq LIMIT 1").fetchone()
-            kept = {n for n in range(KEPT)}
+            kept = set(range(KEPT))
         every = max(1, 8 * len(good) // most) if most else 1
         lost = numbers(place, template) - numbers(place, without(place, template, seq))
         bits = range(place.random.randrange(every), 8 * len(good), every)
