@@ -150,8 +150,8 @@ pub struct Batch {
     pub faults: Vec<Fault>,
     /// Values that did not fit their columns: one entry a column.
     pub misfits: Vec<Misfit>,
-    /// Devices as pushes described them; labels may be a part of those that there are.
-    pub devices: Vec<DeviceRow>,
+    /// Devices as pushes described them, with the time that each speaks of; labels may be a part of those that there are.
+    pub devices: Vec<(Micros, DeviceRow)>,
 }
 
 impl Batch {
