@@ -44,6 +44,11 @@ pub struct FaultReason {
     pub example: Vec<u8>,
 }
 
+/// True where the power failed while the buffer was made, before it had its log: a reader alone cannot undo that.
+fn is_half_made(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
+}
+
 /// A read-only connection.
 #[derive(Debug)]
 pub struct View {
@@ -63,8 +68,19 @@ impl View {
         if !path.exists() {
             return Err(BufferError::Missing(layout.root().to_owned()));
         }
-        let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        match migrate::check(&db, &path)? {
+        let open = || {
+            let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            migrate::check(&db, &path).map(|version| (db, version))
+        };
+        let (db, version) = match open() {
+            Err(BufferError::Sqlite { source, .. }) if is_half_made(&source) => {
+                // Opened for writing, SQLite undoes what the journal says before it reads.
+                migrate::check(&connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, &path)?;
+                open()?
+            }
+            opened => opened?,
+        };
+        match version {
             0 => return Err(BufferError::Missing(layout.root().to_owned())),
             version => {
                 migrate::look_over(&db, version).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
