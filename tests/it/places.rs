@@ -40,10 +40,13 @@ fn a_day_file_that_grew_ends_at_every_older_length_in_the_footer_that_stood_ther
             let file = DayFile::open(&cut).unwrap().unwrap();
             assert_eq!(file.footer().rows, *rows, "round {round}, {length} bytes of {}", after.len());
         }
+        let file = DayFile::open(&path).unwrap().unwrap();
+        let live: u64 = (0..file.groups()).map(|group| file.group_bytes(group)).sum();
+        assert!(file.bytes() < 2 * live + 300 * 1024, "dead bytes are bounded: {} of {}", file.bytes() - live, file.bytes());
         lengths.push((after.len(), u64::from(round + 1) * 20));
         before = after;
     }
-    assert_eq!(rewrites, 1, "only where 48 row groups become one");
+    assert!((1..=3).contains(&rewrites), "{rewrites} rewrites of 55 rolls: only where many row groups become one");
     // The seal is a rewrite without dead bytes, and a late event goes behind what was sealed.
     recording.roll(NOW, true);
     recording.roller.seal(&overnight::event::Partition { event_type: "touch".into(), day }).unwrap();
