@@ -21,6 +21,7 @@ mod gaps;
 mod hostile;
 mod ledger;
 mod numbers;
+mod places;
 mod plots;
 mod pushes;
 mod recovery;
