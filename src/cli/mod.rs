@@ -52,6 +52,7 @@ use crate::disk;
 use crate::error::Advice;
 use crate::export::ExportError;
 use crate::layout::Layout;
+use crate::reader::Reader;
 use crate::schema::Registry;
 use crate::settings;
 use crate::words;
@@ -195,8 +196,8 @@ impl Recording {
     }
 }
 
-/// How a command ended well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a command ended well; the worse is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Done,
     /// Something is missing or was lost.
@@ -296,6 +297,15 @@ pub fn main() -> ExitCode {
 /// A message without what a terminal would obey: it may quote names that others chose.
 fn clean(message: &str) -> String {
     message.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}
+
+/// Says which blocks of the buffer were left out, if any were.
+fn tell_left_out(reader: &Reader) -> Outcome {
+    let left_out = reader.left_out();
+    for what in &left_out {
+        tell!("warning: left out: {}", clean(what));
+    }
+    if left_out.is_empty() { Outcome::Done } else { Outcome::Incomplete }
 }
 
 /// Says what is missing, if anything is.

@@ -27,6 +27,7 @@ mod pushes;
 mod recovery;
 mod reports;
 mod rolling;
+mod rot;
 mod security;
 mod streams;
 mod supply;
