@@ -19,6 +19,7 @@ mod floors;
 mod fuzz;
 mod gaps;
 mod hostile;
+mod import_edges;
 mod ledger;
 mod numbers;
 mod places;
