@@ -215,7 +215,7 @@ impl Buffer {
         for seq in seqs {
             let Ok(Some((body, checksum))) = body(from, seq, has_checksums) else { continue };
             let beside = beside(from, seq).ok().flatten();
-            let heads = beside.iter().chain(known.get(&seq).copied());
+            let mut heads = beside.iter().chain(known.get(&seq).copied());
             if let Some((head, rows)) = heads.find_map(|head| Some((head, head.read(&body, checksum).ok()?))) {
                 insert(&self.db, head, &body)?;
                 taken.insert(seq, rows.num_rows() as u64);
