@@ -177,6 +177,11 @@ impl DayFile {
         usize::try_from(self.metadata().row_group(group).num_rows()).unwrap_or_default()
     }
 
+    /// Bytes of a row group.
+    pub fn group_bytes(&self, group: usize) -> u64 {
+        u64::try_from(self.metadata().row_group(group).compressed_size()).unwrap_or_default()
+    }
+
     /// First and last event time in a row group, from its statistics; everything when there are none.
     pub fn group_times(&self, group: usize) -> (Micros, Micros) {
         match self.metadata().row_group(group).columns().first().and_then(|column| column.statistics()) {

@@ -1,6 +1,7 @@
-//! Writes a day file into staging: row groups copied byte for byte from the file before, new ones encoded.
+//! Writes a day file into staging: the file before byte for byte, or some of its row groups, and new ones encoded.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,18 +11,24 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::writer::ColumnCloseResult;
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::file::reader::ChunkReader;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
-use crate::disk;
+use crate::disk::{self, DiskError};
 use crate::schema::Schema;
 
+use super::read::Input;
 use super::{ArchiveError, DayFile, Footer, Result};
 
 /// Most rows in a row group: what a reader has to hold at once, and what the writer does. Few in unit tests, so that small
 /// worlds have full ones.
 pub const GROUP_ROWS: usize = if cfg!(test) { 16 } else { 256 * 1024 };
+
+/// Bytes of dead footers copied at a time.
+const PIECE: usize = 64 * 1024;
 
 /// How much work goes into a file's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +129,44 @@ impl DayWriter {
         self.rows
     }
 
+    /// Begins with a whole day file, byte for byte, its footer included: what is written after this goes behind it. The old
+    /// footer is dead bytes between row groups then, but right for whoever has taken the length of the old file and reads
+    /// the new one. A file whose row groups do not lie one behind the other, which this program never writes, has them copied.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn begin_with(&mut self, from: &DayFile) -> Result<()> {
+        let groups: Vec<&RowGroupMetaData> = from.metadata().row_groups().iter().collect();
+        let is_in_order = lie_behind(self.file.bytes_written() as u64, &groups, from.bytes());
+        let input = from.input()?;
+        for (number, group) in groups.iter().enumerate() {
+            if is_in_order && let Some(column) = group.columns().first() {
+                self.copy_up_to(&input, column.byte_range().0, from.path())?;
+            }
+            self.copy(from, number)?;
+        }
+        if is_in_order { self.copy_up_to(&input, from.bytes(), from.path()) } else { Ok(()) }
+    }
+
+    /// Copies what stands in another file from where this one ends up to an offset.
+    fn copy_up_to(&mut self, input: &Input, end: u64, path: &Path) -> Result<()> {
+        let from = self.file.bytes_written() as u64;
+        let mut left = input.get_read(from).map_err(ArchiveError::parquet(path))?.take(end.saturating_sub(from));
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = left.read(&mut piece).map_err(|error| DiskError::new("read", path, error))?;
+            if read == 0 {
+                break;
+            }
+            self.file.write_all(&piece[..read]).map_err(|error| DiskError::new("write", &self.path, error))?;
+        }
+        if self.file.bytes_written() as u64 == end {
+            return Ok(());
+        }
+        let what = format!("it ends before byte {end}, which it had when it was opened");
+        Err(ArchiveError::Footer { path: path.to_owned(), what })
+    }
+
     /// Copies a row group byte for byte.
     ///
     /// # Errors
@@ -215,6 +260,21 @@ impl DayWriter {
         self.file.finish().map_err(ArchiveError::parquet(&self.path))?;
         Ok(disk::sync(self.file.inner(), &self.path)?)
     }
+}
+
+/// True when row groups lie one behind the other between two offsets, with nothing between the columns of one.
+fn lie_behind(begin: u64, groups: &[&RowGroupMetaData], end: u64) -> bool {
+    let mut at = begin;
+    for group in groups {
+        for (number, column) in group.columns().iter().enumerate() {
+            let (start, length) = column.byte_range();
+            if start < at || (number > 0 && start != at) {
+                return false;
+            }
+            at = start.saturating_add(length);
+        }
+    }
+    at <= end
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 //! **What is assumed of the disk.** `COMMIT` in WAL mode with `synchronous=FULL` syncs the log before it returns.
 
 mod block;
+mod faults;
 mod ledger;
 mod lock;
 mod migrate;
@@ -40,10 +41,11 @@ use crate::event::{Batch, Partition};
 use crate::layout::Layout;
 use crate::time::Micros;
 
+pub use faults::{FaultReason, WhichFaults};
 pub use ledger::{Change, Fill, FillRow, Heard, Loss, Outcome, Piece, Records, Run, RunRow, Session};
 pub use rescue::Rescued;
 pub use sealed::{Sum, manifest};
-pub use view::{FaultReason, Pending, View};
+pub use view::{Pending, View};
 
 /// The log is cut back to this after a checkpoint, in bytes.
 const JOURNAL_MAX: i64 = 16 * 1024 * 1024;

@@ -34,17 +34,9 @@ pub struct Pending {
     pub seq_last: i64,
 }
 
-/// Faults of one reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FaultReason {
-    /// Why it was no event.
-    pub reason: String,
-    /// How often.
-    pub count: u64,
-    /// When last.
-    pub last_at: Micros,
-    /// The beginning of one of them.
-    pub example: Vec<u8>,
+/// True where the power failed while the buffer was made, before it had its log: a reader alone cannot undo that.
+fn is_half_made(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
 }
 
 /// A read-only connection.
@@ -71,8 +63,18 @@ impl View {
         if !path.exists() {
             return Err(BufferError::Missing(layout.root().to_owned()));
         }
-        let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let version = migrate::check(&db, &path)?;
+        let open = || {
+            let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            migrate::check(&db, &path).map(|version| (db, version))
+        };
+        let (db, version) = match open() {
+            Err(BufferError::Sqlite { source, .. }) if is_half_made(&source) => {
+                // Opened for writing, SQLite undoes what the journal says before it reads.
+                migrate::check(&connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, &path)?;
+                open()?
+            }
+            opened => opened?,
+        };
         if version == 0 {
             return Err(BufferError::Missing(layout.root().to_owned()));
         }
@@ -247,40 +249,7 @@ impl View {
         Ok(())
     }
 
-    /// How many faults there are.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn faults(&self) -> Result<u64> {
-        self.one("SELECT count(*) FROM fault", [])
-    }
-
-    /// The faults by reason, the newest first.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn fault_reasons(&self, most: usize) -> Result<Vec<FaultReason>> {
-        let sql = "SELECT reason, count(*), max(at), coalesce(substr(raw, 1, 200), x'') FROM fault GROUP BY reason ORDER BY max(at) DESC LIMIT ?";
-        let read = |row: &Row<'_>| {
-            Ok(FaultReason { reason: row.get(0)?, count: row.get(1)?, last_at: row.get(2)?, example: row.get(3)? })
-        };
-        self.rows(sql, [most], read)
-    }
-
-    /// The faults that came in a span of time by reason, the newest first.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn fault_reasons_between(&self, from: Micros, to: Micros) -> Result<Vec<FaultReason>> {
-        let sql = "SELECT reason, count(*), max(at), coalesce(substr(raw, 1, 200), x'') FROM fault WHERE at >= ? AND at < ?
-                   GROUP BY reason ORDER BY max(at) DESC";
-        let read = |row: &Row<'_>| {
-            Ok(FaultReason { reason: row.get(0)?, count: row.get(1)?, last_at: row.get(2)?, example: row.get(3)? })
-        };
-        self.rows(sql, [from, to], read)
-    }
-
-    fn one(&self, sql: &str, values: impl rusqlite::Params) -> Result<u64> {
+    pub(super) fn one(&self, sql: &str, values: impl rusqlite::Params) -> Result<u64> {
         self.db
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_row(values, |row| row.get(0)))

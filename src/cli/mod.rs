@@ -19,6 +19,7 @@ mod connection;
 mod demo;
 mod end;
 mod export;
+mod faults;
 mod gaps;
 mod import;
 mod listen;
@@ -83,8 +84,10 @@ enum Command {
     Gaps(gaps::Args),
     /// Say that nobody wants a project any more whose recorder was killed
     End(end::Args),
-    /// Take events from an NDJSON file or standard input into a recording
+    /// Take events from a file or standard input into a recording
     Import(import::Args),
+    /// What came and was no event: list it, or drop what nobody needs any more
+    Faults(faults::Args),
     /// Move everything from the buffer into day files, seal what is due, and mend what is damaged
     Roll(roll::Args),
     /// Write events as CSV, Parquet, Arrow, NDJSON or a workbook
@@ -267,6 +270,7 @@ pub fn main() -> ExitCode {
         Command::Gaps(args) => gaps::run(&args),
         Command::End(args) => end::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Faults(args) => faults::run(&args),
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Plot(args) => plot::run(&args),

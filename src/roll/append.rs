@@ -12,7 +12,7 @@ use crate::schema::{Schema, brought_up};
 use crate::time::Micros;
 
 use super::publish::Draft;
-use super::{GROUPS_MAX, Policy, ROLL_ROWS, RollError, Roller, make_names_durable};
+use super::{DEAD_MAX, GROUPS_MAX, Policy, ROLL_ROWS, RollError, Roller, make_names_durable};
 
 /// What a roll did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,7 +173,9 @@ impl Plan {
             // Every file of a type has the same columns: an older version is rewritten as a whole.
             return Self { copied: Vec::new(), anew: groups.collect() };
         }
-        if file.groups() < GROUPS_MAX {
+        let live: u64 = groups.clone().map(|group| file.group_bytes(group)).sum();
+        let dead = file.bytes().saturating_sub(live);
+        if file.groups() < GROUPS_MAX && dead <= live.max(DEAD_MAX) {
             return Self { copied: groups.collect(), anew: Vec::new() };
         }
         // A full row group waits for the seal: taking it in would mean to write a large file anew, again and again.

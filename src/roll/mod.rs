@@ -6,9 +6,10 @@
 //! 4. Rename over `data/<type>/<day>.parquet`; sync the directory (and the parent of a new one). **The commit point.**
 //! 5. Delete the partition's buffer rows up to S. Clean-up: it may happen any time later.
 //!
-//! New rows become a row group behind those that the day file has, which are copied byte for byte to the same places. So
-//! a reader that takes the footer of one file and the pages of the next still reads what it meant to (DuckDB and Polars
-//! open a file twice). Only when there are many small row groups, and at the seal, they are encoded anew as one.
+//! New rows become a row group behind the whole day file, which is copied byte for byte, its old footer as dead bytes. So a reader
+//! that takes the footer of one file and the pages of the next still reads what it meant to (DuckDB opens a file twice), and so
+//! does one that takes the length of one file and the bytes of the next (Polars): at every older length there ends a footer. Only
+//! when there are many small row groups or dead bytes, and at the seal, they are encoded anew as one, and the dead bytes are gone.
 //!
 //! A [`Roller`] takes these steps for one partition. A turn takes them for all that are due, and sees to what has to happen before
 //! and after: a checksum is taken back before its file changes, a gap noted before a damaged file is set aside. Whatever a turn
@@ -49,6 +50,11 @@ const ROLL_ROWS: usize = if cfg!(test) { 12 } else { 128 * 1024 };
 
 /// With so many row groups in a file, the small ones become one.
 const GROUPS_MAX: usize = if cfg!(test) { 4 } else { 48 };
+
+/// So many bytes of a day file may be footers, old ones and its own, even where its rows take less; where they take more, as many as
+/// those. Beyond that the small row groups become one as well. A footer has about 3 KB, and 1 KB more for each row group, so a type
+/// with few events comes to this after about 19 rolls.
+const DEAD_MAX: u64 = 256 * 1024;
 
 /// Why a roll failed. The rows are still kept.
 #[derive(Debug, thiserror::Error)]

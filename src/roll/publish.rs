@@ -17,7 +17,7 @@ use super::{RollError, Roller};
 pub(super) struct Draft<'a> {
     pub(super) partition: &'a Partition,
     pub(super) schema: &'a Schema,
-    /// Row groups to copy from the file before.
+    /// Row groups to copy from the file before: all of them are the whole file, as it is.
     pub(super) copied: Option<(&'a DayFile, &'a [usize])>,
     /// Rows to encode.
     pub(super) runs: Vec<Run>,
@@ -123,8 +123,14 @@ fn stage(path: &Path, draft: Draft<'_>) -> Result<(), RollError> {
     let mut writer = DayWriter::create(path, draft.schema, effort)?;
     let (mut time_first, mut time_last) = (Micros::MAX, Micros::MIN);
     if let Some((file, groups)) = draft.copied {
+        let is_whole = groups.len() == file.groups();
+        if is_whole {
+            writer.begin_with(file)?;
+        }
         for group in groups {
-            writer.copy(file, *group)?;
+            if !is_whole {
+                writer.copy(file, *group)?;
+            }
             let (first, last) = file.group_times(*group);
             (time_first, time_last) = (time_first.min(first), time_last.max(last));
         }

@@ -105,6 +105,7 @@ fn rolled_again_and_again_every_event_stands_once_and_published_bytes_stay_where
     let place = Place::new();
     let mut recording = Recording::open(&place.dir());
     let day = overnight::time::Day::parse("2026-10-01").unwrap();
+    let mut rewrites = 0;
     for round in 0..60 {
         // Each round brings 50 new events, 30 of the round before, and one from the very beginning.
         recording.keep(&some((round * 50_u32).saturating_sub(30), round * 50 + 50));
@@ -113,16 +114,16 @@ fn rolled_again_and_again_every_event_stands_once_and_published_bytes_stay_where
         let before = fs::read(&path).unwrap_or_default();
         recording.roll(day.start(), true);
         recording.check();
-        if !before.is_empty() && round != 48 {
-            let footer = u32::from_le_bytes(before[before.len() - 8..before.len() - 4].try_into().unwrap()) as usize;
-            let pages = &before[..before.len() - 8 - footer];
-            assert!(fs::read(&path).unwrap().starts_with(pages), "pages moved in round {round}");
+        if !fs::read(&path).unwrap().starts_with(&before) {
+            rewrites += 1;
+            let file = DayFile::open(&path).unwrap().unwrap();
+            assert_eq!(file.groups(), 1, "bytes moved in round {round}, and not because small row groups became one");
         }
     }
     let events = place.events();
     assert_eq!(by_key(&events).len(), 3000);
     let file = DayFile::open(&place.dir().join("data/touch/2026-10-01.parquet")).unwrap().unwrap();
-    assert_eq!(file.groups(), 12, "48 small row groups became one");
+    assert!((1..=3).contains(&rewrites), "{rewrites} rewrites of 60 rolls");
     assert!(!file.footer().sealed);
     // The timer seals, not the next event.
     drop(recording);
