@@ -35,6 +35,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let layout = args.recording.layout();
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
+    args.recording.warn_of_place();
     args.recording.keep_schemas()?;
     let bar = progress::bar(length, true);
     let imported = record::import(&recorder, input, &args.file, |bytes| bar.inc(bytes as u64));
