@@ -46,6 +46,7 @@ pub struct Collector {
     events: usize,
     bytes: usize,
     last_time: Option<Micros>,
+    target: Option<(String, String)>,
 }
 
 /// An event type's partitions that have rows in the batch.
@@ -69,6 +70,7 @@ impl Collector {
             events: 0,
             bytes: 0,
             last_time: None,
+            target: None,
         }
     }
 
@@ -92,8 +94,14 @@ impl Collector {
         self.last_time
     }
 
+    /// Project and device of a pushed event that was just taken, if it has both.
+    pub fn target(&self) -> Option<(&str, &str)> {
+        self.target.as_ref().map(|(project, device)| (project.as_str(), device.as_str()))
+    }
+
     /// Takes a frame of a stream.
     pub fn add(&mut self, frame: &Frame<'_>, received_at: Micros) -> Found {
+        self.target = None;
         match frame {
             Frame::TooLong(head, length) => {
                 self.bytes += head.len();
@@ -197,6 +205,10 @@ impl Collector {
                 let (event_type, column) = (Arc::clone(&open.event_type), column.to_owned());
                 self.misfits.push(Misfit { event_type, column, events: 1, last_at: received_at, example });
             }
+        }
+        // Only a push says more of a device than its name.
+        if self.source == Source::Push {
+            self.target = self.row.target(event).map(|(project, device)| (project.to_owned(), device.to_owned()));
         }
         self.events += 1;
         self.last_time = Some(self.row.time);

@@ -150,8 +150,8 @@ pub struct Batch {
     pub faults: Vec<Fault>,
     /// Values that did not fit their columns: one entry a column.
     pub misfits: Vec<Misfit>,
-    /// Devices as pushes described them; labels may be a part of those that there are.
-    pub devices: Vec<DeviceRow>,
+    /// Devices as pushes described them, with the time that each speaks of; labels may be a part of those that there are.
+    pub devices: Vec<(Micros, DeviceRow)>,
 }
 
 impl Batch {
@@ -236,9 +236,19 @@ impl CloudError {
         let inner = value.get("error").filter(|error| error.is_object()).unwrap_or(&value);
         let code = ["code", "httpCode", "grpcCode"].iter().find_map(|key| inner.get(key)?.as_i64()).unwrap_or(0);
         let text = ["message", "error_description", "error"].iter().find_map(|key| inner.get(key)?.as_str());
-        let message = text.map_or_else(|| printable(body, 200), |text| printable(text, 500));
+        let message = match text {
+            Some(text) => printable(text, 500),
+            None if body.trim_start().starts_with('<') => format!("{}a page, and no words of the cloud's own", title(body)),
+            None => printable(body, 200),
+        };
         Self { code, message }
     }
+}
+
+/// What a page calls itself.
+fn title(page: &str) -> String {
+    let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    title.map_or_else(String::new, |(title, _)| format!("\"{}\", ", printable(title, 80)))
 }
 
 impl fmt::Display for CloudError {
@@ -317,7 +327,7 @@ mod tests {
         assert_eq!(read(r#"{"error":{"code":4,"message":"timed out","details":[]}}"#), "timed out (code 4)");
         assert_eq!(read(r#"{"error":{"grpcCode":1,"httpCode":408,"message":"closing stream"}}"#), "closing stream (code 408)");
         assert_eq!(read(r#"{"error":"no such project","code":404,"help":"u"}"#), "no such project (code 404)");
-        assert_eq!(read("<html>\u{1b}[31mBad Gateway</html>"), "<html> [31mBad Gateway</html>");
+        assert_eq!(read("<html><title>\u{1b}[31m502</title></html>"), "\"[31m502\", a page, and no words of the cloud's own");
         let line = r#"{"error":{"code":4}}"#;
         assert_eq!(Line::open(line), Ok(Line::Error(line)));
         assert_eq!(CloudError::read(line).code, 4);

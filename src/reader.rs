@@ -91,6 +91,8 @@ pub struct Reader {
     view: Option<View>,
     read: Cell<u64>,
     left_out: Option<RefCell<BTreeMap<PathBuf, String>>>,
+    /// Blocks that do not read, by seq, each with the reason.
+    rotten: RefCell<BTreeMap<i64, String>>,
 }
 
 /// The partitions of an event type, and about how many events they hold.
@@ -115,7 +117,7 @@ impl Reader {
             Err(BufferError::Missing(_)) if layout.data().is_dir() => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { layout: layout.clone(), registry, view, read: Cell::new(0), left_out: None })
+        Ok(Self { layout: layout.clone(), registry, view, read: Cell::new(0), left_out: None, rotten: RefCell::default() })
     }
 
     /// Leaves out day files that do not read, instead of failing; see [`Reader::left_out`].
@@ -124,10 +126,13 @@ impl Reader {
         Self { left_out: Some(RefCell::default()), ..self }
     }
 
-    /// The day files that were found not to read so far, each with the reason. One that is damaged halfway was read up to there
-    /// before it was found; from then on it is left out as a whole.
+    /// The day files that were found not to read so far, each with the reason, and the blocks of the buffer: these are left out
+    /// always. A file that is damaged halfway was read up to there before it was found; from then on it is left out as a whole.
     pub fn left_out(&self) -> Vec<String> {
-        self.left_out.as_ref().map(|left_out| left_out.borrow().values().cloned().collect()).unwrap_or_default()
+        let files = self.left_out.as_ref().map(|left_out| left_out.borrow().values().cloned().collect::<Vec<_>>());
+        let mut all = files.unwrap_or_default();
+        all.extend(self.rotten.borrow().values().cloned());
+        all
     }
 
     fn is_left_out(&self, path: &Path) -> bool {
@@ -424,12 +429,16 @@ impl Reader {
     fn blocks(&self, partition: &Partition) -> Result<Vec<(i64, RecordBatch)>> {
         let Some(view) = &self.view else { return Ok(Vec::new()) };
         view.at_one_moment(|| {
-            let (mut all, mut more) = view.blocks(partition, 0, usize::MAX)?;
-            while more {
-                let above = all.last().map_or(0, |(seq, _)| *seq);
-                let (next, rest) = view.blocks(partition, above, usize::MAX)?;
-                all.extend(next);
-                more = rest;
+            let (mut all, mut next) = (Vec::new(), Some(0));
+            while let Some(above) = next {
+                let (blocks, rest) = view.blocks_but(partition, above, usize::MAX, |seq, what| {
+                    let error = BufferError::Block { path: self.layout.buffer(), seq, what };
+                    let say = || format!("{error}; `overnight roll` sets it aside, and notes its time as a gap");
+                    self.rotten.borrow_mut().entry(seq).or_insert_with(say);
+                    Ok(())
+                })?;
+                all.extend(blocks);
+                next = rest;
             }
             Ok(all)
         })

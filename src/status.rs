@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::archive::{ArchiveError, DayFile, day_files};
-use crate::buffer::{BufferError, View};
+use crate::buffer::{BufferError, View, WhichFaults};
 use crate::coverage::{GapState, NobodyRecords, Timeline};
 use crate::disk::Room;
 use crate::event::{Partition, printable};
@@ -224,7 +224,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         last_sign_of_life_age: project.last_sign.map(|at| age(at, now)),
         gaps: project.gaps.iter().filter(|gap| gap.state != GapState::Filled).count(),
     });
-    let reasons = view.fault_reasons(REASONS)?.into_iter().map(|fault| FaultReason {
+    let reasons = view.fault_reasons(&WhichFaults::default(), REASONS)?.into_iter().map(|fault| FaultReason {
         reason: fault.reason,
         count: fault.count,
         last_at: rfc3339(fault.last_at),

@@ -105,6 +105,11 @@ pub fn micros(duration: Duration) -> Micros {
 pub struct Day(pub i32);
 
 impl Day {
+    /// The first day that four digits name, of the year 0000.
+    pub const FIRST: Self = Self(-719_528);
+    /// The day behind the last one that they name, of the year 9999.
+    pub const BEHIND_LAST: Self = Self(2_932_897);
+
     /// The day that a time falls into.
     #[expect(clippy::cast_possible_truncation, reason = "i64 microseconds span fewer than 2^31 days")]
     pub fn of(time: Micros) -> Self {

@@ -4,8 +4,8 @@
 pub const LINE_MAX: usize = 1024 * 1024;
 /// How much of a longer line is kept with its fault, in bytes.
 const HEAD_MAX: usize = 64 * 1024;
-/// A byte order mark: nothing, at the very beginning.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+/// A byte order mark: nothing at the beginning of a line, where files were put together; no JSON begins with one.
+pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
 /// What may stand before the data in a line of an event.
 const FIELD: &[u8] = b"data: ";
 
@@ -74,22 +74,29 @@ impl Frames {
             lines.finish(take);
         }
     }
+
+    /// At the end of a file: what came last is whole, also without a line end or a blank line behind it.
+    pub fn end(&mut self, take: &mut impl FnMut(Frame<'_>)) {
+        match self {
+            Self::Lines(lines) => lines.finish(take),
+            Self::Events(events) => events.feed(b"\n\n", take),
+        }
+    }
 }
 
-/// JSON lines: split at `\n`; `\r` before it, blank lines and a byte order mark at the very beginning do not count.
+/// JSON lines: split at `\n`; `\r` before it, blank lines and a byte order mark before a line do not count.
 #[derive(Debug)]
 pub struct Lines {
     /// The beginning of a line whose end has not come yet.
     carry: Vec<u8>,
     /// Bytes of a line that is too long already, beyond what `carry` holds.
     over: u64,
-    begun: bool,
     most: usize,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Self { carry: Vec::new(), over: 0, begun: false, most: LINE_MAX }
+        Self { carry: Vec::new(), over: 0, most: LINE_MAX }
     }
 }
 
@@ -101,7 +108,7 @@ impl Lines {
             let (line, after) = (&rest[..at], &rest[at + 1..]);
             rest = after;
             if self.carry.is_empty() {
-                self.begun = line_of(line, 0, self.begun, self.most, take);
+                line_of(line, 0, self.most, take);
             } else {
                 self.extend(line);
                 self.end(take);
@@ -125,7 +132,7 @@ impl Lines {
     }
 
     fn end(&mut self, take: &mut impl FnMut(Frame<'_>)) {
-        self.begun = line_of(&self.carry, self.over, self.begun, self.most, take);
+        line_of(&self.carry, self.over, self.most, take);
         self.over = 0;
         // A rare giant must not hold its memory for the rest of the night.
         self.carry.clear();
@@ -134,17 +141,14 @@ impl Lines {
 }
 
 /// Hands on a line of which so many bytes more have come; the same for a line that came whole and one that came in pieces.
-fn line_of(mut line: &[u8], over: u64, begun: bool, most: usize, take: &mut impl FnMut(Frame<'_>)) -> bool {
-    if !begun {
-        line = line.strip_prefix(MARK).unwrap_or(line);
-    }
+fn line_of(line: &[u8], over: u64, most: usize, take: &mut impl FnMut(Frame<'_>)) {
+    let line = line.strip_prefix(MARK).unwrap_or(line);
     let length = line.len() as u64 + over;
     if length > most as u64 {
         take(Frame::TooLong(&line[..line.len().min(most).min(HEAD_MAX)], length));
     } else if !line.trim_ascii().is_empty() {
         take(Frame::Line(line.strip_suffix(b"\r").unwrap_or(line)));
     }
-    true
 }
 
 /// Server-Sent Events, as the HTML standard has them: lines end in CR, LF or CRLF; `data` lines of one event are joined;
@@ -158,23 +162,13 @@ pub struct Events {
     /// Bytes beyond what `data` may hold.
     over: u64,
     has_data: bool,
-    begun: bool,
     after_cr: bool,
     most: usize,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self {
-            line: Vec::new(),
-            line_over: 0,
-            data: Vec::new(),
-            over: 0,
-            has_data: false,
-            begun: false,
-            after_cr: false,
-            most: LINE_MAX,
-        }
+        Self { line: Vec::new(), line_over: 0, data: Vec::new(), over: 0, has_data: false, after_cr: false, most: LINE_MAX }
     }
 }
 
@@ -207,7 +201,7 @@ impl Events {
     fn end_line(&mut self, take: &mut impl FnMut(Frame<'_>)) {
         let mut line = std::mem::take(&mut self.line);
         let line_over = std::mem::take(&mut self.line_over);
-        if !std::mem::replace(&mut self.begun, true) && line.starts_with(MARK) {
+        if line.starts_with(MARK) {
             line.drain(..MARK.len());
         }
         if line.is_empty() {

@@ -403,6 +403,8 @@ fn write(db: &Connection, opening: &str, change: &Change, now: Micros) -> rusqli
             let sql = "INSERT OR REPLACE INTO device (project, id, type, product_number, labels) VALUES (?, ?, ?, ?, ?)";
             let mut insert = db.prepare_cached(sql)?;
             for device in devices {
+                // The list is how things are now.
+                described(db, project, &device.id, now)?;
                 insert.execute(params![project, device.id, device.kind, device.product_number, device.labels])?;
             }
         }
@@ -554,8 +556,9 @@ fn session_at(row: &Row<'_>, at: usize) -> rusqlite::Result<Session> {
 /// Longest JSON of labels that pushes added to each other, in characters.
 const MERGED_MAX: usize = 2 * LABELS_MAX;
 
-/// Notes what pushes say of devices: labels are added to those that are known already, unless that would have no end.
-pub(super) fn describe_devices(db: &Connection, devices: &[DeviceRow]) -> rusqlite::Result<()> {
+/// Notes what pushes say of devices: labels are added to those that are known already, unless that would have no end. What was
+/// said later stays: a push that is sent again, or was held up, changes nothing.
+pub(super) fn describe_devices(db: &Connection, devices: &[(Micros, DeviceRow)]) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached(
         "INSERT INTO device (project, id, type, product_number, labels) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT (project, id) DO UPDATE SET
@@ -564,10 +567,21 @@ pub(super) fn describe_devices(db: &Connection, devices: &[DeviceRow]) -> rusqli
             labels = CASE WHEN length(labels) + length(excluded.labels) > ?6 THEN excluded.labels
                      ELSE json_patch(labels, excluded.labels) END",
     )?;
-    for DeviceRow { project, id, kind, product_number, labels } in devices {
+    for (at, DeviceRow { project, id, kind, product_number, labels }) in devices {
+        if described(db, project, id, *at)? {
+            continue;
+        }
         insert.execute(params![project, id, kind, product_number, labels, MERGED_MAX])?;
     }
     Ok(())
+}
+
+/// Notes of when a device is described; true when that is known of a later time.
+fn described(db: &Connection, project: &str, id: &str, at: Micros) -> rusqlite::Result<bool> {
+    let sql = "INSERT INTO meta (key, value) VALUES ('described:' || json_array(?, ?), CAST(? AS TEXT))
+               ON CONFLICT (key) DO UPDATE SET value = excluded.value
+               WHERE CAST(value AS INTEGER) <= CAST(excluded.value AS INTEGER)";
+    Ok(db.prepare_cached(sql)?.execute(params![project, id, at])? == 0)
 }
 
 /// Devices that spoke, so that the history is asked for them even when the cloud lists them no more.

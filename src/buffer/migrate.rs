@@ -13,7 +13,7 @@ use super::{BufferError, JOURNAL_MAX, Result, commit, failure};
 const APPLICATION_ID: i64 = 0x6f76_6e74;
 
 /// One step a version; never changed once released, only added to.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE block (
@@ -74,7 +74,13 @@ const STEPS: [&str; 3] = [
 ",
     LEDGER,
     MISFITS,
+    CHECKSUMS,
 ];
+
+/// Since version 4: blocks have a checksum, of their body and all that stands beside it; null in those of before.
+const CHECKSUMS: &str = "ALTER TABLE block ADD COLUMN checksum INTEGER;";
+/// The version since which they have.
+pub(super) const HAS_CHECKSUMS: i64 = 4;
 
 /// Since version 3.
 const MISFITS: &str = "
@@ -224,7 +230,8 @@ fn mend_labels(db: &Connection, path: &Path) -> rusqlite::Result<()> {
 pub(super) fn look_over(db: &Connection, version: i64) -> rusqlite::Result<()> {
     let seen_here =
         |step: &str| step.replace("CREATE TABLE ", "CREATE TEMP TABLE ").replace("CREATE INDEX ", "CREATE INDEX temp.");
-    let steps = STEPS.iter().skip(usize::try_from(version).unwrap_or_default());
+    // Whoever reads blocks knows that these have no checksum.
+    let steps = STEPS.iter().skip(usize::try_from(version).unwrap_or_default()).filter(|step| **step != CHECKSUMS);
     let steps: String = steps.map(|step| seen_here(step)).collect();
     if !steps.is_empty() {
         db.pragma_update(None, "temp_store", "MEMORY")?;

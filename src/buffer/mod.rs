@@ -18,6 +18,7 @@
 //! **What is assumed of the disk.** `COMMIT` in WAL mode with `synchronous=FULL` syncs the log before it returns.
 
 mod block;
+mod faults;
 mod ledger;
 mod lock;
 mod migrate;
@@ -39,10 +40,11 @@ use crate::event::{Batch, Partition};
 use crate::layout::Layout;
 use crate::time::Micros;
 
+pub use faults::{FaultReason, WhichFaults};
 pub use ledger::{Change, Fill, FillRow, Heard, Loss, Outcome, Piece, Records, Run, RunRow, Session};
 pub use rescue::Rescued;
 pub use sealed::{Sum, manifest};
-pub use view::{FaultReason, Pending, View};
+pub use view::{Pending, View};
 
 /// The log is cut back to this after a checkpoint, in bytes.
 const JOURNAL_MAX: i64 = 16 * 1024 * 1024;
@@ -277,17 +279,14 @@ impl Buffer {
         let fail = |source| BufferError::Sqlite { path: self.path.clone(), source };
         let mut blocks = Vec::with_capacity(batch.parts.len());
         for (partition, rows) in &batch.parts {
-            blocks.push((partition, rows.num_rows(), block::times(rows), block::encode(rows, &self.compression)?));
+            blocks.push((block::Head::new(partition, rows, now), block::encode(rows, &self.compression)?));
         }
         let write = || -> rusqlite::Result<(i64, Vec<u64>)> {
             let transaction = rusqlite::Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
             let seq;
             {
-                let mut insert = transaction.prepare_cached(
-                    "INSERT INTO block (event_type, day, events, time_first, time_last, kept_at, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                )?;
-                for (partition, events, (first, last), body) in &blocks {
-                    insert.execute(params![&*partition.event_type, partition.day.0, events, first, last, now, body])?;
+                for (head, body) in &blocks {
+                    insert(&transaction, head, body)?;
                 }
                 seq = transaction.last_insert_rowid();
                 let mut insert =
@@ -385,6 +384,25 @@ impl Buffer {
     fn error(&self, source: rusqlite::Error) -> BufferError {
         BufferError::Sqlite { path: self.path.clone(), source }
     }
+}
+
+/// Adds a block, with its checksum.
+fn insert(db: &Connection, head: &block::Head, body: &[u8]) -> rusqlite::Result<()> {
+    let block::Head { partition, events, time_first, time_last, kept_at } = head;
+    db.prepare_cached(
+        "INSERT INTO block (event_type, day, events, time_first, time_last, kept_at, body, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        &*partition.event_type,
+        partition.day.0,
+        events,
+        time_first,
+        time_last,
+        kept_at,
+        body,
+        head.checksum(body)
+    ])
+    .map(drop)
 }
 
 /// Does what commits, with what tests put before and after it.

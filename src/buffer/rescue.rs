@@ -11,16 +11,18 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params, params_from_iter};
 
 use crate::disk;
 use crate::layout::{self, Layout};
-use crate::time::{Micros, SECOND, rfc3339};
+use crate::time::{Day, Micros, SECOND, rfc3339};
 
+use super::block::Head;
 use super::ledger::Change;
 use super::lock::Lock;
 use super::takeover::take_over;
-use super::{Buffer, Result, View, block, connect};
+use super::view::{body, head};
+use super::{Buffer, BufferError, Result, View, commit, connect, insert, ledger};
 
 /// What a damaged buffer may have held is at most so old: rows are rolled after an hour, and looked at every 15 minutes.
 const HELD: Micros = 2 * 3600 * SECOND;
@@ -67,7 +69,7 @@ pub(super) fn damage(layout: &Layout) -> Option<String> {
 }
 
 fn check(layout: &Layout) -> rusqlite::Result<Option<String>> {
-    const QUICK: u64 = 16 * 1024 * 1024;
+    const QUICK: u64 = 64 * 1024 * 1024;
     let path = layout.buffer();
     let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
@@ -75,7 +77,8 @@ fn check(layout: &Layout) -> rusqlite::Result<Option<String>> {
     if size(&with_ending(&path, "-wal")) == 0 && size(&path) > QUICK {
         return Ok(None);
     }
-    let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    // The indexes as well: by them blocks are found.
+    let found: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     Ok((found != "ok").then_some(found))
 }
 
@@ -170,9 +173,10 @@ impl Buffer {
             let taken = copy().map_err(|source| self.error(source))?;
             rescued.events = taken.values().sum();
             if let Some(known) = known {
-                let missing: Vec<_> = known.iter().filter(|row| !taken.contains_key(&row.seq)).collect();
-                rescued.lost = Some(missing.iter().map(|row| row.events).sum());
-                rescued.span = missing.iter().map(|row| row.time_first).min().zip(missing.iter().map(|row| row.time_last).max());
+                let missing = || known.iter().filter(|(seq, _)| !taken.contains_key(seq)).map(|(_, head)| head);
+                rescued.lost = Some(missing().map(|head| u64::try_from(head.events).unwrap_or_default()).sum());
+                let spans = missing().map(|head| span(head).unwrap_or((touched - HELD, now)));
+                rescued.span = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
             } else {
                 rescued.span = Some((touched - HELD, now));
             }
@@ -200,46 +204,76 @@ impl Buffer {
         Ok(())
     }
 
-    /// Copies the blocks whose bodies read, one at a time; gives their seqs before and their events.
-    fn copy_blocks(&self, from: &Connection, known: Option<&[Known]>) -> rusqlite::Result<BTreeMap<i64, u64>> {
+    /// Copies the blocks whose bodies read, one at a time; gives their seqs before and their events. What stands beside a body
+    /// stands in the index as well: one of both does.
+    fn copy_blocks(&self, from: &Connection, known: Option<&[(i64, Head)]>) -> rusqlite::Result<BTreeMap<i64, u64>> {
         let mut taken = BTreeMap::new();
-        let mut insert = self.db.prepare_cached(
-            "INSERT INTO block (event_type, day, events, time_first, time_last, kept_at, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )?;
+        let known: BTreeMap<i64, &Head> = known.unwrap_or_default().iter().map(|(seq, head)| (*seq, head)).collect();
         let mut seqs: BTreeSet<i64> = rows(from, "block", "seq").iter().map(|row| key(&row[0]).0).collect();
-        seqs.extend(known.unwrap_or_default().iter().map(|row| row.seq));
-        let sql = "SELECT event_type, day, events, time_first, time_last, kept_at, body FROM block WHERE seq = ?";
+        seqs.extend(known.keys());
+        let has_checksums = from.prepare("SELECT checksum FROM block").is_ok();
         for seq in seqs {
-            let read = from.prepare_cached(sql).and_then(|mut select| {
-                select.query_row([seq], |row| (0..7).map(|column| row.get(column)).collect::<rusqlite::Result<Vec<Value>>>())
-            });
-            let Ok(row) = read else { continue };
-            let (Value::Integer(events), Value::Blob(body)) = (&row[2], &row[6]) else { continue };
-            let events = u64::try_from(*events).unwrap_or_default();
-            if block::decode(body).is_ok_and(|rows| rows.num_rows() as u64 == events) {
-                insert.execute(params_from_iter(row))?;
-                taken.insert(seq, events);
+            let Ok(Some((body, checksum))) = body(from, seq, has_checksums) else { continue };
+            let beside = beside(from, seq).ok().flatten();
+            let mut heads = beside.iter().chain(known.get(&seq).copied());
+            if let Some((head, rows)) = heads.find_map(|head| Some((head, head.read(&body, checksum).ok()?))) {
+                insert(&self.db, head, &body)?;
+                taken.insert(seq, rows.num_rows() as u64);
             }
         }
         Ok(taken)
     }
 
-    /// Moves a block that does not read to the faults, where its bytes stay, and notes its span as gaps.
+    /// Moves a block that does not read to the faults, where its bytes stay, and notes its span as gaps: all of it or nothing.
+    /// One that reads once it is found without the index stays where it is, and the index is made anew.
     ///
     /// # Errors
-    /// When SQLite refuses.
+    /// When SQLite refuses, as it may where more than the block is damaged; a buffer like that is rescued when it is opened.
     pub fn condemn(&mut self, seq: i64, why: &str, now: Micros) -> Result<()> {
-        let span = self.db.query_row("SELECT time_first, time_last FROM block WHERE seq = ?", [seq], |row| {
-            Ok((row.get::<_, Micros>(0)?, row.get::<_, Micros>(1)?))
-        });
-        let Some((begins, ends)) = span.optional().map_err(|source| self.error(source))? else { return Ok(()) };
-        let reason = format!("a block of the buffer does not read: {why}");
-        self.execute(
-            "INSERT INTO fault (at, source, reason, length, raw) SELECT kept_at, 'buffer', ?, length(body), body FROM block WHERE seq = ?",
-            params![reason, seq],
-        )?;
-        self.note_lost(begins, ends, now)?;
-        self.execute("DELETE FROM block WHERE seq = ?", [seq])
+        let reads = || -> rusqlite::Result<bool> {
+            let (Some(head), Some((body, checksum))) = (beside(&self.db, seq)?, body(&self.db, seq, true)?) else {
+                return Ok(false);
+            };
+            Ok(head.read(&body, checksum).is_ok())
+        };
+        if reads().unwrap_or(false) {
+            return self.execute("REINDEX block_by_partition", []);
+        }
+        let by_index = index(&self.db).unwrap_or_default().into_iter().find(|(other, _)| *other == seq).map(|(_, head)| head);
+        let head = by_index.or_else(|| beside(&self.db, seq).ok().flatten());
+        match self.cast_out(seq, head.as_ref(), why, now) {
+            // The index has another entry for it than its row says.
+            Err(BufferError::Sqlite { source, .. }) if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                self.execute("REINDEX block_by_partition", [])?;
+                self.cast_out(seq, head.as_ref(), why, now)
+            }
+            done => done,
+        }
+    }
+
+    fn cast_out(&mut self, seq: i64, head: Option<&Head>, why: &str, now: Micros) -> Result<()> {
+        let projects = self.projects()?;
+        let (begins, ends) = head.and_then(span).unwrap_or((now - HELD, now));
+        let write = || -> rusqlite::Result<()> {
+            let transaction = self.db.unchecked_transaction()?;
+            // What is left of it, whatever SQLite takes it for.
+            let read = transaction.query_row("SELECT CAST(body AS BLOB) FROM block WHERE seq = ?", [seq], |row| row.get(0));
+            let body: Vec<u8> = read.unwrap_or_default();
+            let gone = transaction.execute("DELETE FROM block WHERE seq = ?", [seq])?;
+            if gone == 0 {
+                return Ok(());
+            }
+            let (at, reason) = (head.map_or(now, |head| head.kept_at), format!("a block of the buffer does not read: {why}"));
+            transaction.execute(
+                "INSERT INTO fault (at, source, reason, length, raw) VALUES (?, 'buffer', ?, ?, ?)",
+                params![at, reason, body.len(), body],
+            )?;
+            for project in &projects {
+                ledger::lost(&transaction, project, CAUSE, (begins, ends), now)?;
+            }
+            commit(&self.path, || transaction.commit())
+        };
+        write().map_err(|source| self.error(source))
     }
 
     /// What the buffer held of a span is lost, whosever it was.
@@ -291,21 +325,24 @@ impl fmt::Display for Rescued {
     }
 }
 
-/// A block as the index knows it.
-struct Known {
-    seq: i64,
-    events: u64,
-    time_first: Micros,
-    time_last: Micros,
+/// All blocks, read from the index alone.
+fn index(from: &Connection) -> rusqlite::Result<Vec<(i64, Head)>> {
+    let sql = "SELECT seq, event_type, day, events, time_first, time_last, kept_at FROM block INDEXED BY block_by_partition";
+    from.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, head(row, 1)?)))?.collect()
 }
 
-/// All blocks, read from the index alone.
-fn index(from: &Connection) -> rusqlite::Result<Vec<Known>> {
-    let sql = "SELECT seq, events, time_first, time_last FROM block INDEXED BY block_by_partition";
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok(Known { seq: row.get(0)?, events: row.get(1)?, time_first: row.get(2)?, time_last: row.get(3)? })
-    };
-    from.prepare(sql)?.query_map([], read)?.collect()
+/// What stands beside the body of a block, in its row.
+fn beside(from: &Connection, seq: i64) -> rusqlite::Result<Option<Head>> {
+    let sql = "SELECT event_type, day, events, time_first, time_last, kept_at FROM block WHERE seq = ?";
+    from.query_row(sql, [seq], |row| head(row, 0)).optional()
+}
+
+/// The event time of a block, up to behind its last event; none where that is no time of its day.
+fn span(head: &Head) -> Option<(Micros, Micros)> {
+    let day = Day::FIRST.max(head.partition.day).min(Day::BEHIND_LAST);
+    let is_of_day = |time: &Micros| day == head.partition.day && (day.start()..day.end()).contains(time);
+    let (first, last) = (Some(head.time_first).filter(is_of_day)?, Some(head.time_last).filter(is_of_day)?);
+    (first <= last).then_some((first, last + 1))
 }
 
 /// Whether a database has today's ledger.
@@ -405,6 +442,9 @@ mod tests {
                 match field.data_type() {
                     DataType::Timestamp(..) => {
                         Arc::new(TimestampMicrosecondArray::from_iter_values(times()).with_timezone("UTC"))
+                    }
+                    DataType::Utf8 if field.name() == "event_type" => {
+                        Arc::new(times().map(|_| Some("touch")).collect::<StringArray>())
                     }
                     DataType::Utf8 => Arc::new(
                         times().map(|time| Some(format!("{}{:x}", field.name(), time * 0x9e37_79b9))).collect::<StringArray>(),

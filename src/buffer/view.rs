@@ -4,17 +4,20 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
 use crate::disk::Temporary;
 use crate::event::Partition;
 use crate::layout::Layout;
 use crate::time::{Day, Micros};
 
-use super::{BufferError, Result, block, connect, lock, migrate};
+use super::block::Head;
+use super::{BufferError, Result, connect, lock, migrate};
 
 /// Most bytes of columns read from the buffer at a time.
 const BLOCKS_BYTES: usize = 64 * 1024 * 1024;
+/// Most blocks looked at at a time.
+const BLOCKS_MAX: usize = 10_000;
 
 /// What the buffer holds of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,17 +36,9 @@ pub struct Pending {
     pub seq_last: i64,
 }
 
-/// Faults of one reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FaultReason {
-    /// Why it was no event.
-    pub reason: String,
-    /// How often.
-    pub count: u64,
-    /// When last.
-    pub last_at: Micros,
-    /// The beginning of one of them.
-    pub example: Vec<u8>,
+/// True where the power failed while the buffer was made, before it had its log: a reader alone cannot undo that.
+fn is_half_made(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
 }
 
 /// A read-only connection.
@@ -53,15 +48,26 @@ pub struct View {
     path: PathBuf,
     id: String,
     layout: Layout,
+    /// Whether its blocks may have checksums.
+    has_checksums: bool,
     /// Behind the connection, so that it goes after it.
     _copy: Option<Temporary>,
 }
 
 /// A connection that has read once, and the version that it found.
 fn look(path: &Path) -> Result<(Connection, i64)> {
-    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let version = migrate::check(&db, path)?;
-    Ok((db, version))
+    let open = || {
+        let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        migrate::check(&db, path).map(|version| (db, version))
+    };
+    match open() {
+        Err(BufferError::Sqlite { source, .. }) if is_half_made(&source) => {
+            // Opened for writing, SQLite undoes what the journal says before it reads.
+            migrate::check(&connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path)?;
+            open()
+        }
+        opened => opened,
+    }
 }
 
 /// True when SQLite could not open the database, or a file beside it.
@@ -75,14 +81,18 @@ fn is_out_of_reach(error: &BufferError) -> bool {
 fn look_at_copy(path: &Path) -> Result<(Connection, i64, Option<Temporary>)> {
     let folder = Temporary::new()?;
     let copy = folder.copy(path, "buffer.db")?;
-    let log = path.with_extension("db-wal");
-    if log.exists() {
-        folder.copy(&log, "buffer.db-wal")?;
+    for log in ["buffer.db-wal", "buffer.db-journal"] {
+        if path.with_file_name(log).exists() {
+            folder.copy(&path.with_file_name(log), log)?;
+        }
     }
     let (db, version) = look(&copy)?;
     // Open files need no names there, so not even a process that is killed leaves any.
     Ok((db, version, (!cfg!(unix)).then_some(folder)))
 }
+
+/// Blocks of a partition: each one's seq and rows, and where to go on if more follow.
+pub(super) type Blocks = (Vec<(i64, RecordBatch)>, Option<i64>);
 
 impl View {
     /// Opens the buffer of a recording for reading. Where nothing can be written beside it, as SQLite has to, a copy of it is read.
@@ -103,14 +113,13 @@ impl View {
             Err(error) if is_out_of_reach(&error) => look_at_copy(&path)?,
             Err(error) => return Err(error),
         };
-        match version {
-            0 => return Err(BufferError::Missing(layout.root().to_owned())),
-            version => {
-                migrate::look_over(&db, version).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
-            }
+        if version == 0 {
+            return Err(BufferError::Missing(layout.root().to_owned()));
         }
+        migrate::look_over(&db, version).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
         let id = migrate::id(&db).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
-        Ok(Self { db, path, id, layout: layout.clone(), _copy: copy })
+        let has_checksums = version >= migrate::HAS_CHECKSUMS;
+        Ok(Self { db, path, id, layout: layout.clone(), has_checksums, _copy: copy })
     }
 
     /// The buffer's random id.
@@ -142,11 +151,13 @@ impl View {
     /// # Errors
     /// When SQLite refuses.
     pub fn pending(&self) -> Result<Vec<Pending>> {
-        let sql = "SELECT event_type, day, sum(events), min(kept_at), min(time_first), max(time_last), max(seq)
-                   FROM block GROUP BY event_type, day ORDER BY event_type, day";
+        // Sums of numbers that nobody has checked; and days of four digits, since no other has a day file.
+        let sql =
+            "SELECT event_type, day, sum(min(max(events, 0), 1 << 32)), min(kept_at), min(time_first), max(time_last), max(seq)
+                   FROM block WHERE day >= ? AND day < ? GROUP BY event_type, day ORDER BY event_type, day";
         let read = |row: &Row<'_>| {
             Ok(Pending {
-                partition: Partition { event_type: row.get::<_, String>(0)?.into(), day: Day(row.get(1)?) },
+                partition: Partition { event_type: text(row, 0)?.into(), day: Day(row.get(1)?) },
                 events: row.get(2)?,
                 kept_first: row.get(3)?,
                 time_first: row.get(4)?,
@@ -154,7 +165,7 @@ impl View {
                 seq_last: row.get(6)?,
             })
         };
-        self.rows(sql, [], read)
+        self.rows(sql, [Day::FIRST.0, Day::BEHIND_LAST.0], read)
     }
 
     /// Events of a partition above a seq.
@@ -167,31 +178,73 @@ impl View {
     }
 
     /// The blocks of a partition above a seq, in the order of keeping, until they hold `most` events or so many bytes that
-    /// they would crowd the memory (always at least one block): each block's seq and rows, and whether more follow. One
-    /// read transaction.
+    /// they would crowd the memory (always at least one block). Whoever reads beside a writer does so at one moment.
     ///
     /// # Errors
     /// When SQLite refuses or a block does not read.
-    pub fn blocks(&self, partition: &Partition, above: i64, most: usize) -> Result<(Vec<(i64, RecordBatch)>, bool)> {
-        let fail = |source| BufferError::Sqlite { path: self.path.clone(), source };
-        let sql = "SELECT seq, body FROM block WHERE event_type = ? AND day = ? AND seq > ? ORDER BY seq";
-        let mut statement = self.db.prepare_cached(sql).map_err(fail)?;
-        let mut rows = statement.query(params![&*partition.event_type, partition.day.0, above]).map_err(fail)?;
+    pub fn blocks(&self, partition: &Partition, above: i64, most: usize) -> Result<Blocks> {
+        self.blocks_but(partition, above, most, |seq, what| Err(BufferError::Block { path: self.path.clone(), seq, what }))
+    }
+
+    /// The same; of a block that does not read, `damaged` gets the seq and the reason.
+    ///
+    /// # Errors
+    /// When SQLite refuses, or what `damaged` says.
+    pub fn blocks_but(
+        &self,
+        partition: &Partition,
+        above: i64,
+        most: usize,
+        mut damaged: impl FnMut(i64, String) -> Result<()>,
+    ) -> Result<Blocks> {
+        let which = "event_type = ? AND day = ? AND seq > ? ORDER BY seq LIMIT ?";
+        let heads = self.heads(which, params![&*partition.event_type, partition.day.0, above, BLOCKS_MAX])?;
         let (mut blocks, mut events, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(row) = rows.next().map_err(fail)? {
+        let mut next = heads.last().filter(|_| heads.len() == BLOCKS_MAX).map(|(seq, _)| *seq);
+        let mut before = above;
+        for (seq, head) in heads {
             if events >= most || bytes >= BLOCKS_BYTES {
-                return Ok((blocks, true));
+                next = Some(before);
+                break;
             }
-            let seq: i64 = row.get(0).map_err(fail)?;
-            let body = row.get_ref(1).and_then(|body| body.as_blob().map_err(Into::into)).map_err(fail)?;
-            let damaged =
-                |error: arrow::error::ArrowError| BufferError::Block { path: self.path.clone(), seq, what: error.to_string() };
-            let batch = block::decode(body).map_err(damaged)?;
-            events += batch.num_rows();
-            bytes += batch.get_array_memory_size();
-            blocks.push((seq, batch));
+            before = seq;
+            match self.block(seq, &head)? {
+                None => {}
+                Some(Ok(batch)) => {
+                    events += batch.num_rows();
+                    bytes += batch.get_array_memory_size();
+                    blocks.push((seq, batch));
+                }
+                Some(Err(what)) => damaged(seq, what)?,
+            }
         }
-        Ok((blocks, false))
+        Ok((blocks, next))
+    }
+
+    /// What the index says of blocks, which has all but their bodies. `which` is the end of a statement.
+    fn heads(&self, which: &str, values: impl rusqlite::Params) -> Result<Vec<(i64, Head)>> {
+        let sql = format!(
+            "SELECT seq, event_type, day, events, time_first, time_last, kept_at
+             FROM block INDEXED BY block_by_partition WHERE {which}"
+        );
+        self.rows(&sql, values, |row| Ok((row.get(0)?, head(row, 1)?)))
+    }
+
+    /// The rows of a block, or why they do not read; none where it is gone.
+    fn block(&self, seq: i64, head: &Head) -> Result<Option<std::result::Result<RecordBatch, String>>> {
+        match body(&self.db, seq, self.has_checksums) {
+            Ok(found) => Ok(found.map(|(body, checksum)| head.read(&body, checksum))),
+            Err(error) if is_of_row(&error) => Ok(Some(Err(error.to_string()))),
+            Err(source) => Err(self.error(source)),
+        }
+    }
+
+    /// True when there is a block with this seq, whether it reads or not.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn has_block(&self, seq: i64) -> Result<bool> {
+        Ok(self.one("SELECT count(*) FROM block WHERE seq = ?", [seq])? > 0)
     }
 
     /// What SQLite's own check of every page finds wrong; nothing as a rule.
@@ -209,16 +262,9 @@ impl View {
     /// When SQLite refuses.
     pub fn unreadable_blocks(&self) -> Result<Vec<(i64, String)>> {
         let mut wrong = Vec::new();
-        for seq in self.rows("SELECT seq FROM block", [], |row| row.get::<_, i64>(0))? {
-            let read = |row: &Row<'_>| Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?));
-            // None: rolled meanwhile.
-            let Some((events, body)) = self.rows("SELECT events, body FROM block WHERE seq = ?", [seq], read)?.pop() else {
-                continue;
-            };
-            match block::decode(&body) {
-                Ok(rows) if rows.num_rows() as u64 == events => {}
-                Ok(rows) => wrong.push((seq, format!("{} rows instead of {events}", rows.num_rows()))),
-                Err(error) => wrong.push((seq, error.to_string())),
+        for (seq, head) in self.heads("true", [])? {
+            if let Some(Err(what)) = self.block(seq, &head)? {
+                wrong.push((seq, what));
             }
         }
         Ok(wrong)
@@ -230,50 +276,15 @@ impl View {
     /// # Errors
     /// When SQLite refuses.
     pub fn each_block(&self, event_type: &str, mut take: impl FnMut(&RecordBatch)) -> Result<()> {
-        for seq in self.rows("SELECT seq FROM block WHERE event_type = ?", [event_type], |row| row.get::<_, i64>(0))? {
-            // None: rolled meanwhile.
-            let body = self.rows("SELECT body FROM block WHERE seq = ?", [seq], |row| row.get::<_, Vec<u8>>(0))?.pop();
-            if let Some(Ok(rows)) = body.map(|body| block::decode(&body)) {
+        for (seq, head) in self.heads("event_type = ?", [event_type])? {
+            if let Some(Ok(rows)) = self.block(seq, &head)? {
                 take(&rows);
             }
         }
         Ok(())
     }
 
-    /// How many faults there are.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn faults(&self) -> Result<u64> {
-        self.one("SELECT count(*) FROM fault", [])
-    }
-
-    /// The faults by reason, the newest first.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn fault_reasons(&self, most: usize) -> Result<Vec<FaultReason>> {
-        let sql = "SELECT reason, count(*), max(at), coalesce(substr(raw, 1, 200), x'') FROM fault GROUP BY reason ORDER BY max(at) DESC LIMIT ?";
-        let read = |row: &Row<'_>| {
-            Ok(FaultReason { reason: row.get(0)?, count: row.get(1)?, last_at: row.get(2)?, example: row.get(3)? })
-        };
-        self.rows(sql, [most], read)
-    }
-
-    /// The faults that came in a span of time by reason, the newest first.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn fault_reasons_between(&self, from: Micros, to: Micros) -> Result<Vec<FaultReason>> {
-        let sql = "SELECT reason, count(*), max(at), coalesce(substr(raw, 1, 200), x'') FROM fault WHERE at >= ? AND at < ?
-                   GROUP BY reason ORDER BY max(at) DESC";
-        let read = |row: &Row<'_>| {
-            Ok(FaultReason { reason: row.get(0)?, count: row.get(1)?, last_at: row.get(2)?, example: row.get(3)? })
-        };
-        self.rows(sql, [from, to], read)
-    }
-
-    fn one(&self, sql: &str, values: impl rusqlite::Params) -> Result<u64> {
+    pub(super) fn one(&self, sql: &str, values: impl rusqlite::Params) -> Result<u64> {
         self.db
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_row(values, |row| row.get(0)))
@@ -293,4 +304,39 @@ impl View {
     pub(super) fn error(&self, source: rusqlite::Error) -> BufferError {
         BufferError::Sqlite { path: self.path.clone(), source }
     }
+}
+
+/// What stands beside the body of a block: event type, day, events, first and last time, time of keeping, from a column on.
+pub(super) fn head(row: &Row<'_>, from: usize) -> rusqlite::Result<Head> {
+    // A day that is out of bounds is none that any rows have.
+    let day = Day(row.get::<_, i64>(from + 1)?.try_into().unwrap_or(i32::MAX));
+    Ok(Head {
+        partition: Partition { event_type: text(row, from)?.into(), day },
+        events: row.get(from + 2)?,
+        time_first: row.get(from + 3)?,
+        time_last: row.get(from + 4)?,
+        kept_at: row.get(from + 5)?,
+    })
+}
+
+/// The body of a block, and its checksum if it has one; none where it is gone.
+pub(super) fn body(db: &Connection, seq: i64, has_checksum: bool) -> rusqlite::Result<Option<(Vec<u8>, Option<i64>)>> {
+    let sql = if has_checksum {
+        "SELECT body, checksum FROM block WHERE seq = ?"
+    } else {
+        "SELECT body, NULL FROM block WHERE seq = ?"
+    };
+    db.prepare_cached(sql)?.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+}
+
+/// True when it is the bytes of a row that are wrong, and nothing else failed.
+pub(super) fn is_of_row(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..))
+        || matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::TooBig))
+}
+
+/// A text, whatever its bytes are.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(String::from_utf8_lossy(row.get_ref(column)?.as_bytes()?).into_owned())
 }

@@ -20,7 +20,7 @@ use crate::zone::Every;
 
 use super::select::{Select, labels, why_empty};
 use super::signal::{INTERRUPTED, on_stop};
-use super::{Failure, Outcome, Recording, duration, progress, tell_missing};
+use super::{Failure, Outcome, Recording, duration, progress, tell_left_out, tell_missing};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatName {
@@ -442,5 +442,6 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Some(view) => coverage::missing(view, span, time::now())?,
         None => None,
     };
-    Ok(tell_missing(missing.as_deref(), &args.recording.layout()))
+    let left_out = tell_left_out(&reader);
+    Ok(left_out.max(tell_missing(missing.as_deref(), &args.recording.layout())))
 }

@@ -1,4 +1,4 @@
-//! `overnight import`: NDJSON from a file or standard input into a recording.
+//! `overnight import`: events from a file or standard input into a recording.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,7 +15,7 @@ use super::{Failure, Outcome, Recording, progress};
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,
-    /// NDJSON, a stream's lines or bare events; `-` is standard input
+    /// NDJSON or Server-Sent Events, a stream's or bare ones, also in gzip, zstd or UTF-16; `-` is standard input
     #[arg(value_name = "FILE|-")]
     file: PathBuf,
 }
@@ -32,13 +32,15 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         }
         (Box::new(file), metadata.is_file().then_some(metadata.len()))
     };
+    let name = if args.file == Path::new("-") { Path::new("standard input") } else { &args.file };
+    let input = record::Input::open(input).map_err(|why| Failure::failed(format!("{}: {why}", name.display())))?;
     let layout = args.recording.layout();
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
     args.recording.warn_of_place();
     args.recording.keep_schemas()?;
     let bar = progress::bar(length, true);
-    let imported = record::import(&recorder, input, &args.file, |bytes| bar.inc(bytes as u64));
+    let imported = record::import(&recorder, input, name, |bytes| bar.inc(bytes));
     bar.finish_and_clear();
     recorder.close()?;
     let imported = imported?;

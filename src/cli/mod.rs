@@ -19,6 +19,7 @@ mod connection;
 mod demo;
 mod end;
 mod export;
+mod faults;
 mod gaps;
 mod import;
 mod listen;
@@ -52,6 +53,7 @@ use crate::disk;
 use crate::error::Advice;
 use crate::export::ExportError;
 use crate::layout::Layout;
+use crate::reader::Reader;
 use crate::schema::Registry;
 use crate::settings;
 use crate::words;
@@ -82,8 +84,10 @@ enum Command {
     Gaps(gaps::Args),
     /// Say that nobody wants a project any more whose recorder was killed
     End(end::Args),
-    /// Take events from an NDJSON file or standard input into a recording
+    /// Take events from a file or standard input into a recording
     Import(import::Args),
+    /// What came and was no event: list it, or drop what nobody needs any more
+    Faults(faults::Args),
     /// Move everything from the buffer into day files, seal what is due, and mend what is damaged
     Roll(roll::Args),
     /// Write events as CSV, Parquet, Arrow, NDJSON or a workbook
@@ -207,8 +211,8 @@ impl Recording {
     }
 }
 
-/// How a command ended well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a command ended well; the worse is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Done,
     /// Something is missing or was lost.
@@ -278,6 +282,7 @@ pub fn main() -> ExitCode {
         Command::Gaps(args) => gaps::run(&args),
         Command::End(args) => end::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Faults(args) => faults::run(&args),
         Command::Roll(args) => roll::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Plot(args) => plot::run(&args),
@@ -308,6 +313,15 @@ pub fn main() -> ExitCode {
 /// A message without what a terminal would obey: it may quote names that others chose.
 fn clean(message: &str) -> String {
     message.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}
+
+/// Says which blocks of the buffer were left out, if any were.
+fn tell_left_out(reader: &Reader) -> Outcome {
+    let left_out = reader.left_out();
+    for what in &left_out {
+        tell!("warning: left out: {}", clean(what));
+    }
+    if left_out.is_empty() { Outcome::Done } else { Outcome::Incomplete }
 }
 
 /// Says what is missing, if anything is.

@@ -15,7 +15,7 @@ use crate::time::{self, Micros};
 use crate::words;
 
 use super::select::{Select, why_empty};
-use super::{Failure, Outcome, Recording, progress, tell_missing};
+use super::{Failure, Outcome, Recording, progress, tell_left_out, tell_missing};
 
 /// Width of a picture where nobody says, in the pixels of a page.
 const WIDTH: u32 = 1000;
@@ -109,7 +109,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Some(view) => coverage::missing(view, span, time::now())?,
         None => None,
     };
-    Ok(tell_missing(missing.as_deref(), &args.recording.layout()))
+    let left_out = tell_left_out(&reader);
+    Ok(left_out.max(tell_missing(missing.as_deref(), &args.recording.layout())))
 }
 
 fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), Failure> {

@@ -1,7 +1,5 @@
 //! The desk: pushes wait there for their commit, and the clerk carries them to the keeper, all that came meanwhile at once.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,18 +20,14 @@ use super::sessions::Sessions;
 
 /// A session's sign of life is noted in the buffer this often.
 pub(super) const NOTE_EVERY: Duration = Duration::from_secs(10);
-/// Devices whose description is remembered, so that it is written only when it changes; beyond, it is written again.
-const KNOWN_MAX: usize = 100_000;
 
 /// Pushes that wait for their commit.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) collector: Collector,
-    devices: Vec<DeviceRow>,
+    devices: Vec<(Micros, DeviceRow)>,
     waiting: Vec<Waiting>,
     pub(super) oldest: Option<Instant>,
-    known: HashSet<u64>,
-    hasher: RandomState,
 }
 
 /// A push that waits.
@@ -79,8 +73,6 @@ impl Desk {
             devices: Vec::new(),
             waiting: Vec::new(),
             oldest: None,
-            known: HashSet::new(),
-            hasher: RandomState::new(),
         }
     }
 
@@ -102,14 +94,12 @@ impl Desk {
             }
             Found::Event | Found::Ping | Found::Fault => {}
         }
-        if let Some(about) = About::read(body) {
-            let text = (about.labels.map(serde_json::value::RawValue::get), about.metadata.map(serde_json::value::RawValue::get));
-            if self.known.len() >= KNOWN_MAX {
-                self.known.clear();
-            }
-            if self.known.insert(self.hasher.hash_one(text)) {
-                self.devices.extend(about.device());
-            }
+        // What a push says is of the time of its event, and of no other device; a clock ahead must not have the last word.
+        if let (Some((project, device)), Some(at)) = (self.collector.target(), self.collector.last_time())
+            && let Some(row) = About::read(body).and_then(|about| about.device())
+            && (row.project.as_str(), row.id.as_str()) == (project, device)
+        {
+            self.devices.push((at.min(now), row));
         }
         self.waiting.push(push);
         self.oldest.get_or_insert_with(time::instant);
@@ -117,7 +107,8 @@ impl Desk {
 
     fn take(&mut self) -> Option<Pile> {
         let oldest = self.oldest.take()?;
-        let (last, devices) = (self.collector.last_time(), std::mem::take(&mut self.devices));
+        let (last, mut devices) = (self.collector.last_time(), std::mem::take(&mut self.devices));
+        devices.sort_by_key(|(at, _)| *at);
         let batch = self.collector.take().ok().map(|batch| Batch { devices, ..batch });
         Some(Pile { batch, last, waiting: std::mem::take(&mut self.waiting), oldest })
     }
@@ -187,10 +178,6 @@ impl Office {
                 Fate::Unfit
             }
         };
-        if fate != Fate::Kept {
-            // What was to be written with them has to come again.
-            self.desk().known.clear();
-        }
         if fate == Fate::Unfit {
             return waiting;
         }

@@ -91,9 +91,9 @@ impl Sessions {
     }
 
     /// Orders that open a session for each project that has none.
-    pub(super) fn open(&mut self, devices: &[DeviceRow], meter: &Meter) -> Vec<Order> {
+    pub(super) fn open(&mut self, devices: &[(Micros, DeviceRow)], meter: &Meter) -> Vec<Order> {
         let mut orders = Vec::new();
-        for device in devices {
+        for (_, device) in devices {
             if self.by_project.contains_key(&device.project) || self.by_project.len() >= PROJECTS_MAX {
                 continue;
             }

@@ -40,7 +40,7 @@ use crate::time::{self, Micros};
 use keeping::{Chores, Keeping};
 
 pub use crate::roll::Timing;
-pub use import::{Imported, import};
+pub use import::{Imported, Input, NoEvents, import};
 pub use rebuild::{Rebuilt, rebuild};
 
 /// Batches between the network and the keeper: a burst of a quarter of a second, and at most some 16 MB of columns.
@@ -70,7 +70,7 @@ pub enum RecordError {
     #[error("thread {0} died; what was kept before is safe")]
     Died(&'static str),
     /// An input cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}; the events before that are kept", path.display())]
     Input {
         /// The file.
         path: PathBuf,

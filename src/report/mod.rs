@@ -17,7 +17,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::buffer::BufferError;
+use crate::buffer::{BufferError, WhichFaults};
 use crate::coverage::{self, Gap, GapState, Project};
 use crate::devices::Directory;
 use crate::event::printable;
@@ -202,7 +202,7 @@ fn look_around(facts: &mut Facts, reader: &Reader, selection: &Selection, now: M
     let status = status(reader.layout(), now)?;
     (facts.bytes, facts.buffer_bytes, facts.recording) = (status.bytes, status.buffer_bytes, status.recording);
     let (from, to) = (selection.start.filter(|_| facts.outside == 0), selection.end.filter(|_| facts.outside == 0));
-    let reasons = view.fault_reasons_between(from.unwrap_or(Micros::MIN), to.unwrap_or(Micros::MAX))?;
+    let reasons = view.fault_reasons(&WhichFaults { from, before: to, reason: None }, usize::MAX)?;
     facts.faults = reasons.iter().map(|fault| fault.count).sum();
     facts.fault_reasons = reasons
         .into_iter()

@@ -39,7 +39,8 @@ impl Roller {
         let file = self.open(partition, &schema)?;
         let covered = file.as_ref().map_or(0, |file| file.footer().covers(self.view.id()));
         let covered = covered.max(self.passed.get(partition).copied().unwrap_or_default());
-        let (blocks, more) = self.view.blocks(partition, covered, ROLL_ROWS)?;
+        let (blocks, next) = self.view.blocks(partition, covered, ROLL_ROWS)?;
+        let more = next.is_some();
         let done =
             |events: u64, doubles: u64, seq: i64, more: bool| Rolled { partition: partition.clone(), events, doubles, seq, more };
         let Some(seq) = blocks.last().map(|(seq, _)| *seq) else {
@@ -54,7 +55,9 @@ impl Roller {
         let path = self.layout.day_file(partition);
         let conformed: Vec<RecordBatch> = blocks
             .iter()
-            .map(|(_, rows)| brought_up(rows, &schema).map_err(|source| ArchiveError::Conform { path: path.clone(), source }))
+            .map(|(_, rows)| {
+                brought_up(rows, &schema).map_err(|source| ArchiveError::Conform { path: self.layout.buffer(), source })
+            })
             .collect::<Result<_, _>>()?;
         drop(blocks);
         let rows = sorted(&conformed).map_err(ArchiveError::arrow(&path))?;

@@ -148,9 +148,13 @@ impl Turn<'_> {
     /// Rolls or seals a partition, if need be after what is damaged was set aside.
     fn carry_out(&mut self, work: &Work) -> Result<(), RollError> {
         let (Work::Roll(partition) | Work::Seal(partition)) = work;
-        match self.guarded(work) {
-            Err(error) if self.mend(partition, &error)? => self.guarded(work),
-            result => result,
+        // Each block once, and the day file.
+        let mut mended = BTreeSet::new();
+        loop {
+            match self.guarded(work) {
+                Err(error) if mended.insert(block_of(&error)) && self.mend(partition, &error)? => {}
+                result => return result,
+            }
         }
     }
 
@@ -180,9 +184,15 @@ impl Turn<'_> {
     /// Sets aside what is damaged, so that the partition can be rolled after all; true when that is so.
     fn mend(&mut self, partition: &Partition, error: &RollError) -> Result<bool, RollError> {
         if let RollError::Buffer(BufferError::Block { seq, what, .. }) = error {
-            self.meter.note((self.now)(), format!("{error}; it stands among the faults now, and its time is a gap"));
             Meter::add(&self.meter.roll_errors, 1);
-            return Ok(has_done(self.writer, [Order::Condemn(*seq, what.clone())]));
+            let is_done = has_done(self.writer, [Order::Condemn(*seq, what.clone())]);
+            let became = match (is_done, self.roller.view.has_block(*seq)?) {
+                (true, false) => "it stands among the faults now, and its time is a gap",
+                (true, true) => "nothing is lost: it was the index of blocks, which is made anew",
+                (false, _) => "it cannot be set aside alone; the next start looks at the whole buffer",
+            };
+            self.meter.note((self.now)(), format!("{error}; {became}"));
+            return Ok(is_done);
         }
         if error.is_damage() { self.set_aside(partition, error.to_string(), false) } else { Ok(false) }
     }
@@ -245,6 +255,11 @@ impl Turn<'_> {
         }
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// The block that does not read, where it is that.
+fn block_of(error: &RollError) -> Option<i64> {
+    if let RollError::Buffer(BufferError::Block { seq, .. }) = error { Some(*seq) } else { None }
 }
 
 /// Notes a span of a day file as gaps, and that it has no checksum any more.

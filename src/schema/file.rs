@@ -94,7 +94,7 @@ fn read_all(folder: &Path) -> std::result::Result<Vec<(Schema, PathBuf)>, Schema
 }
 
 fn schema(text: &str) -> Result<Schema> {
-    let table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| clean(&error.to_string()))?;
     known_keys(&table, &["format_version", "event", "column"], "the file")?;
     match table.get("format_version").and_then(Value::as_integer) {
         Some(1) => {}
@@ -107,10 +107,14 @@ fn schema(text: &str) -> Result<Schema> {
     let version = event.get("version").and_then(Value::as_integer).and_then(|version| u32::try_from(version).ok());
     let version = version.filter(|version| *version > 0).ok_or("[event]: version must be a number from 1")?;
     let columns = columns(table.get("column"), &format!("event type {name:?}"), false)?;
-    let mut names: HashSet<&str> = FIXED_HEAD.into_iter().chain(FIXED_TAIL).collect();
+    let mut names: HashSet<String> = FIXED_HEAD.into_iter().chain(FIXED_TAIL).map(str::to_owned).collect();
     for column in &columns {
-        if !names.insert(&column.name) {
-            return Err(format!("column {:?} stands twice, or is a name that every day file has already", column.name));
+        // SQL does not tell names by case.
+        if !names.insert(column.name.to_lowercase()) {
+            return Err(format!(
+                "column {:?} stands twice, or is a name that every day file has already (SQL does not tell names by case)",
+                column.name
+            ));
         }
     }
     let standard = Envelope::of(&name);
@@ -173,7 +177,7 @@ fn column(table: &Table, of: &str, is_item: bool) -> Result<Column> {
     })?;
     let items = columns(table.get("item"), &here, true)?;
     let number = matches!(kind, Kind::Int64 | Kind::Float64);
-    let unit = table.get("unit").and_then(Value::as_str).map(str::to_owned);
+    let unit = table.get("unit").and_then(Value::as_str).map(clean);
     let pointer = table.get("pointer").and_then(Value::as_str).unwrap_or("missing");
     let pointer = if is_item && pointer.is_empty() { String::new() } else { check_pointer(pointer, &here)? };
     if number && unit.as_deref().is_none_or(str::is_empty) {
@@ -192,7 +196,7 @@ fn column(table: &Table, of: &str, is_item: bool) -> Result<Column> {
         return Err(format!("{here}: an item with an empty pointer stands alone"));
     }
     let mut names = HashSet::new();
-    if let Some(twice) = items.iter().find(|item| !names.insert(&item.name)) {
+    if let Some(twice) = items.iter().find(|item| !names.insert(item.name.to_lowercase())) {
         return Err(format!("{here}: item {:?} stands twice", twice.name));
     }
     let behaves = behaviour(table, kind, &here)?;
@@ -217,8 +221,23 @@ fn behaviour(table: &Table, kind: Kind, of: &str) -> Result<Option<Behaviour>> {
 fn string(table: &Table, key: &str, of: &str) -> Result<String> {
     match table.get(key).and_then(Value::as_str).map(str::trim) {
         Some("") | None => Err(format!("{of}: {key} is missing or empty")),
+        Some(text) if key == "description" => Ok(clean(text)),
+        Some(text) if text.chars().any(is_hidden) => {
+            Err(format!("{}: {key} {text:?} holds control characters or direction marks; write it without", clean(of)))
+        }
         Some(text) => Ok(text.to_owned()),
     }
+}
+
+/// What moves the cursor of a terminal or the order of the text around it, and shows nothing itself.
+fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text of a file that others may have written, fit for a terminal.
+fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter != '\n' && is_hidden(letter) { ' ' } else { letter }).collect()
 }
 
 fn pointer(table: &Table, key: &str, of: &str) -> Result<String> {
@@ -232,7 +251,7 @@ fn check_pointer(text: &str, of: &str) -> Result<String> {
     if text.replace("~0", "").replace("~1", "").contains('~') {
         return Err(format!("{of}: in a JSON pointer `~` is written `~0`, and `/` within a key `~1`"));
     }
-    if text.len() > 1 && text.starts_with('/') {
+    if text.len() > 1 && text.starts_with('/') && !text.chars().any(is_hidden) {
         Ok(text.to_owned())
     } else {
         Err(format!("{of}: {text:?} is no JSON pointer; it begins with `/`, as in \"/data/temperature/value\""))
@@ -288,5 +307,24 @@ mod tests {
         assert!(refused("unit = \"m/s\"", "unit = \"m/s\"\nbehaves = \"state\"").contains("gauge"));
         assert!(refused("format_version = 1", "format_version = 9").contains("update the program"));
         assert!(refused("/data/wind/speed", "/eventId").contains("/eventId"));
+    }
+
+    #[test]
+    fn names_that_sql_takes_for_one_are_refused() {
+        for name in ["TIME", "Event_Id", "RAW"] {
+            assert!(refused("\"speed\"", &format!("\"{name}\"")).contains("stands twice"), "{name}");
+        }
+    }
+
+    #[test]
+    fn escapes_in_a_foreign_schema_reach_no_terminal() {
+        for hidden in ["\\u001B[31m", "\\u009B31m", "\\u202E", "\\u007F"] {
+            for (from, to) in [("\"speed\"", "\"speed"), ("\"wind\"", "\"wind"), ("/data/wind/speed\"", "/data/wind/speed")] {
+                let said = refused(from, &format!("{to}{hidden}\""));
+                assert!(!said.chars().any(is_hidden), "{said:?}");
+            }
+            let described = schema(&GOOD.replace("Speed.", &format!("Speed.{hidden}"))).unwrap();
+            assert!(!described.columns[0].description.chars().any(is_hidden));
+        }
     }
 }

@@ -153,6 +153,11 @@ impl Row {
         self.misfits.iter().filter_map(of)
     }
 
+    /// Project and device of the event that was read, if it has both.
+    pub fn target<'a>(&'a self, event: &'a str) -> Option<(&'a str, &'a str)> {
+        Some((self.text(self.project, event)?, self.text(self.device, event)?))
+    }
+
     /// The text of a slot, if it holds text.
     pub(super) fn text<'a>(&'a self, slot: Slot, event: &'a str) -> Option<&'a str> {
         match slot {

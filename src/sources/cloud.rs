@@ -12,13 +12,13 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde_json::value::RawValue;
 use sha2::Sha256;
 use tokio::sync::Mutex;
 
-use crate::event::CloudError;
+use crate::event::{CloudError, printable};
 use crate::settings::{Credentials, Filters, Mask, Secret};
 use crate::time::{self, SECOND};
 use crate::wire::Frames;
@@ -28,6 +28,10 @@ pub const API_URL: &str = "https://api.disruptive-technologies.com/v2";
 /// The cloud's token endpoint.
 pub const TOKEN_URL: &str = "https://identity.disruptive-technologies.com/oauth2/token";
 
+/// What is asked for when a stream is.
+const OPENING: &str = "opening the stream";
+/// How Server-Sent Events call themselves.
+const EVENTS: &str = "text/event-stream";
 /// Most bytes read of an answer that is no stream.
 const BODY_MAX: usize = 256 * 1024;
 /// Longest access token: more is no header that a server takes.
@@ -138,15 +142,26 @@ pub struct Stream {
     pub dies: Option<Instant>,
     /// Of what it was opened with.
     pub mask: Mask,
+    /// Something came that is no white space.
+    begun: bool,
 }
 
 impl Stream {
     /// The next bytes; none at the end.
     ///
     /// # Errors
-    /// When the connection breaks.
+    /// When the connection breaks, and when a page begins, whatever it said to be.
     pub async fn next(&mut self) -> Result<Option<Bytes>, CloudFailure> {
-        self.response.chunk().await.map_err(network)
+        let bytes = self.response.chunk().await.map_err(network)?;
+        if !self.begun
+            && let Some(first) = bytes.as_ref().and_then(|bytes| bytes.trim_ascii_start().first())
+        {
+            self.begun = true;
+            if *first == b'<' {
+                return Err(CloudFailure::strange(OPENING, &portal("a page", "stream")));
+            }
+        }
+        Ok(bytes)
     }
 }
 
@@ -239,17 +254,28 @@ impl Cloud {
             }
             query.append_pair("ping_interval", &format!("{}s", ping.as_secs_f64()));
         }
-        let (media, frames) = match accept {
-            Accept::Json => ("application/json", Frames::lines()),
-            Accept::Sse => ("text/event-stream", Frames::events()),
+        let asked = match accept {
+            Accept::Json => "application/json",
+            Accept::Sse => EVENTS,
         };
         let (authorization, dies) = self.authorization().await?;
-        let request = self.client.get(url).header(ACCEPT, media).header(AUTHORIZATION, &authorization);
+        let request = self.client.get(url).header(ACCEPT, asked).header(AUTHORIZATION, &authorization);
         let response = self.send(request).await?;
         if response.status() != StatusCode::OK {
-            return Err(self.refused("opening the stream", response, authorization.as_bytes()).await);
+            return Err(self.refused(OPENING, response, authorization.as_bytes()).await);
         }
-        Ok(Stream { response, frames, dies, mask: self.mask(authorization.as_bytes()) })
+        let mask = self.mask(authorization.as_bytes());
+        plain(OPENING, &response, &mask)?;
+        let is_events = match media(&response, &mask) {
+            Some(media) if media == EVENTS => true,
+            Some(media) if is_json(&media) => false,
+            Some(media) if !matches!(&*media, "text/plain" | "application/octet-stream") => {
+                return Err(CloudFailure::strange(OPENING, &portal(&media, "stream")));
+            }
+            _ => accept == Accept::Sse,
+        };
+        let frames = if is_events { Frames::events() } else { Frames::lines() };
+        Ok(Stream { response, frames, dies, mask, begun: false })
     }
 
     /// Asks for an answer that is no stream; none when it has more bytes than that. Beside it stands what the server was sent, and
@@ -275,11 +301,15 @@ impl Cloud {
         if response.status() != StatusCode::OK {
             return Err(self.refused(what, response, authorization.as_bytes()).await);
         }
+        let mask = self.mask(authorization.as_bytes());
+        plain(what, &response, &mask)?;
+        let media = media(&response, &mask);
         if response.content_length().is_some_and(|length| length > most as u64) {
             return Ok(None);
         }
         let (body, is_whole) = body_of(response, most).await?;
-        Ok(is_whole.then(|| (body.into(), self.mask(authorization.as_bytes()))))
+        no_page(what, media, &body)?;
+        Ok(is_whole.then(|| (body.into(), mask)))
     }
 
     /// Sends a request, and looks at what time the answer says it is.
@@ -343,7 +373,11 @@ impl Cloud {
         if response.status() != StatusCode::OK {
             return Err(self.refused("signing in", response, assertion.as_bytes()).await);
         }
+        let mask = self.mask(assertion.as_bytes());
+        plain("signing in", &response, &mask)?;
+        let media = media(&response, &mask);
         let (body, _) = body_of(response, BODY_MAX).await?;
+        no_page("signing in", media, &body)?;
         let is_token = |text: &str| (1..=TOKEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         match serde_json::from_slice::<Answer<'_>>(&body) {
             Ok(Answer { access_token, expires_in }) if is_token(&access_token) => {
@@ -432,6 +466,42 @@ fn seconds() -> i64 {
 /// A header of an answer, if it is text.
 fn header(response: &Response, name: HeaderName) -> Option<&str> {
     response.headers().get(name)?.to_str().ok()
+}
+
+/// What an answer says that it is, in small letters and without parameters.
+fn media(response: &Response, mask: &Mask) -> Option<String> {
+    let media = mask.text(header(response, CONTENT_TYPE)?).split(';').next()?.trim().to_ascii_lowercase();
+    Some(media).filter(|media| !media.is_empty())
+}
+
+fn is_json(media: &str) -> bool {
+    media.starts_with("application/") && media.contains("json")
+}
+
+/// Refuses what is compressed, for which nobody asked.
+fn plain(what: &'static str, response: &Response, mask: &Mask) -> Result<(), CloudFailure> {
+    match header(response, CONTENT_ENCODING).filter(|encoding| !matches!(encoding.trim(), "" | "identity")) {
+        Some(encoding) => {
+            let encoding = printable(&mask.text(encoding), 40);
+            let why = format!("the answer is compressed ({encoding}), for which nobody asked; a proxy in between may do that");
+            Err(CloudFailure::strange(what, &why))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses a page where JSON should be.
+fn no_page(what: &'static str, media: Option<String>, body: &[u8]) -> Result<(), CloudFailure> {
+    let is_page = body.trim_ascii_start().starts_with(b"<");
+    match media.filter(|media| media.contains("html")).or(is_page.then(|| "a page".to_owned())) {
+        Some(kind) => Err(CloudFailure::strange(what, &portal(&kind, "JSON"))),
+        None => Ok(()),
+    }
+}
+
+/// What people should know of a page that comes instead.
+fn portal(kind: &str, wanted: &str) -> String {
+    format!("the answer is {}, no {wanted}; a portal of this network may want you to log in first", printable(kind, 80))
 }
 
 /// When an answer was made, by the cloud's clock, in seconds since 1970.

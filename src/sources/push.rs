@@ -16,6 +16,8 @@ use crate::time::{Micros, SECOND};
 
 /// The header with the signature.
 pub const SIGNATURE: &str = "x-dt-signature";
+/// Longest text of what a push says of its device, in bytes.
+const TEXT_MAX: usize = 256;
 /// Two clocks may differ by so much.
 const SKEW: Micros = 5 * 60 * SECOND;
 
@@ -161,6 +163,9 @@ impl<'a> About<'a> {
     /// The device; none when the push is not about one.
     pub fn device(&self) -> Option<DeviceRow> {
         let Metadata { device_id, project_id, device_type, product_number } = serde_json::from_str(self.metadata?.get()).ok()?;
+        if [&device_id, &project_id, &device_type, &product_number].iter().any(|text| text.len() > TEXT_MAX) {
+            return None;
+        }
         (!device_id.is_empty() && !project_id.is_empty()).then(|| DeviceRow {
             project: project_id,
             id: device_id,

@@ -22,7 +22,7 @@ pub enum Aggregate {
     First,
     /// The last in time.
     Last,
-    /// What was rounded off the sum. Nobody asks for it by name: a report adds up devices with it.
+    /// What the sum, as one double, does not hold. Nobody asks for it by name: a report adds up devices with it.
     Rest,
 }
 
@@ -171,6 +171,12 @@ impl Sum {
         let sum = self.sum + value;
         self.rest += if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
         self.sum = sum;
+    }
+
+    /// What the total, which is one double, does not hold.
+    fn lost(self) -> f64 {
+        let total = self.total();
+        if self.sum.abs() >= self.rest.abs() { (self.sum - total) + self.rest } else { (self.rest - total) + self.sum }
     }
 
     /// Infinite where no double can hold it.
@@ -356,7 +362,7 @@ impl Track {
                         Figure::Of(Aggregate::Min) => gauge.min,
                         Figure::Of(Aggregate::Max) => gauge.max,
                         Figure::Of(Aggregate::Sum) => gauge.sum.total(),
-                        Figure::Of(Aggregate::Rest) => gauge.sum.rest,
+                        Figure::Of(Aggregate::Rest) => gauge.sum.lost(),
                         Figure::Of(Aggregate::First) => gauge.first,
                         Figure::Of(Aggregate::Last) => gauge.last,
                         _ => f64::NAN,

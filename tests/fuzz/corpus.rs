@@ -1,11 +1,12 @@
 //! Inputs to begin with: what the cloud sends, what people write, and what somebody once thought of as nasty.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
 use overnight::layout::Layout;
 use overnight::meter::Meter;
-use overnight::record::{Recorder, Timing, import};
+use overnight::record::{Input, Recorder, Timing, import};
 use overnight::schema::Registry;
 
 use crate::targets::{NOW, sign, sum};
@@ -154,6 +155,18 @@ pub fn corpus(target: &str) -> Vec<Vec<u8>> {
     let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_owned()).collect::<Vec<_>>();
     match target {
         "event" => texts(EVENTS),
+        "input" => {
+            let event = EVENTS[0];
+            let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            gzip.write_all(event.as_bytes()).unwrap();
+            let marked = format!("{event}\u{feff}{event}\n");
+            let mut all =
+                texts(&[event, &marked, "data: {}\n\n", "a,b\n1,2\n", "[{}]", "{\n}", "<html>", "PK\u{3}\u{4}", "PAR1"]);
+            all.extend([utf16(event), utf16(&format!("\u{feff}{event}")), gzip.finish().unwrap()]);
+            all.push(zstd::encode_all(event.as_bytes(), 1).unwrap());
+            all
+        }
         "json_lines" => {
             streams(&(EVENTS.iter().map(|event| format!("{event}\n")).collect::<String>() + "\u{feff}\n \r\nx\n\r\n"))
         }
@@ -206,7 +219,7 @@ fn day_files() -> Vec<Vec<u8>> {
     let lines: String = (0..20)
         .flat_map(|at| [EVENTS[1], EVENTS[2], EVENTS[5]].map(|event| event.replace("03.97", &format!("{at:02}.97")) + "\n"))
         .collect();
-    import(&recorder, lines.as_bytes(), Path::new("-"), |_| {}).unwrap();
+    import(&recorder, Input::open(lines.as_bytes()).unwrap(), Path::new("-"), |_| {}).unwrap();
     recorder.close().unwrap();
     let files = overnight::archive::day_files(&layout).unwrap();
     assert_eq!(files.len(), 3);

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use overnight::archive::DayFile;
 use overnight::collect::{Collector, Found};
 use overnight::event::{LABELS_MAX, Partition, Source};
 use overnight::layout::Layout;
+use overnight::record::{Input, NoEvents};
 use overnight::schema::{Rebuild, Registry};
 use overnight::settings::{self, Credentials, Secret};
 use overnight::sources::push::{About, Distrust, Trust};
@@ -29,10 +31,11 @@ use sha2::Sha256;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("json_lines", json_lines),
     ("server_sent_events", server_sent_events),
     ("event", event),
+    ("input", input),
     ("schema_file", schema_file),
     ("push", push),
     ("signature", signature),
@@ -45,11 +48,11 @@ pub const TARGETS: [Target; 9] = [
 pub fn json_lines(data: &[u8]) {
     let Some((cuts, most, bytes)) = stream(data) else { return };
     let mut expected = Vec::new();
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     // What follows the last line end is not yet a line.
     lines.pop();
     for line in lines {
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         if line.len() > most {
             expected.push(Seen::TooLong(line[..most].to_owned(), line.len() as u64));
         } else if !line.trim_ascii().is_empty() {
@@ -63,7 +66,7 @@ pub fn json_lines(data: &[u8]) {
 pub fn server_sent_events(data: &[u8]) {
     let Some((cuts, most, bytes)) = stream(data) else { return };
     // A CR at the very end may be half of a CRLF: either way one line end.
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = bytes;
     let mut lines: Vec<Vec<u8>> = vec![Vec::new()];
     let mut at = 0;
     while at < text.len() {
@@ -78,7 +81,8 @@ pub fn server_sent_events(data: &[u8]) {
     }
     lines.pop();
     let (mut expected, mut parts) = (Vec::new(), Vec::new());
-    for line in lines {
+    for line in &lines {
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         if line.is_empty() {
             let data = parts.join(&b'\n');
             parts.clear();
@@ -137,6 +141,19 @@ pub fn event(data: &[u8]) {
             assert!(found == Found::Ping || !event.is_event());
         }
     }
+}
+
+/// An input is read to its end or to an error in words, or refused by name; behind a whole event it is never refused.
+pub fn input(data: &[u8]) {
+    match Input::open(data) {
+        Ok(mut input) => drop(std::io::copy(&mut input, &mut std::io::sink()).map_err(|error| error.to_string())),
+        Err(NoEvents::Other(what)) => assert!(!what.is_empty()),
+        Err(NoEvents::Read(error)) => assert!(!error.to_string().is_empty()),
+    }
+    let behind = [b"{\"eventId\":\"a\"}\n".as_slice(), data].concat();
+    let mut whole = Vec::new();
+    Input::open(behind.as_slice()).unwrap().read_to_end(&mut whole).unwrap();
+    assert_eq!(whole, behind);
 }
 
 /// A schema file is refused with a reason that names it, or events can be collected along it and come back.

@@ -142,3 +142,28 @@ fn a_time_that_no_file_name_can_hold_is_a_fault() {
     assert_eq!(place.status()["faults"], 1);
     assert_eq!(place.run(&["roll"]).code, 0);
 }
+
+#[test]
+fn a_buffer_whose_making_the_power_cut_reads_as_nothing_yet() {
+    let place = Place::new();
+    let (making, state) = (place.path("making.db"), place.dir().join("state"));
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::create_dir_all(place.dir().join("data")).unwrap();
+    let db = rusqlite::Connection::open(&making).unwrap();
+    db.execute_batch("PRAGMA cache_size = 1; BEGIN; CREATE TABLE half (made)").unwrap();
+    // More than the cache holds: the file has something of it, and its journal how to undo that.
+    for _ in 0..100 {
+        db.execute("INSERT INTO half VALUES (zeroblob(4000))", []).unwrap();
+    }
+    for end in ["", "-journal"] {
+        let from = format!("{}{end}", making.display());
+        assert!(std::fs::metadata(&from).unwrap().len() >= 512);
+        std::fs::copy(from, state.join(format!("buffer.db{end}"))).unwrap();
+    }
+    let ran = place.run(&["verify"]);
+    assert!(ran.stderr.contains("there is no recording"), "{}{}", ran.stdout, ran.stderr);
+    let ran = place.run(&["export"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(place.import(touch("a", 1, 1)).code, 0);
+    assert_eq!(place.events().len(), 1);
+}

@@ -230,7 +230,7 @@ fn a_line_to_paste_is_quoted_where_a_shell_needs_it() {
 }
 
 fn faulty(place: &Place) -> fs::File {
-    write(&place.path("no event"), "no event\n");
+    write(&place.path("no event"), "{}\n");
     fs::File::open(place.path("no event")).unwrap()
 }
 

@@ -118,6 +118,7 @@ rules! {
     json_lines_are_the_same_on_every_split: "json_lines", INPUTS;
     server_sent_events_are_the_same_on_every_split: "server_sent_events", INPUTS;
     a_line_is_an_event_that_comes_back_or_a_fault_with_its_bytes: "event", INPUTS;
+    an_input_is_read_or_refused_by_name_and_never_behind_an_event: "input", INPUTS;
     a_schema_file_is_refused_by_name_or_can_be_collected_along: "schema_file", INPUTS;
     a_push_is_believed_only_when_its_bytes_are_signed: "push", INPUTS;
     signed_claims_are_read_whatever_they_say: "signature", INPUTS;

@@ -70,8 +70,7 @@ fn requests_hold_credentials_in_their_header_alone_and_ask_for_nothing_compresse
         let reply = if request.contains("oauth2/token") {
             answer("200 OK", "", TOKEN)
         } else {
-            // A lie: not compressed at all, and read as it is.
-            answer("200 OK", "Content-Encoding: gzip\r\n", &format!("{{\"result\":{{\"event\":{event}}}}}\n"))
+            answer("200 OK", "Content-Encoding: identity\r\n", &format!("{{\"result\":{{\"event\":{event}}}}}\n"))
         };
         drop(stream.write_all(reply.as_bytes()));
     });
@@ -485,5 +484,93 @@ fn a_certificate_that_nobody_vouches_for_or_of_another_name_gets_no_request() {
             ran.stderr
         );
         assert_eq!(ran.stderr.contains("certificate"), !speaks, "{}", ran.stderr);
+    }
+}
+
+const PORTAL: &str = "<html>\n<head><title>Hotel WiFi</title></head>\n<body>\nPlease log in\n</body>\n</html>\n";
+
+#[test]
+fn a_page_in_the_place_of_a_stream_is_named_and_none_of_it_is_kept() {
+    let as_what = |line: &str| format!("Content-Type: {line}\r\n");
+    let cases = [
+        (as_what("text/html"), PORTAL, "the answer is text/html, no stream"),
+        (as_what("Text/HTML; charset=utf-8"), PORTAL, "the answer is text/html, no stream"),
+        (as_what("application/xhtml+xml"), PORTAL, "the answer is application/xhtml+xml, no stream"),
+        (as_what("image/png"), "\u{1}png", "the answer is image/png, no stream"),
+        (as_what("application/json"), PORTAL, "the answer is a page, no stream"),
+        (String::new(), PORTAL, "the answer is a page, no stream"),
+        (as_what("text/plain"), PORTAL, "the answer is a page, no stream"),
+    ];
+    for (head, body, word) in cases {
+        for accept in ["json", "sse"] {
+            let cloud = Fake::saying(answer("200 OK", &head, body));
+            let place = Place::new();
+            let ran = Running::start(cloud.recorder(&place).args(["--accept", accept])).wait();
+            assert_eq!(ran.code, 1, "{}", ran.stderr);
+            assert!(ran.stderr.contains(word) && ran.stderr.contains("log in"), "{head}: {}", ran.stderr);
+            assert_eq!((place.status()["faults"].as_u64(), place.events().len()), (Some(0), 0), "{head}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_read_as_what_it_says_it_is_and_asked_for_again_when_the_portal_lets_it_through() {
+    let line = |id: &str| format!("{{\"result\":{{\"event\":{}}}}}", touch(id, 1, 1));
+    for (head, body) in [
+        ("Content-Type: application/json; charset=utf-8\r\n", line("a") + "\n"),
+        ("Content-Type: application/x-ndjson\r\n", line("a") + "\n"),
+        ("Content-Type: application/stream+json\r\n", line("a") + "\n"),
+        ("Content-Type: text/plain\r\n", line("a") + "\n"),
+        ("Content-Type: application/octet-stream\r\n", line("a") + "\n"),
+        ("", line("a") + "\n"),
+        ("Content-Type: text/event-stream\r\n", format!("data: {}\n\n", line("a"))),
+    ] {
+        let (portal, stream) = (answer("200 OK", "Content-Type: text/html\r\n", PORTAL), answer("200 OK", head, &body));
+        let asked = AtomicU64::new(0);
+        let cloud = Fake::start(move |_, connection| {
+            let reply = if asked.fetch_add(1, Ordering::Relaxed) == 0 { &portal } else { &stream };
+            drop(connection.write_all(reply.as_bytes()));
+        });
+        let place = Place::new();
+        let mut command = overnight();
+        command.args(["record", "--project", "p", "--max-retries", "1", "--no-backfill", "--api-url", &cloud.url(), "--dir"]);
+        let ran = Running::start(command.arg(place.dir())).wait();
+        assert!(ran.stderr.contains("no stream"), "{head}: {}", ran.stderr);
+        assert_eq!((place.events().len(), place.status()["faults"].as_u64()), (1, Some(0)), "{head}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_page_in_the_place_of_a_token_or_a_list_is_named() {
+    for what in ["oauth2/token", "/devices?"] {
+        for as_what in ["Content-Type: text/html\r\n", ""] {
+            let portal = answer("200 OK", as_what, PORTAL);
+            let cloud = Fake::start(move |request, stream| {
+                let is_it = request.lines().next().unwrap_or_default().contains(what);
+                let reply = if is_it { portal.clone() } else { answer("200 OK", "", TOKEN) };
+                drop(stream.write_all(reply.as_bytes()));
+            });
+            let place = Place::with_quick_history();
+            let mut command = if what == "/devices?" { backfill(&place, &cloud) } else { cloud.recorder(&place) };
+            let mut running = Running::start(command.env("DT_SERVICE_ACCOUNT_EMAIL", EMAIL));
+            let said = if what == "/devices?" {
+                until("it asks again", || cloud.asked(what) > 3);
+                running.terminate().0.stderr
+            } else {
+                running.wait().stderr
+            };
+            assert!(said.contains("no JSON") && said.contains("log in"), "{what}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_compressed_stream_is_refused_with_a_word() {
+    for encoding in ["gzip", "br", "gzip, identity"] {
+        let cloud = Fake::saying(answer("200 OK", &format!("Content-Encoding: {encoding}\r\n"), "\u{1f}\u{8}"));
+        let place = Place::new();
+        let ran = Running::start(&mut cloud.recorder(&place)).wait();
+        assert!(ran.code == 1 && ran.stderr.contains(&format!("compressed ({encoding})")), "{}", ran.stderr);
+        assert_eq!(place.status()["faults"], 0);
     }
 }

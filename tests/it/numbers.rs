@@ -323,6 +323,7 @@ fn the_mean_of_a_type_in_a_report_is_of_all_readings_and_none_where_no_double_ho
     };
     assert_eq!(mean(&[("a", 1e16), ("b", 1.0), ("c", -1e16)]), 1.0 / 3.0);
     assert_eq!(mean(&[("a", 1e16), ("a", 1.0), ("b", -1e16)]), 1.0 / 3.0, "what a device's own sum rounds off");
+    assert_eq!(mean(&[("a", 1e16), ("a", 1.0), ("a", -1e16), ("b", 2.0)]), 0.75, "what it holds already");
     assert!(mean(&[("a", 1.7e308), ("a", 1.7e308), ("b", 5.0)]).is_null());
 }
 

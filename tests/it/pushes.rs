@@ -164,6 +164,42 @@ impl Client {
 }
 
 #[test]
+fn of_what_pushes_say_of_a_device_the_latest_by_event_time_stays() {
+    let place = Place::new();
+    let listening = Listening::start(&place, &[]);
+    let say = |at: i64, name: &str, project: &str, kind: &str| {
+        let time = format!("2026-10-01T00:00:{at:02}.000000Z");
+        let event = format!(
+            r#"{{"eventId":"n{at}","targetName":"projects/p/devices/d1","eventType":"touch","data":{{"touch":{{"updateTime":"{time}"}}}},"timestamp":"{time}"}}"#
+        );
+        let body = format!(
+            r#"{{"event":{event},"labels":{{"name":"{name}"}},"metadata":{{"deviceId":"d1","projectId":"{project}","deviceType":"{kind}","productNumber":""}}}}"#
+        );
+        assert_eq!(listening.post(&Push::raw(body)).status, 200);
+        let view = View::open(&Layout::new(&place.dir())).unwrap();
+        let devices = view.devices().unwrap();
+        assert!(devices.len() < 2, "{devices:?}");
+        devices.first().map(|device| device.labels.clone()).unwrap_or_default()
+    };
+    let long = "x".repeat(300);
+    // Of another project than the event, or too long: nothing is taken of it.
+    assert_eq!(say(1, "Elsewhere", "q", "touch"), "");
+    assert_eq!(say(2, "Long", "p", &long), "");
+    for (at, name, stays) in [
+        (10, "Kitchen", "Kitchen"),
+        (20, "Freezer 2", "Freezer 2"),
+        (30, "Kitchen", "Kitchen"),
+        // Held up, and sent again.
+        (25, "Freezer 3", "Kitchen"),
+        (20, "Freezer 2", "Kitchen"),
+        (30, "Larder", "Larder"),
+    ] {
+        assert_eq!(say(at, name, "p", "touch"), format!("{{\"name\":\"{stays}\"}}"), "{at} {name}");
+    }
+    listening.terminate();
+}
+
+#[test]
 fn a_push_that_the_cloud_did_not_sign_is_refused_and_nothing_of_it_is_kept() {
     let place = Place::new();
     let listening = Listening::start(&place, &[]);

@@ -101,7 +101,7 @@ def one_recording(place, mount, source, cuts):
         mount.cut(load)
         place.tally.cuts += 1
         place.tally.runs += 1
-        if not (recording / "state/buffer.db").exists() and not load.count():
+        if is_unmade(recording) and not load.count():
             continue
         if not as_it_is(place, recording, events, load.acked(), load.sent(), f"{mount.kind}, after cut {number}"):
             # What is lost once is lost in all that follows.
@@ -115,6 +115,12 @@ def one_recording(place, mount, source, cuts):
     at_rest(place, recording, events, load.acked(), load.sent(), f"{mount.kind}, at rest after {cuts} cuts")
     place.tally.events += len(load.acked())
     system("rm", "-r", recording)
+
+
+def is_unmade(recording):
+    """The cut came before there was a buffer, or while it was made."""
+    buffer = recording / "state/buffer.db"
+    return not buffer.exists() or buffer.stat().st_size == 0 or buffer.with_name("buffer.db-journal").exists()
 
 
 def moment(random):

@@ -53,7 +53,7 @@ impl Sender {
         }
         let mut batch = collector.take().unwrap();
         if source == Source::Push && rng.u8(..8) == 0 {
-            batch.devices = devices(rng);
+            batch.devices = devices(rng).into_iter().map(|device| (begin(), device)).collect();
         }
         (batch, sent)
     }

@@ -1,4 +1,8 @@
-//! Import: events from NDJSON, enveloped or bare, the same way as from a stream: collect, keep, roll.
+//! Import: events from NDJSON or Server-Sent Events, enveloped or bare, the same way as from a stream: collect, keep, roll.
+
+mod form;
+mod input;
+mod utf16;
 
 use std::io::Read;
 use std::path::Path;
@@ -9,9 +13,11 @@ use crate::event::{CloudError, Source};
 use crate::keep::{Claim, Order};
 use crate::meter::Meter;
 use crate::time;
-use crate::wire::{Frame, Lines};
+use crate::wire::Frame;
 
 use super::{RecordError, Recorder};
+
+pub use input::{Input, NoEvents};
 
 /// Bytes read at a time: few, since what they cost in memory is looked at only behind them.
 const READ: usize = 64 * 1024;
@@ -31,40 +37,45 @@ pub struct Imported {
     pub passed: u64,
 }
 
-/// Reads NDJSON to its end. `progress` is called with the bytes read since the last call.
+/// Reads an input to its end. `progress` is called with the bytes read since the last call, as they stand in the file.
 ///
 /// # Errors
-/// When the input does not read, or nothing can be kept.
+/// When the input does not read, or nothing can be kept. What came before is kept.
 pub fn import(
     recorder: &Recorder,
-    mut input: impl Read,
+    mut input: Input<'_>,
     name: &Path,
-    mut progress: impl FnMut(usize),
+    mut progress: impl FnMut(u64),
 ) -> Result<Imported, RecordError> {
     let outlet = recorder.outlet();
     let mut collector = Collector::new(Arc::clone(&outlet.registry), Source::Import);
-    let mut lines = Lines::default();
     let mut imported = Imported::default();
     let mut bytes = vec![0; READ];
     loop {
-        let read = input.read(&mut bytes).map_err(|source| RecordError::Input { path: name.to_owned(), source })?;
+        let read = input.read(&mut bytes);
         let received_at = time::now();
-        let mut take = |frame: Frame<'_>| match collector.add(&frame, received_at) {
+        let mut add = |frame: &Frame<'_>| match collector.add(frame, received_at) {
             Found::Event => imported.events += 1,
             Found::Fault => imported.faults += 1,
             Found::Ping => imported.passed += 1,
             Found::Error(said) => {
                 let reason = format!("the cloud's word that a stream ended: {}", CloudError::read(&said));
-                collector.refuse(&frame, reason, received_at);
+                collector.refuse(frame, reason, received_at);
                 imported.faults += 1;
             }
         };
-        if read == 0 {
-            lines.finish(&mut take);
-        } else {
-            lines.feed(&bytes[..read], &mut take);
+        let mut take = |frame: Frame<'_>| match &frame {
+            Frame::Line(line) if let Some(all) = form::together(line) => all.into_iter().for_each(|one| add(&Frame::Line(one))),
+            _ => add(&frame),
+        };
+        match &read {
+            Ok(0) => input.frames.end(&mut take),
+            Ok(read) => input.frames.feed(&bytes[..*read], &mut take),
+            // The beginning of a line is no line.
+            Err(_) => {}
         }
-        if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES || (read == 0 && !collector.is_empty()) {
+        let is_over = !matches!(read, Ok(1..));
+        if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES || (is_over && !collector.is_empty()) {
             let batch = collector.take()?;
             outlet.meter.update(|parts| {
                 for (partition, rows) in &batch.parts {
@@ -76,10 +87,14 @@ pub fn import(
                 return Ok(imported);
             }
         }
-        if read == 0 {
-            Meter::add(&outlet.meter.sessions, 1);
-            return Ok(imported);
+        progress(input.progress());
+        match read {
+            Ok(0) => {
+                Meter::add(&outlet.meter.sessions, 1);
+                return Ok(imported);
+            }
+            Ok(_) => {}
+            Err(source) => return Err(RecordError::Input { path: name.to_owned(), source }),
         }
-        progress(read);
     }
 }

@@ -1,0 +1,212 @@
+//! Bit rot in the buffer: what SQLite's own check does not see. No verb dies of it, and nothing else is lost.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use overnight::coverage::GapState;
+use overnight::layout::Layout;
+use overnight::schema::Registry;
+use overnight::verify::{Severity, verify};
+use rusqlite::{Connection, params};
+
+use crate::recovery::copy;
+use crate::rolling::Recording;
+use crate::support::{Place, Ran, touch};
+
+/// Events of a block.
+const EVENTS: usize = 40;
+/// The block that rots, of three.
+const SEQ: i64 = 2;
+
+/// Three blocks in a buffer, of one day, the last compressed as the others are; `of_before`: without checksums, as older programs
+/// wrote them.
+fn buffered(of_before: bool) -> Place {
+    let place = Place::new();
+    place.note("session", 1, 2);
+    let mut recording = Recording::open(&place.dir());
+    for block in 0..3 {
+        let at = |number: usize| u32::try_from(block * EVENTS + number).unwrap();
+        let lines: Vec<String> = (0..EVENTS).map(|number| touch(&format!("b{block}e{number:02}"), 1, at(number))).collect();
+        recording.keep(&lines);
+    }
+    drop(recording);
+    if of_before {
+        database(&place).execute("UPDATE block SET checksum = NULL", []).unwrap();
+    }
+    place
+}
+
+fn database(place: &Place) -> Connection {
+    Connection::open(Layout::new(&place.dir()).buffer()).unwrap()
+}
+
+fn body(db: &Connection) -> Vec<u8> {
+    db.query_row("SELECT body FROM block WHERE seq = ?", [SEQ], |row| row.get(0)).unwrap()
+}
+
+fn set_body(db: &Connection, body: &[u8]) {
+    db.execute("UPDATE block SET body = ? WHERE seq = ?", params![body, SEQ]).unwrap();
+}
+
+/// The same recording once more.
+fn again(place: &Place) -> Place {
+    let other = Place::new();
+    copy(&place.dir(), &other.dir());
+    other
+}
+
+/// What each verb that reads says of it.
+fn read_by_all(place: &Place) -> Vec<(String, Ran)> {
+    let to = |name: &str| place.path(name).to_str().unwrap().to_owned();
+    let page = to("page.html");
+    let files = format!("{}/", to("files"));
+    let verbs: [&[&str]; 9] = [
+        &["status"],
+        &["gaps"],
+        &["verify"],
+        &["export", "--format", "ndjson"],
+        &["export", "--format", "csv", "--every", "1h"],
+        &["export", "--format", "parquet", "-o", &files],
+        &["plot", "--event-type", "touch"],
+        &["report", "-o", &page],
+        &["sql"],
+    ];
+    verbs.iter().map(|arguments| (arguments.join(" "), place.run(arguments))).collect()
+}
+
+fn ids(place: &Place) -> BTreeSet<String> {
+    place.events().iter().map(|event| event["eventId"].as_str().unwrap().to_owned()).collect()
+}
+
+fn others() -> BTreeSet<String> {
+    [0, 2].iter().flat_map(|block| (0..EVENTS).map(move |number| format!("b{block}e{number:02}"))).collect()
+}
+
+/// Runs every verb on a recording whose block has rotted, and a recorder at last.
+fn endures(place: &Place, what: &str, is_seen: bool) {
+    for (verb, ran) in read_by_all(place) {
+        assert!([0, 1, 3].contains(&ran.code), "{what}: {verb} ended with {}: {}", ran.code, ran.stderr);
+        let reads_rows = verb.starts_with("export") || verb.starts_with("verify");
+        if is_seen && reads_rows {
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(ran.code != 0 && said.contains(&format!("block {SEQ}")), "{what}: {verb}: {} {said}", ran.code);
+        }
+    }
+    assert!(ids(place).is_superset(&others()), "{what}: an export has all but the block");
+    let ran = place.import(touch("new", 2, 1));
+    assert!([0, 3].contains(&ran.code) && (!is_seen || ran.code == 3), "{what}: {} {}", ran.code, ran.stderr);
+    let found = ids(place);
+    assert!(found.is_superset(&others()) && found.contains("new"), "{what}: {} events", found.len());
+    if is_seen {
+        assert_eq!(found.len(), others().len() + 1, "{what}");
+        let gaps = place.all_gaps();
+        let of_block = |gap: &overnight::coverage::Gap| gap.cause == "the buffer was damaged" && gap.state == GapState::Lost;
+        assert!(gaps.iter().any(of_block), "{what}: {gaps:?}");
+        // It is kept as it is, and told.
+        assert_eq!(place.status()["faults"], 1, "{what}");
+        assert_eq!(place.run(&["verify"]).code, 3, "{what}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_a_block_is_told_by_every_verb_and_takes_no_other_event_along() {
+    let place = buffered(false);
+    let good = body(&database(&place));
+    for bit in (0..good.len() * 8).step_by(good.len() * 8 / 9).chain([good.len() * 8 - 1]) {
+        let place = again(&place);
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        set_body(&database(&place), &bad);
+        endures(&place, &format!("bit {bit}"), true);
+    }
+}
+
+#[test]
+fn no_bit_of_a_block_nor_of_what_stands_beside_it_flips_unseen() {
+    let place = buffered(false);
+    let (db, layout) = (database(&place), Layout::new(&place.dir()));
+    let is_seen = || {
+        let report = verify(&layout, &Registry::built_in().unwrap(), |_| {}).unwrap();
+        report.findings.iter().any(|finding| finding.severity == Severity::Damage)
+    };
+    assert!(!is_seen());
+    let good = body(&db);
+    for bit in (0..good.len() * 8).step_by(31) {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        set_body(&db, &bad);
+        assert!(is_seen(), "bit {bit}");
+    }
+    set_body(&db, &good);
+    for column in ["day", "events", "time_first", "time_last", "kept_at", "checksum"] {
+        for bit in [0, 1, 12, 30] {
+            let flip = format!("UPDATE block SET {column} = ({column} | ?1) - ({column} & ?1) WHERE seq = ?2");
+            db.execute(&flip, params![1_i64 << bit, SEQ]).unwrap();
+            assert!(is_seen(), "bit {bit} of {column}");
+            db.execute(&flip, params![1_i64 << bit, SEQ]).unwrap();
+        }
+    }
+    db.execute("UPDATE block SET event_type = 'touci' WHERE seq = ?", [SEQ]).unwrap();
+    assert!(is_seen());
+}
+
+#[test]
+fn blocks_of_older_programs_have_no_checksum_and_bring_nothing_down_whatever_is_in_them() {
+    let place = buffered(true);
+    assert_eq!(ids(&place).len(), 3 * EVENTS);
+    let db = database(&place);
+    let good = body(&db);
+    let layout = Layout::new(&place.dir());
+    for bit in (0..good.len() * 8).step_by(13) {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        set_body(&db, &bad);
+        verify(&layout, &Registry::built_in().unwrap(), |_| {}).unwrap();
+    }
+    set_body(&db, &good);
+    drop(db);
+    // Lengths that no memory holds: of messages, of columns, of what is compressed in them.
+    let words = good.len() / 8;
+    for word in (0..words).step_by(words / 8) {
+        for length in [1_i64 << 40, i64::MAX, -2] {
+            let place = again(&place);
+            let mut bad = good.clone();
+            bad[word * 8..word * 8 + 8].copy_from_slice(&length.to_le_bytes());
+            set_body(&database(&place), &bad);
+            let code = place.run(&["export", "--format", "ndjson"]).code;
+            assert!([0, 1, 3].contains(&code), "{length} at {}: {code}", word * 8);
+            let ran = place.import(touch("new", 2, 1));
+            assert!([0, 3].contains(&ran.code), "{length} at {}: {} {}", word * 8, ran.code, ran.stderr);
+        }
+    }
+    let bad = again(&place);
+    set_body(&database(&bad), b"no block at all");
+    endures(&bad, "no block at all", true);
+}
+
+#[test]
+fn a_rotten_page_of_the_index_of_blocks_loses_nothing() {
+    let place = buffered(false);
+    let db = database(&place);
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let (page, size): (usize, usize) = db
+        .query_row(
+            "SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = 'block_by_partition'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    drop(db);
+    let path: PathBuf = Layout::new(&place.dir()).buffer();
+    let mut bytes = fs::read(&path).unwrap();
+    // The event time of an entry.
+    let at = page * size - 12;
+    bytes[at] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    for (verb, ran) in read_by_all(&place) {
+        assert!([0, 1, 3].contains(&ran.code), "{verb} ended with {}: {}", ran.code, ran.stderr);
+    }
+    place.import(touch("new", 2, 1));
+    assert_eq!(ids(&place).len(), 3 * EVENTS + 1);
+}
