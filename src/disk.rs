@@ -13,10 +13,14 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub(crate) mod fault;
+mod network;
 mod output;
+mod temporary;
 
 use fault::Step;
+pub use network::network;
 pub use output::{OutputError, Unfinished, output, output_bytes};
+pub use temporary::Temporary;
 
 /// A step that failed: what, where, why.
 #[derive(Debug, thiserror::Error)]
@@ -120,29 +124,69 @@ pub fn sync(file: &File, path: &Path) -> Result<()> {
     step("sync", path, Step::Sync(path), || file.sync_all())
 }
 
-/// Makes the names in a directory durable.
+/// Makes the names in a directory durable. Where the file system cannot, the error is of kind `Unsupported`.
 pub fn sync_dir(path: &Path) -> Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let directory = File::open(path).map_err(|error| DiskError::new("open", path, error))?;
-    step("sync", path, Step::SyncDir(path), || directory.sync_all())
+    step("sync", path, Step::SyncDir(path), || directory.sync_all()).map_err(|error| match error.source.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => {
+            let why = "this file system does not make the names in a directory durable, as some shares do not: what is kept \
+                       there may be gone after a power cut. Record to a local disk, and copy from there";
+            DiskError::new("sync", path, io::Error::new(io::ErrorKind::Unsupported, why))
+        }
+        _ => error,
+    })
 }
 
-/// Gives a synced file its final name, atomically and durably. The commit point of a roll.
-#[expect(clippy::disallowed_methods, reason = "this is the place that renames files")]
+/// Gives a synced file its final name, atomically and durably, also on another disk. The commit point of a roll.
 pub fn publish(staged: &Path, path: &Path) -> Result<()> {
-    step("rename to", path, Step::Rename(staged, path), || fs::rename(staged, path))?;
+    step("rename to", path, Step::Rename(staged, path), || rename(staged, path))?;
     sync_dir(parent(path))
 }
 
 /// Moves a file to a place where nothing looks for it, durably. One of this name that stands there already stays.
-#[expect(clippy::disallowed_methods, reason = "this is the place that renames files")]
 pub fn set_aside(path: &Path, aside: &Path) -> Result<()> {
     if aside.exists() {
         return Err(DiskError::new("move to", aside, io::ErrorKind::AlreadyExists.into()));
     }
-    step("move to", aside, Step::Rename(path, aside), || fs::rename(path, aside))?;
+    step("move to", aside, Step::Rename(path, aside), || rename(path, aside))?;
     sync_dir(parent(aside))?;
     sync_dir(parent(path))
+}
+
+/// Ends the name of a copy on its way to another disk.
+const MOVING: &str = ".moving";
+
+/// True for the name of a copy on its way to another disk, which a crash may leave behind.
+pub fn is_moving(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".") && name.to_string_lossy().ends_with(MOVING))
+}
+
+/// Renames a file. Onto another disk it is copied first, beside its new name, so that there it is whole at once as well.
+#[expect(clippy::disallowed_methods, reason = "this is the place that renames and removes files")]
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+        renamed => return renamed,
+    }
+    let mut name = std::ffi::OsString::from(".");
+    name.push(to.file_name().unwrap_or_default());
+    name.push(MOVING);
+    let beside = to.with_file_name(name);
+    let copy = || {
+        let mut copy = private().truncate(true).open(&beside)?;
+        io::copy(&mut File::open(from)?, &mut copy)?;
+        copy.sync_all()?;
+        fs::rename(&beside, to)
+    };
+    match copy() {
+        Ok(()) => fs::remove_file(from),
+        Err(error) => {
+            // The first error is the one to tell.
+            fs::remove_file(&beside).unwrap_or_default();
+            Err(error)
+        }
+    }
 }
 
 /// True when the disk gives back every piece of a file.

@@ -43,6 +43,8 @@ pub enum Severity {
     Double,
     /// Something is missing, and the recording says so itself.
     Missing,
+    /// Something could not be looked at: nobody knows how it is.
+    Unread,
     /// Something is not as it was written.
     Damage,
 }
@@ -101,6 +103,10 @@ const GAPS_MAX: usize = 1000;
 /// What to do about a damaged day file.
 const SET_ASIDE: &str = "put back a copy of this file, or run `overnight roll`: it sets the file aside, takes what reads, and notes the rest as a gap";
 
+/// What to do about a file that could not be looked at.
+const READ_IT: &str =
+    "nothing is known to be wrong with it: see to what was said, as with another user or its rights, and verify again";
+
 /// Bytes of day files that a check is going to read; for a progress bar.
 ///
 /// # Errors
@@ -119,6 +125,11 @@ pub fn verify(layout: &Layout, registry: &Registry, mut progress: impl FnMut(u64
     let view = open(layout, &mut report)?;
     let (files, strangers) = files(layout)?;
     for path in strangers {
+        if disk::is_moving(&path) {
+            let advice = "nothing to do: the next recorder sweeps it";
+            report.add(Severity::Note, &path, "nothing but day files below data/", "an unfinished file", advice);
+            continue;
+        }
         let advice = "move it out of the recording; readers of the folder may trip over it";
         report.add(Severity::Damage, &path, "nothing but day files below data/", "something else", advice);
     }
@@ -211,6 +222,10 @@ fn open(layout: &Layout, report: &mut Report) -> Result<Option<View>, VerifyErro
         Err(error @ (BufferError::Missing(_) | BufferError::Newer { .. } | BufferError::Schema { .. })) => {
             return Err(error.into());
         }
+        Err(error) if !error.is_damage() => {
+            report.add(Severity::Unread, &path, "a buffer that can be opened", error.to_string(), READ_IT);
+            return Ok(None);
+        }
         Err(error) => {
             report.add(Severity::Damage, &path, "a buffer of overnight", error.to_string(), advice);
             return Ok(None);
@@ -223,7 +238,8 @@ fn open(layout: &Layout, report: &mut Report) -> Result<Option<View>, VerifyErro
             }
         }
         Err(error) => {
-            report.add(Severity::Damage, &path, "integrity_check: ok", error.to_string(), advice);
+            let severity = if error.is_damage() { Severity::Damage } else { Severity::Unread };
+            report.add(severity, &path, "integrity_check: ok", error.to_string(), advice);
             return Ok(None);
         }
     }
@@ -257,11 +273,11 @@ fn day_file(
         // Sealed or rolled away by a recorder just now, or removed.
         Ok(None) => return None,
         Err(error @ ArchiveError::Newer { .. }) => {
-            report.add(Severity::Damage, path, "a format that this program knows", error.to_string(), "use a newer overnight");
+            report.add(Severity::Unread, path, "a format that this program knows", error.to_string(), "use a newer overnight");
             return None;
         }
         Err(error) => {
-            report.add(Severity::Damage, path, "a day file", error.to_string(), SET_ASIDE);
+            unreadable(report, path, "a day file", &error, error.to_string());
             return None;
         }
     };
@@ -311,7 +327,7 @@ fn check_sum(layout: &Layout, view: Option<&View>, file: &DayFile, report: &mut 
             let found = format!("SHA-256 {sha256}, {bytes} bytes");
             report.add(Severity::Damage, &path, &format!("SHA-256 {expected}, {size} bytes"), found, SET_ASIDE);
         }
-        Err(error) => report.add(Severity::Damage, &path, "a file that reads", error.to_string(), SET_ASIDE),
+        Err(error) => report.add(Severity::Unread, &path, "a file that reads", error.to_string(), READ_IT),
     }
 }
 
@@ -322,7 +338,7 @@ fn check_rows(registry: &Registry, file: &DayFile, ids: &mut Ids, report: &mut R
     if footer.schema_version > schema.version {
         let found = format!("schema version {}", footer.schema_version);
         let advice = "use a newer overnight, or give the schema's folder with --schemas";
-        report.add(Severity::Damage, &path, &format!("schema version {} at most", schema.version), found, advice);
+        report.add(Severity::Unread, &path, &format!("schema version {} at most", schema.version), found, advice);
         return;
     }
     if !file.has_columns_of(&schema) {
@@ -335,19 +351,20 @@ fn check_rows(registry: &Registry, file: &DayFile, ids: &mut Ids, report: &mut R
         let advice = "run `overnight rebuild`; until then the values stand in `raw` alone";
         report.add(Severity::Note, &path, "columns with all values that came", found, advice);
     }
-    let mut wrong = |expected: &str, found: String| report.add(Severity::Damage, &path, expected, found, SET_ASIDE);
+    let whole = "row groups that read";
     let (mut rows, mut first, mut last) = (0_u64, i64::MAX, i64::MIN);
     let mut type_differs = 0_u64;
     for group in 0..file.groups() {
         let read = match file.rows(vec![group], &schema) {
             Ok(read) => read,
-            Err(error) => return wrong("row groups that read", format!("row group {group}: {error}")),
+            Err(error) => return unreadable(report, &path, whole, &error, format!("row group {group}: {error}")),
         };
+        let mut wrong = |expected: &str, found: String| report.add(Severity::Damage, &path, expected, found, SET_ASIDE);
         let mut before: Option<(i64, String)> = None;
         for batch in read {
             let batch = match batch {
                 Ok(batch) => batch,
-                Err(error) => return wrong("row groups that read", format!("row group {group}: {error}")),
+                Err(error) => return unreadable(report, &path, whole, &error, format!("row group {group}: {error}")),
             };
             let Some(keys) = Keys::of(&batch) else { return wrong("columns time and event_id", "none".to_owned()) };
             type_differs += differing(&batch, &footer.partition.event_type);
@@ -391,9 +408,15 @@ fn check_rows(registry: &Registry, file: &DayFile, ids: &mut Ids, report: &mut R
         match once(file, &schema) {
             Ok(distinct) if distinct == rows => {}
             Ok(distinct) => wrong("each event once", format!("{} events twice", rows - distinct)),
-            Err(error) => wrong("row groups that read", error.to_string()),
+            Err(error) => unreadable(report, &path, whole, &error, error.to_string()),
         }
     }
+}
+
+/// A day file that does not read: damaged, or out of reach.
+fn unreadable(report: &mut Report, path: &Path, expected: &str, error: &ArchiveError, found: String) {
+    let (severity, advice) = if error.is_damage() { (Severity::Damage, SET_ASIDE) } else { (Severity::Unread, READ_IT) };
+    report.add(severity, path, expected, found, advice);
 }
 
 /// How many different events there are, over all row groups.

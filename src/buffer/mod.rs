@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use arrow::error::ArrowError;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use crate::disk::fault::{self, Step};
 use crate::disk::{self, DiskError};
@@ -117,6 +117,9 @@ pub enum BufferError {
     /// There is no recording.
     #[error("{}", missing(.0))]
     Missing(PathBuf),
+    /// Nobody knows whether there is one.
+    #[error("permission denied: this user may not read the recording in {}", .0.display())]
+    Denied(PathBuf),
     /// SQLite did not take a setting that the promise rests on.
     #[error("{}: SQLite did not take {setting}, it says {found}; without it nothing is promised, so nothing is recorded", path.display())]
     Setting {
@@ -148,6 +151,30 @@ impl BufferError {
         }
     }
 
+    /// True when the database itself is not what it should be, as far as it could be looked at.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Foreign(_) | Self::Block { .. } => true,
+            Self::Sqlite { source, .. } => {
+                use ErrorCode::{
+                    CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
+                };
+                let out_of_reach = [
+                    CannotOpen,
+                    DatabaseBusy,
+                    DatabaseLocked,
+                    DiskFull,
+                    OutOfMemory,
+                    PermissionDenied,
+                    ReadOnly,
+                    SystemIoFailure,
+                ];
+                source.sqlite_error_code().is_none_or(|code| !out_of_reach.contains(&code))
+            }
+            _ => false,
+        }
+    }
+
     /// What to do about it.
     pub fn advice(&self) -> Advice {
         match self {
@@ -157,6 +184,7 @@ impl BufferError {
             | Self::Schema { .. }
             | Self::Newer { .. }
             | Self::Missing(_)
+            | Self::Denied(_)
             | Self::Setting { .. }
             | Self::Disk(_) => Advice::Fix,
             Self::Block { .. } => Advice::Inspect,
@@ -168,10 +196,6 @@ impl BufferError {
 /// Why there is no buffer where a recording was looked for.
 fn missing(root: &Path) -> String {
     let (layout, dir) = (Layout::new(root), root.display());
-    let is_denied = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
-    if layout.buffer().metadata().is_err_and(is_denied) {
-        return format!("permission denied: this user may not read the recording in {dir}");
-    }
     let list = |path: &Path| path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
     let mut files = list(&layout.data()).flat_map(|folder| list(&folder).collect::<Vec<_>>());
     if files.any(|path| path.extension().is_some_and(|ending| ending == "parquet")) {
@@ -210,6 +234,9 @@ impl Buffer {
         disk::create_own_dir(&layout.state())?;
         disk::create_own_dir(&layout.staging())?;
         disk::create_own_dir(&layout.data())?;
+        // Where names do not last, nothing could be promised: said before anything is kept.
+        disk::sync_dir(&layout.state())?;
+        disk::sync_dir(&layout.data())?;
         let lock = lock::Lock::take(layout)?;
         Self::rescue(layout, now, lock)
     }

@@ -1,10 +1,12 @@
 //! Reading the buffer beside its writer: a read-only connection, short transactions.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
+use crate::disk::Temporary;
 use crate::event::Partition;
 use crate::layout::Layout;
 use crate::time::{Day, Micros};
@@ -48,39 +50,76 @@ pub struct View {
     layout: Layout,
     /// Whether its blocks may have checksums.
     has_checksums: bool,
+    /// Behind the connection, so that it goes after it.
+    _copy: Option<Temporary>,
+}
+
+/// A connection that has read once, and the version that it found.
+fn look(path: &Path) -> Result<(Connection, i64)> {
+    let open = || {
+        let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        migrate::check(&db, path).map(|version| (db, version))
+    };
+    match open() {
+        Err(BufferError::Sqlite { source, .. }) if is_half_made(&source) => {
+            // Opened for writing, SQLite undoes what the journal says before it reads.
+            migrate::check(&connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path)?;
+            open()
+        }
+        opened => opened,
+    }
+}
+
+/// True when SQLite could not open the database, or a file beside it.
+fn is_out_of_reach(error: &BufferError) -> bool {
+    let code = if let BufferError::Sqlite { source, .. } = error { source.sqlite_error_code() } else { None };
+    matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+/// The same of a copy with its log: a recording on a disk, in a snapshot or of rights that are for reading only. Nobody writes
+/// to it meanwhile: beside a writer there is the index of its log, which SQLite reads as it is.
+fn look_at_copy(path: &Path) -> Result<(Connection, i64, Option<Temporary>)> {
+    let folder = Temporary::new()?;
+    let copy = folder.copy(path, "buffer.db")?;
+    for log in ["buffer.db-wal", "buffer.db-journal"] {
+        if path.with_file_name(log).exists() {
+            folder.copy(&path.with_file_name(log), log)?;
+        }
+    }
+    let (db, version) = look(&copy)?;
+    // Open files need no names there, so not even a process that is killed leaves any.
+    Ok((db, version, (!cfg!(unix)).then_some(folder)))
 }
 
 /// Blocks of a partition: each one's seq and rows, and where to go on if more follow.
 pub(super) type Blocks = (Vec<(i64, RecordBatch)>, Option<i64>);
 
 impl View {
-    /// Opens the buffer of a recording for reading.
+    /// Opens the buffer of a recording for reading. Where nothing can be written beside it, as SQLite has to, a copy of it is read.
     ///
     /// # Errors
-    /// When there is none, or it is foreign or newer.
+    /// When there is none, or it is foreign or newer, or this user may not read it.
     pub fn open(layout: &Layout) -> Result<Self> {
         let path = layout.buffer();
-        if !path.exists() {
-            return Err(BufferError::Missing(layout.root().to_owned()));
-        }
-        let open = || {
-            let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            migrate::check(&db, &path).map(|version| (db, version))
-        };
-        let (db, version) = match open() {
-            Err(BufferError::Sqlite { source, .. }) if is_half_made(&source) => {
-                // Opened for writing, SQLite undoes what the journal says before it reads.
-                migrate::check(&connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, &path)?;
-                open()?
+        match path.metadata() {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(BufferError::Denied(layout.root().to_owned()));
             }
-            opened => opened?,
+            Err(_) => return Err(BufferError::Missing(layout.root().to_owned())),
+            Ok(_) => {}
+        }
+        let (db, version, copy) = match look(&path) {
+            Ok((db, version)) => (db, version, None),
+            Err(error) if is_out_of_reach(&error) => look_at_copy(&path)?,
+            Err(error) => return Err(error),
         };
         if version == 0 {
             return Err(BufferError::Missing(layout.root().to_owned()));
         }
         migrate::look_over(&db, version).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
         let id = migrate::id(&db).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
-        Ok(Self { db, path, id, layout: layout.clone(), has_checksums: version >= migrate::HAS_CHECKSUMS })
+        let has_checksums = version >= migrate::HAS_CHECKSUMS;
+        Ok(Self { db, path, id, layout: layout.clone(), has_checksums, _copy: copy })
     }
 
     /// The buffer's random id.

@@ -37,6 +37,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let layout = args.recording.layout();
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
+    args.recording.warn_of_place();
     args.recording.keep_schemas()?;
     let bar = progress::bar(length, true);
     let imported = record::import(&recorder, input, name, |bytes| bar.inc(bytes));

@@ -130,6 +130,18 @@ impl Recording {
         Layout::new(&self.dir)
     }
 
+    /// Warns of a recording on a network file system.
+    fn warn_of_place(&self) {
+        let layout = self.layout();
+        if let Some(kind) = [layout.state(), layout.data()].iter().find_map(|place| disk::network(place)) {
+            let dir = layout.root().display();
+            tell!(
+                "warning: {dir} is on a network file system ({kind}): what is kept there is as safe as the other machine's word, \
+                 and its lock keeps no second recorder away. Better record to a local disk, and copy from there"
+            );
+        }
+    }
+
     /// Refuses an output that would be taken for a part of the recording.
     fn refuse_own(&self, output: &Path) -> Result<(), Failure> {
         if output != Path::new("-") && self.layout().owns(output) {

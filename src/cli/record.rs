@@ -169,6 +169,7 @@ pub(super) fn record(
     let timing = Timing { roll_every: timing.roll_every(file)?, seals_at_end: false, ..Timing::default() };
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, recording.registry()?, Arc::clone(&meter), timing)?;
+    recording.warn_of_place();
     recording.keep_schemas()?;
     tell_end(end, begun, &layout);
     let live = Live::start(Arc::clone(&meter));

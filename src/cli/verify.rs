@@ -9,7 +9,7 @@ use super::{Failure, Outcome, Recording, progress, show};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 all is well, 3 something is missing and the recording says so itself (gaps, or that nobody records), or an event was sent with two times \
-and stands twice, 1 something is damaged.
+and stands twice, 1 something is damaged, or could not be looked at.
 Sealed day files can also be checked without this program: sha256sum --check MANIFEST")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -32,6 +32,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     match report.worst() {
         None | Some(Severity::Note) => Ok(Outcome::Done),
         Some(Severity::Double | Severity::Missing) => Ok(Outcome::Incomplete),
+        Some(Severity::Unread) => Err(Failure::failed("not all of the recording could be looked at; see above")),
         Some(Severity::Damage) => Err(Failure::failed("the recording is damaged; see above")),
     }
 }
@@ -42,6 +43,7 @@ fn print(report: &Report) -> Result<(), Failure> {
             Severity::Note => "note",
             Severity::Double => "double",
             Severity::Missing => "missing",
+            Severity::Unread => "unread",
             Severity::Damage => "DAMAGE",
         };
         say!("{kind:<8} {}", printable(&finding.path, 400));

@@ -46,6 +46,12 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
         disk::remove(&path)?;
         recovered.staged += 1;
     }
+    for folder in disk::list(&layout.data())?.iter().filter(|folder| folder.is_dir()) {
+        for path in disk::list(folder)?.iter().filter(|path| disk::is_moving(path)) {
+            disk::remove(path)?;
+            recovered.staged += 1;
+        }
+    }
     for (path, day) in day_files(layout)? {
         let file = match DayFile::open(&path) {
             Ok(Some(file)) => file,

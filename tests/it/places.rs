@@ -1,11 +1,15 @@
-//! Where a recording lies and who reads it there: files that grow under their readers.
+//! Where a recording lies and who reads it there: files that grow under their readers, places that can only be read, other disks.
 
 use std::fs;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use overnight::archive::DayFile;
 
 use crate::rolling::Recording;
-use crate::support::{Place, by_key, touch};
+use crate::support::{Place, Ran, by_key, overnight, touch};
 
 /// Long after all events of these tests.
 const NOW: i64 = 1_800_000_000_000_000;
@@ -61,4 +65,194 @@ fn a_day_file_that_grew_ends_at_every_older_length_in_the_footer_that_stood_ther
     assert_eq!(place.run(&["roll"]).code, 0);
     let verified = place.run(&["verify"]);
     assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
+}
+
+/// Runs a verb on a recording as somebody who has the rights of its files only: nobody, where the tests have all rights.
+#[cfg(unix)]
+fn run_as_nobody(place: &Place, dir: &Path, arguments: &[&str]) -> Ran {
+    use std::os::unix::process::CommandExt;
+    let mut command = overnight();
+    if place.folder.path().metadata().unwrap().uid() == NOBODY {
+        let program = place.path("overnight");
+        if !program.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_overnight"), &program).unwrap();
+        }
+        let own = command;
+        command = std::process::Command::new(program);
+        command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).uid(NOBODY);
+    }
+    Ran::new(&command.args(arguments).arg("--dir").arg(dir).current_dir(place.path("out")).output().unwrap())
+}
+
+#[cfg(unix)]
+const NOBODY: u32 = 65_534;
+
+#[cfg(unix)]
+fn tool(name: &str, arguments: &[&str], paths: &[&Path]) {
+    assert!(std::process::Command::new(name).args(arguments).args(paths).status().unwrap().success(), "{name} {arguments:?}");
+}
+
+/// A place with a recording that holds 30 events, 10 of them in its buffer only, and copies of it: one that was closed, as it
+/// stood while a recorder ran, and the same without the index of the log.
+#[cfg(unix)]
+fn snapshots() -> (Place, [PathBuf; 3]) {
+    let place = Place::new();
+    fs::create_dir(place.path("out")).unwrap();
+    let mut recording = Recording::open(&place.dir());
+    recording.keep(&some(0, 20));
+    recording.roll(NOW, true);
+    recording.keep(&some(20, 30));
+    let copies = ["closed", "running", "bare"].map(|name| place.path(name));
+    tool("cp", &["-R"], &[&place.dir(), &copies[1]]);
+    tool("cp", &["-R"], &[&place.dir(), &copies[2]]);
+    drop(recording);
+    drop(overnight::buffer::Buffer::open(&overnight::layout::Layout::new(&place.dir()), NOW).unwrap());
+    tool("cp", &["-R"], &[&place.dir(), &copies[0]]);
+    assert!(!copies[0].join("state/buffer.db-wal").exists() && copies[1].join("state/buffer.db-shm").exists());
+    fs::remove_file(copies[2].join("state/buffer.db-shm")).unwrap();
+    // Else root's rights would be tried.
+    if place.folder.path().metadata().unwrap().uid() == 0 {
+        tool("chown", &["-R", &NOBODY.to_string()], &[place.folder.path()]);
+    }
+    (place, copies)
+}
+
+#[cfg(unix)]
+#[test]
+fn a_recording_that_can_only_be_read_reads_with_every_verb() {
+    let (place, copies) = snapshots();
+    for copy in &copies {
+        tool("cp", &["-Rp"], &[copy, &place.path("free")]);
+        tool("chmod", &["-R", "a-w"], &[copy]);
+        let verbs: [&[&str]; 7] = [
+            &["status", "--json"],
+            &["verify"],
+            &["gaps"],
+            &["export", "-o", "-", "--format", "ndjson"],
+            &["plot", "-o", "x.svg", "--force"],
+            &["report", "-o", "x.html", "--force"],
+            &["sql"],
+        ];
+        for verb in verbs {
+            let (free, bound) = (run_as_nobody(&place, &place.path("free"), verb), run_as_nobody(&place, copy, verb));
+            assert_eq!(bound.code, free.code, "{} {verb:?}: {}, and not {}", copy.display(), bound.stderr, free.stderr);
+            if verb[0] == "export" {
+                assert_eq!((bound.stdout.lines().count(), &bound.stdout), (30, &free.stdout), "{}", copy.display());
+            }
+            if verb[0] == "status" {
+                let status: serde_json::Value = serde_json::from_str(&bound.stdout).unwrap();
+                assert_eq!((&status["events"], &status["buffered"]), (&30.into(), &10.into()), "{}", copy.display());
+            }
+        }
+        tool("chmod", &["-R", "u+w"], &[copy]);
+        fs::remove_dir_all(place.path("free")).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_opened_is_never_called_damage_nor_left_out_unsaid() {
+    let (place, [copy, ..]) = snapshots();
+    let closed = |name: &str, mode: &str| tool("chmod", &[mode], &[&copy.join(name)]);
+    for name in ["data/touch/2026-10-02.parquet", "state/buffer.db", "state"] {
+        closed(name, "000");
+        let (verified, exported) =
+            (run_as_nobody(&place, &copy, &["verify"]), run_as_nobody(&place, &copy, &["export", "-o", "-"]));
+        let said = format!("{}{}", verified.stdout, verified.stderr);
+        assert!(verified.code == 1 && said.to_lowercase().contains("permission denied"), "{name}: {said}");
+        assert!(!said.to_lowercase().contains("damage") && !said.contains("all is well"), "{name}: {said}");
+        assert!(
+            exported.code == 1 && exported.stderr.to_lowercase().contains("permission denied"),
+            "{name}: {}",
+            exported.stderr
+        );
+        closed(name, "700");
+    }
+}
+
+/// A file system as the program finds some: `fsync` of a directory is no valid call; or `data/` is on another disk.
+#[cfg(target_os = "linux")]
+fn on_file_system(place: &Place, kind: &str) -> std::process::Command {
+    const SHIM: &str = r#"
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <errno.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <sys/stat.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        static int is(const char *kind) { const char *is = getenv("FILE_SYSTEM"); return is && !strcmp(is, kind); }
+        static int crosses(const char *a, const char *b) { return is("two") && !strstr(a, "/data/") != !strstr(b, "/data/"); }
+        int fsync(int file) {
+            struct stat about;
+            if (is("share") && !fstat(file, &about) && S_ISDIR(about.st_mode)) { errno = EINVAL; return -1; }
+            return syscall(SYS_fsync, file);
+        }
+        int rename(const char *a, const char *b) {
+            if (crosses(a, b)) { errno = EXDEV; return -1; }
+            return syscall(SYS_renameat2, -100, a, -100, b, 0);
+        }
+        int linkat(int x, const char *a, int y, const char *b, int flags) {
+            if (crosses(a, b)) { errno = EXDEV; return -1; }
+            return syscall(SYS_linkat, x, a, y, b, flags);
+        }
+        int link(const char *a, const char *b) { return linkat(-100, a, -100, b, 0); }
+    "#;
+    let (source, shim) = (place.path("shim.c"), place.path("shim.so"));
+    fs::write(&source, SHIM).unwrap();
+    tool("cc", &["-shared", "-fPIC", "-o"], &[&shim, &source]);
+    let mut command = overnight();
+    command.env("LD_PRELOAD", shim).env("FILE_SYSTEM", kind);
+    command
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn data_on_another_disk_is_rolled_sealed_and_set_aside_like_on_one() {
+    let place = Place::new();
+    let import = |from: u32, to: u32| {
+        fs::write(place.path("events"), some(from, to).join("\n")).unwrap();
+        let mut import = on_file_system(&place, "two");
+        Ran::new(&import.arg("import").arg(place.path("events")).arg("--dir").arg(place.dir()).output().unwrap())
+    };
+    for round in 0..3 {
+        let ran = import(round * 10, round * 10 + 10);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    assert_eq!((place.events().len(), place.day_files()), (30, vec!["touch/2026-10-02.parquet".to_owned()]));
+    assert_eq!(place.run(&["verify"]).code, 0);
+    // A crash in the middle of the way leaves a piece, which the next one sweeps.
+    fs::write(place.dir().join("data/touch/.2026-10-02.parquet.moving"), "half").unwrap();
+    let verified = place.run(&["verify"]);
+    assert!(verified.code == 0 && verified.stdout.contains("an unfinished file"), "{}", verified.stdout);
+    // A damaged file goes over to the other disk.
+    let path = place.dir().join("data/touch/2026-10-02.parquet");
+    fs::write(&path, "no day file").unwrap();
+    let ran = import(30, 40);
+    assert!(ran.code == 3 && ran.stderr.contains("is damaged"), "{}", ran.stderr);
+    assert_eq!((place.events().len(), place.day_files().len()), (10, 1));
+    let aside: Vec<_> = fs::read_dir(place.dir().join("state/damaged")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(aside.len() == 1 && fs::read(&aside[0]).unwrap() == b"no day file", "{aside:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_names_do_not_last_nothing_is_recorded_and_an_export_is_written() {
+    let place = Place::new();
+    let import = |dir: &Path| {
+        fs::write(place.path("events"), some(0, 3).join("\n")).unwrap();
+        let mut import = on_file_system(&place, "share");
+        Ran::new(&import.arg("import").arg(place.path("events")).arg("--dir").arg(dir).output().unwrap())
+    };
+    assert_eq!(place.import(some(0, 3).join("\n")).code, 0);
+    for dir in [place.path("other"), place.dir()] {
+        let ran = import(&dir);
+        assert!(ran.code == 1 && ran.stderr.contains("power cut") && ran.stderr.contains("local disk"), "{}", ran.stderr);
+    }
+    let out = place.path("out.csv");
+    let mut export = on_file_system(&place, "share");
+    let ran = Ran::new(&export.args(["export", "-o"]).arg(&out).arg("--dir").arg(place.dir()).output().unwrap());
+    assert!(ran.code == 0 && fs::read_to_string(&out).unwrap().lines().count() == 4, "{}", ran.stderr);
 }
