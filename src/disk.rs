@@ -20,7 +20,7 @@ pub use output::{OutputError, Unfinished, output, output_bytes};
 
 /// A step that failed: what, where, why.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step} {}: {source}", path.display())]
+#[error("cannot {step} {}: {}", path.display(), said(source))]
 pub struct DiskError {
     /// The step, as a verb: "create", "sync".
     pub step: &'static str,
@@ -28,6 +28,11 @@ pub struct DiskError {
     pub path: PathBuf,
     /// What the system said.
     pub source: io::Error,
+}
+
+/// What the system said, without its number.
+fn said(error: &io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 impl DiskError {

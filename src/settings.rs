@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::error::plain;
+
 /// Something in the settings or the credentials is wrong, or missing.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {}", path.display(), plain(source))]
     Read {
         /// The file.
         path: PathBuf,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use arrow::array::RecordBatch;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
+use crate::error::plain;
 use crate::event::Partition;
 use crate::layout::Layout;
 use crate::time::{Day, Micros};
@@ -133,7 +134,7 @@ impl View {
             let seq: i64 = row.get(0).map_err(fail)?;
             let body = row.get_ref(1).and_then(|body| body.as_blob().map_err(Into::into)).map_err(fail)?;
             let damaged =
-                |error: arrow::error::ArrowError| BufferError::Block { path: self.path.clone(), seq, what: error.to_string() };
+                |error: arrow::error::ArrowError| BufferError::Block { path: self.path.clone(), seq, what: plain(&error) };
             let batch = block::decode(body).map_err(damaged)?;
             events += batch.num_rows();
             bytes += batch.get_array_memory_size();
@@ -166,7 +167,7 @@ impl View {
             match block::decode(&body) {
                 Ok(rows) if rows.num_rows() as u64 == events => {}
                 Ok(rows) => wrong.push((seq, format!("{} rows instead of {events}", rows.num_rows()))),
-                Err(error) => wrong.push((seq, error.to_string())),
+                Err(error) => wrong.push((seq, plain(&error))),
             }
         }
         Ok(wrong)
