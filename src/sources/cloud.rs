@@ -77,8 +77,8 @@ pub enum CloudFailure {
     /// The cloud answered, and what it gives can never be taken: asking again brings the same.
     #[error("{0}")]
     Unfit(String),
-    /// An address that is none.
-    #[error("{0:?} is no address of an API; it looks like {API_URL}")]
+    /// An address that is none. A password in it is not said.
+    #[error("{:?} is no address of an API; it looks like {API_URL}", without_password(.0))]
     Address(String),
 }
 
@@ -445,6 +445,16 @@ fn address(text: &str) -> Result<Url, CloudFailure> {
         url.set_path("/v2");
     }
     Ok(url)
+}
+
+/// An address without what stands before an `@`.
+fn without_password(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((before, after)) => {
+            format!("{}***@{after}", before.split_once("://").map_or("", |(scheme, _)| &before[..scheme.len() + 3]))
+        }
+        None => address.to_owned(),
+    }
 }
 
 fn is_loopback(host: &str) -> bool {
