@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(read(r#"{"error":{"code":4,"message":"timed out","details":[]}}"#), "timed out (code 4)");
         assert_eq!(read(r#"{"error":{"grpcCode":1,"httpCode":408,"message":"closing stream"}}"#), "closing stream (code 408)");
         assert_eq!(read(r#"{"error":"no such project","code":404,"help":"u"}"#), "no such project (code 404)");
-        assert_eq!(read("<html><title>\u{1b}[31m502</title></html>"), "\"[31m502\", a page, and no words of the cloud's own");
+        assert_eq!(read("<html><title>\u{1b}[31m502</title></html>"), "\" [31m502\", a page, and no words of the cloud's own");
         let line = r#"{"error":{"code":4}}"#;
         assert_eq!(Line::open(line), Ok(Line::Error(line)));
         assert_eq!(CloudError::read(line).code, 4);

@@ -7,11 +7,17 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::error::plain;
+
+mod mask;
+
+pub use mask::Mask;
+
 /// Something in the settings or the credentials is wrong, or missing.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {}", path.display(), plain(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -90,45 +96,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("***")
-    }
-}
-
-/// Takes secrets out of what others say: some servers say back what they were sent.
-#[derive(Debug, Clone, Default)]
-pub struct Mask(Vec<Secret>);
-
-impl Mask {
-    /// Of these secrets, as they are and as JSON may write them.
-    pub fn new(secrets: &[&str]) -> Self {
-        let json = |secret: &str| {
-            let quoted = serde_json::Value::from(secret).to_string();
-            quoted[1..quoted.len() - 1].to_owned()
-        };
-        let written = |secret: &&str| [(*secret).to_owned(), json(secret), json(secret).replace('/', "\\/")];
-        let all = secrets.iter().filter(|secret| !secret.is_empty()).flat_map(written);
-        let mut mask = Self::default();
-        mask.add(Self(all.map(Secret).collect()));
-        mask
-    }
-
-    /// Also of another one's secrets.
-    pub fn add(&mut self, other: Self) {
-        self.0.extend(other.0);
-        // One may be a part of another.
-        self.0.sort_by(|Secret(a), Secret(b)| (b.len(), b).cmp(&(a.len(), a)));
-        self.0.dedup_by(|Secret(a), Secret(b)| a == b);
-    }
-
-    /// The text with `***` for each secret.
-    pub fn text(&self, said: &str) -> String {
-        self.0.iter().fold(said.to_owned(), |said, Secret(secret)| said.replace(secret, "***"))
-    }
-
-    /// The same for bytes, which are left as they are where they hold none.
-    pub fn bytes(&self, said: &mut Vec<u8>) {
-        if self.0.iter().any(|Secret(secret)| memchr::memmem::find(said, secret.as_bytes()).is_some()) {
-            *said = self.text(&String::from_utf8_lossy(said)).into_bytes();
-        }
     }
 }
 
@@ -443,7 +410,7 @@ mod tests {
         assert_eq!(bytes, b"\xffa\"/c");
         bytes.extend(said.as_bytes());
         mask.bytes(&mut bytes);
-        assert!(!String::from_utf8(bytes).unwrap().contains("/b"));
+        assert!(!String::from_utf8_lossy(&bytes).contains("/b"));
         assert!(!format!("{mask:?}").contains("/b"));
     }
 

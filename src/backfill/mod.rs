@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::buffer::{BufferError, Change, Records, View};
 use crate::collect::Collector;
 use crate::coverage::{RETENTION, Span};
+use crate::error::plain;
 use crate::event::{DeviceRow, Source, printable};
 use crate::keep::{Claim, Order, Outlet, Phase, told};
 use crate::layout::Layout;
@@ -360,8 +361,9 @@ impl Filler {
         if collector.is_empty() {
             return Ok(());
         }
-        let batch =
-            collector.take_masked(mask).map_err(|error| Failure::Failed(format!("a batch could not be built: {error}")))?;
+        let batch = collector
+            .take_masked(mask)
+            .map_err(|error| Failure::Failed(format!("a batch could not be built: {}", plain(&error))))?;
         self.outlet.send(Order::Keep(batch, Claim::Fills(fills.to_vec()))).await;
         Ok(())
     }

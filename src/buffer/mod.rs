@@ -36,7 +36,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use crate::disk::fault::{self, Step};
 use crate::disk::{self, DiskError};
-use crate::error::Advice;
+use crate::error::{Advice, plain};
 use crate::event::{Batch, Partition};
 use crate::layout::Layout;
 use crate::time::Micros;
@@ -60,7 +60,7 @@ const CACHE_KIB: i64 = 4 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum BufferError {
     /// SQLite refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), plain(source))]
     Sqlite {
         /// The database.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum BufferError {
         what: String,
     },
     /// Arrow refused to write a block.
-    #[error("cannot write a block: {0}")]
+    #[error("cannot write a block: {}", plain(.0))]
     Encode(#[from] ArrowError),
     /// The disk refused.
     #[error(transparent)]

@@ -22,10 +22,10 @@ const LOOK_BACK: Duration = Duration::from_hours(72);
 #[derive(Debug, clap::Args)]
 pub(super) struct Connection {
     /// The cloud's API [default: the cloud's own]
-    #[arg(long, value_name = "URL", env = "DT_API_URL")]
+    #[arg(long, value_name = "URL", env = "DT_API_URL", hide_env_values = true)]
     api_url: Option<String>,
     /// The cloud's token endpoint [default: the cloud's own; /oauth2/token at another --api-url]
-    #[arg(long, value_name = "URL", env = "DT_TOKEN_URL")]
+    #[arg(long, value_name = "URL", env = "DT_TOKEN_URL", hide_env_values = true)]
     token_url: Option<String>,
     /// Credentials file (JSON, as DT_CREDENTIALS_FILE)
     #[arg(long, value_name = "FILE")]

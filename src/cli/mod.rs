@@ -50,7 +50,7 @@ use clap::{Parser, Subcommand};
 
 use crate::buffer::{BufferError, View};
 use crate::disk;
-use crate::error::Advice;
+use crate::error::{self, Advice};
 use crate::export::ExportError;
 use crate::layout::Layout;
 use crate::reader::Reader;
@@ -66,6 +66,9 @@ use crate::words;
     after_help = "Try it without an account:  overnight demo\nExit codes: 0 done, 1 failed, 2 usage, 3 done but something is missing or was lost."
 )]
 struct Cli {
+    /// Say also what libraries and the system said, behind errors in plain words
+    #[arg(short, long, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -243,7 +246,7 @@ impl Failure {
 impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let what_to_do = if disk::is_full(&error) { format!(". {}", advice(Advice::MakeRoom)) } else { String::new() };
-        Self::failed(format!("{error}{what_to_do}"))
+        Self::failed(format!("{}{what_to_do}", error::plain(&error)))
     }
 }
 
@@ -274,7 +277,11 @@ fn advice(advice: Advice) -> &'static str {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let cli = Cli::parse();
+    if cli.verbose {
+        error::tell_causes();
+    }
+    let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Listen(args) => listen::run(&args),

@@ -22,6 +22,7 @@ use ::arrow::array::{AsArray, RecordBatch};
 use ::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
 use crate::disk::{self, OutputError, Unfinished};
+use crate::error::plain;
 use crate::layout::Layout;
 use crate::reader::Reader;
 use crate::schema::{RebuildError, Schema};
@@ -43,7 +44,7 @@ pub enum ExportError {
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
     /// The output cannot be written.
-    #[error("cannot write {to}: {source}")]
+    #[error("cannot write {to}: {}", plain(source))]
     Output {
         /// The output.
         to: String,
@@ -63,7 +64,7 @@ pub enum ExportError {
     #[error("only rows in the order of time can be told apart by day; leave out --partition-by, or --samples and --latest")]
     NoDays,
     /// Arrow or the writer of a format refused.
-    #[error("cannot write {to}: {source}")]
+    #[error("cannot write {to}: {}", plain(&**source))]
     Format {
         /// The output.
         to: String,

@@ -469,3 +469,81 @@ fn credentials_go_where_settings_say_only_if_nobody_else_can_write_them() {
     record(&place, &["--api-url", &cloud.url(), "--credentials", credentials.to_str().unwrap()]);
     assert!(stranger.heard().is_empty() && !named.heard().is_empty());
 }
+
+/// A text in the ways in which servers write what they were sent.
+fn in_all_writings(text: &str) -> Vec<String> {
+    let each = |write: &dyn Fn(u8) -> String| text.bytes().map(write).collect::<String>();
+    let unless_plain =
+        |byte: u8, escape: String| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { escape };
+    vec![
+        text.trim_end_matches('=').to_owned(),
+        each(&|byte| unless_plain(byte, format!("%{byte:02X}"))),
+        each(&|byte| format!("%{byte:02x}")),
+        each(&|byte| unless_plain(byte, format!("&#{byte};"))),
+        each(&|byte| format!("&#x{byte:x};")),
+        each(&|byte| unless_plain(byte, format!("\\u{byte:04x}"))),
+        each(&|byte| format!("\\u{byte:04X}")),
+    ]
+}
+
+#[test]
+fn an_echo_of_a_secret_in_any_writing_is_masked_in_errors_and_faults() {
+    // Its base64 has padding, a plus and a slash.
+    let secret = "h?~>~?unter<2&\"'~~?/>";
+    let basic = STANDARD.encode(format!("key:{secret}"));
+    assert!(basic.ends_with('=') && basic.contains(['+', '/']), "{basic}");
+    let written: Vec<String> = [&basic, secret].into_iter().flat_map(in_all_writings).collect();
+    let echoes = written.clone();
+    let cloud = Fake::start(move |request, stream| {
+        let reply = if request.contains("projects/p/devices:stream") {
+            answer("200 OK", "", &echoes.iter().map(|echo| format!("no event: {echo}\n")).collect::<String>())
+        } else {
+            let said = request.split("projects/").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+            answer("403 No", "", &format!("you sent {}", echoes[said.parse::<usize>().unwrap()]))
+        };
+        drop(stream.write_all(reply.as_bytes()));
+    });
+    let place = Place::new();
+    let mut said = Vec::new();
+    let projects: Vec<String> = (0..written.len()).map(|number| number.to_string()).chain(["p".to_owned()]).collect();
+    for project in &projects {
+        let mut command = overnight();
+        command.args(["record", "--project", project, "--max-retries", "0", "--no-backfill", "--api-url", &cloud.url(), "--dir"]);
+        command.arg(place.dir()).env("DT_SERVICE_ACCOUNT_KEY_ID", "key").env("DT_SERVICE_ACCOUNT_SECRET", secret);
+        let ran = Running::start(&mut command).wait();
+        assert!(project == "p" || ran.stderr.contains("***"), "{project}: {}", ran.stderr);
+        said.push(ran.stderr);
+    }
+    said.push(place.run(&["faults", "list", "--json"]).stdout);
+    assert!(place.status()["faults"].as_u64().unwrap() >= written.len() as u64, "{said:?}");
+    for path in walk(place.folder.path()).into_iter().filter(|path| path.is_file()) {
+        said.push(String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned());
+    }
+    for echo in &written {
+        assert_eq!(said.iter().find(|said| said.contains(echo.as_str())), None, "{echo}");
+    }
+}
+
+#[test]
+fn no_help_and_no_error_shows_a_password_of_an_address() {
+    let place = Place::new();
+    for verb in ["record", "backfill"] {
+        for address in
+            ["https://someone:hunter2@example.org", "no address://someone:hunter2@example.org", "someone:hunter2@example.org"]
+        {
+            for arguments in
+                [&[verb, "--help"][..], &[verb, "-h"], &[verb, "--project", "p", "--since", "1h"], &[verb, "--project", "p"]]
+            {
+                if address.starts_with("https")
+                    && !arguments.iter().any(|argument| argument.starts_with("-h") || *argument == "--help")
+                {
+                    continue;
+                }
+                let mut command = overnight();
+                command.args(arguments).env("DT_API_URL", address).env("DT_TOKEN_URL", address).arg("--dir").arg(place.dir());
+                let ran = Running::start(&mut command).wait();
+                assert!(!format!("{ran:?}").contains("hunter2"), "{arguments:?}: {ran:?}");
+            }
+        }
+    }
+}
