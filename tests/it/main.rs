@@ -21,6 +21,7 @@ mod gaps;
 mod hostile;
 mod ledger;
 mod numbers;
+mod office;
 mod plots;
 mod pushes;
 mod recovery;
