@@ -302,7 +302,6 @@ fn nothing_that_a_terminal_obeys_and_nothing_that_turns_text_reaches_it_from_oth
         &["verify", "--json"],
         &["report", "--json"],
         &["report", "--tz", "UTC", "-o", "-"],
-        &["sql", "-o", "-"],
     ] {
         said.push(place.run(arguments));
     }
