@@ -250,15 +250,15 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
     }
 }
 
-/// Writes a line to standard error, if it can be written.
+/// Writes a line to standard error, if it can be written; without what a terminal would obey, since it may quote others.
 fn tell(line: impl Display) {
-    drop(writeln!(io::stderr(), "{line}"));
+    drop(writeln!(io::stderr(), "{}", words::clean(&line.to_string())));
 }
 
-/// Writes a line to standard output.
+/// Writes a line to standard output, as [`tell`] does.
 fn say(line: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+    match writeln!(out, "{}", words::clean(&line.to_string())).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::EndOfOutput),
         written => Ok(written?),
     }
@@ -307,26 +307,21 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) | Err(Failure::EndOfOutput) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         Err(Failure::Usage(message)) => {
-            tell!("overnight: {}", clean(&message));
+            tell!("overnight: {}", message);
             ExitCode::from(2)
         }
         Err(Failure::Failed(message)) => {
-            tell!("overnight: {}", clean(&message));
+            tell!("overnight: {}", message);
             ExitCode::FAILURE
         }
     }
-}
-
-/// A message without what a terminal would obey: it may quote names that others chose.
-fn clean(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
 /// Says which blocks of the buffer were left out, if any were.
 fn tell_left_out(reader: &Reader) -> Outcome {
     let left_out = reader.left_out();
     for what in &left_out {
-        tell!("warning: left out: {}", clean(what));
+        tell!("warning: left out: {what}");
     }
     if left_out.is_empty() { Outcome::Done } else { Outcome::Incomplete }
 }

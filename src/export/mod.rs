@@ -6,6 +6,8 @@ mod cells;
 mod csv;
 mod dialect;
 mod lines;
+mod locales;
+mod misread;
 mod ndjson;
 mod parquet;
 mod terminal;
@@ -31,6 +33,7 @@ use crate::time::{Day, Micros};
 use crate::zone::Zone;
 
 pub use dialect::{Dialect, TimeFormat};
+pub use misread::Misread;
 pub use text::write_text;
 pub use xlsx::SHEET_ROWS;
 
@@ -296,8 +299,9 @@ impl Work<'_> {
         if self.layout.owns(path) {
             return Err(ExportError::Own(path.to_owned()));
         }
-        let is_file =
-            disk::output(path, force, &settings.unfinished, |file| fill(self, sink(settings, sheets, &to, Box::new(file))?))?;
+        let is_file = disk::output(path, force, &settings.unfinished, |file| {
+            fill(self, sink(settings, sheets, &to, terminal::fit(file))?)
+        })?;
         if is_file {
             self.exported.files.push(path.to_owned());
         }

@@ -20,7 +20,7 @@
 //! | forged, changed, old pushes | `pushes::a_push_that_the_cloud_did_not_sign_…`, `fuzz::a_push_is_believed_only_when_its_bytes_are_signed` |
 //! | formulas in CSV | `export::dialect::formulas_are_told_from_numbers`, `exports::csv_for_a_country_has_its_separators_and_plain_local_times` |
 //! | names that are paths | `bad_input::an_event_type_is_never_a_path`, `fuzz::an_event_type_is_never_a_path_nor_anothers_folder`, `a_recording_is_never_written_through_a_link` |
-//! | escapes for the terminal | `no_control_character_of_others_reaches_the_terminal`, `export::terminal`, with a terminal in `tests/python/exports.py` |
+//! | escapes for the terminal | `nothing_that_a_terminal_obeys_and_nothing_that_turns_text_reaches_it_from_others`, `export::terminal`, with a terminal in `tests/python/exports.py` |
 //! | other users of the machine | `only_the_owner_reads_a_recording`, `a_file_of_secrets_that_everybody_can_read_is_refused` |
 //! | what a hole in this program would reach | `the_service_of_the_readme_reaches_little` |
 #![cfg(unix)]
@@ -271,8 +271,8 @@ fn a_recording_is_never_written_through_a_link() {
 }
 
 #[test]
-fn no_control_character_of_others_reaches_the_terminal() {
-    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{8}";
+fn nothing_that_a_terminal_obeys_and_nothing_that_turns_text_reaches_it_from_others() {
+    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{8}\u{7f}\u{202e}gpj\u{2066}\u{200f}";
     let escaped = json!(evil).to_string();
     let escaped = escaped.trim_matches('"').to_owned();
     let event = touch("a", 1, 1).replace("touch", &format!("{escaped}type")).replace("\"d1\"", &format!("\"{escaped}\""));
@@ -302,13 +302,15 @@ fn no_control_character_of_others_reaches_the_terminal() {
         &["status", "--json"],
         &["gaps", "--json"],
         &["verify", "--json"],
+        &["report", "--json"],
+        &["report", "--tz", "UTC", "-o", "-"],
     ] {
         said.push(place.run(arguments));
     }
     assert!(said.iter().any(|ran| ran.stdout.contains("type")), "the names are shown: {said:#?}");
     for ran in said {
         let all = ran.stdout + &ran.stderr;
-        let found = all.chars().find(|c| c.is_control() && *c != '\n');
+        let found = all.chars().find(|c| overnight::words::is_hidden(*c) && *c != '\n');
         assert_eq!(found, None, "{all:?}");
     }
 }
