@@ -407,6 +407,9 @@ fn a_buffer_with_anything_in_it_that_this_program_does_not_make_is_refused_and_l
     assert_eq!(place.import(touch("b", 1, 2)).code, 0);
 }
 
+/// Gets the recording and its settings.
+type Spoil = fn(&Path, &Path);
+
 #[test]
 fn credentials_go_where_settings_say_only_if_nobody_else_can_write_them() {
     let refusing = || Fake::start(|_, stream| drop(stream.write_all(answer("403 No", "", "{}").as_bytes())));
@@ -416,7 +419,7 @@ fn credentials_go_where_settings_say_only_if_nobody_else_can_write_them() {
     for key in ["api_url", "token_url"] {
         let cloud = refusing();
         let settings = format!("{key} = \"{}\"\n", cloud.url());
-        let strangers: [(&str, fn(&Path, &Path)); 5] = [
+        let strangers: [(&str, Spoil); 5] = [
             ("a file that others can write", |_, file| fs::set_permissions(file, fs::Permissions::from_mode(0o602)).unwrap()),
             ("a file that a group can write", |_, file| fs::set_permissions(file, fs::Permissions::from_mode(0o660)).unwrap()),
             ("a folder that others can write", |dir, _| fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap()),
