@@ -15,11 +15,13 @@ use sha2::{Digest, Sha256};
 pub(crate) mod fault;
 mod network;
 mod output;
+mod plain;
 mod temporary;
 
 use fault::Step;
 pub use network::network;
 pub use output::{OutputError, Unfinished, output, output_bytes};
+pub use plain::{has_other_names, open, read, read_text, refuse_other_than_plain, refuse_others, refuse_shared};
 pub use temporary::Temporary;
 
 /// A step that failed: what, where, why.
@@ -87,8 +89,9 @@ pub fn create_dir(path: &Path) -> Result<()> {
     sync_dir(parent)
 }
 
-/// Creates or empties a file that only its owner can read, open for writing. Never through a link.
+/// Creates or empties a file that only its owner can read, open for writing. Never through a link, hard or soft.
 pub fn create(path: &Path) -> Result<File> {
+    plain::refuse_shared(path)?;
     step("create", path, Step::Create(path), || private().truncate(true).open(path))
 }
 
@@ -98,15 +101,18 @@ pub fn create_own_dir(path: &Path) -> Result<()> {
     create_dir(path)
 }
 
-/// Opens a file that only its owner can read, to hold something that need not last, as a lock. Never through a link.
+/// Opens a file that only its owner can read, to hold something that need not last, as a lock. Never through a link, hard or soft.
 pub fn open_private(path: &Path) -> Result<File> {
-    private().read(true).open(path).map_err(|error| DiskError::new("open", path, error))
+    plain::refuse_shared(path)?;
+    let file = private().read(true).open(path).map_err(|error| DiskError::new("open", path, error))?;
+    plain::refuse_shared_file(path, &file)?;
+    Ok(file)
 }
 
 /// Makes a file that only its owner can read, or lets nobody else read it any more; for one that SQLite fills and makes
 /// durable, with files beside it that take after it. It is not opened if it is there: that could drop locks on it.
 pub fn make_private(path: &Path) -> Result<()> {
-    refuse_link(path)?;
+    plain::refuse_shared(path)?;
     if path.exists() { restrict(path) } else { open_private(path).map(drop) }
 }
 
@@ -118,10 +124,9 @@ fn refuse_link(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Creates or empties a file outside a recording, with the rights that the user's files usually have.
-#[expect(clippy::disallowed_methods, reason = "this is the place that creates files")]
+/// Creates a file outside a recording that is not there yet, with the rights that the user's files usually have.
 pub fn create_for_others(path: &Path) -> Result<File> {
-    step("create", path, Step::Create(path), || File::create(path))
+    step("create", path, Step::Create(path), || OpenOptions::new().write(true).create_new(true).open(path))
 }
 
 /// Makes written bytes durable.
@@ -197,7 +202,7 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// True when the disk gives back every piece of a file.
 pub fn reads(path: &Path) -> bool {
     const PIECE: usize = 64 * 1024;
-    let Ok(file) = File::open(path) else { return false };
+    let Ok(file) = open(path) else { return false };
     let (mut piece, mut offset) = (vec![0; PIECE], 0);
     loop {
         match read_at(&file, &mut piece, offset) {
@@ -239,7 +244,7 @@ pub fn remove(path: &Path) -> Result<()> {
 /// SHA-256 of a file in hex, and its size.
 pub fn sha256(path: &Path) -> Result<(String, u64)> {
     let fail = |error| DiskError::new("read", path, error);
-    let mut file = File::open(path).map_err(fail)?;
+    let mut file = open(path)?;
     let mut sum = Sha256::new();
     let bytes = io::copy(&mut file, &mut sum).map_err(fail)?;
     let hex = sum.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {

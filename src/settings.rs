@@ -7,11 +7,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::disk;
 use crate::error::plain;
+use crate::words::wrong_toml;
 
 mod mask;
 
 pub use mask::Mask;
+
+/// No settings file is longer, in bytes.
+const LENGTH_MAX: u64 = 1024 * 1024;
 
 /// Something in the settings or the credentials is wrong, or missing.
 #[derive(Debug, thiserror::Error)]
@@ -239,12 +244,12 @@ impl File {
     /// # Errors
     /// When the file does not read or has a key that nobody knows.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        match fs::read_to_string(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(SettingsError::Read { path: path.to_owned(), source }),
+        match disk::read_text(path, LENGTH_MAX) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(SettingsError::Read { path: path.to_owned(), source: error.source }),
             Ok(text) => {
                 let file: Self = toml::from_str(&text)
-                    .map_err(|error| SettingsError::File { path: path.to_owned(), what: error.to_string().trim().to_owned() })?;
+                    .map_err(|error| SettingsError::File { path: path.to_owned(), what: wrong_toml(&text, &error) })?;
                 Ok(Self { strange: why_strange(path).map(|why| (path.to_owned(), why)), ..file })
             }
         }

@@ -99,6 +99,8 @@ impl Report {
     }
 }
 
+/// Most bytes of a list of checksums: half a million files.
+const MANIFEST_MAX: u64 = 64 * 1024 * 1024;
 /// Most gaps that are findings of their own.
 const GAPS_MAX: usize = 1000;
 /// What to do about a damaged day file.
@@ -439,7 +441,8 @@ fn differing(batch: &arrow::array::RecordBatch, event_type: &str) -> u64 {
 /// Sealed day files that are noted and not there; and the list of checksums for others.
 fn gone(layout: &Layout, view: &View, seen: &BTreeSet<Partition>, report: &mut Report) -> Result<(), VerifyError> {
     let sums = view.sealed()?;
-    let listed = std::fs::read(layout.manifest()).unwrap_or_default();
+    // One that is none, or too long to be one, is something else.
+    let listed = disk::read(&layout.manifest(), MANIFEST_MAX).unwrap_or_default();
     // Beside a recorder that seals just now, it may be a moment behind.
     if listed != manifest(layout, &sums).into_bytes() {
         let advice = "run `overnight roll`, which writes it anew; until then `sha256sum --check` does not say what is true";

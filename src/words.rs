@@ -78,6 +78,22 @@ pub fn instead<T: AsRef<str>>(word: &str, known: &[T]) -> String {
     }
 }
 
+/// What is wrong with a file that should be TOML, and on which line, without a word of what stands there: the file may be another
+/// one altogether, such as a key, and a value may be a secret.
+pub fn wrong_toml(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    let line = line.map_or_else(String::new, |line| format!("line {line}: "));
+    // Behind the last of these, the parser says what it knows itself.
+    let message = error.message().trim();
+    let (found, expected) = message.rfind(", expected").map_or((message, ""), |at| message.split_at(at));
+    let quotes = |c: char| matches!(c, '"' | '`' | '\'');
+    let found = match (found.find(quotes), found.rfind(quotes)) {
+        (Some(first), Some(last)) => format!("{}…{}", &found[..first], &found[last + 1..]),
+        _ => found.to_owned(),
+    };
+    format!("{line}{found}{expected}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

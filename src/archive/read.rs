@@ -98,9 +98,9 @@ impl DayFile {
     /// # Errors
     /// When it is no Parquet, or no day file of this program.
     pub fn open(path: &Path) -> Result<Option<Self>> {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|error| DiskError::new("open", path, error))?,
+        let file = match disk::open(path) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
         };
         let bytes = file.metadata().map_err(|error| DiskError::new("read", path, error))?.len();
         let file = Arc::new(file);

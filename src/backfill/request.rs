@@ -11,6 +11,9 @@ use crate::layout::Layout;
 use crate::settings::Filters;
 use crate::time::Micros;
 
+/// No request is longer, in bytes.
+const LONGEST: u64 = 1024 * 1024;
+
 /// A request. Times are microseconds since 1970 in UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -63,7 +66,7 @@ impl Request {
     pub(super) fn waiting(layout: &Layout, project: &str) -> Vec<Self> {
         let Ok(paths) = disk::list(&layout.requests()) else { return Vec::new() };
         let paths = paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json"));
-        let read = |path: &PathBuf| serde_json::from_slice::<Self>(&std::fs::read(path).ok()?).ok();
+        let read = |path: &PathBuf| serde_json::from_slice::<Self>(&disk::read(path, LONGEST).ok()?).ok();
         paths.filter_map(read).filter(|request| request.project == project && request.begins < request.ends).collect()
     }
 

@@ -45,6 +45,6 @@ impl Lock {
 
     /// True when some process holds the lock.
     pub(super) fn is_held(layout: &Layout) -> bool {
-        File::open(layout.lock()).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        disk::open(&layout.lock()).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 }

@@ -234,6 +234,11 @@ impl Buffer {
         disk::create_own_dir(&layout.state())?;
         disk::create_own_dir(&layout.staging())?;
         disk::create_own_dir(&layout.data())?;
+        disk::refuse_others(&layout.state())?;
+        disk::refuse_others(&layout.data())?;
+        for ending in rescue::FILES.into_iter().chain(["-journal"]) {
+            disk::refuse_shared(&rescue::with_ending(&layout.buffer(), ending))?;
+        }
         // Where names do not last, nothing could be promised: said before anything is kept.
         disk::sync_dir(&layout.state())?;
         disk::sync_dir(&layout.data())?;

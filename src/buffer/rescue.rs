@@ -28,7 +28,7 @@ use super::{Buffer, BufferError, Result, View, commit, connect, insert, ledger, 
 /// What a damaged buffer may have held is at most so old: rows are rolled after an hour, and looked at every 15 minutes.
 const HELD: Micros = 2 * 3600 * SECOND;
 /// A database, its log, and the index of the log.
-const FILES: [&str; 3] = ["", "-wal", "-shm"];
+pub(super) const FILES: [&str; 3] = ["", "-wal", "-shm"];
 /// Cause of the gaps that a damaged buffer leaves.
 const CAUSE: &str = "the buffer was damaged";
 /// Whose gaps they are in a recording that was imported, and knows of no project.
@@ -119,7 +119,7 @@ fn finish(layout: &Layout) -> Result<()> {
     Ok(disk::publish(&path, &layout.buffer())?)
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(ending);
     path.into()

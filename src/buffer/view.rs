@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
-use crate::disk::Temporary;
+use crate::disk::{self, Temporary};
 use crate::event::Partition;
 use crate::layout::Layout;
 use crate::time::{Day, Micros};
 
 use super::block::Head;
+use super::rescue::with_ending;
 use super::{BufferError, Result, connect, lock, migrate};
 
 /// Most bytes of columns read from the buffer at a time.
@@ -108,10 +109,17 @@ impl View {
             Err(_) => return Err(BufferError::Missing(layout.root().to_owned())),
             Ok(_) => {}
         }
-        let (db, version, copy) = match look(&path) {
-            Ok((db, version)) => (db, version, None),
-            Err(error) if is_out_of_reach(&error) => look_at_copy(&path)?,
-            Err(error) => return Err(error),
+        let mut is_shared = false;
+        for ending in ["", "-wal", "-shm", "-journal"] {
+            let file = with_ending(&path, ending);
+            disk::refuse_other_than_plain(&file)?;
+            is_shared |= disk::has_other_names(&file);
+        }
+        // A reader writes to the index of the log, and that of a copy by hard links is the original's.
+        let (db, version, copy) = match (!is_shared).then(|| look(&path)) {
+            Some(Ok((db, version))) => (db, version, None),
+            Some(Err(error)) if !is_out_of_reach(&error) => return Err(error),
+            Some(Err(_)) | None => look_at_copy(&path)?,
         };
         if version == 0 {
             return Err(BufferError::Missing(layout.root().to_owned()));

@@ -54,7 +54,7 @@ use crate::error::{self, Advice};
 use crate::export::ExportError;
 use crate::layout::Layout;
 use crate::reader::Reader;
-use crate::schema::Registry;
+use crate::schema::{Registry, SCHEMA_MAX};
 use crate::settings;
 use crate::words;
 
@@ -204,7 +204,7 @@ impl Recording {
             disk::write(&layout.staging(), &own, text.as_bytes())?;
             // One file a type, whatever it was called before.
             for other in disk::list(&layout.schemas())?.iter().filter(is_schema).filter(|other| **other != own) {
-                let text = std::fs::read_to_string(other).map_err(|source| disk::DiskError::new("read", other, source))?;
+                let text = disk::read_text(other, SCHEMA_MAX)?;
                 if name_of(&text, other)? == name {
                     disk::remove(other)?;
                 }

@@ -6,7 +6,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{DiskError, create_for_others, publish, remove, sync};
+use super::{DiskError, create_for_others, parent, publish, remove, sync, sync_dir};
 
 /// Why there is no such file.
 #[derive(Debug, thiserror::Error)]
@@ -69,19 +69,28 @@ impl<'u> Whole<'u> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(|error| DiskError::new("create", folder, error))?;
         }
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
+        // Nobody can have put a link there, nor is another export writing to it: then this fails.
+        let part = path.with_file_name(format!(".overnight-{:016x}.part", fastrand::u64(..)));
         let mut files = unfinished.lock();
         let file = create_for_others(&part)?;
         files.parts.push(part.clone());
         Ok(Self { part, file, unfinished })
     }
 
-    fn finish(self, path: &Path) -> Result<(), DiskError> {
+    /// Gives it its name. Should another have got that meanwhile, it stays another's unless `force` is given.
+    fn finish(self, path: &Path, force: bool) -> Result<(), OutputError> {
         sync(&self.file, &self.part)?;
         let mut files = self.unfinished.lock();
-        match publish(&self.part, path) {
+        let published = if force {
+            publish(&self.part, path)
+        } else {
+            match rename_new(&self.part, path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(OutputError::Exists(path.to_owned())),
+                Err(error) => Err(DiskError::new("rename to", path, error)),
+                Ok(()) => sync_dir(parent(path)),
+            }
+        };
+        match published {
             // It has its name, and lasts as long as this file system makes names last.
             Err(error) if error.step == "sync" && error.source.kind() == io::ErrorKind::Unsupported => {}
             published => published?,
@@ -100,6 +109,32 @@ impl Drop for Whole<'_> {
             remove(&self.part).unwrap_or_default();
         }
     }
+}
+
+/// Renames a file to a name that nobody has.
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn rename_new(part: &Path, path: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, part, CWD, path, RenameFlags::NOREPLACE) {
+        // Some file systems cannot hold the two together.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => rename_unless_there(part, path),
+        renamed => Ok(renamed?),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+fn rename_new(part: &Path, path: &Path) -> io::Result<()> {
+    rename_unless_there(part, path)
+}
+
+/// The same in two steps: whoever comes between them is replaced, by a whole file.
+#[expect(clippy::disallowed_methods, reason = "this is below the place that renames files")]
+fn rename_unless_there(part: &Path, path: &Path) -> io::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(part, path)
 }
 
 /// Opens a file beside its name, has it filled, and gives it its name; folders on the way are made. A device or a pipe is
@@ -127,7 +162,7 @@ pub fn output<E: From<OutputError>>(
     }
     let whole = Whole::begin(path, unfinished).map_err(fail)?;
     fill(whole.file.try_clone().map_err(refused)?)?;
-    whole.finish(path).map_err(fail)?;
+    whole.finish(path, force)?;
     Ok(true)
 }
 

@@ -1,10 +1,10 @@
 //! A directory of our own among the system's temporary files, gone with its value.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{DiskError, Result, create, make_private_dir};
+use super::{DiskError, Result, create, make_private_dir, open};
 
 /// Readable by this user alone.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Temporary {
     /// # Errors
     /// When the file cannot be read, or there is no room.
     pub fn copy(&self, from: &Path, name: &str) -> Result<PathBuf> {
-        let mut file = File::open(from).map_err(|error| DiskError::new("open", from, error))?;
+        let mut file = open(from)?;
         let path = self.0.join(name);
         let mut copy = create(&path)?;
         io::copy(&mut file, &mut copy).map_err(|error| DiskError::new("copy to", &path, error))?;

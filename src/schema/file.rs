@@ -8,6 +8,9 @@ use toml::{Table, Value};
 
 use crate::words::instead;
 
+use crate::disk;
+use crate::words::wrong_toml;
+
 use super::columns::{FIXED_HEAD, FIXED_TAIL, arrow_schema};
 use super::shape::{Envelope, Shape};
 use super::when::When;
@@ -41,7 +44,7 @@ pub(super) fn read(text: &str, path: &Path) -> std::result::Result<Schema, Schem
 
 /// Reads every `*.toml` of a folder that somebody gives, sorted by event type: one file a type, and events that can be told apart.
 pub(super) fn read_folder(folder: &Path) -> std::result::Result<Vec<(Schema, PathBuf)>, SchemaError> {
-    let schemas = read_all(folder)?;
+    let schemas = read_all(folder, |path| fs::read_to_string(path))?;
     for (at, (schema, path)) in schemas.iter().enumerate() {
         let fail = |what: String| SchemaError { path: path.clone(), what };
         let others = || schemas[..at].iter().map(|(other, _)| other);
@@ -64,10 +67,14 @@ pub(super) fn read_folder(folder: &Path) -> std::result::Result<Vec<(Schema, Pat
     Ok(schemas)
 }
 
+/// No schema file of a recording is longer, in bytes.
+pub const SCHEMA_MAX: u64 = 1024 * 1024;
+
 /// Reads the folder that a recording keeps; of two files of one type, which a crash can leave, the later version holds.
 pub(super) fn read_own_folder(folder: &Path) -> std::result::Result<Vec<Schema>, SchemaError> {
     let mut kept: Vec<Schema> = Vec::new();
-    for (schema, _) in read_all(folder)? {
+    // It may be somebody else's.
+    for (schema, _) in read_all(folder, |path| disk::read_text(path, SCHEMA_MAX).map_err(|error| error.source))? {
         match kept.iter_mut().find(|other| other.name == schema.name) {
             Some(other) if other.version < schema.version => *other = schema,
             Some(_) => {}
@@ -77,7 +84,10 @@ pub(super) fn read_own_folder(folder: &Path) -> std::result::Result<Vec<Schema>,
     Ok(kept)
 }
 
-fn read_all(folder: &Path) -> std::result::Result<Vec<(Schema, PathBuf)>, SchemaError> {
+fn read_all(
+    folder: &Path,
+    text: impl Fn(&Path) -> std::io::Result<String>,
+) -> std::result::Result<Vec<(Schema, PathBuf)>, SchemaError> {
     let fail = |path: &Path, error: std::io::Error| SchemaError { path: path.to_owned(), what: error.to_string() };
     let entries = fs::read_dir(folder).map_err(|error| fail(folder, error))?;
     let mut schemas: Vec<(Schema, PathBuf)> = Vec::new();
@@ -86,7 +96,7 @@ fn read_all(folder: &Path) -> std::result::Result<Vec<(Schema, PathBuf)>, Schema
         if path.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
-        let text = fs::read_to_string(&path).map_err(|error| fail(&path, error))?;
+        let text = text(&path).map_err(|error| fail(&path, error))?;
         schemas.push((read(&text, &path)?, path));
     }
     schemas.sort_by(|(a, at), (b, bt)| (&a.name, at).cmp(&(&b.name, bt)));
@@ -94,7 +104,7 @@ fn read_all(folder: &Path) -> std::result::Result<Vec<(Schema, PathBuf)>, Schema
 }
 
 fn schema(text: &str) -> Result<Schema> {
-    let table: Table = text.parse().map_err(|error: toml::de::Error| clean(&error.to_string()))?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| clean(&wrong_toml(text, &error)))?;
     known_keys(&table, &["format_version", "event", "column"], "the file")?;
     match table.get("format_version").and_then(Value::as_integer) {
         Some(1) => {}

@@ -23,7 +23,7 @@ use arrow::datatypes::SchemaRef;
 use admit::Admission;
 pub use admit::{Surplus, is_plain};
 pub use columns::{Columns, ConformError, FIXED_HEAD, FIXED_TAIL, brought_up, conform, reread, time_type};
-pub use file::SchemaError;
+pub use file::{SCHEMA_MAX, SchemaError};
 pub use grow::Misgrown;
 pub use rebuild::{Rebuild, RebuildError};
 pub use row::{Row, RowError};

@@ -1,4 +1,5 @@
-//! Where a recording lies and who reads it there: files that grow under their readers, places that can only be read, other disks.
+//! Where a recording lies and who reads it there: files that grow under their readers, places that can only be read, other disks;
+//! what others may have put there.
 
 use std::fs;
 #[cfg(unix)]
@@ -9,7 +10,7 @@ use std::process::Stdio;
 use overnight::archive::DayFile;
 
 use crate::rolling::Recording;
-use crate::support::{Place, Ran, by_key, overnight, touch};
+use crate::support::{Place, Ran, Running, by_key, overnight, touch, until};
 
 /// Long after all events of these tests.
 const NOW: i64 = 1_800_000_000_000_000;
@@ -255,4 +256,175 @@ fn where_names_do_not_last_nothing_is_recorded_and_an_export_is_written() {
     let mut export = on_file_system(&place, "share");
     let ran = Ran::new(&export.args(["export", "-o"]).arg(&out).arg("--dir").arg(place.dir()).output().unwrap());
     assert!(ran.code == 0 && fs::read_to_string(&out).unwrap().lines().count() == 4, "{}", ran.stderr);
+}
+
+/// What a recording has in files, all of which somebody else may have made.
+#[cfg(unix)]
+const FILES: [&str; 8] = [
+    "data/touch/2026-10-02.parquet",
+    "overnight.toml",
+    "MANIFEST",
+    "state/lock",
+    "state/buffer.db",
+    "state/buffer.db-wal",
+    "state/schemas/x.toml",
+    "state/requests/x.json",
+];
+
+/// Runs all kinds of verbs, none of which may wait for ever; gives what was said.
+#[cfg(unix)]
+fn everything(place: &Place) -> String {
+    fs::write(place.path("events"), touch("new", 3, 1)).unwrap();
+    let events = place.path("events");
+    let verbs: [&[&str]; 8] = [
+        &["status"],
+        &["verify"],
+        &["export", "-o", "-"],
+        &["report", "-o", "-"],
+        &["record", "--project", "p", "--api-url", "http://127.0.0.1:9", "--max-retries", "0"],
+        &["import", events.to_str().unwrap()],
+        &["roll"],
+        &["rebuild"],
+    ];
+    let mut said = Vec::new();
+    for verb in verbs {
+        let mut running = Running::start(overnight().args(verb).arg("--dir").arg(place.dir()).env("DT_PROJECT_ID", "p"));
+        let mut out = running.child.stdout.take().unwrap();
+        let reader = std::thread::spawn(move || std::io::read_to_string(&mut out).unwrap());
+        until(&format!("the end of {verb:?}"), || running.child.try_wait().unwrap().is_some());
+        let ran = running.wait();
+        said.push(format!("{verb:?} {}: {}{}", ran.code, ran.stderr, reader.join().unwrap()));
+    }
+    said.join("\n")
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_links_where_files_should_be_are_never_opened() {
+    for name in FILES {
+        for is_pipe in [true, false] {
+            let place = Place::new();
+            assert_eq!(place.import(some(0, 3).join("\n")).code, 0);
+            let (path, outside) = (place.dir().join(name), place.path("outside"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::remove_file(&path).ok();
+            let secret = "-----BEGIN PRIVATE KEY-----\nhunter2 = \"hunter3\"\n";
+            fs::write(&outside, secret).unwrap();
+            if is_pipe {
+                tool("mkfifo", &[], &[&path]);
+            } else {
+                std::os::unix::fs::symlink(&outside, &path).unwrap();
+            }
+            let said = everything(&place);
+            assert!(!said.contains("hunter") && !said.contains("PRIVATE"), "{name}: {said}");
+            assert_eq!(fs::read_to_string(&outside).unwrap(), secret, "{name} was written through");
+            let kind = if is_pipe { "a pipe" } else { "a link" };
+            // A list is written anew, and a request that is none is left alone.
+            assert!(said.contains(kind) || name == "MANIFEST" || name.contains("requests"), "{name}: {said}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn no_file_of_a_recording_is_written_through_a_second_name() {
+    for name in ["state/lock", "state/buffer.db", "state/buffer.db-wal", "state/buffer.db-shm"] {
+        let place = Place::new();
+        assert_eq!(place.import(some(0, 3).join("\n")).code, 0);
+        let (path, outside) = (place.dir().join(name), place.path("outside"));
+        if path.exists() {
+            fs::rename(&path, &outside).unwrap();
+        } else {
+            fs::write(&outside, "").unwrap();
+        }
+        fs::hard_link(&outside, &path).unwrap();
+        let before = fs::read(&outside).unwrap();
+        let ran = place.import(touch("new", 3, 1));
+        assert!(ran.code == 1 && ran.stderr.contains("hard link") && ran.stderr.contains(name), "{name}: {}", ran.stderr);
+        assert_eq!(place.events().len(), 3, "{name}");
+        assert_eq!(fs::read(&outside).unwrap(), before, "{name} was written through");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_recording_that_others_own_or_can_write_to_is_refused_with_a_word() {
+    for name in ["state", "data"] {
+        let place = Place::new();
+        assert_eq!(place.import(some(0, 3).join("\n")).code, 0);
+        tool("chmod", &["777"], &[&place.dir().join(name)]);
+        let ran = place.import(touch("new", 3, 1));
+        assert!(ran.code == 1 && ran.stderr.contains("other users can write") && ran.stderr.contains(name), "{}", ran.stderr);
+        tool("chmod", &["755"], &[&place.dir().join(name)]);
+        assert_eq!(place.import(touch("new", 3, 1)).code, 0);
+        // Only root can give a directory away.
+        if place.folder.path().metadata().unwrap().uid() == 0 {
+            tool("chown", &[&NOBODY.to_string()], &[&place.dir().join(name)]);
+            let ran = place.import(touch("newer", 3, 1));
+            assert!(ran.code == 1 && ran.stderr.contains("another user's (uid 65534"), "{}", ran.stderr);
+        }
+        assert_eq!(place.events().len(), 4);
+    }
+}
+
+#[test]
+fn an_error_of_a_settings_file_quotes_nothing_that_stands_in_it() {
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    let texts = [
+        "-----BEGIN PRIVATE KEY-----\nhunter2hunter2\n-----END PRIVATE KEY-----\n",
+        "roll_every = \"1m\"\nhunter2 = \"hunter3\"\n",
+        "project = \"hunter2\\\" , expected hunter\"\n",
+        "secret: hunter2\n",
+        "api_url = \"http://hunter2\nproject = 5",
+        "project = ['hunter2', 3]",
+        "roll_every = \"1m\"\nroll_every = \"hunter2\"",
+    ];
+    for text in texts {
+        fs::write(place.dir().join("overnight.toml"), text).unwrap();
+        let ran = place.run(&["record", "--project", "p"]);
+        assert!(ran.code != 0 && ran.stderr.contains("overnight.toml: line "), "{text}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("hunter") && !ran.stderr.contains("PRIVATE"), "{text}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn two_exports_to_one_name_give_one_whole_file_or_a_word() {
+    let place = Place::new();
+    assert_eq!(place.import(some(0, 3000).join("\n")).code, 0);
+    let whole = place.run(&["export", "-o", "-"]).stdout;
+    for force in [false, true] {
+        for round in 0..8 {
+            let out = place.path(&format!("{force}{round}.csv"));
+            let start = || {
+                let mut command = overnight();
+                command.args(["export", "-o"]).arg(&out).arg("--dir").arg(place.dir());
+                Running::start(if force { command.arg("--force") } else { &mut command })
+            };
+            let ran: Vec<Ran> = [start(), start(), start()].into_iter().map(|mut running| running.wait()).collect();
+            let (good, bad): (Vec<_>, Vec<_>) = ran.iter().partition(|ran| ran.code == 0);
+            assert_eq!(good.len(), if force { 3 } else { 1 }, "{ran:?}");
+            assert!(bad.iter().all(|ran| ran.code == 1 && ran.stderr.contains("exists already")), "{ran:?}");
+            assert!(fs::read_to_string(&out).unwrap() == whole, "a mixture");
+        }
+    }
+    let left: Vec<_> = fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 17, "{left:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_writes_through_no_link_that_somebody_has_laid() {
+    let place = Place::new();
+    assert_eq!(place.import(some(0, 3).join("\n")).code, 0);
+    let (out, outside) = (place.path("out.csv"), place.path("outside"));
+    fs::write(&outside, "mine").unwrap();
+    std::os::unix::fs::symlink(&outside, place.path("out.csv.part")).unwrap();
+    std::os::unix::fs::symlink(place.path("nothing"), &out).unwrap();
+    let export = |more: &[&str]| place.run(&[&["export", "-o", out.to_str().unwrap()], more].concat());
+    let refused = export(&[]);
+    assert!(refused.code == 1 && refused.stderr.contains("exists already"), "{}", refused.stderr);
+    assert_eq!(export(&["--force"]).code, 0);
+    assert!(fs::read_to_string(&out).unwrap().lines().count() == 4 && !out.is_symlink() && !place.path("nothing").exists());
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "mine");
 }
