@@ -657,3 +657,23 @@ fn what_libraries_say_of_files_reaches_people_as_a_sentence_and_whole_behind_v()
         assert_eq!(FOREIGN.iter().find(|word| said.contains(**word)), None, "{verb}: {said}");
     }
 }
+
+#[test]
+fn a_device_list_without_end_takes_little_memory_and_is_told() {
+    // As many small labels as fit: in memory, they can be many times what they are as text.
+    let labels: Vec<String> = (0..1700).map(|number| format!("\"{number}\":\"\"")).collect();
+    let pages = AtomicU64::new(0);
+    let cloud = Fake::start(move |request, stream| {
+        let page = pages.fetch_add(1, Ordering::Relaxed);
+        let size: u64 = parameter(request, "page_size").unwrap_or("1").parse().unwrap();
+        let device = |n: u64| format!(r#"{{"name":"projects/p/devices/d{page}x{n}","labels":{{{}}}}}"#, labels.join(","));
+        let devices: Vec<String> = (0..size).map(device).collect();
+        let body = format!(r#"{{"devices":[{}],"nextPageToken":"t{page}"}}"#, devices.join(","));
+        drop(stream.write_all(answer("200 OK", "", &body).as_bytes()));
+    });
+    let place = Place::with_quick_history();
+    let running = Running::start(&mut backfill(&place, &cloud));
+    let said = || place.coverage_so_far()["projects"][0]["requests"][0]["why"].as_str().map(str::to_owned);
+    until("it says why", || said().is_some_and(|said| said.contains("64 MiB")));
+    took_less_than(192, &running);
+}
