@@ -176,6 +176,9 @@ pub(super) const ENDS: [char; 5] = [',', ';', '\t', '\n', '\r'];
 /// A text that no spreadsheet runs, whichever delimiter it takes for the file's: a `'` before what it would take for a formula,
 /// at the beginning and behind each end of a cell. None where there is nothing to do.
 pub(super) fn defused(text: &str) -> Option<String> {
+    if !is_formula(text) && !text.contains(ENDS) {
+        return None;
+    }
     let is_container = text.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
     if is_container {
         return defused_json(text);

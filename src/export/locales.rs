@@ -45,6 +45,8 @@ pub(super) fn separators(locale: &str) -> Result<(u8, u8), String> {
 fn near(wanted: &str) -> String {
     const MOST: usize = 8;
     let (language, country) = (wanted.split('-').next().unwrap_or_default(), wanted.rsplit_once('-').map(|(_, country)| country));
+    // The code of the United Kingdom is another one, which many do not know.
+    let country = country.map(|country| if country.eq_ignore_ascii_case("UK") { "GB" } else { country });
     let names: Vec<String> = all().map(|(name, _)| name).collect();
     let is_language = |name: &&String| name.eq_ignore_ascii_case(language);
     let is_there =
@@ -92,6 +94,7 @@ mod tests {
             ("en-BR", "pt-BR"),
             ("en-BR", "en,"),
             ("xx-DE", "de-DE"),
+            ("en-UK", "en-GB"),
             ("zzzz", "such as de-DE"),
             ("de-XX", "de,"),
             ("", "de-DE"),
