@@ -410,6 +410,9 @@ fn a_buffer_with_anything_in_it_that_this_program_does_not_make_is_refused_and_l
 /// Gets the recording and its settings.
 type Spoil = fn(&Path, &Path);
 
+/// Makes a recording's settings file, in its folder, one that others may have written.
+type Make = fn(&Path, &Path);
+
 #[test]
 fn credentials_go_where_settings_say_only_if_nobody_else_can_write_them() {
     let refusing = || Fake::start(|_, stream| drop(stream.write_all(answer("403 No", "", "{}").as_bytes())));
