@@ -26,7 +26,7 @@ pub use temporary::Temporary;
 
 /// A step that failed: what, where, why.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step} {}: {source}", path.display())]
+#[error("cannot {step} {}: {}", path.display(), said(source))]
 pub struct DiskError {
     /// The step, as a verb: "create", "sync".
     pub step: &'static str,
@@ -34,6 +34,11 @@ pub struct DiskError {
     pub path: PathBuf,
     /// What the system said.
     pub source: io::Error,
+}
+
+/// What the system said, without its number.
+fn said(error: &io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 impl DiskError {

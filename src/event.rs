@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::json::{Cursor, JsonError, Next};
 use crate::time::{Day, Micros};
+use crate::words::is_hidden;
 
 /// The way that an event came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,9 +263,9 @@ impl fmt::Display for CloudError {
     }
 }
 
-/// Foreign text made fit for a terminal and a log: one line, no control characters, at most so many characters.
+/// Foreign text made fit for a terminal and a log: one line, nothing that [`is_hidden`], at most so many characters.
 pub fn printable(text: &str, most: usize) -> String {
-    let mut out: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect();
+    let mut out: String = text.trim().chars().map(|c| if is_hidden(c) { ' ' } else { c }).take(most).collect();
     if text.trim().chars().count() > most {
         out.push('…');
     }
@@ -327,7 +328,7 @@ mod tests {
         assert_eq!(read(r#"{"error":{"code":4,"message":"timed out","details":[]}}"#), "timed out (code 4)");
         assert_eq!(read(r#"{"error":{"grpcCode":1,"httpCode":408,"message":"closing stream"}}"#), "closing stream (code 408)");
         assert_eq!(read(r#"{"error":"no such project","code":404,"help":"u"}"#), "no such project (code 404)");
-        assert_eq!(read("<html><title>\u{1b}[31m502</title></html>"), "\"[31m502\", a page, and no words of the cloud's own");
+        assert_eq!(read("<html><title>\u{1b}[31m502</title></html>"), "\" [31m502\", a page, and no words of the cloud's own");
         let line = r#"{"error":{"code":4}}"#;
         assert_eq!(Line::open(line), Ok(Line::Error(line)));
         assert_eq!(CloudError::read(line).code, 4);

@@ -287,6 +287,16 @@ impl Reader {
         found
     }
 
+    /// The days that have any events, of whatever type.
+    ///
+    /// # Errors
+    /// When the buffer does not read.
+    pub fn all_days(&self) -> Result<BTreeSet<Day>> {
+        let pending = self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default();
+        let files = day_files(&self.layout)?.into_iter().map(|(_, day)| day);
+        Ok(files.chain(pending.into_iter().map(|pending| pending.partition.day)).collect())
+    }
+
     /// The times of the first and the last event of a project in each of some spans, which ascend apart.
     ///
     /// # Errors

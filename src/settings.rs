@@ -8,7 +8,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::disk;
+use crate::error::plain;
 use crate::words::wrong_toml;
+
+mod mask;
+
+pub use mask::Mask;
 
 /// No settings file is longer, in bytes.
 const LENGTH_MAX: u64 = 1024 * 1024;
@@ -17,7 +22,7 @@ const LENGTH_MAX: u64 = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {}", path.display(), plain(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -40,6 +45,20 @@ pub enum SettingsError {
     /// One of two that belong together is missing.
     #[error("{0} is set, but not {1}; both belong together")]
     Half(&'static str, &'static str),
+    /// A settings file that others may have written says where credentials go.
+    #[error(
+        "{} says where credentials go ({key}), and {why}: they go only where you say. Look at it, and give {flag} URL, or make the file and its folder your own (chown, chmod go-w)", path.display()
+    )]
+    NotYours {
+        /// The file.
+        path: PathBuf,
+        /// The setting.
+        key: &'static str,
+        /// What says the same by hand.
+        flag: &'static str,
+        /// Why it is not trusted.
+        why: String,
+    },
     /// Text that is no duration.
     #[error("{0:?} is no duration; write it as 15s, 10m, 8h, 31d or 1h30m, at most a hundred years")]
     Duration(String),
@@ -82,45 +101,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("***")
-    }
-}
-
-/// Takes secrets out of what others say: some servers say back what they were sent.
-#[derive(Debug, Clone, Default)]
-pub struct Mask(Vec<Secret>);
-
-impl Mask {
-    /// Of these secrets, as they are and as JSON may write them.
-    pub fn new(secrets: &[&str]) -> Self {
-        let json = |secret: &str| {
-            let quoted = serde_json::Value::from(secret).to_string();
-            quoted[1..quoted.len() - 1].to_owned()
-        };
-        let written = |secret: &&str| [(*secret).to_owned(), json(secret), json(secret).replace('/', "\\/")];
-        let all = secrets.iter().filter(|secret| !secret.is_empty()).flat_map(written);
-        let mut mask = Self::default();
-        mask.add(Self(all.map(Secret).collect()));
-        mask
-    }
-
-    /// Also of another one's secrets.
-    pub fn add(&mut self, other: Self) {
-        self.0.extend(other.0);
-        // One may be a part of another.
-        self.0.sort_by(|Secret(a), Secret(b)| (b.len(), b).cmp(&(a.len(), a)));
-        self.0.dedup_by(|Secret(a), Secret(b)| a == b);
-    }
-
-    /// The text with `***` for each secret.
-    pub fn text(&self, said: &str) -> String {
-        self.0.iter().fold(said.to_owned(), |said, Secret(secret)| said.replace(secret, "***"))
-    }
-
-    /// The same for bytes, which are left as they are where they hold none.
-    pub fn bytes(&self, said: &mut Vec<u8>) {
-        if self.0.iter().any(|Secret(secret)| memchr::memmem::find(said, secret.as_bytes()).is_some()) {
-            *said = self.text(&String::from_utf8_lossy(said)).into_bytes();
-        }
     }
 }
 
@@ -239,10 +219,8 @@ pub struct File {
     pub project: Option<Vec<String>>,
     /// Event types to record; none given: all.
     pub event_type: Option<Vec<String>>,
-    /// The cloud's API.
-    pub api_url: Option<String>,
-    /// The cloud's token endpoint.
-    pub token_url: Option<String>,
+    api_url: Option<String>,
+    token_url: Option<String>,
     /// How often to look for something to roll, as in `15m`.
     pub roll_every: Option<String>,
     /// How often the cloud should ping, as in `10s`.
@@ -255,6 +233,9 @@ pub struct File {
     pub confirm_after: Option<Vec<String>>,
     /// How far back these passes look, for what came during a gap with an older time, as in `3d`.
     pub look_back: Option<String>,
+    /// Where it stands, and why others may have written it, if they may.
+    #[serde(skip)]
+    strange: Option<(PathBuf, String)>,
 }
 
 impl File {
@@ -266,10 +247,71 @@ impl File {
         match disk::read_text(path, LENGTH_MAX) {
             Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(SettingsError::Read { path: path.to_owned(), source: error.source }),
-            Ok(text) => toml::from_str(&text)
-                .map_err(|error| SettingsError::File { path: path.to_owned(), what: wrong_toml(&text, &error) }),
+            Ok(text) => {
+                let file: Self = toml::from_str(&text)
+                    .map_err(|error| SettingsError::File { path: path.to_owned(), what: wrong_toml(&text, &error) })?;
+                Ok(Self { strange: why_strange(path).map(|why| (path.to_owned(), why)), ..file })
+            }
         }
     }
+
+    /// The cloud's API that it names.
+    ///
+    /// # Errors
+    /// When others may have named it.
+    pub fn api_url(&self) -> Result<Option<&str>, SettingsError> {
+        self.address(self.api_url.as_deref(), "api_url", "--api-url")
+    }
+
+    /// The token endpoint that it names.
+    ///
+    /// # Errors
+    /// When others may have named it.
+    pub fn token_url(&self) -> Result<Option<&str>, SettingsError> {
+        self.address(self.token_url.as_deref(), "token_url", "--token-url")
+    }
+
+    fn address<'f>(&self, url: Option<&'f str>, key: &'static str, flag: &'static str) -> Result<Option<&'f str>, SettingsError> {
+        match &self.strange {
+            Some((path, why)) if url.is_some() => {
+                Err(SettingsError::NotYours { path: path.clone(), key, flag, why: why.clone() })
+            }
+            _ => Ok(url),
+        }
+    }
+}
+
+/// Why a file may be what others wrote, if it may: it is a link, or others own it or its folder, or can write there. The folder
+/// is the recording itself, and not behind a link of somebody else's.
+#[cfg(unix)]
+fn why_strange(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let me = rustix::process::geteuid().as_raw();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let look = |path: &Path| fs::symlink_metadata(path).map_err(|error| error.to_string());
+    let check = || -> Result<(), String> {
+        let file = look(path)?;
+        if !file.is_file() {
+            return Err("it is no file of its own but a link".to_owned());
+        }
+        let behind = fs::metadata(folder).map_err(|error| error.to_string())?;
+        for (about, what) in [(&file, "it"), (&look(folder)?, "its folder"), (&behind, "its folder")] {
+            if about.uid() != me {
+                return Err(format!("{what} belongs to another user"));
+            }
+            // The rights of a link say nothing.
+            if !about.is_symlink() && about.mode() & 0o022 != 0 {
+                return Err(format!("others can write {what}"));
+            }
+        }
+        Ok(())
+    };
+    check().err()
+}
+
+#[cfg(not(unix))]
+fn why_strange(_path: &Path) -> Option<String> {
+    None
 }
 
 /// Which events to ask the cloud for; empty lists ask for all.
@@ -373,7 +415,7 @@ mod tests {
         assert_eq!(bytes, b"\xffa\"/c");
         bytes.extend(said.as_bytes());
         mask.bytes(&mut bytes);
-        assert!(!String::from_utf8(bytes).unwrap().contains("/b"));
+        assert!(!String::from_utf8_lossy(&bytes).contains("/b"));
         assert!(!format!("{mask:?}").contains("/b"));
     }
 

@@ -14,6 +14,7 @@ use crate::layout::Layout;
 use crate::reader::TypePlan;
 use crate::schema::{Behaviour, Schema};
 use crate::tables::main_value;
+use crate::words::is_hidden;
 
 /// Views that every recording has, beside one of each event type.
 const COMMON: [&str; 3] = ["events", "devices", "events_named"];
@@ -246,7 +247,7 @@ fn text(text: &str) -> String {
 
 /// Text within a comment, which a line break would end.
 fn one_line(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    text.chars().map(|letter| if is_hidden(letter) { ' ' } else { letter }).collect()
 }
 
 fn push(out: &mut String, text: &str) {

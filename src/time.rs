@@ -144,7 +144,8 @@ impl fmt::Display for Day {
     }
 }
 
-/// Seconds of 0000-01-01 and of 10000-01-01.
+/// Seconds at which the year 0001 begins, the first that most calendars name.
+pub const YEAR_1: i64 = -62_135_596_800;
 /// Seconds at which the year 0000 begins.
 pub const YEAR_0: i64 = -62_167_219_200;
 /// Seconds at which the year 9999 is over: four digits name no later time.

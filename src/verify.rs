@@ -15,6 +15,7 @@ use crate::archive::{ArchiveError, DayFile, Keys, Merge};
 use crate::buffer::{BufferError, Sum, View, manifest};
 use crate::coverage::{GapState, Timeline};
 use crate::disk::{self, DiskError, Room};
+use crate::error::plain;
 use crate::event::Partition;
 use crate::layout::{self, Layout};
 use crate::schema::Registry;
@@ -221,7 +222,9 @@ fn open(layout: &Layout, report: &mut Report) -> Result<Option<View>, VerifyErro
         "start a recorder, or run `overnight roll`: it sets the buffer aside, takes what reads, and notes the rest as a gap";
     let view = match View::open(layout) {
         Ok(view) => view,
-        Err(error @ (BufferError::Missing(_) | BufferError::Newer { .. })) => return Err(error.into()),
+        Err(error @ (BufferError::Missing(_) | BufferError::Newer { .. } | BufferError::Schema { .. })) => {
+            return Err(error.into());
+        }
         Err(error) if !error.is_damage() => {
             report.add(Severity::Unread, &path, "a buffer that can be opened", error.to_string(), READ_IT);
             return Ok(None);
@@ -357,14 +360,14 @@ fn check_rows(registry: &Registry, file: &DayFile, ids: &mut Ids, report: &mut R
     for group in 0..file.groups() {
         let read = match file.rows(vec![group], &schema) {
             Ok(read) => read,
-            Err(error) => return unreadable(report, &path, whole, &error, format!("row group {group}: {error}")),
+            Err(error) => return unreadable(report, &path, whole, &error, format!("row group {group}: {}", plain(&error))),
         };
         let mut wrong = |expected: &str, found: String| report.add(Severity::Damage, &path, expected, found, SET_ASIDE);
         let mut before: Option<(i64, String)> = None;
         for batch in read {
             let batch = match batch {
                 Ok(batch) => batch,
-                Err(error) => return unreadable(report, &path, whole, &error, format!("row group {group}: {error}")),
+                Err(error) => return unreadable(report, &path, whole, &error, format!("row group {group}: {}", plain(&error))),
             };
             let Some(keys) = Keys::of(&batch) else { return wrong("columns time and event_id", "none".to_owned()) };
             type_differs += differing(&batch, &footer.partition.event_type);
@@ -408,7 +411,7 @@ fn check_rows(registry: &Registry, file: &DayFile, ids: &mut Ids, report: &mut R
         match once(file, &schema) {
             Ok(distinct) if distinct == rows => {}
             Ok(distinct) => wrong("each event once", format!("{} events twice", rows - distinct)),
-            Err(error) => unreadable(report, &path, whole, &error, error.to_string()),
+            Err(error) => unreadable(report, &path, whole, &error, plain(&error)),
         }
     }
 }

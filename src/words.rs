@@ -1,5 +1,18 @@
 //! Numbers and lists as people read them, and what they may have meant.
 
+/// True for what has no place in foreign text that people read: control characters, what turns the direction of the text around
+/// it, line breaks that are no ASCII, what XML does not know.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{206F}')
+        || matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{FFFE}' | '\u{FFFF}' | '\u{E0000}'..='\u{E007F}')
+}
+
+/// Text without what [`is_hidden`], but for line ends: whatever is shown to people goes through this.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if is_hidden(c) && c != '\n' { ' ' } else { c }).collect()
+}
+
 /// `1,234,567`
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -93,6 +106,14 @@ mod tests {
         assert_eq!(instead("nosuch", &known), "there are temperature, Cold room, touch");
         assert_eq!(instead("nosuch", &["a"]), "there is only a");
         assert_eq!(instead::<&str>("nosuch", &[]), "there is none at all");
+    }
+
+    #[test]
+    fn nothing_of_others_turns_the_text_or_obeys_a_terminal() {
+        let shown = clean(
+            "a\u{7f}b\u{9b}31m\u{202e}gpj.exe\u{2066}\u{200f}\u{061c}\u{2028}\u{ffff}\u{1b}[2J\n\r\tBüro 👩\u{200d}🔧 日本",
+        );
+        assert_eq!(shown, "a b 31m gpj.exe      [2J\n  Büro 👩\u{200d}🔧 日本");
     }
 
     #[test]

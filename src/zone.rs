@@ -4,10 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::{Date, DateTime};
+use jiff::fmt::strtime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 
-use crate::time::{DAY, Micros, SECOND};
+use crate::time::{DAY, Micros, SECOND, YEAR_1, YEAR_10000, rfc3339};
 
 const MINUTE: Micros = 60 * SECOND;
 const HOUR: Micros = 60 * MINUTE;
@@ -74,13 +75,29 @@ impl Zone {
         // A change at this very time counts as one before it.
         let after = self::stamp(time.saturating_add(1));
         let last = self.rules.preceding(after).next().map_or(Micros::MIN, |change| change.timestamp().as_microsecond());
-        self.known = (last, next, offset);
-        offset
+        // Where this clock would show a year that four digits do not name, times are of UTC.
+        let (begins, ends) = (YEAR_1 * SECOND - offset, YEAR_10000 * SECOND - offset);
+        self.known = match time {
+            _ if time >= ends => (last.max(ends), next.max(ends), 0),
+            _ if time < begins => (last.min(begins), next.min(begins), 0),
+            _ => (last.max(begins), next.min(ends), offset),
+        };
+        self.known.2
     }
 
     /// What the clock on the wall shows at a time, as microseconds since 1970-01-01T00:00:00 of that clock.
     pub fn local(&mut self, time: Micros) -> Micros {
         time.saturating_add(self.offset(time))
+    }
+
+    /// A time as its clock shows it, by a pattern as of strftime; in RFC 3339 where the pattern does not fit it.
+    pub fn format(&self, time: Micros, how: &str) -> String {
+        let text = match Timestamp::from_microsecond(time) {
+            Ok(stamp) if time >= YEAR_1 * SECOND + DAY => strtime::format(how, &stamp.to_zoned(self.rules.clone())),
+            // The first and the last day of all years that four digits name.
+            _ => strtime::format(how, civil(self.clone().local(time))),
+        };
+        text.unwrap_or_else(|_| rfc3339(time))
     }
 
     /// When the clock on the wall shows a local time: the first time of two, the moment of the change where clocks skip it.
@@ -220,6 +237,10 @@ impl Buckets {
                     }
                 }
             };
+            // Beyond the calendar all time is one bucket, so that whoever goes on from its end gets somewhere.
+            if !(self.last.0..self.last.1).contains(&time) {
+                self.last = (self.last.0.min(time), Micros::MAX);
+            }
         }
         self.last
     }
@@ -228,20 +249,22 @@ impl Buckets {
     fn within_an_hour(&mut self, part: Micros, time: Micros) -> (Micros, Micros) {
         let offset = self.zone.offset(time);
         let (changed, changes, _) = self.zone.known;
-        let start = (time + offset).div_euclid(part) * part - offset;
-        (start.max(changed), (start + part).min(changes))
+        let start = time.saturating_add(offset).div_euclid(part).saturating_mul(part).saturating_sub(offset);
+        (start.max(changed), start.saturating_add(part).min(changes))
     }
 
     fn start(&mut self, time: Micros) -> Micros {
         let offset = self.zone.offset(time);
         let local = time.saturating_add(offset);
-        let floor = |length: Micros| local.div_euclid(length) * length;
+        let floor = |length: Micros| local.div_euclid(length).saturating_mul(length);
         let start = match self.every {
             Every::Ever => return Micros::MIN,
             Every::Part(part) => civil(floor(part)),
             Every::Days(days) => civil(floor(days * DAY)),
             // 1970-01-01 was a Thursday.
-            Every::Weeks(weeks) => civil((local + 3 * DAY).div_euclid(weeks * 7 * DAY) * weeks * 7 * DAY - 3 * DAY),
+            Every::Weeks(weeks) => civil(
+                local.saturating_add(3 * DAY).div_euclid(weeks * 7 * DAY).saturating_mul(weeks * 7 * DAY).saturating_sub(3 * DAY),
+            ),
             Every::Months(months) => {
                 let date = civil(local).date();
                 let month = (i64::from(date.year()) - 1970) * 12 + i64::from(date.month()) - 1;
@@ -272,7 +295,7 @@ impl Buckets {
 }
 
 fn civil(local: Micros) -> DateTime {
-    jiff::tz::Offset::UTC.to_datetime(stamp(local))
+    DateTime::constant(1970, 1, 1, 0, 0, 0, 0).saturating_add(SignedDuration::from_micros(local))
 }
 
 #[cfg(test)]
@@ -367,6 +390,32 @@ mod tests {
         text.clear();
         write_offset(-(44 * MINUTE + 30 * SECOND), &mut text);
         assert_eq!(text, b"-00:44:30");
+    }
+
+    #[test]
+    fn a_bucket_holds_its_time_and_ends_behind_it_at_any_time_at_all() {
+        let times =
+            [Micros::MIN, YEAR_1 * SECOND - 1, YEAR_1 * SECOND, YEAR_10000 * SECOND - 1, YEAR_10000 * SECOND, Micros::MAX - 1];
+        for zone in ["UTC", "Europe/Oslo", "America/New_York", "Australia/Lord_Howe"] {
+            for every in ["10s", "1h", "6h", "1d", "3w", "1mo"] {
+                for time in times {
+                    let mut buckets = Buckets::new(Zone::named(zone).unwrap(), every.parse().unwrap());
+                    let (start, end) = buckets.of(time);
+                    assert!(start <= time && time < end, "{zone} {every}: {time} in {start}..{end}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_local_time_beyond_four_digits_is_of_utc() {
+        for (zone, time) in [("Europe/Oslo", "9999-12-31T23:30:00Z"), ("America/New_York", "0001-01-01T00:30:00Z")] {
+            let time = crate::time::parse_rfc3339(time.as_bytes()).unwrap().time;
+            let mut zone = Zone::named(zone).unwrap();
+            assert_eq!((zone.offset(time), zone.local(time)), (0, time));
+            assert_eq!(zone.format(time, "%Y-%m-%d %H:%M:%S"), rfc3339(time)[..19].replace('T', " "));
+        }
+        assert_eq!(Zone::named("Europe/Oslo").unwrap().offset(at("9999-12-30T00:00:00Z")), HOUR);
     }
 
     #[test]

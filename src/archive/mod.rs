@@ -14,7 +14,7 @@ use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
 use crate::disk::{self, DiskError};
-use crate::error::Advice;
+use crate::error::{Advice, plain};
 use crate::schema::ConformError;
 
 pub use footer::{FORMAT_VERSION, Footer};
@@ -29,7 +29,7 @@ pub enum ArchiveError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The file is no Parquet, or damaged.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), plain(source))]
     Parquet {
         /// The file.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum ArchiveError {
         source: ConformError,
     },
     /// Arrow refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), plain(source))]
     Arrow {
         /// The file.
         path: PathBuf,

@@ -297,9 +297,10 @@ impl DayFile {
         builder: ParquetRecordBatchReaderBuilder<Input>,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + 'static + use<>> {
         let mut reader = guarded(&self.path, || builder.build().map_err(ArchiveError::parquet(&self.path)))?;
-        let path = self.path.clone();
+        let (path, day) = (self.path.clone(), self.footer.partition.day);
         Ok(std::iter::from_fn(move || {
-            guarded(&path, || reader.next().transpose().map_err(ArchiveError::arrow(&path))).transpose()
+            let batch = guarded(&path, || reader.next().transpose().map_err(ArchiveError::arrow(&path)));
+            batch.and_then(|batch| batch.map(|batch| of_day(batch, day, &path)).transpose()).transpose()
         }))
     }
 
@@ -450,6 +451,18 @@ pub fn day_files(layout: &Layout) -> Result<Vec<(PathBuf, Day)>> {
         }
     }
     Ok(files)
+}
+
+/// A batch whose times are all of a day, as those of each day file are: buckets and merges go by that.
+fn of_day(batch: RecordBatch, day: Day, path: &Path) -> Result<RecordBatch> {
+    let times = batch.column_by_name("time").and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+    match times.and_then(|times| times.iter().flatten().find(|time| Day::of(*time) != day)) {
+        None => Ok(batch),
+        Some(time) => {
+            let what = format!("it is the day file of {day} and holds a time of {}; move it out of the recording", Day::of(time));
+            Err(ArchiveError::Footer { path: path.to_owned(), what })
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,12 +18,13 @@ use tokio::task::JoinSet;
 use crate::buffer::{BufferError, Change, Records, View};
 use crate::collect::Collector;
 use crate::coverage::{RETENTION, Span};
-use crate::event::{DeviceRow, Source, printable};
+use crate::error::plain;
+use crate::event::{Source, printable};
 use crate::keep::{Claim, Order, Outlet, Phase, told};
 use crate::layout::Layout;
 use crate::settings::{Filters, Mask};
 use crate::sources::cloud::{Cloud, CloudFailure};
-use crate::sources::history::{self, Device, Pace, Walk};
+use crate::sources::history::{self, Listing, Pace, Walk};
 use crate::time::{self, DAY, Micros, SECOND};
 use crate::wire::Frame;
 use crate::words::counted;
@@ -41,9 +42,6 @@ const ASKED_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_EVENTS: usize = 5000;
 /// Bytes of events in one commit.
 const COMMIT_BYTES: usize = 4 * 1024 * 1024;
-/// Devices of one project, and what they take in memory: more is a list that does not end.
-const DEVICES_MAX: usize = 100_000;
-const DEVICES_BYTES: usize = 64 * 1024 * 1024;
 /// Tries of one page, and the wait between them; what fails then is tried again later, behind the others.
 const TRIES: u32 = 3;
 const BETWEEN: Duration = Duration::from_millis(500);
@@ -262,7 +260,7 @@ impl Filler {
         match job {
             Job::List(filters) => {
                 let listed = match self.devices(&filters).await {
-                    Ok(devices) => Ok(devices.into_iter().map(|device| device.id).collect()),
+                    Ok(devices) => Ok(devices),
                     Err(Failure::Refused(why) | Failure::Failed(why) | Failure::Expired(why)) => Err((why, 0)),
                     Err(Failure::Closed(why, least)) => Err((why, least)),
                 };
@@ -280,40 +278,28 @@ impl Filler {
         }
     }
 
-    /// All devices, also noted in the recording.
-    async fn devices(&self, filters: &Filters) -> Result<Vec<Device>, Failure> {
-        let (mut all, mut bytes, mut faulty, mut walk) = (Vec::new(), 0, 0, Walk::default());
+    /// Ids of all devices, which are also noted in the recording.
+    async fn devices(&self, filters: &Filters) -> Result<Vec<String>, Failure> {
+        let (mut all, mut faulty, mut walk) = (Listing::new(&self.pace), 0, Walk::default());
         loop {
             let list = self.patiently(&walk, || history::devices(&self.cloud, &self.pace, &self.project, filters, &walk)).await?;
-            bytes += list.devices.iter().map(Device::bytes).sum::<usize>();
             faulty += list.faulty;
-            all.extend(list.devices);
-            if all.len() > DEVICES_MAX || bytes > DEVICES_BYTES {
-                return Err(Failure::Refused(format!(
-                    "the cloud lists more than {DEVICES_MAX} devices, or {DEVICES_BYTES} bytes of them"
-                )));
-            }
+            all.extend(list.devices).map_err(|failure| Failure::Refused(text(&failure)))?;
             let Some(next) = list.next else { break };
             walk.follow(next).map_err(|failure| Failure::Refused(text(&failure)))?;
         }
         if faulty > 0 {
             self.say(&format!("{faulty} entries of the device list are no devices, or too large: left out"));
         }
-        if all.is_empty() && (!filters.devices.is_empty() || !filters.labels.is_empty()) {
+        if all.devices.is_empty() && (!filters.devices.is_empty() || !filters.labels.is_empty()) {
             // A typing error records nothing, all night.
             self.say("no device of the list has what --device or --label asks for");
         }
-        self.outlet.meter.update(|parts| parts.devices.extend(all.iter().map(|device| device.id.clone())));
-        let row = |device: &Device| DeviceRow {
-            project: device.project.clone(),
-            id: device.id.clone(),
-            kind: device.kind.clone(),
-            product_number: device.product_number.clone(),
-            labels: serde_json::to_string(&device.labels).unwrap_or_default(),
-        };
-        let rows = all.iter().map(row).collect();
+        let ids: Vec<String> = all.devices.iter().map(|device| device.id.clone()).collect();
+        self.outlet.meter.update(|parts| parts.devices.extend(ids.iter().cloned()));
+        let rows = std::mem::take(&mut all.devices);
         self.outlet.send(Order::Note(Change::Devices(self.project.clone(), rows))).await;
-        Ok(all)
+        Ok(ids)
     }
 
     /// Everything that the history has of a device in a window, newest first; gives how much of it lies in which span.
@@ -360,8 +346,9 @@ impl Filler {
         if collector.is_empty() {
             return Ok(());
         }
-        let batch =
-            collector.take_masked(mask).map_err(|error| Failure::Failed(format!("a batch could not be built: {error}")))?;
+        let batch = collector
+            .take_masked(mask)
+            .map_err(|error| Failure::Failed(format!("a batch could not be built: {}", plain(&error))))?;
         self.outlet.send(Order::Keep(batch, Claim::Fills(fills.to_vec()))).await;
         Ok(())
     }

@@ -16,6 +16,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow::ipc::{MessageHeader, root_as_message};
 
+use crate::error::plain;
 use crate::event::Partition;
 use crate::time::{Day, Micros};
 use crate::words;
@@ -86,7 +87,7 @@ impl Head {
         if !(Day::FIRST..Day::BEHIND_LAST).contains(&self.partition.day) {
             return Err("no event has this day".to_owned());
         }
-        let rows = decode(body, self.events).map_err(|error| error.to_string())?;
+        let rows = decode(body, self.events).map_err(|error| plain(&error))?;
         let (day, found) = (self.partition.day, times(&rows));
         let types = rows.column_by_name("event_type").and_then(|column| column.as_string_opt::<i32>());
         if rows.num_rows() as u64 != u64::try_from(self.events).unwrap_or_default() {

@@ -1,5 +1,6 @@
 //! The buffer's tables, by version. A new buffer gets all steps at once; an older one the steps that it lacks.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
@@ -76,6 +77,9 @@ const STEPS: [&str; 4] = [
     MISFITS,
     CHECKSUMS,
 ];
+
+/// Since version 2 there is another ledger.
+const WITHOUT_FIRST_LEDGER: &str = "DROP TABLE session; DROP TABLE gap; DROP TABLE gap_device";
 
 /// Since version 4: blocks have a checksum, of their body and all that stands beside it; null in those of before.
 const CHECKSUMS: &str = "ALTER TABLE block ADD COLUMN checksum INTEGER;";
@@ -191,7 +195,7 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
         }
         if version < 2 {
             take_over(&transaction, &transaction).map_err(fail)?;
-            transaction.execute_batch("DROP TABLE session; DROP TABLE gap; DROP TABLE gap_device").map_err(fail)?;
+            transaction.execute_batch(WITHOUT_FIRST_LEDGER).map_err(fail)?;
         }
         if version == 0 {
             transaction.execute("INSERT INTO meta (key, value) VALUES ('buffer_id', ?)", [random_id()]).map_err(fail)?;
@@ -254,7 +258,76 @@ pub(super) fn check(db: &Connection, path: &Path) -> Result<i64> {
     if version > known {
         return Err(BufferError::Newer { path: path.to_owned(), found: version, known });
     }
-    Ok(version)
+    match schema(db).map_err(&fail)? {
+        Schema::Foreign(what) => Err(BufferError::Schema { path: path.to_owned(), what }),
+        Schema::Ours | Schema::Rotten(_) => Ok(version),
+    }
+}
+
+/// Whose the tables of a database are.
+pub(super) enum Schema {
+    /// As this program makes them in a buffer of that version; or no buffer at all, or one of a newer version.
+    Ours,
+    /// The same but for a few bytes; the text says where.
+    Rotten(String),
+    /// There is something else, which the text names.
+    Foreign(String),
+}
+
+/// Most objects and bytes of one that are looked at; far more than a buffer has.
+const OBJECTS_MAX: usize = 200;
+const TEXT_MAX: i64 = 16 * 1024;
+/// What `ANALYZE` leaves.
+const STATISTICS: [&str; 2] =
+    ["CREATE TABLE sqlite_stat1(tbl,idx,stat)", "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)"];
+/// Most bytes that rot makes others: too few to say anything in.
+const ROTTEN_MAX: usize = 4;
+
+/// Whose the tables are: each trigger, view, virtual table, column and condition that this program does not make is foreign.
+pub(super) fn schema(db: &Connection) -> rusqlite::Result<Schema> {
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let found = objects(db)?;
+    let version = number("PRAGMA user_version")?;
+    let is_known = usize::try_from(version).is_ok_and(|version| version <= STEPS.len());
+    if !is_known || found.is_empty() || number("PRAGMA application_id")? != APPLICATION_ID {
+        return Ok(Schema::Ours);
+    }
+    let ours = Connection::open_in_memory()?;
+    for step in STEPS.iter().take(usize::try_from(version).unwrap_or_default()) {
+        ours.execute_batch(step)?;
+    }
+    if version >= 2 {
+        ours.execute_batch(WITHOUT_FIRST_LEDGER)?;
+    }
+    let ours = objects(&ours)?;
+    let mut missing: Vec<&Object> = ours.difference(&found).collect();
+    let mut rotten = None;
+    for object in found.difference(&ours).filter(|object| !STATISTICS.iter().any(|sql| object.2 == sql.as_bytes())) {
+        let name = format!("{} {:?}", String::from_utf8_lossy(&object.0), String::from_utf8_lossy(&object.1));
+        let Some(at) = missing.iter().position(|ours| is_nearly(ours, object)) else { return Ok(Schema::Foreign(name)) };
+        missing.swap_remove(at);
+        rotten = Some(format!("the text of {name} is not as it was written"));
+    }
+    Ok(rotten.map_or(Schema::Ours, Schema::Rotten))
+}
+
+/// Type, name and text of something in a schema.
+type Object = (Vec<u8>, Vec<u8>, Vec<u8>);
+
+fn objects(db: &Connection) -> rusqlite::Result<BTreeSet<Object>> {
+    // Its bytes, whatever they are.
+    let sql =
+        "SELECT CAST(coalesce(type, '') AS BLOB), CAST(coalesce(name, '') AS BLOB), CAST(coalesce(substr(sql, 1, ?), '') AS BLOB)
+               FROM sqlite_master LIMIT ?";
+    db.prepare(sql)?.query_map(params![TEXT_MAX, OBJECTS_MAX], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+}
+
+fn is_nearly(ours: &Object, found: &Object) -> bool {
+    let differ = |a: &[u8], b: &[u8]| {
+        if a.len() == b.len() { a.iter().zip(b).filter(|(a, b)| a != b).count() } else { usize::MAX }
+    };
+    let sum = differ(&ours.0, &found.0).saturating_add(differ(&ours.1, &found.1));
+    sum.saturating_add(differ(&ours.2, &found.2)) <= ROTTEN_MAX
 }
 
 /// A new random id.

@@ -31,11 +31,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arrow::error::ArrowError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use crate::disk::fault::{self, Step};
 use crate::disk::{self, DiskError};
-use crate::error::Advice;
+use crate::error::{Advice, plain};
 use crate::event::{Batch, Partition};
 use crate::layout::Layout;
 use crate::time::Micros;
@@ -59,7 +60,7 @@ const CACHE_KIB: i64 = 4 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum BufferError {
     /// SQLite refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), plain(source))]
     Sqlite {
         /// The database.
         path: PathBuf,
@@ -77,7 +78,7 @@ pub enum BufferError {
         what: String,
     },
     /// Arrow refused to write a block.
-    #[error("cannot write a block: {0}")]
+    #[error("cannot write a block: {}", plain(.0))]
     Encode(#[from] ArrowError),
     /// The disk refused.
     #[error(transparent)]
@@ -93,6 +94,16 @@ pub enum BufferError {
     /// The file is a database of something else.
     #[error("{} is not a buffer of overnight; it is left as it is. Give another --dir, or move the file away", .0.display())]
     Foreign(PathBuf),
+    /// There is something in the database that this program does not make.
+    #[error(
+        "{}: it holds {what}, which overnight never makes: whoever did could have it run in your name, so nothing of it is read. Take a buffer that nobody changed, or move this one away: the day files read without it", path.display()
+    )]
+    Schema {
+        /// The database.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+    },
     /// A newer program wrote it.
     #[error("{} has format version {found}, this program knows up to {known}; use a newer overnight", path.display())]
     Newer {
@@ -170,6 +181,7 @@ impl BufferError {
             _ if self.is_full() => Advice::MakeRoom,
             Self::Locked { .. }
             | Self::Foreign(_)
+            | Self::Schema { .. }
             | Self::Newer { .. }
             | Self::Missing(_)
             | Self::Denied(_)
@@ -426,7 +438,27 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(&fail)?;
     db.busy_timeout(PATIENCE).map_err(&fail)?;
     db.pragma_update(None, "cache_size", -CACHE_KIB).map_err(&fail)?;
+    restrict(&db).map_err(&fail)?;
     Ok(db)
+}
+
+/// Nothing that a database brings along is run, and none of its pages is believed: it may have come from anybody.
+fn restrict(db: &Connection) -> rusqlite::Result<()> {
+    use DbConfig::{
+        SQLITE_DBCONFIG_DEFENSIVE, SQLITE_DBCONFIG_DQS_DDL, SQLITE_DBCONFIG_DQS_DML, SQLITE_DBCONFIG_ENABLE_TRIGGER,
+        SQLITE_DBCONFIG_ENABLE_VIEW, SQLITE_DBCONFIG_TRUSTED_SCHEMA,
+    };
+    for (setting, value) in [
+        (SQLITE_DBCONFIG_DEFENSIVE, true),
+        (SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (SQLITE_DBCONFIG_DQS_DDL, false),
+        (SQLITE_DBCONFIG_DQS_DML, false),
+    ] {
+        db.set_db_config(setting, value)?;
+    }
+    db.pragma_update(None, "cell_size_check", true)
 }
 
 /// What SQLite says, as an error that names the file; a file that is no database at all is foreign.

@@ -20,9 +20,10 @@ use crate::time::{Day, Micros, SECOND, rfc3339};
 use super::block::Head;
 use super::ledger::Change;
 use super::lock::Lock;
+use super::migrate::Schema;
 use super::takeover::take_over;
 use super::view::{body, head};
-use super::{Buffer, BufferError, Result, View, commit, connect, insert, ledger};
+use super::{Buffer, BufferError, Result, View, commit, connect, insert, ledger, migrate, restrict};
 
 /// What a damaged buffer may have held is at most so old: rows are rolled after an hour, and looked at every 15 minutes.
 const HELD: Micros = 2 * 3600 * SECOND;
@@ -72,7 +73,13 @@ fn check(layout: &Layout) -> rusqlite::Result<Option<String>> {
     const QUICK: u64 = 64 * 1024 * 1024;
     let path = layout.buffer();
     let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+    restrict(&db)?;
+    match migrate::schema(&db)? {
+        Schema::Ours => {}
+        Schema::Rotten(what) => return Ok(Some(what)),
+        // Refused when it is opened, and nothing of it is asked before.
+        Schema::Foreign(_) => return Ok(None),
+    }
     // A log that is left over: the last writer was killed, or could not finish.
     if size(&with_ending(&path, "-wal")) == 0 && size(&path) > QUICK {
         return Ok(None);

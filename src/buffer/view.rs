@@ -260,8 +260,12 @@ impl View {
     /// # Errors
     /// When SQLite refuses.
     pub fn integrity(&self) -> Result<Vec<String>> {
-        let found = self.rows("PRAGMA integrity_check(20)", [], |row| row.get::<_, String>(0))?;
-        Ok(found.into_iter().filter(|line| line != "ok").collect())
+        let mut found = self.rows("PRAGMA integrity_check(20)", [], |row| row.get::<_, String>(0))?;
+        found.retain(|line| line != "ok");
+        if let migrate::Schema::Rotten(what) = migrate::schema(&self.db).map_err(|source| self.error(source))? {
+            found.push(what);
+        }
+        Ok(found)
     }
 
     /// Blocks that do not read, with the reason. One at a time, so that no long transaction holds the log.

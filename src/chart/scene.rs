@@ -1,5 +1,7 @@
 //! Shapes on a plane: all that a picture is made of, before somebody writes it down as SVG or PNG.
 
+use crate::words::is_hidden;
+
 use super::colour::Colour;
 use super::frame::{Frame, Heights, margin};
 use super::{Chart, font};
@@ -136,9 +138,7 @@ impl Scene {
 
 /// Foreign text fit to be shown: no control characters, none that turn the direction of what follows, not without an end.
 pub(super) fn clean(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    let is_odd = |c: char| c.is_control() || turns(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}');
-    text.trim().chars().take(200).map(|c| if is_odd(c) { ' ' } else { c }).collect()
+    text.trim().chars().take(200).map(|c| if is_hidden(c) { ' ' } else { c }).collect()
 }
 
 /// [`clean`], and cut to a width in pixels.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::words::is_hidden;
+
 use super::Chart;
 use super::scene::{Anchor, Scene, Shape, Size, common_margin};
 
@@ -127,8 +129,8 @@ impl std::fmt::Display for Escaped<'_> {
                 '&' => out.write_str("&amp;")?,
                 '"' => out.write_str("&quot;")?,
                 '\'' => out.write_str("&#39;")?,
-                // XML knows no control characters, not even escaped.
-                c if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') => out.write_char('\u{FFFD}')?,
+                // XML knows no control characters, not even escaped; nor does anybody want text to turn.
+                c if is_hidden(c) => out.write_char('\u{FFFD}')?,
                 c => out.write_char(c)?,
             }
         }

@@ -1,7 +1,5 @@
 //! Ticks: round values, and round times of a clock on the wall, whatever that clock does at night.
 
-use jiff::Timestamp;
-
 use crate::time::{Micros, SECOND};
 use crate::zone::{Buckets, Every, Zone, write_offset};
 
@@ -71,8 +69,7 @@ pub(super) fn times((from, to): (Micros, Micros), zone: &Zone, most: usize) -> V
 }
 
 fn text(time: Micros, zone: &Zone, how: &str) -> String {
-    let stamp = Timestamp::from_microsecond(time).unwrap_or_default();
-    stamp.to_zoned(zone.rules().clone()).strftime(how).to_string()
+    zone.format(time, how)
 }
 
 /// A span in words, and whose clock it is: `23 Nov 2026 18:00 to 24 Nov 2026 06:00, Europe/Oslo (UTC+01:00)`.
@@ -123,7 +120,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> Micros {
-        text.parse::<Timestamp>().unwrap().as_microsecond()
+        text.parse::<jiff::Timestamp>().unwrap().as_microsecond()
     }
 
     fn labels(zone: &str, from: &str, to: &str, most: usize) -> Vec<String> {

@@ -22,10 +22,10 @@ const LOOK_BACK: Duration = Duration::from_hours(72);
 #[derive(Debug, clap::Args)]
 pub(super) struct Connection {
     /// The cloud's API [default: the cloud's own]
-    #[arg(long, value_name = "URL", env = "DT_API_URL")]
+    #[arg(long, value_name = "URL", env = "DT_API_URL", hide_env_values = true)]
     api_url: Option<String>,
     /// The cloud's token endpoint [default: the cloud's own; /oauth2/token at another --api-url]
-    #[arg(long, value_name = "URL", env = "DT_TOKEN_URL")]
+    #[arg(long, value_name = "URL", env = "DT_TOKEN_URL", hide_env_values = true)]
     token_url: Option<String>,
     /// Credentials file (JSON, as DT_CREDENTIALS_FILE)
     #[arg(long, value_name = "FILE")]
@@ -33,12 +33,21 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// The cloud that flags, environment and settings name, in this order. Nothing is sent yet.
+    /// The cloud that flags, environment, credentials file and settings name, in this order; says which. Nothing is sent yet.
     pub(super) fn cloud(&self, file: &File) -> Result<Arc<Cloud>, Failure> {
         let credentials = Credentials::find(self.credentials.as_deref(), |name| std::env::var(name).ok())?;
-        let api_url = self.api_url.as_deref().or(file.api_url.as_deref()).unwrap_or(API_URL);
-        let token_url = self.token_url.as_deref().or(file.token_url.as_deref());
-        let cloud = Cloud::new(api_url, token_url, credentials)?;
+        // Settings are asked only for what nobody else says: they are refused when others may have written them.
+        let api_url = match self.api_url.as_deref() {
+            None => file.api_url()?.unwrap_or(API_URL),
+            Some(url) => url,
+        };
+        let token_url = match self.token_url.as_deref().or(credentials.token_url.as_deref()) {
+            None => file.token_url()?,
+            url => url,
+        };
+        let token_url = token_url.map(str::to_owned);
+        let cloud = Cloud::new(api_url, token_url.as_deref(), credentials)?;
+        tell!("overnight: credentials go to {}", cloud.hosts().join(" and "));
         if cloud.is_in_the_clear() {
             tell!("overnight: warning: {} is not HTTPS; the credentials go over the network in the clear", cloud.host());
         }

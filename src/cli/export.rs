@@ -11,7 +11,7 @@ use crate::coverage;
 use crate::devices::Directory;
 use crate::disk::Unfinished;
 use crate::event::printable;
-use crate::export::{self, Dialect, Format, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
+use crate::export::{self, Dialect, Format, Misread, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
 use crate::reader::{Reader, Selection, TypePlan};
 use crate::tables::{Aggregate, Ask, Fill, Gaps, Known, Shape, gaps, has_states, known, plans, tables};
 use crate::time::{self, Micros};
@@ -337,6 +337,19 @@ fn warn_of_length(ask: &Ask, plans: &[TypePlan], selection: &Selection) {
     }
 }
 
+/// Excel and LibreOffice look for numbers and dates in all text of a CSV.
+fn warn_of_misread(settings: &Settings) {
+    let columns = settings.dialect.misread.as_ref().map(Misread::columns).unwrap_or_default();
+    let Some((column, text)) = columns.first() else { return };
+    let (column, text) = (printable(column, 80), printable(text, 40));
+    let names: Vec<_> = columns.iter().map(|(name, _)| printable(name, 80)).collect();
+    tell!(
+        "warning: a spreadsheet shows {} otherwise, as numbers or dates, such as {text:?} of {column}; import them as text, or \
+         export a workbook, where all stays as it is: -o FILE.xlsx",
+        words::few(&names)
+    );
+}
+
 /// Most readers take the columns of the first file for those of all, without a word.
 fn hint_at_columns(settings: &Settings, files: &[PathBuf]) {
     let Output::Directory(folder) = &settings.output else { return };
@@ -419,6 +432,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         let times = words::counted(*times, "time");
         tell!("warning: {column} is empty {times}: the numbers are greater than a double can hold");
     }
+    warn_of_misread(&settings);
     let rows: u64 = exported.rows.values().sum();
     if rows == 0 {
         tell!("no events: {}", why_empty(&reader)?);

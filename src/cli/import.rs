@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::error::plain;
 use crate::meter::Meter;
 use crate::record::{self, Recorder, Timing};
 use crate::words;
@@ -24,7 +25,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let (input, length): (Box<dyn Read>, Option<u64>) = if args.file == Path::new("-") {
         (Box::new(io::stdin()), None)
     } else {
-        let fail = |error: io::Error| Failure::failed(format!("cannot read {}: {error}", args.file.display()));
+        let fail = |error: io::Error| Failure::failed(format!("cannot read {}: {}", args.file.display(), plain(&error)));
         let file = File::open(&args.file).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
         if metadata.is_dir() {

@@ -50,7 +50,7 @@ use clap::{Parser, Subcommand};
 
 use crate::buffer::{BufferError, View};
 use crate::disk;
-use crate::error::Advice;
+use crate::error::{self, Advice};
 use crate::export::ExportError;
 use crate::layout::Layout;
 use crate::reader::Reader;
@@ -66,6 +66,9 @@ use crate::words;
     after_help = "Try it without an account:  overnight demo\nExit codes: 0 done, 1 failed, 2 usage, 3 done but something is missing or was lost."
 )]
 struct Cli {
+    /// Say also what libraries and the system said, behind errors in plain words
+    #[arg(short, long, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -243,19 +246,19 @@ impl Failure {
 impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let what_to_do = if disk::is_full(&error) { format!(". {}", advice(Advice::MakeRoom)) } else { String::new() };
-        Self::failed(format!("{error}{what_to_do}"))
+        Self::failed(format!("{}{what_to_do}", error::plain(&error)))
     }
 }
 
-/// Writes a line to standard error, if it can be written.
+/// Writes a line to standard error, if it can be written; without what a terminal would obey, since it may quote others.
 fn tell(line: impl Display) {
-    drop(writeln!(io::stderr(), "{line}"));
+    drop(writeln!(io::stderr(), "{}", words::clean(&line.to_string())));
 }
 
-/// Writes a line to standard output.
+/// Writes a line to standard output, as [`tell`] does.
 fn say(line: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+    match writeln!(out, "{}", words::clean(&line.to_string())).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::EndOfOutput),
         written => Ok(written?),
     }
@@ -274,7 +277,11 @@ fn advice(advice: Advice) -> &'static str {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let cli = Cli::parse();
+    if cli.verbose {
+        error::tell_causes();
+    }
+    let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Listen(args) => listen::run(&args),
@@ -300,26 +307,21 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) | Err(Failure::EndOfOutput) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         Err(Failure::Usage(message)) => {
-            tell!("overnight: {}", clean(&message));
+            tell!("overnight: {}", message);
             ExitCode::from(2)
         }
         Err(Failure::Failed(message)) => {
-            tell!("overnight: {}", clean(&message));
+            tell!("overnight: {}", message);
             ExitCode::FAILURE
         }
     }
-}
-
-/// A message without what a terminal would obey: it may quote names that others chose.
-fn clean(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
 /// Says which blocks of the buffer were left out, if any were.
 fn tell_left_out(reader: &Reader) -> Outcome {
     let left_out = reader.left_out();
     for what in &left_out {
-        tell!("warning: left out: {}", clean(what));
+        tell!("warning: left out: {what}");
     }
     if left_out.is_empty() { Outcome::Done } else { Outcome::Incomplete }
 }

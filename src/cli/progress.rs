@@ -96,11 +96,11 @@ fn lines(meter: &Meter, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         std::thread::park_timeout(DRAW_EVERY);
         for (at, note) in meter.take_notes() {
-            drop(all.println(format!("{}  {note}", show::local(at))));
+            drop(all.println(words::clean(&format!("{}  {note}", show::local(at)))));
         }
         let values = values(meter, begun.elapsed(), &mut rate);
         for ((bar, name), value) in bars.iter().zip(names).zip(values) {
-            bar.set_message(format!("{name:<12}{value}"));
+            bar.set_message(words::clean(&format!("{name:<12}{value}")));
         }
     }
     all.clear().unwrap_or_default();

@@ -73,13 +73,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         }
     };
     for file in &facts.unreadable {
-        tell!("warning: left out: {}", super::clean(file));
+        tell!("warning: left out: {}", file);
     }
     for text in &facts.unknown {
-        tell!("note: {}", super::clean(text));
+        tell!("note: {}", text);
     }
     if args.json {
-        say!("{}", serde_json::to_string_pretty(&facts)?);
+        say!("{}", super::show::json(&facts)?);
     } else {
         let html = page(&facts, zone, &pictures);
         if to_stdout {

@@ -6,11 +6,12 @@ use std::io::{self, IsTerminal};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use crate::time::Micros;
+use crate::words::is_hidden;
+use crate::zone::Zone;
 
 /// A time where the reader is: `2026-11-23 20:15:03`.
 pub(super) fn local(time: Micros) -> String {
-    let stamp = jiff::Timestamp::from_microsecond(time).unwrap_or_default();
-    stamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    Zone::system().format(time, "%Y-%m-%d %H:%M:%S")
 }
 
 /// `45 s`, `7 h 12 min`
@@ -34,12 +35,15 @@ pub(super) fn ago(time: Micros, now: Micros) -> String {
     }
 }
 
-/// JSON for programs, and safe on a terminal: JSON leaves some control characters as they are.
+/// JSON for programs, and safe on a terminal: JSON leaves some of what [`is_hidden`] as it is.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
     let mut out = String::new();
     for c in serde_json::to_string_pretty(value)?.chars() {
-        if c.is_control() && c != '\n' {
-            write!(out, "\\u{:04x}", u32::from(c)).unwrap_or_default();
+        if is_hidden(c) && c != '\n' {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                write!(out, "\\u{unit:04x}").unwrap_or_default();
+            }
         } else {
             out.push(c);
         }
@@ -83,9 +87,9 @@ mod tests {
 
     #[test]
     fn json_holds_no_control_character_and_says_the_same() {
-        let text = json(&"a\u{9b}\u{7f}\u{1b}\nö").unwrap();
-        assert!(!text.contains(|c: char| c.is_control()), "{text:?}");
-        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), "a\u{9b}\u{7f}\u{1b}\nö");
+        let text = json(&"a\u{9b}\u{7f}\u{1b}\n\u{202e}\u{e0041}ö").unwrap();
+        assert!(!text.contains(is_hidden), "{text:?}");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), "a\u{9b}\u{7f}\u{1b}\n\u{202e}\u{e0041}ö");
     }
 
     #[test]

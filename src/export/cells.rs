@@ -30,6 +30,11 @@ pub(super) struct Item {
 }
 
 impl Item {
+    /// Whether it is others' text.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.cells, Cells::Text(_))
+    }
+
     fn new(name: &str, index: usize, array: &ArrayRef) -> Self {
         let quoted = |quotes: Quotes| {
             let mut before = vec![if index == 0 { b'{' } else { b',' }];

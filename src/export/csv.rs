@@ -11,14 +11,15 @@ use arrow::datatypes::{ArrowNativeType, DataType, FieldRef, TimestampMicrosecond
 
 use crate::json::{write_float, write_int};
 
-use super::cells::{Cells, Quotes};
-use super::dialect::is_formula;
+use super::cells::{Cells, Item, Quotes};
+use super::dialect::{defused, defused_json, is_formula};
 use super::lines::Lines;
 use super::{Dialect, Out, Result, Sheet, Sink};
 
 pub(super) struct Csv {
     /// By sheet, for each column of the file: the column of the sheet, if it has one; and whether it tells the offset of that.
     columns: Vec<Vec<(Option<usize>, bool)>>,
+    names: Vec<String>,
     open: Vec<Row>,
     pen: Pen,
     lines: Lines,
@@ -71,7 +72,13 @@ impl Csv {
             pen.end_line(header);
         }
         let open = sheets.iter().map(|_| Row::default()).collect();
-        Self { columns, open, pen, lines }
+        let names: Vec<String> = names.into_iter().map(|(name, _)| name).collect();
+        if let Some(misread) = &pen.dialect.misread {
+            for name in &names {
+                misread.look(name, None);
+            }
+        }
+        Self { columns, names, open, pen, lines }
     }
 
     fn row(&mut self, of: usize, batch: &RecordBatch) -> Row {
@@ -81,6 +88,9 @@ impl Csv {
                 text.push(self.pen.dialect.delimiter);
             }
             let array = place.map(|place| batch.column(place));
+            if let (Some(misread), Some(array)) = (&self.pen.dialect.misread, array) {
+                misread.look(&self.names[index], Some(array));
+            }
             let column = self.pen.column(array, *is_offset);
             if array.is_none_or(is_constant) {
                 self.pen.write(&column, 0, &mut text);
@@ -191,7 +201,10 @@ impl Pen {
     }
 
     fn has_special(&self, text: &[u8]) -> bool {
-        memchr::memchr3(b'"', b'\n', b'\r', text).is_some() || memchr::memchr(self.dialect.delimiter, text).is_some()
+        // What ends a cell by another delimiter, too: who opens the file may take that one.
+        memchr::memchr3(b'"', b'\n', b'\r', text).is_some()
+            || memchr::memchr3(b',', b';', b'\t', text).is_some()
+            || memchr::memchr(self.dialect.delimiter, text).is_some()
     }
 
     fn end_line(&self, out: &mut Vec<u8>) {
@@ -240,6 +253,12 @@ impl Pen {
                     out[from + point] = self.dialect.decimal;
                 }
             }
+            Cells::List(_, items) if self.dialect.defuse && items.iter().any(Item::is_text) => {
+                let mut json = Vec::new();
+                cells.write_json(row, Quotes::Once, &mut json);
+                let json = String::from_utf8_lossy(&json);
+                write_quoted(defused_json(&json).as_deref().unwrap_or(&json).as_bytes(), out);
+            }
             Cells::List(..) => {
                 out.push(b'"');
                 cells.write_json(row, Quotes::Twice, out);
@@ -251,8 +270,10 @@ impl Pen {
 
     /// Text, in quotes only where it must be; an empty text too, so that it is told from a null.
     fn write_text(&self, text: &str, out: &mut Vec<u8>) {
-        if self.dialect.defuse && is_formula(text) {
-            return write_quoted(format!("'{text}").as_bytes(), out);
+        if self.dialect.defuse
+            && let Some(harmless) = defused(text)
+        {
+            return write_quoted(harmless.as_bytes(), out);
         }
         if text == self.dialect.null || text.is_empty() || self.has_special(text.as_bytes()) {
             write_quoted(text.as_bytes(), out);

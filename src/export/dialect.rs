@@ -5,6 +5,9 @@ use std::str::FromStr;
 use crate::time::{Micros, SECOND, write_civil};
 use crate::zone::{Zone, write_offset};
 
+use super::locales::separators;
+use super::misread::Misread;
+
 /// How CSV is written.
 #[derive(Debug, Clone)]
 pub struct Dialect {
@@ -24,6 +27,8 @@ pub struct Dialect {
     pub null: String,
     /// Whether text that a spreadsheet would run as a formula gets a `'` before it.
     pub defuse: bool,
+    /// Where what a spreadsheet misreads is noted, if anybody wants to know.
+    pub misread: Option<Misread>,
 }
 
 impl Default for Dialect {
@@ -37,6 +42,7 @@ impl Default for Dialect {
             zone: Zone::utc(),
             null: String::new(),
             defuse: true,
+            misread: None,
         }
     }
 }
@@ -89,44 +95,20 @@ impl TimeFormat {
     }
 }
 
-/// Languages that write decimals with a comma, and their countries that do not.
-const COMMA: [&str; 32] = [
-    "az", "be", "bg", "bs", "ca", "cs", "da", "de", "el", "es", "et", "fi", "fr", "gl", "hr", "hu", "id", "is", "it", "lt", "lv",
-    "mk", "nb", "nl", "nn", "no", "pl", "pt", "ro", "ru", "sk", "sl",
-];
-const COMMA_TOO: [&str; 7] = ["sq", "sr", "sv", "tr", "uk", "vi", "kk"];
-const POINT: [&str; 22] = [
-    "en", "he", "hi", "ja", "ko", "th", "zh", "ar", "fa", "ga", "cy", "mt", "ms", "ta", "te", "bn", "ur", "sw", "am", "km", "my",
-    "ne",
-];
-const POINT_IN: [&str; 12] =
-    ["es-MX", "es-PR", "es-GT", "es-HN", "es-NI", "es-PA", "es-PE", "es-SV", "es-DO", "es-US", "de-CH", "de-LI"];
-
 impl Dialect {
     /// What Excel and LibreOffice take as it is, where they are set to a country's habits: `de`, `de-DE`, `en-US`, `nb_NO.UTF-8`.
     ///
     /// # Errors
-    /// When the language is not known.
+    /// When the locale is not known, with those that are nearest.
     pub fn for_excel(locale: &str) -> Result<Self, String> {
-        let plain = locale.split(['.', '@']).next().unwrap_or_default().replace('_', "-");
-        let language = plain.split('-').next().unwrap_or_default().to_lowercase();
-        let comma = if plain == "C" || plain == "POSIX" || POINT.contains(&language.as_str()) {
-            false
-        } else if COMMA.contains(&language.as_str()) || COMMA_TOO.contains(&language.as_str()) {
-            !POINT_IN.iter().any(|point| point.eq_ignore_ascii_case(&plain))
-        } else {
-            return Err(format!(
-                "{locale:?} is no country's habit that this program knows; write one such as de-DE or en-US, or say --delimiter and --decimal"
-            ));
-        };
-        // In Switzerland too, lists are separated by semicolons.
-        let semicolon = comma || plain.eq_ignore_ascii_case("de-CH") || plain.eq_ignore_ascii_case("de-LI");
+        let (delimiter, decimal) = separators(locale)?;
         Ok(Self {
-            delimiter: if semicolon { b';' } else { b',' },
-            decimal: if comma { b',' } else { b'.' },
+            delimiter,
+            decimal,
             bom: true,
             crlf: true,
             time: TimeFormat::Excel,
+            misread: Some(Misread::default()),
             ..Self::default()
         })
     }
@@ -176,9 +158,7 @@ impl Dialect {
             }
             TimeFormat::UnixMillis => out.extend_from_slice(time.div_euclid(1000).to_string().as_bytes()),
             TimeFormat::Pattern(pattern) => {
-                let zoned = jiff::Timestamp::from_microsecond(time).unwrap_or_default().to_zoned(self.zone.rules().clone());
-                // Checked when it was read.
-                let text = jiff::fmt::strtime::format(pattern, &zoned).unwrap_or_default();
+                let text = self.zone.format(time, pattern);
                 let bytes = text.as_bytes();
                 if bytes.contains(&self.delimiter) || bytes.iter().any(|byte| b"\"\r\n".contains(byte)) {
                     out.extend_from_slice(format!("\"{}\"", text.replace('"', "\"\"")).as_bytes());
@@ -188,6 +168,59 @@ impl Dialect {
             }
         }
     }
+}
+
+/// What ends a cell for some spreadsheet, whatever this file's own delimiter is.
+pub(super) const ENDS: [char; 5] = [',', ';', '\t', '\n', '\r'];
+
+/// A text that no spreadsheet runs, whichever delimiter it takes for the file's: a `'` before what it would take for a formula,
+/// at the beginning and behind each end of a cell. None where there is nothing to do.
+pub(super) fn defused(text: &str) -> Option<String> {
+    if !is_formula(text) && !text.contains(ENDS) {
+        return None;
+    }
+    let is_container = text.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if is_container {
+        return defused_json(text);
+    }
+    let mut out = if is_formula(text) { "'".to_owned() } else { String::new() };
+    let mut rest = text;
+    while let Some(at) = rest.find(ENDS) {
+        let (part, behind) = rest.split_at(at + 1);
+        out.push_str(part);
+        rest = behind;
+        // A quote before it makes no difference there, nor does what ends a list behind a number.
+        let next = rest.split(ENDS).next().unwrap_or_default().trim_matches(['"', ' ', ']', '}']);
+        if is_formula(next) {
+            out.push('\'');
+        }
+    }
+    out.push_str(rest);
+    (out.len() > text.len()).then_some(out)
+}
+
+/// The same for JSON, which stays equal: within its strings, such a letter is escaped.
+pub(super) fn defused_json(json: &str) -> Option<String> {
+    let mut out = String::with_capacity(json.len());
+    let (mut is_string, mut is_escaped, mut is_begun) = (false, false, false);
+    for letter in json.chars() {
+        match letter {
+            '=' | '+' | '-' | '@' if is_string && is_begun => {
+                out.push_str("\\u00");
+                out.push_str(match letter {
+                    '=' => "3d",
+                    '+' => "2b",
+                    '-' => "2d",
+                    _ => "40",
+                });
+            }
+            _ => out.push(letter),
+        }
+        is_begun = ENDS.contains(&letter) || (is_begun && matches!(letter, '"' | ' '));
+        is_string ^= letter == '"' && !is_escaped;
+        is_escaped = letter == '\\' && !is_escaped;
+    }
+    (out.len() > json.len()).then_some(out)
 }
 
 /// True when a spreadsheet would run a text as a formula: it begins like one, and is no number.
@@ -209,6 +242,16 @@ mod tests {
             ("en-US", b',', b'.'),
             ("en_GB.UTF-8", b',', b'.'),
             ("de-CH", b';', b'.'),
+            ("it_CH", b';', b'.'),
+            ("fr-CH", b';', b','),
+            ("en-ZA", b';', b','),
+            ("en-DE", b';', b','),
+            ("es-CL", b';', b','),
+            ("es-419", b',', b'.'),
+            ("ar-MA", b';', b','),
+            ("zh-CN", b',', b'.'),
+            ("zh-Hant-TW", b',', b'.'),
+            ("sr_RS@latin", b';', b','),
             ("es-MX", b',', b'.'),
             ("fr_CA", b';', b','),
             ("C.UTF-8", b',', b'.'),
@@ -217,6 +260,22 @@ mod tests {
             assert_eq!((dialect.delimiter, dialect.decimal), (delimiter, decimal), "{locale}");
         }
         assert!(Dialect::for_excel("xx").unwrap_err().contains("--delimiter"));
+    }
+
+    #[test]
+    fn what_another_delimiter_would_make_a_formula_is_none() {
+        for (text, wanted) in [
+            ("a;=1+1", "a;'=1+1"),
+            ("a,@SUM(A1);\"+2+3\"", "a,'@SUM(A1);'\"+2+3\""),
+            ("a\t-x\n=2", "a\t'-x\n'=2"),
+            ("=1;=2", "'=1;'=2"),
+            (r#"{"a":"x;=1","=b":[1,-5,"-5"]}"#, r#"{"a":"x;\u003d1","\u003db":[1,-5,"\u002d5"]}"#),
+        ] {
+            assert_eq!(defused(text).as_deref(), Some(wanted), "{text}");
+        }
+        for text in ["a;-5", "1,2", "a;b=c", "x, y", "[1,-2]", r#"{"a":"b"}"#, ""] {
+            assert_eq!(defused(text), None, "{text}");
+        }
     }
 
     #[test]

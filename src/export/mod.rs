@@ -6,6 +6,8 @@ mod cells;
 mod csv;
 mod dialect;
 mod lines;
+mod locales;
+mod misread;
 mod ndjson;
 mod parquet;
 mod terminal;
@@ -22,6 +24,7 @@ use ::arrow::array::{AsArray, RecordBatch};
 use ::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
 use crate::disk::{self, OutputError, Unfinished};
+use crate::error::plain;
 use crate::layout::Layout;
 use crate::reader::Reader;
 use crate::schema::{RebuildError, Schema};
@@ -30,6 +33,7 @@ use crate::time::{Day, Micros};
 use crate::zone::Zone;
 
 pub use dialect::{Dialect, TimeFormat};
+pub use misread::Misread;
 pub use text::write_text;
 pub use xlsx::SHEET_ROWS;
 
@@ -43,7 +47,7 @@ pub enum ExportError {
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
     /// The output cannot be written.
-    #[error("cannot write {to}: {source}")]
+    #[error("cannot write {to}: {}", plain(source))]
     Output {
         /// The output.
         to: String,
@@ -63,7 +67,7 @@ pub enum ExportError {
     #[error("only rows in the order of time can be told apart by day; leave out --partition-by, or --samples and --latest")]
     NoDays,
     /// Arrow or the writer of a format refused.
-    #[error("cannot write {to}: {source}")]
+    #[error("cannot write {to}: {}", plain(&**source))]
     Format {
         /// The output.
         to: String,
@@ -295,8 +299,9 @@ impl Work<'_> {
         if self.layout.owns(path) {
             return Err(ExportError::Own(path.to_owned()));
         }
-        let is_file =
-            disk::output(path, force, &settings.unfinished, |file| fill(self, sink(settings, sheets, &to, Box::new(file))?))?;
+        let is_file = disk::output(path, force, &settings.unfinished, |file| {
+            fill(self, sink(settings, sheets, &to, terminal::fit(file))?)
+        })?;
         if is_file {
             self.exported.files.push(path.to_owned());
         }

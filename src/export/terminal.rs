@@ -2,52 +2,57 @@
 
 use std::io::{self, IsTerminal, Write};
 
-/// What stands for a control character.
-const INSTEAD: &[u8] = "\u{fffd}".as_bytes();
-/// In UTF-8, the control characters behind ASCII are this and a byte from 0x80 to 0x9F.
-const LEADS: u8 = 0xC2;
+use crate::words::is_hidden;
+
+/// What stands for such a character, and for bytes that are no text.
+const INSTEAD: &str = "\u{fffd}";
 
 /// Standard output.
 pub(super) fn stdout() -> Box<dyn Write + Send> {
-    let out = io::stdout();
+    fit(io::stdout())
+}
+
+/// An output, which may turn out to be a terminal: `/dev/stdout` has a name as files have.
+pub(super) fn fit(out: impl Write + IsTerminal + Send + 'static) -> Box<dyn Write + Send> {
     if out.is_terminal() { Box::new(Harmless::new(out)) } else { Box::new(out) }
 }
 
-/// Replaces control characters, but for those that make up lines and tables.
+/// Replaces what [`is_hidden`], but for what makes up lines and tables.
 struct Harmless<W> {
     out: W,
-    /// What is written next; as long as what came.
-    text: Vec<u8>,
-    /// The last byte was [`LEADS`], and is not written yet.
-    is_led: bool,
+    /// What is written next.
+    text: String,
+    /// The beginning of a letter whose end did not come yet.
+    half: Vec<u8>,
 }
 
 impl<W: Write> Harmless<W> {
     fn new(out: W) -> Self {
-        Self { out, text: Vec::new(), is_led: false }
+        Self { out, text: String::new(), half: Vec::new() }
     }
 }
 
 impl<W: Write> Write for Harmless<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.text.clear();
-        for byte in bytes {
-            match (std::mem::take(&mut self.is_led), byte) {
-                (true, 0x80..=0x9F) => {
-                    self.text.extend_from_slice(INSTEAD);
-                    continue;
+        let all = [std::mem::take(&mut self.half).as_slice(), bytes].concat();
+        let mut chunks = all.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            for letter in chunk.valid().chars() {
+                if is_hidden(letter) && !"\n\r\t".contains(letter) {
+                    self.text.push_str(INSTEAD);
+                } else {
+                    self.text.push(letter);
                 }
-                (true, _) => self.text.push(LEADS),
-                (false, _) => {}
             }
-            match byte {
-                &LEADS => self.is_led = true,
-                b'\n' | b'\r' | b'\t' => self.text.push(*byte),
-                0..0x20 | 0x7F => self.text.extend_from_slice(INSTEAD),
-                _ => self.text.push(*byte),
+            let is_half = || std::str::from_utf8(chunk.invalid()).is_err_and(|error| error.error_len().is_none());
+            if chunks.peek().is_none() && is_half() {
+                self.half = chunk.invalid().to_vec();
+            } else if !chunk.invalid().is_empty() {
+                self.text.push_str(INSTEAD);
             }
         }
-        self.out.write_all(&self.text)?;
+        self.out.write_all(self.text.as_bytes())?;
         Ok(bytes.len())
     }
 
@@ -69,9 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn no_control_character_is_left_but_those_of_lines_and_tables() {
+    fn nothing_hidden_is_left_but_what_makes_up_lines_and_tables() {
         let all: String = (0..=0x2FFF).filter_map(char::from_u32).collect();
-        let wanted: String = all.chars().map(|c| if c.is_control() && !"\n\r\t".contains(c) { '\u{fffd}' } else { c }).collect();
+        let wanted: String = all.chars().map(|c| if is_hidden(c) && !"\n\r\t".contains(c) { '\u{fffd}' } else { c }).collect();
         assert_eq!(shown(&[all.as_bytes()]), wanted);
     }
 

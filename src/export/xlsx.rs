@@ -9,7 +9,8 @@ use arrow::datatypes::{DataType, FieldRef};
 use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 
 use crate::chart::written;
-use crate::time::{DAY, Micros};
+use crate::time::{DAY, Micros, write_civil};
+use crate::words::is_hidden;
 use crate::zone::{Zone, write_offset};
 
 use super::cells::{Cells, Quotes};
@@ -23,6 +24,8 @@ const CELL_CHARACTERS: usize = 32_767;
 const NAME_CHARACTERS: usize = 31;
 /// 1970-01-01 as Excel counts days.
 const EPOCH: f64 = 25_569.0;
+/// From 1900-03-01, since Excel believes in a February 29 before it, to the end of 9999.
+const DATES: std::ops::Range<f64> = 61.0..2_958_466.0;
 /// Whole numbers up to here are exact in Excel's doubles.
 const EXACT: u64 = 1 << 53;
 
@@ -125,8 +128,13 @@ impl Xlsx {
 /// A name for a sheet that Excel takes and no other sheet has.
 fn free_name(wanted: &str, part: u32, taken: &mut HashSet<String>) -> String {
     let plain: String =
-        wanted.chars().map(|c| if c.is_control() || "[]:*?/\\'".contains(c) { '_' } else { c }).take(NAME_CHARACTERS).collect();
-    let plain = if plain.is_empty() { "events".to_owned() } else { plain };
+        wanted.chars().map(|c| if is_hidden(c) || "[]:*?/\\'".contains(c) { '_' } else { c }).take(NAME_CHARACTERS).collect();
+    let plain = match plain {
+        plain if plain.is_empty() => "events".to_owned(),
+        // Excel keeps this name for itself.
+        plain if plain.eq_ignore_ascii_case("history") => format!("{plain}_"),
+        plain => plain,
+    };
     let numbered = |number: u32| {
         if number == 1 {
             return plain.clone();
@@ -141,10 +149,12 @@ fn free_name(wanted: &str, part: u32, taken: &mut HashSet<String>) -> String {
     name
 }
 
-/// A local time as Excel counts it, to the millisecond, cut off: Excel would round what is finer.
+/// A local time as Excel counts it, to the millisecond, cut off: Excel would round what is finer. None where Excel has no
+/// date, or another one.
 #[expect(clippy::cast_precision_loss, reason = "Excel's times are doubles")]
-fn serial(local: Micros) -> f64 {
-    local.div_euclid(1000).saturating_mul(1000) as f64 / DAY as f64 + EPOCH
+fn serial(local: Micros) -> Option<f64> {
+    let serial = local.div_euclid(1000).saturating_mul(1000) as f64 / DAY as f64 + EPOCH;
+    DATES.contains(&serial).then_some(serial)
 }
 
 impl Sink for Xlsx {
@@ -198,7 +208,17 @@ fn write_cell(
         return Ok(());
     }
     match cells {
-        Cells::Time(values) => sheet.write_number_with_format(row, column, serial(zone.local(values.value(of))), date)?,
+        Cells::Time(values) => {
+            let local = zone.local(values.value(of));
+            if let Some(serial) = serial(local) {
+                sheet.write_number_with_format(row, column, serial, date)?
+            } else {
+                scratch.clear();
+                write_civil(local, b' ', scratch);
+                scratch.truncate(scratch.len() - "000".len());
+                write_text(sheet, row, column, &String::from_utf8_lossy(scratch))?
+            }
+        }
         Cells::Text(values) => write_text(sheet, row, column, values.value(of))?,
         Cells::Bool(values) => sheet.write_boolean(row, column, values.value(of))?,
         #[expect(clippy::cast_precision_loss, reason = "checked to be exact")]
@@ -253,5 +273,20 @@ mod tests {
         assert_eq!(free_name(&"x".repeat(80), 1, &mut taken).len(), 31);
         assert_eq!(free_name(&"x".repeat(80), 2, &mut taken).len(), 31);
         assert_eq!(free_name("", 1, &mut taken), "events");
+        assert_eq!(free_name("History", 1, &mut taken), "History_");
+        assert_eq!(free_name("history", 1, &mut taken), "history_ (2)");
+        assert_eq!(free_name("a\u{fffe}b\u{ffff}\u{202e}c", 1, &mut taken), "a_b__c");
+    }
+
+    #[test]
+    fn a_time_outside_of_excels_calendar_is_no_date() {
+        let of = |text: &str| serial(crate::time::parse_rfc3339(text.as_bytes()).unwrap().time);
+        for text in ["0001-01-01T00:00:00Z", "1899-12-31T12:00:00Z", "1900-01-01T00:00:00Z", "1900-02-28T23:59:59.999Z"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+        assert_eq!(of("1900-03-01T00:00:00Z"), Some(61.0));
+        assert_eq!(of("9999-12-31T00:00:00Z"), Some(2_958_465.0));
+        assert!(of("9999-12-31T23:59:59.999999Z").is_some());
+        assert_eq!(serial(Micros::MAX), None);
     }
 }

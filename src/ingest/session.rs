@@ -8,6 +8,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 
 use crate::buffer::{Change, Run};
 use crate::collect::{Collector, Found};
+use crate::error::plain;
 use crate::event::{Batch, CloudError, Source};
 use crate::keep::{Claim, Order};
 use crate::meter::Meter;
@@ -159,7 +160,7 @@ impl Session {
         let last = self.collector.last_time();
         let batch = self.collector.take_masked(&self.mask).map_err(|error| {
             self.lost = true;
-            End::Lost(format!("a batch could not be built and is lost: {error}"))
+            End::Lost(format!("a batch could not be built and is lost: {}", plain(&error)))
         })?;
         self.meter.update(|parts| {
             parts.last_event = last.or(parts.last_event);

@@ -16,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::error::plain;
 use crate::keep::{Phase, told};
 use crate::meter::Meter;
 use crate::sources::push::{About, Distrust, SIGNATURE, Trust};
@@ -128,7 +129,7 @@ impl Office {
         if let Err(error) = ended.as_ref()
             && error.is_parse()
         {
-            self.refused(Class::Connection("no HTTP"), &error.to_string());
+            self.refused(Class::Connection("no HTTP"), &plain(error));
         }
     }
 

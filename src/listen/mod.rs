@@ -28,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::error::plain;
 use crate::keep::{Outlet, Phase, told};
 use crate::meter::Meter;
 use crate::settings::SettingsError;
@@ -175,7 +176,7 @@ impl Receiver {
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: they come back when connections end.
-                    office.refused(Class::Connection("it cannot be taken"), &error.to_string());
+                    office.refused(Class::Connection("it cannot be taken"), &plain(&error));
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -277,7 +278,7 @@ impl Office {
         let Some(tls) = self.guard().tls else { return self.serve(line, place, &is_settled).await };
         match tokio::time::timeout(self.limits.body_time, tls.accept(line)).await {
             Ok(Ok(stream)) => self.serve(stream, place, &is_settled).await,
-            Ok(Err(error)) => self.refused(Class::Connection("no TLS"), &error.to_string()),
+            Ok(Err(error)) => self.refused(Class::Connection("no TLS"), &plain(&error)),
             Err(_) => self.refused(Class::Connection("the TLS handshake takes too long"), ""),
         }
     }

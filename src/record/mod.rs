@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use crate::backfill::{Filler, Passes};
 use crate::buffer::{Buffer, BufferError, View};
 use crate::disk;
-use crate::error::Advice;
+use crate::error::{Advice, plain};
 use crate::ingest::{self, IngestError, Plan};
 use crate::keep::{Keeper, Numbers, Order, Outlet, Phase};
 use crate::layout::Layout;
@@ -64,13 +64,13 @@ pub enum RecordError {
     #[error(transparent)]
     Cloud(#[from] CloudFailure),
     /// The system refuses a thread or a timer.
-    #[error("the system refuses to {0}: {1}")]
+    #[error("the system refuses to {0}: {why}", why = plain(.1))]
     System(&'static str, std::io::Error),
     /// A thread died.
     #[error("thread {0} died; what was kept before is safe")]
     Died(&'static str),
     /// An input cannot be read.
-    #[error("cannot read {}: {source}; the events before that are kept", path.display())]
+    #[error("cannot read {}: {}; the events before that are kept", path.display(), plain(source))]
     Input {
         /// The file.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum RecordError {
         source: std::io::Error,
     },
     /// Arrow refused to build a batch.
-    #[error(transparent)]
+    #[error("cannot put events into columns: {}", plain(.0))]
     Arrow(#[from] arrow::error::ArrowError),
 }
 

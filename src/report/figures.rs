@@ -93,17 +93,18 @@ pub(super) fn figures(
             for row in 0..batch.num_rows() {
                 let id = if devices.is_valid(row) { devices.value(row) } else { "" };
                 let entry: &mut Figures = found.entry(id.to_owned()).or_insert_with(|| Figures::of(&plan.schema));
-                // A sum that no double holds has no figure in the table.
-                let (mut sum, mut rest) = (f64::INFINITY, 0.0);
+                let (mut sum, mut rest) = (None, 0.0);
                 for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()).filter(|(_, c)| c.is_valid(row)) {
                     let Some(number) = figure(column, row) else { continue };
                     match field.name().strip_prefix(value.name()) {
-                        Some("_sum") => sum = number,
+                        Some("_sum") => sum = Some(number),
                         Some("_rest") => rest = number,
                         _ => set(entry, field.name(), value.name(), value.behaves(), number),
                     }
                 }
-                entry.sum = Sum::of(sum, rest);
+                // A sum that no double holds has no figure in the table.
+                let none = if entry.readings > 0 { f64::INFINITY } else { 0.0 };
+                entry.sum = Sum::of(sum.unwrap_or(none), rest);
                 entry.mean = entry.mean_of_sum();
             }
         }

@@ -1,12 +1,10 @@
 //! Facts as people read them: lengths, counts, units, times of a zone; and what is missing, in sentences.
 
-use jiff::Timestamp;
-
 use crate::chart::written;
 use crate::coverage::GapState;
 use crate::tables::Unrecorded;
 use crate::time::{Micros, parse_rfc3339};
-use crate::words::{count, counted};
+use crate::words::{count, counted, is_hidden};
 use crate::zone::{Zone, write_offset};
 
 use super::facts::{Facts, ProjectFacts};
@@ -23,7 +21,7 @@ pub(super) fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push(' '),
+            c if is_hidden(c) => out.push(' '),
             c => out.push(c),
         }
     }
@@ -106,7 +104,7 @@ impl Clock {
     }
 
     fn format(&self, time: Micros, how: &str) -> String {
-        Timestamp::from_microsecond(time).unwrap_or_default().to_zoned(self.zone.rules().clone()).strftime(how).to_string()
+        self.zone.format(time, how)
     }
 
     /// `Mon 23 Nov 20:14`; with its offset where the clocks were changed meanwhile.

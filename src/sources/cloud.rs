@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use sha2::Sha256;
 use tokio::sync::Mutex;
 
+use crate::error;
 use crate::event::{CloudError, printable};
 use crate::settings::{Credentials, Filters, Mask, Secret};
 use crate::time::{self, SECOND};
@@ -76,8 +77,8 @@ pub enum CloudFailure {
     /// The cloud answered, and what it gives can never be taken: asking again brings the same.
     #[error("{0}")]
     Unfit(String),
-    /// An address that is none.
-    #[error("{0:?} is no address of an API; it looks like {API_URL}")]
+    /// An address that is none. A password in it is not said.
+    #[error("{:?} is no address of an API; it looks like {API_URL}", without_password(.0))]
     Address(String),
 }
 
@@ -218,6 +219,20 @@ impl Cloud {
         self.api.host_str().unwrap_or("the cloud")
     }
 
+    /// Where credentials go, for people: the API, and the token endpoint where that is another; each with its port where it is not
+    /// the usual one.
+    pub fn hosts(&self) -> Vec<String> {
+        let signs_in = self.credentials.email.is_some();
+        let urls = [Some(&self.api), Some(&self.token_url).filter(|_| signs_in)];
+        let host = |url: &Url| {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{}{port}", url.host_str().unwrap_or_default())
+        };
+        let mut hosts: Vec<String> = urls.into_iter().flatten().map(host).collect();
+        hosts.dedup();
+        hosts
+    }
+
     /// Seconds that the cloud's clock is ahead of ours by its latest answer, 0 up to a difference of 2; none when that told no
     /// time.
     pub fn clock_ahead(&self) -> Option<i64> {
@@ -265,7 +280,7 @@ impl Cloud {
             return Err(self.refused(OPENING, response, authorization.as_bytes()).await);
         }
         let mask = self.mask(authorization.as_bytes());
-        plain(OPENING, &response, &mask)?;
+        uncompressed(OPENING, &response, &mask)?;
         let is_events = match media(&response, &mask) {
             Some(media) if media == EVENTS => true,
             Some(media) if is_json(&media) => false,
@@ -302,7 +317,7 @@ impl Cloud {
             return Err(self.refused(what, response, authorization.as_bytes()).await);
         }
         let mask = self.mask(authorization.as_bytes());
-        plain(what, &response, &mask)?;
+        uncompressed(what, &response, &mask)?;
         let media = media(&response, &mask);
         if response.content_length().is_some_and(|length| length > most as u64) {
             return Ok(None);
@@ -374,7 +389,7 @@ impl Cloud {
             return Err(self.refused("signing in", response, assertion.as_bytes()).await);
         }
         let mask = self.mask(assertion.as_bytes());
-        plain("signing in", &response, &mask)?;
+        uncompressed("signing in", &response, &mask)?;
         let media = media(&response, &mask);
         let (body, _) = body_of(response, BODY_MAX).await?;
         no_page("signing in", media, &body)?;
@@ -446,6 +461,16 @@ fn address(text: &str) -> Result<Url, CloudFailure> {
     Ok(url)
 }
 
+/// An address without what stands before an `@`.
+fn without_password(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((before, after)) => {
+            format!("{}***@{after}", before.split_once("://").map_or("", |(scheme, _)| &before[..scheme.len() + 3]))
+        }
+        None => address.to_owned(),
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
@@ -479,7 +504,7 @@ fn is_json(media: &str) -> bool {
 }
 
 /// Refuses what is compressed, for which nobody asked.
-fn plain(what: &'static str, response: &Response, mask: &Mask) -> Result<(), CloudFailure> {
+fn uncompressed(what: &'static str, response: &Response, mask: &Mask) -> Result<(), CloudFailure> {
     match header(response, CONTENT_ENCODING).filter(|encoding| !matches!(encoding.trim(), "" | "identity")) {
         Some(encoding) => {
             let encoding = printable(&mask.text(encoding), 40);
@@ -542,16 +567,9 @@ fn use_of(expires_in: Option<&str>) -> Duration {
     life.saturating_sub(MARGIN.min(life / 10)).max(USE_LEAST)
 }
 
-/// The error with its causes and without its URL, which may hold a token.
+/// The error in plain words, and without its URL, which may hold a token.
 fn network(error: reqwest::Error) -> CloudFailure {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    CloudFailure::Network(text)
+    CloudFailure::Network(error::plain(&error.without_url()))
 }
 
 /// The body of an answer as far as the cap goes, and whether that is all of it.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
+use crate::event::DeviceRow;
 use crate::settings::{Filters, Mask};
 use crate::time::{self, Micros, rfc3339};
 
@@ -22,6 +24,10 @@ use super::cloud::{Cloud, CloudFailure};
 const PAGE: usize = 1000;
 /// Devices asked for in one page.
 const DEVICES_PAGE: usize = 100;
+/// Devices of one project: more is a list that does not end.
+const DEVICES_MAX: usize = 100_000;
+/// MiB that all device lists take which are being read.
+const DEVICES_MIB: usize = 64;
 /// Most MiB of a page: eight times what a full one has as a rule.
 const PAGE_MIB: usize = 4;
 const PAGE_BYTES: usize = PAGE_MIB * 1024 * 1024;
@@ -38,34 +44,11 @@ const LABELS_MAX: usize = 16 * 1024;
 /// Requests a second that the cloud allows, and how many at once after a pause (25 in 5 s).
 const PACE: (f64, f64) = (5.0, 20.0);
 
-/// A device as the cloud lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
-    /// Its project.
-    pub project: String,
-    /// Its id.
-    pub id: String,
-    /// Its type.
-    pub kind: String,
-    /// Its product number; empty for an emulated one.
-    pub product_number: String,
-    /// Its labels; `name` is what people call it.
-    pub labels: BTreeMap<String, String>,
-}
-
-impl Device {
-    /// About how many bytes of memory it takes.
-    pub fn bytes(&self) -> usize {
-        let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-        size_of::<Self>() + self.project.len() + self.id.len() + self.kind.len() + self.product_number.len() + labels
-    }
-}
-
 /// A page of the device list.
 #[derive(Debug)]
 pub struct Devices {
     /// The devices.
-    pub devices: Vec<Device>,
+    pub devices: Vec<DeviceRow>,
     /// Entries that are no device and are left out, or whose labels are too large and are.
     pub faulty: usize,
     /// The next page; none at the end.
@@ -144,11 +127,13 @@ impl Walk {
 pub struct Pace {
     state: Mutex<(f64, Instant)>,
     room: Arc<Semaphore>,
+    /// Bytes of the device lists that are being read.
+    listed: AtomicUsize,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { state: Mutex::new((PACE.1, time::instant())), room: Arc::new(Semaphore::new(PAGES)) }
+        Self { state: Mutex::new((PACE.1, time::instant())), room: Arc::new(Semaphore::new(PAGES)), listed: AtomicUsize::new(0) }
     }
 }
 
@@ -171,6 +156,48 @@ impl Pace {
         let room = Arc::clone(&self.room).acquire_owned().await.ok();
         self.turn().await;
         room
+    }
+}
+
+/// A device list as far as it was read, with its part of the room that all of them share until it is dropped.
+#[derive(Debug)]
+pub struct Listing<'p> {
+    pace: &'p Pace,
+    bytes: usize,
+    /// The devices so far.
+    pub devices: Vec<DeviceRow>,
+}
+
+impl<'p> Listing<'p> {
+    /// Of nothing yet.
+    pub fn new(pace: &'p Pace) -> Self {
+        Self { pace, bytes: 0, devices: Vec::new() }
+    }
+
+    /// Takes the devices of a page.
+    ///
+    /// # Errors
+    /// When these are too many, or all lists that are being read take too much memory.
+    pub fn extend(&mut self, devices: Vec<DeviceRow>) -> Result<(), CloudFailure> {
+        let texts = |device: &DeviceRow| {
+            let DeviceRow { project, id, kind, product_number, labels } = device;
+            project.len() + id.len() + kind.len() + product_number.len() + labels.len()
+        };
+        let bytes: usize = devices.iter().map(|device| size_of::<DeviceRow>() + texts(device)).sum();
+        self.bytes += bytes;
+        let all = self.pace.listed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if self.devices.len() + devices.len() > DEVICES_MAX || all > DEVICES_MIB * 1024 * 1024 {
+            let text = format!("the cloud lists more than {DEVICES_MAX} devices, or {DEVICES_MIB} MiB of them");
+            return Err(CloudFailure::Unfit(text));
+        }
+        self.devices.extend(devices);
+        Ok(())
+    }
+}
+
+impl Drop for Listing<'_> {
+    fn drop(&mut self) {
+        self.pace.listed.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -198,7 +225,7 @@ pub async fn devices(cloud: &Cloud, pace: &Pace, project: &str, filters: &Filter
 }
 
 /// The device of an entry in the list, if it is one, and whether nothing of it was left out.
-fn device(project: &str, entry: &str) -> (Option<Device>, bool) {
+fn device(project: &str, entry: &str) -> (Option<DeviceRow>, bool) {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Listed<'a> {
@@ -218,9 +245,12 @@ fn device(project: &str, entry: &str) -> (Option<Device>, bool) {
     }
     let text = labels.map_or("{}", RawValue::get);
     let fits = text.len() <= LABELS_MAX;
-    let labels: BTreeMap<String, serde_json::Value> = serde_json::from_str(if fits { text } else { "{}" }).unwrap_or_default();
-    let labels = labels.into_iter().filter_map(|(key, value)| value.as_str().map(|value| (key, value.to_owned()))).collect();
-    (Some(Device { project: project.to_owned(), id: id.to_owned(), kind, product_number, labels }), fits)
+    let mut labels: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(if fits { text } else { "{}" }).unwrap_or_default();
+    labels.retain(|_, value| value.is_string());
+    // As text: as a map, many small ones take fifty times of it.
+    let labels = serde_json::to_string(&labels).unwrap_or_default();
+    (Some(DeviceRow { project: project.to_owned(), id: id.to_owned(), kind, product_number, labels }), fits)
 }
 
 /// A page of a device's history, newest first, when it is its turn.
@@ -418,10 +448,10 @@ mod tests {
             let (device, is_whole) = device("p", &format!(r#"{{"name":"projects/q/devices/d","labels":{labels}}}"#));
             let device = device.unwrap();
             assert_eq!((device.project.as_str(), device.id.as_str()), ("p", "d"));
-            (device.labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(), is_whole)
+            (device.labels, is_whole)
         };
-        assert_eq!(labels("null"), (vec![], true));
-        assert_eq!(labels(r#"{"name":"door","n":7,"x":null}"#), (vec!["name=door".to_owned()], true));
-        assert_eq!(labels(&format!(r#"{{"a":"{}"}}"#, "x".repeat(LABELS_MAX))), (vec![], false));
+        assert_eq!(labels("null"), ("{}".to_owned(), true));
+        assert_eq!(labels(r#"{"name":"door","n":7,"x":null}"#), (r#"{"name":"door"}"#.to_owned(), true));
+        assert_eq!(labels(&format!(r#"{{"a":"{}"}}"#, "x".repeat(LABELS_MAX))), ("{}".to_owned(), false));
     }
 }

@@ -7,7 +7,7 @@ use crate::coverage::{GapState, Listened, Span, Timeline, between, cut, listened
 use crate::devices::Directory;
 use crate::reader::{ReadError, Reader, Selection};
 use crate::settings::Filters;
-use crate::time::{Micros, SECOND};
+use crate::time::{DAY, Micros, SECOND};
 
 use super::gaps::{Wanted, wants};
 
@@ -16,6 +16,9 @@ use super::gaps::{Wanted, wants};
 pub const SEAM: Micros = 15 * SECOND;
 /// A sensor says something at least so often. Where events came by another way, they need not reach the session next to them.
 pub(super) const QUIET: Micros = 3600 * SECOND;
+
+/// Of so long a time in which nobody recorded and no event came, nothing is known: a clock was wrong on one side of it.
+const HOLE: Micros = 31 * DAY;
 
 /// What is known of times of which no event tells.
 #[derive(Debug, Clone)]
@@ -131,15 +134,26 @@ impl Time {
             (begins, ends) if ends == end => (begins, ends),
             (begins, ends) => (begins.saturating_add(SEAM), ends.saturating_sub(SEAM)),
         };
-        let asked: Vec<Span> = stretches.iter().map(within).collect();
-        let known = |((begins, ends), (first, last)): (Span, Span)| {
-            // What came behind all that was recorded goes on from there.
-            let is_last = ends == end && begins > Micros::MIN;
+        let mut whole: Vec<Span> = Vec::new();
+        let days = reader.all_days()?.into_iter().map(|day| (day.start(), day.end()));
+        for span in merged(days.chain(of.accounted.iter().copied()).collect()) {
+            match whole.last_mut() {
+                Some(last) if span.0.saturating_sub(last.1) <= HOLE => last.1 = last.1.max(span.1),
+                _ => whole.push(span),
+            }
+        }
+        let parts = |span: Span| whole.iter().filter_map(move |part| Some((span, cut(within(&span), *part)?)));
+        let (of_parts, asked): (Vec<Span>, Vec<Span>) = stretches.into_iter().flat_map(parts).unzip();
+        let known = |((begins, ends), part, (first, last)): (Span, Span, Span)| {
+            // What came behind all that was recorded goes on from there, unless a hole parts them.
+            let is_next = part.0 <= begins.saturating_add(SEAM);
+            let is_last = ends == end && begins > Micros::MIN && is_next;
             let from = if is_last || first.saturating_sub(begins) <= QUIET { begins } else { first };
             (from, if ends < end && ends - last <= QUIET { ends } else { last })
         };
-        let ends = reader.ends_of(project, &asked)?;
-        let spans: Arc<[Span]> = stretches.into_iter().zip(ends).filter_map(|(span, ends)| Some(known((span, ends?)))).collect();
+        let found_ends = reader.ends_of(project, &asked)?;
+        let parts = of_parts.into_iter().zip(asked).zip(found_ends);
+        let spans: Arc<[Span]> = parts.filter_map(|((span, part), ends)| Some(known((span, part, ends?)))).collect();
         found(&self.imported).insert(project.to_owned(), Arc::clone(&spans));
         Ok(spans)
     }
@@ -172,7 +186,8 @@ impl Time {
 /// project, nobody recorded it; of such a time is known what lies between the first and the last of its events that came by
 /// another way (an import, a push that was sent again, a day file that was copied in), of whatever type and device; up to what
 /// was recorded next to it, if that is within the hour, and from the last that was recorded on to the last event of all. So a project
-/// without sessions is known from its first event to its last. A seam of fifteen seconds is none. Nothing is known of what is to
+/// without sessions is known from its first event to its last. A month without a session and without any event parts what is
+/// before it from what is behind: one clock that says 1970 must not hold a door in its state for half a century. A seam of fifteen seconds is none. Nothing is known of what is to
 /// come.
 ///
 /// What stands in [`Known::unknown`] and [`Known::until`] is that of all projects together, for the eye alone. Of the time before

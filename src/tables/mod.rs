@@ -46,6 +46,7 @@ use arrow::datatypes::{Field, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::devices::Directory;
+use crate::error::plain;
 use crate::reader::{ReadError, Reader, Selection, TypePlan};
 use crate::schema::Schema;
 use crate::time::Micros;
@@ -67,7 +68,7 @@ pub enum TableError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Arrow refuses.
-    #[error("cannot put the table together: {0}")]
+    #[error("cannot put the table together: {}", plain(.0))]
     Arrow(#[from] ArrowError),
     /// What was asked for cannot be had.
     #[error("{0}")]

@@ -852,3 +852,19 @@ fn a_set_of_files_that_was_interrupted_says_that_it_is_not_complete() {
     let said = format!("{count} {are} complete, the others are missing (the same command with --force begins anew)");
     assert!(ran.stderr.contains(&said), "{}", ran.stderr);
 }
+
+#[test]
+fn a_state_that_a_wrong_clock_told_lasts_no_longer_than_anything_is_known() {
+    for wrong in ["1970-01-01", "2010-06-01"] {
+        let place = recording(&[
+            state("contact", "door", &format!("{wrong}T00:00:00.000000Z"), "OPEN"),
+            state("contact", "door", "2026-11-23T10:00:00.000000Z", "CLOSED"),
+            state("contact", "door", "2026-11-23T12:00:00.000000Z", "OPEN"),
+        ]);
+        let days = export(&place, &["--every", "1d", "--event-type", "contact"]);
+        let of = |day: &str, told: &str| format!("{day}T00:00:00.000000Z,door,{told},contact");
+        assert_eq!(days[1..], [of(wrong, "0,0,0,1"), of("2026-11-23", "7200,1,0,1")], "{days:?}");
+        let from = export(&place, &["--every", "1d", "--event-type", "contact", "--start", "2026-11-23"]);
+        assert_eq!(from[1..], [of("2026-11-23", "7200,1,0,1")], "{from:?}");
+    }
+}

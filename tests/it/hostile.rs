@@ -574,3 +574,106 @@ fn a_compressed_stream_is_refused_with_a_word() {
         assert_eq!(place.status()["faults"], 0);
     }
 }
+
+/// Words of libraries and numbers of the system, which nobody should have to read.
+const FOREIGN: [&str; 12] = [
+    "error sending",
+    "error decoding",
+    "chunk size",
+    "client error",
+    "hyper",
+    "os error",
+    "Parquet error",
+    "Arrow error",
+    "Invalid",
+    "malformed",
+    "rustls",
+    "dns error",
+];
+
+#[test]
+fn what_libraries_say_of_the_network_reaches_people_as_a_sentence_and_whole_behind_v() {
+    let bad_chunk = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n";
+    let cut = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"a\"";
+    let no_http = "SSH-2.0-OpenSSH_9.9\r\n\r\n";
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let page = Fake::saying(answer("400 Bad Request", "", ""));
+    let cases = [
+        (Fake::saying(bad_chunk.to_owned()).url(), "what came is damaged, or no HTTP"),
+        (Fake::saying(cut.to_owned()).url(), "the connection ended in the middle of an answer"),
+        (Fake::saying(no_http.to_owned()).url(), "what came is no HTTP"),
+        (format!("http://{closed}"), "nobody answers at this address"),
+        (format!("https://{}", page.address), "what came is no TLS"),
+        ("http://no-such-host.invalid".to_owned(), "the name of the host is not found"),
+    ];
+    for (url, sentence) in cases {
+        for more in [None, Some("-v")] {
+            let place = Place::new();
+            let mut command = overnight();
+            command.args(["record", "--project", "p", "--max-retries", "0", "--no-backfill", "--api-url", &url, "--dir"]);
+            let ran = Running::start(command.arg(place.dir()).args(more)).wait();
+            assert!(ran.code == 1 && ran.stderr.contains(sentence), "{url}: {}", ran.stderr);
+            let foreign = FOREIGN.iter().find(|word| ran.stderr.contains(**word));
+            assert_eq!(foreign.is_some(), more.is_some(), "{url}, {foreign:?}: {}", ran.stderr);
+            assert_eq!(ran.stderr.contains('['), more.is_some(), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn what_libraries_say_of_files_reaches_people_as_a_sentence_and_whole_behind_v() {
+    let place = Place::new();
+    assert_eq!(place.import(touch("a", 1, 1) + "\n").code, 0);
+    let day = place.dir().join("data/touch/2026-10-01.parquet");
+    let whole = std::fs::read(&day).unwrap();
+    let half = whole.len() / 2;
+    let mut middle = whole.clone();
+    middle[4..half].fill(0xa5);
+    for bytes in [b"short".as_slice(), &whole[..half], &[0; 4096], &middle] {
+        write(&day, bytes);
+        for verb in [vec!["verify"], vec!["status"], vec!["export", "--format", "ndjson"], vec!["gaps"]] {
+            let (plain, full) = (place.run(&verb), place.run(&[verb.as_slice(), &["-v"]].concat()));
+            let said = format!("{}{}", plain.stdout, plain.stderr);
+            assert_eq!(FOREIGN.iter().find(|word| said.contains(**word)), None, "{verb:?}: {said}");
+            assert_eq!(plain.code, full.code);
+            if verb == ["verify"] {
+                assert!(plain.code != 0 && full.stdout.len() + full.stderr.len() > said.len(), "{said}{full:?}");
+            }
+        }
+    }
+    write(&day, &whole);
+    let ran = place.run(&["import", place.path("nowhere").to_str().unwrap()]);
+    assert!(ran.code == 1 && ran.stderr.ends_with("nowhere: No such file or directory\n"), "{}", ran.stderr);
+    // A page of the database.
+    let buffer = place.dir().join("state/buffer.db");
+    let mut bytes = std::fs::read(&buffer).unwrap();
+    for page in bytes.chunks_mut(4096).skip(1) {
+        page[..64].fill(0xa5);
+    }
+    write(&buffer, bytes);
+    for verb in ["status", "verify", "gaps", "export"] {
+        let ran = place.run(&[verb]);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert_eq!(FOREIGN.iter().find(|word| said.contains(**word)), None, "{verb}: {said}");
+    }
+}
+
+#[test]
+fn a_device_list_without_end_takes_little_memory_and_is_told() {
+    // As many small labels as fit: in memory, they can be many times what they are as text.
+    let labels: Vec<String> = (0..1700).map(|number| format!("\"{number}\":\"\"")).collect();
+    let pages = AtomicU64::new(0);
+    let cloud = Fake::start(move |request, stream| {
+        let page = pages.fetch_add(1, Ordering::Relaxed);
+        let size: u64 = parameter(request, "page_size").unwrap_or("1").parse().unwrap();
+        let device = |n: u64| format!(r#"{{"name":"projects/p/devices/d{page}x{n}","labels":{{{}}}}}"#, labels.join(","));
+        let devices: Vec<String> = (0..size).map(device).collect();
+        let body = format!(r#"{{"devices":[{}],"nextPageToken":"t{page}"}}"#, devices.join(","));
+        drop(stream.write_all(answer("200 OK", "", &body).as_bytes()));
+    });
+    let place = Place::with_quick_history();
+    let running = Running::start(&mut backfill(&place, &cloud));
+    let said = || place.coverage_so_far()["projects"][0]["requests"][0]["why"].as_str().map(str::to_owned);
+    until("it says why", || said().is_some_and(|said| said.contains("64 MiB")));
+    took_less_than(192, &running);
+}

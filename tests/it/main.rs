@@ -22,6 +22,7 @@ mod hostile;
 mod import_edges;
 mod ledger;
 mod numbers;
+mod office;
 mod places;
 mod plots;
 mod pushes;

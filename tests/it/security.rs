@@ -9,6 +9,8 @@
 //! | endless answers, endless lines | `hostile::an_answer_without_end_is_read_up_to_its_cap`, `hostile::a_line_without_end_is_a_fault_and_takes_no_memory` |
 //! | slow answers, slow senders | `hostile::a_stream_of_a_byte_now_and_then_is_no_sign_of_life`, `hostile::an_answer_of_a_byte_now_and_then_is_given_up`, `pushes::slow_senders_are_cut_and_idle_ones_make_room`, `pushes::whoever_reads_no_answers_is_given_up` |
 //! | pages of the web that push here, or lead their name here | `pushes::no_page_that_somebody_looks_at_pushes_where_everybody_is_trusted`, `pushes::a_simulator_answers_to_no_name_of_the_web` |
+//! | a recording that somebody else made: what its buffer runs | `a_buffer_with_anything_in_it_that_this_program_does_not_make_is_refused_and_left_as_it_is`, `rot::blocks_of_older_programs_have_no_checksum_and_bring_nothing_down_whatever_is_in_them` |
+//! | a recording that somebody else made: where credentials go | `credentials_go_where_settings_say_only_if_nobody_else_can_write_them` |
 //! | secrets that anybody would guess | `pushes::a_file_of_the_secret_takes_the_place_of_the_environments_and_no_secret_is_one_that_anybody_would_guess` |
 //! | content that the database refuses | `pushes::labels_that_are_no_flat_map_of_texts_are_refused_and_end_nothing`, `pushes::a_push_that_the_buffer_refuses_takes_no_other_along` |
 //! | strangers in every place | `pushes::strangers_however_many_keep_no_honest_sender_out`, `listen::places` |
@@ -18,7 +20,7 @@
 //! | forged, changed, old pushes | `pushes::a_push_that_the_cloud_did_not_sign_…`, `fuzz::a_push_is_believed_only_when_its_bytes_are_signed` |
 //! | formulas in CSV | `export::dialect::formulas_are_told_from_numbers`, `exports::csv_for_a_country_has_its_separators_and_plain_local_times` |
 //! | names that are paths | `bad_input::an_event_type_is_never_a_path`, `fuzz::an_event_type_is_never_a_path_nor_anothers_folder`, `a_recording_is_never_written_through_a_link` |
-//! | escapes for the terminal | `no_control_character_of_others_reaches_the_terminal`, `export::terminal`, with a terminal in `tests/python/exports.py` |
+//! | escapes for the terminal | `nothing_that_a_terminal_obeys_and_nothing_that_turns_text_reaches_it_from_others`, `export::terminal`, with a terminal in `tests/python/exports.py` |
 //! | other users of the machine | `only_the_owner_reads_a_recording`, `a_file_of_secrets_that_everybody_can_read_is_refused` |
 //! | what a hole in this program would reach | `the_service_of_the_readme_reaches_little` |
 #![cfg(unix)]
@@ -269,8 +271,8 @@ fn a_recording_is_never_written_through_a_link() {
 }
 
 #[test]
-fn no_control_character_of_others_reaches_the_terminal() {
-    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{8}";
+fn nothing_that_a_terminal_obeys_and_nothing_that_turns_text_reaches_it_from_others() {
+    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{8}\u{7f}\u{202e}gpj\u{2066}\u{200f}";
     let escaped = json!(evil).to_string();
     let escaped = escaped.trim_matches('"').to_owned();
     let event = touch("a", 1, 1).replace("touch", &format!("{escaped}type")).replace("\"d1\"", &format!("\"{escaped}\""));
@@ -300,13 +302,15 @@ fn no_control_character_of_others_reaches_the_terminal() {
         &["status", "--json"],
         &["gaps", "--json"],
         &["verify", "--json"],
+        &["report", "--json"],
+        &["report", "--tz", "UTC", "-o", "-"],
     ] {
         said.push(place.run(arguments));
     }
     assert!(said.iter().any(|ran| ran.stdout.contains("type")), "the names are shown: {said:#?}");
     for ran in said {
         let all = ran.stdout + &ran.stderr;
-        let found = all.chars().find(|c| c.is_control() && *c != '\n');
+        let found = all.chars().find(|c| overnight::words::is_hidden(*c) && *c != '\n');
         assert_eq!(found, None, "{all:?}");
     }
 }
@@ -352,5 +356,199 @@ fn the_service_of_the_readme_reaches_little() {
             assert!(looked.status.success(), "{said}");
         }
         Err(error) => eprintln!("skipped, since systemd-analyze does not run here: {error}"),
+    }
+}
+
+#[test]
+fn a_buffer_with_anything_in_it_that_this_program_does_not_make_is_refused_and_left_as_it_is() {
+    let place = Place::new();
+    assert_eq!(place.import(touch("a", 1, 1)).code, 0);
+    let strangers = [
+        "CREATE TRIGGER t AFTER INSERT ON block BEGIN DELETE FROM block; END",
+        "CREATE TRIGGER t BEFORE DELETE ON fault BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE VIEW v AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT * FROM n",
+        // Instead of a table.
+        "ALTER TABLE misfit RENAME TO m; CREATE VIEW misfit AS SELECT * FROM m",
+        "CREATE VIRTUAL TABLE words USING fts5(word)",
+        "CREATE INDEX i ON fault (length(raw))",
+        "CREATE TABLE strange (x)",
+        "ALTER TABLE fault ADD COLUMN twice INTEGER GENERATED ALWAYS AS (length * 2) VIRTUAL",
+        "ALTER TABLE fault ADD COLUMN x TEXT CHECK (length(reason) < 2)",
+        "DROP TABLE known_device; CREATE TABLE known_device (project TEXT, id TEXT, CHECK (project = 'x'))",
+        "ALTER TABLE block ADD COLUMN y BLOB DEFAULT (x'00')",
+    ];
+    for stranger in strangers {
+        let other = Place::new();
+        crate::recovery::copy(&place.dir(), &other.dir());
+        let path = other.dir().join("state/buffer.db");
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.execute_batch(stranger).unwrap();
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(db);
+        let before = fs::read(&path).unwrap();
+        let page = other.path("page.html");
+        let mut said = vec![other.import(touch("b", 1, 2))];
+        for arguments in
+            [&["status"][..], &["gaps"], &["verify"], &["roll"], &["export"], &["report", "-o", page.to_str().unwrap()]]
+        {
+            said.push(other.run(arguments));
+        }
+        for ran in said {
+            let all = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(ran.code == 1 && all.contains("overnight never makes") && all.contains("buffer.db"), "{stranger}: {ran:?}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), before, "{stranger}: it is left as it is");
+        assert!(!other.dir().join("state/damaged").exists(), "{stranger}");
+    }
+    // What people do to any database is no attack.
+    let db = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
+    db.execute_batch("ANALYZE; VACUUM").unwrap();
+    drop(db);
+    assert_eq!(place.import(touch("b", 1, 2)).code, 0);
+}
+
+/// Gets the recording and its settings.
+type Spoil = fn(&Path, &Path);
+
+#[test]
+fn credentials_go_where_settings_say_only_if_nobody_else_can_write_them() {
+    let refusing = || Fake::start(|_, stream| drop(stream.write_all(answer("403 No", "", "{}").as_bytes())));
+    let record = |place: &Place, more: &[&str]| {
+        place.run(&[&["record", "--project", "p", "--max-retries", "0", "--no-backfill"], more].concat())
+    };
+    for key in ["api_url", "token_url"] {
+        let cloud = refusing();
+        let settings = format!("{key} = \"{}\"\n", cloud.url());
+        let strangers: [(&str, Spoil); 5] = [
+            ("a file that others can write", |_, file| fs::set_permissions(file, fs::Permissions::from_mode(0o602)).unwrap()),
+            ("a file that a group can write", |_, file| fs::set_permissions(file, fs::Permissions::from_mode(0o660)).unwrap()),
+            ("a folder that others can write", |dir, _| fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap()),
+            ("a link", |dir, file| {
+                let elsewhere = dir.parent().unwrap().join("elsewhere.toml");
+                fs::rename(file, &elsewhere).unwrap();
+                symlink(elsewhere, file).unwrap();
+            }),
+            // As root alone can make it.
+            ("of another user", |dir, file| {
+                let is_done = std::os::unix::fs::chown(file, Some(12345), None).is_ok();
+                let mode = if is_done { 0o700 } else { 0o777 };
+                fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
+            }),
+        ];
+        for (what, make) in strangers {
+            let place = Place::new();
+            fs::create_dir(place.dir()).unwrap();
+            fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+            let file = place.dir().join("overnight.toml");
+            write(&file, &settings);
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+            make(&place.dir(), &file);
+            for ran in [record(&place, &[]), place.run(&["backfill", "--project", "p", "--since", "1h"])] {
+                let flag = format!("--{}", key.replace('_', "-"));
+                assert!(ran.code == 1 && ran.stderr.contains(&flag) && ran.stderr.contains("overnight.toml"), "{what}: {ran:?}");
+            }
+            assert_eq!(cloud.heard().len(), 0, "{key}, {what}");
+            // Whoever says it by hand is asked for no more.
+            let other = refusing();
+            record(&place, &["--api-url", &other.url(), "--token-url", &other.url()]);
+            assert!(cloud.heard().is_empty() && !other.heard().is_empty(), "{key}, {what}");
+        }
+    }
+    // Those of the owner count, and it is told where they lead.
+    let (cloud, place) = (refusing(), Place::new());
+    fs::create_dir(place.dir()).unwrap();
+    fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    let file = place.dir().join("overnight.toml");
+    write(&file, format!("api_url = \"{}\"\n", cloud.url()));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = record(&place, &[]);
+    let host = cloud.url().strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
+    assert!(!cloud.heard().is_empty() && ran.stderr.starts_with(&format!("overnight: credentials go to {host}\n")), "{ran:?}");
+    // The token endpoint of the credentials comes before that of the settings.
+    let (stranger, named) = (refusing(), refusing());
+    write(&file, format!("token_url = \"{}\"\n", stranger.url()));
+    let credentials = place.path("credentials.json");
+    let account = json!({"keyId": "k", "secret": "demo-secret", "email": EMAIL, "tokenEndpoint": named.url()});
+    write(&credentials, json!({"serviceAccount": account}).to_string());
+    fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).unwrap();
+    record(&place, &["--api-url", &cloud.url(), "--credentials", credentials.to_str().unwrap()]);
+    assert!(stranger.heard().is_empty() && !named.heard().is_empty());
+}
+
+/// A text in the ways in which servers write what they were sent.
+fn in_all_writings(text: &str) -> Vec<String> {
+    let each = |write: &dyn Fn(u8) -> String| text.bytes().map(write).collect::<String>();
+    let unless_plain =
+        |byte: u8, escape: String| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { escape };
+    vec![
+        text.trim_end_matches('=').to_owned(),
+        each(&|byte| unless_plain(byte, format!("%{byte:02X}"))),
+        each(&|byte| format!("%{byte:02x}")),
+        each(&|byte| unless_plain(byte, format!("&#{byte};"))),
+        each(&|byte| format!("&#x{byte:x};")),
+        each(&|byte| unless_plain(byte, format!("\\u{byte:04x}"))),
+        each(&|byte| format!("\\u{byte:04X}")),
+    ]
+}
+
+#[test]
+fn an_echo_of_a_secret_in_any_writing_is_masked_in_errors_and_faults() {
+    // Its base64 has padding, a plus and a slash.
+    let secret = "h?~>~?unter<2&\"'~~?/>";
+    let basic = STANDARD.encode(format!("key:{secret}"));
+    assert!(basic.ends_with('=') && basic.contains(['+', '/']), "{basic}");
+    let written: Vec<String> = [&basic, secret].into_iter().flat_map(in_all_writings).collect();
+    let echoes = written.clone();
+    let cloud = Fake::start(move |request, stream| {
+        let reply = if request.contains("projects/p/devices:stream") {
+            answer("200 OK", "", &echoes.iter().map(|echo| format!("no event: {echo}\n")).collect::<String>())
+        } else {
+            let said = request.split("projects/").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+            answer("403 No", "", &format!("you sent {}", echoes[said.parse::<usize>().unwrap()]))
+        };
+        drop(stream.write_all(reply.as_bytes()));
+    });
+    let place = Place::new();
+    let mut said = Vec::new();
+    let projects: Vec<String> = (0..written.len()).map(|number| number.to_string()).chain(["p".to_owned()]).collect();
+    for project in &projects {
+        let mut command = overnight();
+        command.args(["record", "--project", project, "--max-retries", "0", "--no-backfill", "--api-url", &cloud.url(), "--dir"]);
+        command.arg(place.dir()).env("DT_SERVICE_ACCOUNT_KEY_ID", "key").env("DT_SERVICE_ACCOUNT_SECRET", secret);
+        let ran = Running::start(&mut command).wait();
+        assert!(project == "p" || ran.stderr.contains("***"), "{project}: {}", ran.stderr);
+        said.push(ran.stderr);
+    }
+    said.push(place.run(&["faults", "list", "--json"]).stdout);
+    assert!(place.status()["faults"].as_u64().unwrap() >= written.len() as u64, "{said:?}");
+    for path in walk(place.folder.path()).into_iter().filter(|path| path.is_file()) {
+        said.push(String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned());
+    }
+    for echo in &written {
+        assert_eq!(said.iter().find(|said| said.contains(echo.as_str())), None, "{echo}");
+    }
+}
+
+#[test]
+fn no_help_and_no_error_shows_a_password_of_an_address() {
+    let place = Place::new();
+    for verb in ["record", "backfill"] {
+        for address in
+            ["https://someone:hunter2@example.org", "no address://someone:hunter2@example.org", "someone:hunter2@example.org"]
+        {
+            for arguments in
+                [&[verb, "--help"][..], &[verb, "-h"], &[verb, "--project", "p", "--since", "1h"], &[verb, "--project", "p"]]
+            {
+                if address.starts_with("https")
+                    && !arguments.iter().any(|argument| argument.starts_with("-h") || *argument == "--help")
+                {
+                    continue;
+                }
+                let mut command = overnight();
+                command.args(arguments).env("DT_API_URL", address).env("DT_TOKEN_URL", address).arg("--dir").arg(place.dir());
+                let ran = Running::start(&mut command).wait();
+                assert!(!format!("{ran:?}").contains("hunter2"), "{arguments:?}: {ran:?}");
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@ from place import Caught, Late, Place, Skipped, Tally, bounded
 import kills
 import order
 import power
+import rot
 import strangers
 import syscalls
 
@@ -33,6 +34,7 @@ ORDER = ("order", order.battery)
 SYSCALL = ("kill-syscall", syscalls.kill(1))
 KILL_RECORD = ("kill-record", kills.battery("record", 1, 20))
 STRANGERS = ("strangers", strangers.battery(15, 400))
+ROT = ("rot", rot.battery(40))
 KILL_LISTEN = ("kill-listen", kills.battery("listen", 1, 30))
 
 
@@ -110,6 +112,11 @@ BUILDS = [
         "whoever idles most goes, known or not",
         [("src/listen/places.rs", "(seat.is_known, Reverse(of_peer.get(&seat.peer).copied()), seat.since)", "seat.since")],
         [[STRANGERS]],
+    ),
+    Broken(
+        "a block is believed whatever its checksum",
+        [("src/buffer/block.rs", "if checksum.is_some_and(|noted| noted", "if checksum.is_some_and(|noted| noted < 0 && noted")],
+        [[ROT]],
     ),
     Broken(
         "an event that comes twice stands twice",

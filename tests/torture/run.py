@@ -27,6 +27,7 @@ import kills
 import memory
 import order
 import power
+import rot
 import silence
 import steps
 import stops
@@ -48,6 +49,7 @@ BATTERIES = [
     ("read-only", (disks.read_only, 60), (disks.read_only, 60)),
     ("frozen", (stops.frozen(12), 120), (stops.frozen(60), 400)),
     ("second-writer", (stops.second_writer, 60), (stops.second_writer, 60)),
+    ("rot", (rot.battery(40), 90), (rot.battery(None), 7200)),
     ("clock", (stops.clock(0.7), 90), (stops.clock(5), 180)),
     ("strangers", (strangers.battery(10, 400), 60), (strangers.battery(240, 1000), 400)),
     ("silence", (silence.battery(1, 9, 3.0, 25), 150), (silence.battery(3, 18, 5.0, 60), 1200)),

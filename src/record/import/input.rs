@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 
+use crate::error::plain;
 use crate::wire::Frames;
 
 use super::form::{Form, form};
@@ -21,7 +22,7 @@ const GROWTH: (u64, u64) = (64 * 1024 * 1024, 250);
 #[derive(Debug, thiserror::Error)]
 pub enum NoEvents {
     /// It does not read.
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it: {}", plain(.0))]
     Read(#[from] io::Error),
     /// It holds something else.
     #[error(
