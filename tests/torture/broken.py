@@ -77,8 +77,8 @@ BUILDS = [
         [
             (
                 "src/disk.rs",
-                'Step::Rename(staged, path), || fs::rename(staged, path))?;\n    sync_dir(parent(path))',
-                'Step::Rename(staged, path), || fs::rename(staged, path))',
+                'Step::Rename(staged, path), || rename(staged, path))?;\n    sync_dir(parent(path))',
+                'Step::Rename(staged, path), || rename(staged, path))',
             )
         ],
         [[ORDER]],
