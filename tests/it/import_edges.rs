@@ -132,6 +132,9 @@ fn what_is_plainly_something_else_is_refused_by_name_and_nothing_of_it_is_kept()
         ("HTML", "<!DOCTYPE html>\n<html>please log in</html>\n".into()),
         ("XML", "<?xml version=\"1.0\"?>\n<events/>\n".into()),
         ("text", "Nov 26 11:44:01 host systemd: started\n".repeat(9000).into()),
+        ("CR alone", events(3).replace('\n', "\r").into()),
+        ("sequence", events(3).lines().map(|line| format!("\u{1e}{line}\n")).collect::<String>().into()),
+        ("text", "{'eventId': 'a'}\n{'eventId': 'b'}\n".into()),
         ("no text", noise),
     ];
     for (what, bytes) in &cases {

@@ -26,7 +26,7 @@ const UTF_16: &str = "UTF-16 without a byte order mark; `iconv -f UTF-16LE -t UT
 const UTF_32: &str = "UTF-32; `iconv -f UTF-32 -t UTF-8` makes it readable";
 
 /// How other things begin, from which byte on.
-const OTHERS: [(usize, &[u8], &str); 26] = [
+const OTHERS: [(usize, &[u8], &str); 27] = [
     (0, b"PK\x03\x04", "a ZIP archive; unpack it first"),
     (0, b"PK\x05\x06", "an empty ZIP archive"),
     (0, b"PAR1", "a Parquet file"),
@@ -44,6 +44,7 @@ const OTHERS: [(usize, &[u8], &str); 26] = [
     (0, b"{\\rtf", "an RTF document"),
     (0, b"\x7fELF", "a program"),
     (0, b"MZ\x90\0", "a program"),
+    (0, b"\x1e", "a JSON text sequence; `tr -d '\\036'` makes lines of it"),
     (0, b"BZh", "bzip2; unpack it first"),
     (0, b"\xfd7zXZ\0", "xz; unpack it first"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
@@ -73,6 +74,9 @@ pub(super) fn form(head: &[u8], is_whole: bool) -> Form {
     let text = unmarked(head).trim_ascii_start();
     let lines = || head.split(|byte| matches!(byte, b'\n' | b'\r')).map(unmarked).map(<[u8]>::trim_ascii);
     let is_object = |line: &[u8]| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    if !head.contains(&b'\n') && memchr::memmem::find(head, b"}\r{").is_some() {
+        return Form::Other("text whose lines end in CR alone; `tr '\\r' '\\n'` makes lines of it");
+    }
     if text.is_empty() || lines().any(|line| is_object(line) || together(line).is_some()) {
         return Form::Lines;
     }
@@ -105,11 +109,14 @@ fn other(head: &[u8], text: &[u8], is_whole: bool) -> Option<&'static str> {
         _ => {}
     }
     // An event that was cut off, or a line that will be read when the rest of it comes: faults at worst.
-    if first.starts_with(b"{") || lines.any(|line| line.starts_with(b"{\"")) {
+    if first.starts_with(b"{\"")
+        || (first.starts_with(b"{") && second.is_none() && !is_whole)
+        || lines.any(|line| line.starts_with(b"{\""))
+    {
         return None;
     }
     let columns = |line: &[u8], separator: u8| memchr::memchr_iter(separator, line).count();
-    let is_table = |separator| columns(first, separator) > 0 && second.is_none_or(|second| columns(second, separator) > 0);
+    let is_table = |separator| columns(first, separator) > 0 && second.is_some_and(|second| columns(second, separator) > 0);
     Some(if [b',', b';', b'\t'].into_iter().any(is_table) { "a table (CSV)" } else { "text without an event in it" })
 }
 
