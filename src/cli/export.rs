@@ -441,6 +441,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         let which: Vec<_> = types.map(|(name, rows)| format!("{} {}", printable(name, 40), words::count(*rows))).collect();
         let files = match exported.files.as_slice() {
             [one] => one.display().to_string(),
+            // A device.
+            [] => args.output.display().to_string(),
             files => format!("{} files in {}", files.len(), args.output.display()),
         };
         let what = match (&ask.shape, ask.every) {

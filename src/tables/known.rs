@@ -18,7 +18,7 @@ pub const SEAM: Micros = 15 * SECOND;
 pub(super) const QUIET: Micros = 3600 * SECOND;
 
 /// Of so long a time in which nobody recorded and no event came, nothing is known: a clock was wrong on one side of it.
-const HOLE: Micros = 31 * DAY;
+const HOLE: Micros = 366 * DAY;
 
 /// What is known of times of which no event tells.
 #[derive(Debug, Clone)]
@@ -186,7 +186,7 @@ impl Time {
 /// project, nobody recorded it; of such a time is known what lies between the first and the last of its events that came by
 /// another way (an import, a push that was sent again, a day file that was copied in), of whatever type and device; up to what
 /// was recorded next to it, if that is within the hour, and from the last that was recorded on to the last event of all. So a project
-/// without sessions is known from its first event to its last. A month without a session and without any event parts what is
+/// without sessions is known from its first event to its last. A year without a session and without any event parts what is
 /// before it from what is behind: one clock that says 1970 must not hold a door in its state for half a century. A seam of fifteen seconds is none. Nothing is known of what is to
 /// come.
 ///

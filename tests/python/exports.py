@@ -561,8 +561,8 @@ def no_control_character_of_a_name_reaches_a_terminal_and_a_pipe_has_it_as_it_is
         db.execute("UPDATE device SET labels = ? WHERE id = 't1'", (json.dumps({"name": odd}),))
     args = ["--dir", copy, "--latest", "--names", "--device", "t1"]
     check(odd in world.product.run("export", *args), "the name is not as it was given")
-    for more in [[], ["--format", "ndjson"], ["-o", "/dev/stdout"]]:
-        seen = on_a_terminal(world, *args, *more, streams=["stdout", "stderr"])
+    for more, streams in [([], ["stdout", "stderr"]), (["--format", "ndjson"], ["stdout", "stderr"]), (["-o", "/dev/stdout"], ["stdout"])]:
+        seen = on_a_terminal(world, *args, *more, streams=streams)
         check("temperature" in seen and not any(ord(c) < 32 and c not in "\n\r\t" or 127 <= ord(c) < 160 or c in "\u202e\u2066" for c in seen), f"{seen!r}")
     check("owned" in on_a_terminal(world, *args, streams=["stdout"]), "the rest of the name is gone")
 
