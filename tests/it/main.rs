@@ -36,4 +36,5 @@ mod supply;
 mod support;
 #[path = "../fuzz/targets.rs"]
 mod targets;
+mod twins;
 mod values;

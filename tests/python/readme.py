@@ -35,6 +35,30 @@ def python_runs(product):
         check(has_all and len(names.get("hours", range(101))) > 100, f"{code}: {[len(table) for table in tables]} rows")
 
 
+def sensors_of_one_name_stay_apart(product):
+    """Names are not unique: no snippet may average two sensors that share one, or drop one that has none."""
+    recording = product.folder / "twins" / "recording"
+    (recording / "data/temperature").mkdir(parents=True)
+    ids, times = ["a", "b", "c"], pd.date_range("2026-11-23", periods=3, freq="h", tz="UTC")
+    rows = [(time, device, "p", 20.0 + at) for time in times for at, device in enumerate(ids)]
+    frame = pd.DataFrame(rows, columns=["time", "device_id", "project_id", "temperature"])
+    frame.to_parquet(recording / "data/temperature/2026-11-23.parquet", index=False)
+    names = pd.DataFrame({"project_id": "p", "id": ids, "name": ["Server room", "Server room", None]})
+    names.to_parquet(recording / "devices.parquet", index=False)
+    os.chdir(recording.parent)
+    try:
+        for code in (code for code in blocks("python") if "hours = " in code):
+            found = {}
+            exec(compile(code, "README.md", "exec"), found)  # our own text
+            hours = found["hours"]
+            means = hours.tolist() if isinstance(hours, pd.Series) else hours["temperature"].to_list()
+            check(sorted(means) == [20.0] * 3 + [21.0] * 3 + [22.0] * 3, f"{code}: {hours}")
+    finally:
+        os.chdir(product.folder)
+    for code in blocks("sql") + blocks("r"):
+        check("avg(" not in code and "mean(" not in code or "device_id" in code, f"{code}: groups by no device_id")
+
+
 def sql_runs(product):
     found = blocks("sql")
     check(len(found) >= 2, f"{len(found)} blocks")
@@ -66,7 +90,7 @@ def commands_run(product):
 def scenario(product):
     night.record(product, product.folder / "recording")
     os.chdir(product.folder)
-    return hold([commands_run, python_runs, sql_runs], product)
+    return hold([commands_run, python_runs, sensors_of_one_name_stay_apart, sql_runs], product)
 
 
 if __name__ == "__main__":
