@@ -255,7 +255,7 @@ fn tell(line: impl Display) {
     drop(writeln!(io::stderr(), "{}", words::clean(&line.to_string())));
 }
 
-/// Writes a line to standard output, as [`tell`] does.
+/// Writes a line to standard output, as [`tell()`] does.
 fn say(line: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout();
     match writeln!(out, "{}", words::clean(&line.to_string())).and_then(|()| out.flush()) {
