@@ -78,6 +78,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let plans = tables::plans(&reader, &selection, tables::Fill::None)?;
     let (screen, now) = (screen(), time::now());
     let width = args.size.map_or(WIDTH, |size| size.width);
+    let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
     let settings = Settings {
         zone: args.select.zone().clone(),
         points: match kind {
@@ -86,7 +87,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             None => screen.width * 2,
         },
         known: tables::known(&reader, &selection, now)?,
-        unrecorded: tables::unrecorded(&reader, now)?,
+        unrecorded: tables::unrecorded(&reader, span, now)?,
         end: selection.until(now),
     };
     let bar = progress::bar(Some(plans.iter().map(|plan| plan.events).sum()), false);

@@ -47,7 +47,7 @@ pub fn pictures(
     let Some((from, to)) = facts.from.as_deref().zip(facts.to.as_deref()) else { return Ok(Vec::new()) };
     let (from, to) = (micros(from), micros(to));
     let now = micros(&facts.made_at);
-    let (known, unrecorded) = (known(reader, &scope.selection, now)?, unrecorded(reader, now)?);
+    let (known, unrecorded) = (known(reader, &scope.selection, now)?, unrecorded(reader, (from, to), now)?);
     let settings = Settings { zone: zone.clone(), points: POINTS, known, unrecorded, end: Some(to) };
     let (mut drawn, mut notes) = (Vec::new(), Vec::new());
     for plan in &scope.plans {

@@ -134,7 +134,7 @@ pub fn facts(
     let ledger = Ledger::read(reader.view(), now)?;
     let heard =
         ledger.span().and_then(|span| cut(span, (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX))));
-    let (known, unrecorded) = (known(reader, selection, now)?, unrecorded(reader, now)?);
+    let known = known(reader, selection, now)?;
     // What was asked for; on a side that was left open, as far as there is anything.
     let until = Some(known.until).filter(|until| *until > Micros::MIN && *outside == 0);
     let start = asked.0.or(heard.map(|span| span.0));
@@ -145,6 +145,7 @@ pub fn facts(
         (None, Some(start), Some(end)) if start < end => Some((start, end)),
         _ => None,
     };
+    let unrecorded = unrecorded(reader, span.unwrap_or((Micros::MIN, Micros::MAX)), now)?;
     let ask = Ask { zone: zone.clone(), known, ..Ask::default() };
     // What was a state before the page begins does not count before it.
     let shown = span.map_or_else(|| selection.clone(), |span| scope.shown(span));

@@ -23,15 +23,17 @@ impl Unrecorded {
     }
 }
 
-/// Finds it, from the beginning of all times until now, by the rule of [`super::known()`]: what lies between the first and the
-/// last event that came another way is not nothing.
+/// Finds what of it reaches into a span, whole, by the rule of [`super::known()`]: what lies between the first and the
+/// last event that came another way is not nothing. Each night that nobody recorded costs a look into day files, so a page of one
+/// day must not ask for all of them.
 ///
 /// # Errors
 /// When the ledger does not read.
-pub fn unrecorded(reader: &Reader, now: Micros) -> Result<Unrecorded, ReadError> {
+pub fn unrecorded(reader: &Reader, of: Span, now: Micros) -> Result<Unrecorded, ReadError> {
     let Listened { spans, .. } = reader.view().map(|view| listened(view, now)).transpose()?.unwrap_or_default();
     let mut found = Unrecorded::default();
-    for (begins, ends) in between(&spans, (Micros::MIN, now)) {
+    let reaches = |(begins, ends): &Span| *begins < of.1 && of.0 < *ends;
+    for (begins, ends) in between(&spans, (Micros::MIN, now)).into_iter().filter(reaches) {
         let (from, to) = (begins.saturating_add(SEAM), if ends < now { ends.saturating_sub(SEAM) } else { now });
         let events = if from < to { reader.first_and_last((from, to))? } else { None };
         let Some((first, last)) = events else {
