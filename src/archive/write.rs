@@ -115,10 +115,13 @@ impl DayWriter {
     /// # Errors
     /// When the disk refuses.
     pub fn create(path: &Path, schema: &Schema, effort: Effort) -> Result<Self> {
+        Self::into(disk::create(path)?, path, schema, effort)
+    }
+
+    fn into(file: File, path: &Path, schema: &Schema, effort: Effort) -> Result<Self> {
         let fail = ArchiveError::parquet(path);
         let described = schema.described();
         let properties = parquet_properties(&described, effort).map_err(&fail)?.build();
-        let file = disk::create(path)?;
         let writer = ArrowWriter::try_new(file, Arc::clone(&described), Some(properties)).map_err(&fail)?;
         let (file, groups) = writer.into_serialized_writer().map_err(&fail)?;
         Ok(Self { path: path.to_owned(), schema: described, file, groups, open: None, group_count: 0, rows: 0 })
@@ -301,7 +304,8 @@ mod tests {
         }
         let (partition, batch) = collector.take().unwrap().parts.remove(0);
         let schema = registry.get("touch");
-        let mut writer = DayWriter::create(Path::new("/dev/full"), &schema, Effort::Roll)?;
+        let full = Path::new("/dev/full");
+        let mut writer = DayWriter::into(File::options().write(true).open(full).unwrap(), full, &schema, Effort::Roll)?;
         writer.write(&batch)?;
         writer.finish(&Footer {
             schema_version: schema.version,
