@@ -430,7 +430,9 @@ impl Machine {
                 let refused = status(end).is_some_and(|status| (400..500).contains(&status) && status != 408 && status != 429);
                 let loud = if refused { "REFUSED, and not recorded until that is mended: " } else { "" };
                 acts.push(Act::Say(format!("{}: {loud}{text}; connecting again {when}", self.plan.project)));
-                self.note_why(&text, matches!(end, End::Failed(_) | End::Error(_)), acts);
+                // Of a run that nothing was heard of, the first session may be late: not where one came before it.
+                let is_first = self.last_heard.as_ref().is_none_or(|heard| heard.run != self.run);
+                self.note_why(&text, is_first || matches!(end, End::Failed(_) | End::Error(_)), acts);
                 if renew {
                     acts.push(Act::Open { renew: true });
                     (self.is_opening, self.retry_at) = (true, None);
@@ -452,8 +454,8 @@ impl Machine {
     }
 
     /// Notes why nothing connects: once for each reason, beside what ended the session before.
-    fn note_why(&mut self, text: &str, is_refusal: bool, acts: &mut Vec<Act>) {
-        if self.said.as_deref() == Some(text) || !is_refusal {
+    fn note_why(&mut self, text: &str, is_told: bool, acts: &mut Vec<Act>) {
+        if self.said.as_deref() == Some(text) || !is_told {
             return;
         }
         self.said = Some(text.to_owned());
