@@ -751,6 +751,16 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_session_that_ends_before_it_was_heard_is_noted_so_that_no_late_one_is_the_beginning() {
+        for end in [End::StoodStill, End::Over(String::new()), End::Silent] {
+            let mut it = Driven::new(plan());
+            it.on(Input::Opened { session: 1, dies: None });
+            let acts = it.on(Input::Ended { session: 1, end, lived: Duration::from_secs(10), heard: None });
+            assert!(matches!(notes(&acts)[..], [Change::Said(..)]), "{acts:?}");
+        }
+    }
+
+    #[test]
     fn retries_end_where_they_should_and_giving_up_is_no_wish_to_end() {
         let mut it = Driven::new(Plan { retries_max: Some(0), ..plan() });
         it.hear();
