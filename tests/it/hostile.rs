@@ -214,9 +214,9 @@ fn four_pages_of_a_history_that_do_not_fit_are_not_held_and_an_event_that_fits_n
     let ran = running.wait();
     assert!(ran.code == 0 && ran.stderr.contains("but for 4 devices that the cloud refuses"), "{ran:?}");
     assert!(ran.stderr.contains("a single entry is larger than 4 MiB"), "{ran:?}");
-    // The socket holds some more.
+    // The socket holds some more, up to 32 MiB where the kernel thinks that well of the connection.
     let most = most.load(Ordering::Relaxed);
-    assert!(most < 16 * 1024 * 1024, "{most} bytes were taken");
+    assert!(most < OFFERED / 4 * 3, "{most} bytes were taken");
     let mut asked = sizes(&cloud);
     asked.sort_unstable();
     asked.dedup();
