@@ -187,8 +187,8 @@ impl Time {
 /// another way (an import, a push that was sent again, a day file that was copied in), of whatever type and device; up to what
 /// was recorded next to it, if that is within the hour, and from the last that was recorded on to the last event of all. So a project
 /// without sessions is known from its first event to its last. A year without a session and without any event parts what is
-/// before it from what is behind: one clock that says 1970 must not hold a door in its state for half a century. A seam of fifteen seconds is none. Nothing is known of what is to
-/// come.
+/// before it from what is behind: one clock that says 1970 must not hold a door in its state for half a century. A seam of
+/// fifteen seconds is none. Nothing is known of what is to come.
 ///
 /// What stands in [`Known::unknown`] and [`Known::until`] is that of all projects together, for the eye alone. Of the time before
 /// the selection only the last that is unknown is found.
