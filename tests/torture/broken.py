@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,9 +221,10 @@ def judge(broken, binary, seed):
 def run(seed, wanted=None):
     """All broken programs, or those with a text in their name; gives how many were not caught."""
     missed = 0
-    for broken in BUILDS:
-        if wanted and not any(text in broken.name for text in wanted):
-            continue
+    chosen = [broken for broken in BUILDS if not wanted or any(text in broken.name for text in wanted)]
+    if not chosen:
+        sys.exit(f"run.py: no broken program has {' or '.join(wanted)} in its name; there are {', '.join(of.name for of in BUILDS)}")
+    for broken in chosen:
         begun = time.monotonic()
         binary = build(broken)
         built = time.monotonic() - begun
