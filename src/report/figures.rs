@@ -23,7 +23,7 @@ pub struct Figures {
     pub readings: u64,
     /// The least.
     pub min: Option<f64>,
-    /// The mean of the readings; none where no double holds their sum.
+    /// The mean of the readings; none where no double holds their sum, or that of one of several devices.
     pub mean: Option<f64>,
     /// The greatest.
     pub max: Option<f64>,

@@ -6,17 +6,18 @@ from . import spans
 from .calendar import SECOND, Calendar, rfc3339
 from .found import moment_of, same, shown
 from .schema import MAIN, MEASURES, STATES, TOTALS
-from .tables import Near, increases, mean_of
+from .tables import Near, OrNothing, increases, mean_of
 
 
 def figures(tables, ask, event_type, members):
     """Of an event type and of some devices, told together; none where there is nothing to tell."""
-    values, seconds, increase, last = [], {}, None, None
+    values, seconds, increase, last, held = [], {}, None, None, True
     start, end = ask.span()
     for device, events in members:
         if event_type in MEASURES:
             own = [event.values[MAIN[event_type]] for event in events if ask.within(event.time) and event.values.get(MAIN[event_type]) is not None]
             values += own
+            held = held and (not own or type(mean_of(own)) is Near)
             last = own[-1] if own else None
         elif event_type in STATES:
             for begins, ends, state in tables.holds(event_type, device, events):
@@ -34,7 +35,9 @@ def figures(tables, ask, event_type, members):
     for name in ("min", "max", "mean"):
         told[name] = None
     if values:
-        told |= {"min": Near(min(values)), "max": Near(max(values)), "mean": mean_of(values)}
+        mean = mean_of(values)
+        # Where no double holds the sum of one of them, that of all may be said or not.
+        told |= {"min": Near(min(values)), "max": Near(max(values)), "mean": mean if held or mean is None else OrNothing(mean.value, mean.scale)}
     return told if values or seconds or increase is not None else None
 
 
