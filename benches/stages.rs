@@ -14,19 +14,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use overnight::buffer::Buffer;
-use overnight::collect::Collector;
-use overnight::devices::Directory;
-use overnight::event::Source;
-use overnight::export::{Format, Output, Settings, export};
-use overnight::keep::{Claim, Keeper, Order};
-use overnight::layout::Layout;
-use overnight::reader::{Reader, Selection};
-use overnight::roll::{Policy, Roller, Scope, Work, recover};
-use overnight::schema::Registry;
-use overnight::tables::{Ask, tables};
-use overnight::time;
-use overnight::wire::Lines;
+use overnight::base::time;
+use overnight::model::decode::Collector;
+use overnight::model::event::Source;
+use overnight::model::framing::Lines;
+use overnight::model::layout::Layout;
+use overnight::model::schema::Registry;
+use overnight::output::export::{Format, Output, Settings, export};
+use overnight::query::reader::{Reader, Selection};
+use overnight::query::tables::{Ask, tables};
+use overnight::store::buffer::Buffer;
+use overnight::store::devices::Directory;
+use overnight::store::roll::{Policy, Roller, Scope, Work, recover};
+use overnight::store::writer::{Claim, Keeper, Order};
 
 /// Events in one commit, as the recorder has it.
 const COMMIT: usize = 5000;
@@ -82,8 +82,8 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(&folder.path().join("recording"));
     let registry = Arc::new(Registry::built_in().unwrap());
-    let mut buffer = Buffer::open(&layout, overnight::time::now()).unwrap();
-    let recovered = recover(&mut buffer, &layout, overnight::time::now()).unwrap();
+    let mut buffer = Buffer::open(&layout, overnight::base::time::now()).unwrap();
+    let recovered = recover(&mut buffer, &layout, overnight::base::time::now()).unwrap();
 
     let events = memchr::memchr_iter(b'\n', &text).count();
     println!("{events} events of {:.0} bytes", text.len() as f64 / events as f64);

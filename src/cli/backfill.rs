@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::backfill::{Filler, Request};
-use crate::buffer::{BufferError, View};
-use crate::coverage;
-use crate::keep::Phase;
-use crate::layout::Layout;
-use crate::meter::Meter;
-use crate::record::{RecordError, Recorder, Timing};
-use crate::settings::{File, Filters};
-use crate::sources::history::Pace;
-use crate::time::{self, Micros};
-use crate::words;
+use crate::base::text;
+use crate::base::time::{self, Micros};
+use crate::cloud::history::Pace;
+use crate::intake::backfill::{Filler, Request};
+use crate::model::layout::Layout;
+use crate::model::settings::{File, Filters};
+use crate::query::coverage;
+use crate::recorder::{RecordError, Recorder, Timing};
+use crate::store::buffer::{BufferError, View};
+use crate::store::meter::Meter;
+use crate::store::writer::Phase;
 
 use super::connection::{Connection, passes};
 use super::select::moment;
@@ -130,8 +130,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     tell!(
         "{} new from the history, {} were in the recording already",
-        words::counted(Meter::get(&meter.rolled), "event"),
-        words::count(Meter::get(&meter.doubles))
+        text::counted(Meter::get(&meter.rolled), "event"),
+        text::count(Meter::get(&meter.doubles))
     );
     missing(&layout, (begins, ends))
 }
@@ -217,7 +217,7 @@ async fn draw(bar: &indicatif::ProgressBar, meter: &Meter) {
         if let Some((done, total)) = meter.parts().backfill.filter(|(_, total)| *total > 0) {
             bar.set_length(total);
             bar.set_position(done);
-            bar.set_message(words::counted(Meter::get(&meter.kept), "event"));
+            bar.set_message(text::counted(Meter::get(&meter.kept), "event"));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::export::{Output, write_text};
+use crate::output::export::{Output, write_text};
 
 use super::{Cli, Failure, Outcome};
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backfill::Passes;
-use crate::settings::{Credentials, File};
-use crate::sources::cloud::{API_URL, Cloud};
-use crate::time;
+use crate::base::time;
+use crate::cloud::client::{API_URL, Cloud};
+use crate::intake::backfill::Passes;
+use crate::model::settings::{Credentials, File};
 
 use super::{Failure, duration};
 

@@ -7,20 +7,20 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::devices::Directory;
-use crate::export::{self, ExportError, Format, Output, Settings};
-use crate::ingest::Plan;
-use crate::layout::Layout;
-use crate::meter::Meter;
-use crate::reader::{Reader, Selection};
-use crate::record::{Recorder, Sources, Timing};
-use crate::settings::{Credentials, Filters, Secret};
+use crate::base::text;
+use crate::base::time;
+use crate::cloud::client::{Accept, Cloud};
+use crate::intake::stream::Plan;
+use crate::model::layout::Layout;
+use crate::model::settings::{Credentials, Filters, Secret};
+use crate::output::export::{self, ExportError, Format, Output, Settings};
+use crate::query::reader::{Reader, Selection};
+use crate::query::status::status;
+use crate::query::tables::{Ask, tables};
+use crate::recorder::{Recorder, Sources, Timing};
 use crate::simulate::{Options, serve};
-use crate::sources::cloud::{Accept, Cloud};
-use crate::status::status;
-use crate::tables::{Ask, tables};
-use crate::time;
-use crate::words;
+use crate::store::devices::Directory;
+use crate::store::meter::Meter;
 
 use super::progress::Live;
 use super::record::{drive, load_lines};
@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let exported = export::export(&reader, tables, &settings, |_| {})?;
     report(&layout)?;
     let rows: u64 = exported.rows.values().sum();
-    tell!("\n{} stand in {} as well, for a spreadsheet. Paste to go on:", words::counted(rows, "temperature"), csv.display());
+    tell!("\n{} stand in {} as well, for a spreadsheet. Paste to go on:", text::counted(rows, "temperature"), csv.display());
     load_lines(&layout, "temperature");
     Ok(Outcome::Done)
 }
@@ -124,10 +124,10 @@ fn report(layout: &Layout) -> Result<(), Failure> {
         let file = layout.folder(&part.event_type).join(format!("{}.parquet", part.day));
         // All in one folder, told once: the row is to fit a terminal.
         let file = file.strip_prefix(&data).unwrap_or(&file);
-        vec![part.event_type.clone(), words::count(part.rows), words::bytes(part.bytes), file.display().to_string()]
+        vec![part.event_type.clone(), text::count(part.rows), text::bytes(part.bytes), file.display().to_string()]
     });
     say!("{}", show::table(&["event type", "events", "size", "day file"], &[1, 2], &[3], rows.collect()));
-    let (events, bytes) = (words::counted(status.events, "event"), words::bytes(status.bytes));
+    let (events, bytes) = (text::counted(status.events, "event"), text::bytes(status.bytes));
     say!("{events} recorded, each once; {bytes} of Parquet in {}", data.display());
     Ok(())
 }

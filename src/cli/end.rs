@@ -1,8 +1,8 @@
 //! `overnight end`: says that nobody wants a project to be recorded any more, whose recorder was killed.
 
-use crate::buffer::{Buffer, BufferError, View};
-use crate::coverage::Timeline;
-use crate::time;
+use crate::base::time;
+use crate::query::coverage::Timeline;
+use crate::store::buffer::{Buffer, BufferError, View};
 
 use super::{Failure, Outcome, Recording, each_once};
 

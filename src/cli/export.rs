@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::coverage;
-use crate::devices::Directory;
-use crate::disk::Unfinished;
-use crate::event::printable;
-use crate::export::{self, Dialect, Format, Misread, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
-use crate::reader::{Reader, Selection, TypePlan};
-use crate::tables::{Aggregate, Ask, Fill, Gaps, Known, Shape, gaps, has_states, known, plans, tables};
-use crate::time::{self, Micros};
-use crate::words;
-use crate::zone::Every;
+use crate::base::disk::Unfinished;
+use crate::base::text;
+use crate::base::time::{self, Micros};
+use crate::base::zone::Every;
+use crate::model::event::printable;
+use crate::output::export::{self, Dialect, Format, Misread, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
+use crate::query::coverage;
+use crate::query::reader::{Reader, Selection, TypePlan};
+use crate::query::tables::{Aggregate, Ask, Fill, Gaps, Known, Shape, gaps, has_states, known, plans, tables};
+use crate::store::devices::Directory;
 
 use super::select::{Select, labels, why_empty};
 use super::signal::{INTERRUPTED, on_stop};
@@ -300,7 +300,7 @@ fn leave_nothing_half(unfinished: &Unfinished, output: &Output) {
         let whole = match left.whole {
             whole @ 1.. if is_set => {
                 let are = if whole == 1 { "is" } else { "are" };
-                let files = words::counted(whole, "file");
+                let files = text::counted(whole, "file");
                 format!("; {files} {are} complete, the others are missing (the same command with --force begins anew)")
             }
             _ => String::new(),
@@ -316,7 +316,7 @@ fn leave_nothing_half(unfinished: &Unfinished, output: &Output) {
 fn warn_of_labels(wanted: &[String], directory: &Directory) {
     let known: Vec<String> = labels(directory).into_iter().map(|label| printable(label, 100)).collect();
     for label in wanted.iter().filter(|label| directory.iter().all(|(_, known)| !known.labels.contains_key(*label))) {
-        let instead = words::instead(label, &known);
+        let instead = text::instead(label, &known);
         tell!("warning: no device has the label {label:?}, so its column is empty; {instead}");
     }
 }
@@ -330,7 +330,7 @@ fn warn_of_length(ask: &Ask, plans: &[TypePlan], selection: &Selection) {
     let length = selection.end.unwrap_or(last.end()).saturating_sub(selection.start.unwrap_or(first.start()));
     let rows = length / every.about();
     if rows > MANY && (selection.start.is_none() || selection.end.is_none()) {
-        let rows = words::count(rows.unsigned_abs());
+        let rows = text::count(rows.unsigned_abs());
         tell!(
             "warning: about {rows} rows, one for each {every} from {first} to {last}; --start and --end leave out what a wrong clock told"
         );
@@ -346,7 +346,7 @@ fn warn_of_misread(settings: &Settings) {
     tell!(
         "warning: a spreadsheet shows {} otherwise, as numbers or dates, such as {text:?} of {column}; import them as text, or \
          export a workbook, where all stays as it is: -o FILE.xlsx",
-        words::few(&names)
+        text::few(&names)
     );
 }
 
@@ -429,7 +429,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         exported => exported?,
     };
     for (column, times) in &exported.overflows {
-        let times = words::counted(*times, "time");
+        let times = text::counted(*times, "time");
         tell!("warning: {column} is empty {times}: the numbers are greater than a double can hold");
     }
     warn_of_misread(&settings);
@@ -438,7 +438,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         tell!("no events: {}", why_empty(&reader)?);
     } else if settings.output != Output::Stdout {
         let types = exported.rows.iter().filter(|(_, rows)| **rows > 0);
-        let which: Vec<_> = types.map(|(name, rows)| format!("{} {}", printable(name, 40), words::count(*rows))).collect();
+        let which: Vec<_> = types.map(|(name, rows)| format!("{} {}", printable(name, 40), text::count(*rows))).collect();
         let files = match exported.files.as_slice() {
             [one] => one.display().to_string(),
             // A device.
@@ -450,7 +450,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             (Shape::Long | Shape::Latest, None) => "event",
             _ => "row",
         };
-        tell!("exported {} to {files}: {}", words::counted(rows, what), words::few(&which));
+        tell!("exported {} to {files}: {}", text::counted(rows, what), text::few(&which));
         hint_at_columns(&settings, &exported.files);
     }
     let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));

@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-use crate::buffer::{Buffer, FaultReason, View, WhichFaults};
-use crate::event::printable;
-use crate::time::{self, Micros, rfc3339};
-use crate::words;
+use crate::base::text;
+use crate::base::time::{self, Micros, rfc3339};
+use crate::model::event::printable;
+use crate::store::buffer::{Buffer, FaultReason, View, WhichFaults};
 
 use super::{Failure, Outcome, Recording, select, show};
 
@@ -95,13 +95,13 @@ fn list(args: &List) -> Result<Outcome, Failure> {
     } else if told.is_empty() {
         say!("no faults");
     } else {
-        say!("{} kept raw, by reason:", words::counted(told.iter().map(|fault| fault.count).sum(), "fault"));
+        say!("{} kept raw, by reason:", text::counted(told.iter().map(|fault| fault.count).sum(), "fault"));
         for fault in told.iter().take(LISTED) {
-            say!("{} x {}", words::count(fault.count), printable(&fault.reason, 400));
+            say!("{} x {}", text::count(fault.count), printable(&fault.reason, 400));
             say!("    {} to {}, such as: {}", fault.first_at, fault.last_at, fault.example);
         }
         if told.len() > LISTED {
-            say!("and {}; `--json` lists them all", words::counted((told.len() - LISTED) as u64, "older reason"));
+            say!("and {}; `--json` lists them all", text::counted((told.len() - LISTED) as u64, "older reason"));
         }
     }
     Ok(Outcome::Done)
@@ -118,13 +118,13 @@ fn drop_those(args: &Drop) -> Result<Outcome, Failure> {
     }
     // Whoever cannot write here learns it before being asked; the lock is not held while somebody thinks.
     drop(Buffer::open(&layout, time::now())?);
-    let what = format!("{}, of {}", words::counted(count, "fault"), words::counted(reasons.len() as u64, "reason"));
+    let what = format!("{}, of {}", text::counted(count, "fault"), text::counted(reasons.len() as u64, "reason"));
     if !args.yes && !is_wanted(&what)? {
         tell!("nothing was dropped");
         return Ok(Outcome::Done);
     }
     let gone = Buffer::open(&layout, time::now())?.drop_faults(&which)?;
-    tell!("dropped {} from {}", words::counted(gone, "fault"), layout.root().display());
+    tell!("dropped {} from {}", text::counted(gone, "fault"), layout.root().display());
     Ok(Outcome::Done)
 }
 

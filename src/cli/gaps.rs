@@ -2,11 +2,11 @@
 
 use std::io::IsTerminal;
 
-use crate::coverage::{Coverage, GapReport, coverage};
-use crate::event::printable;
-use crate::time;
-use crate::words;
-use crate::zone::Zone;
+use crate::base::text;
+use crate::base::time;
+use crate::base::zone::Zone;
+use crate::model::event::printable;
+use crate::query::coverage::{Coverage, GapReport, coverage};
 
 use super::{Failure, Outcome, Recording, program, shell, show};
 
@@ -67,7 +67,7 @@ fn print(coverage: &Coverage, all: bool, clock: &Clock, list_all: &str) -> Resul
     }
     for project in &coverage.projects {
         let (from, to) = (clock.second(&project.from), clock.second(&project.to));
-        let (name, sessions) = (printable(&project.project, 80), words::counted(project.sessions, "session"));
+        let (name, sessions) = (printable(&project.project, 80), text::counted(project.sessions, "session"));
         say_wrapped("", &format!("{name}  {from} to {to} {}, {sessions}", clock.name()))?;
         say!("[{}]", project.strip);
         if project.gaps.is_empty() {
@@ -93,7 +93,7 @@ fn print(coverage: &Coverage, all: bool, clock: &Clock, list_all: &str) -> Resul
 fn table(gaps: &[GapReport], all: bool, clock: &Clock, list_all: &str) -> Result<(), Failure> {
     let left_out = if all { 0 } else { gaps.len().saturating_sub(LISTED) };
     if left_out > 0 {
-        say!("{} older; `{list_all}` lists them", words::counted(left_out as u64, "gap"));
+        say!("{} older; `{list_all}` lists them", text::counted(left_out as u64, "gap"));
     }
     say!(
         "{:<19}  {:<14}  {:>11}  {:<19}  {:>8}",
@@ -109,9 +109,9 @@ fn table(gaps: &[GapReport], all: bool, clock: &Clock, list_all: &str) -> Result
         let ends = gap.ends.as_deref().map_or_else(|| "lasts".to_owned(), |ends| clock.second(ends));
         let alike = |to: usize| begins.get(..to).and_then(|same| ends.strip_prefix(same)).map(str::to_owned);
         let ends = alike("2026-11-23 ".len()).or_else(|| alike("2026-".len())).unwrap_or(ends);
-        let is_unconfirmed = gap.state == crate::coverage::GapState::Filled && !gap.confirmed;
+        let is_unconfirmed = gap.state == crate::query::coverage::GapState::Filled && !gap.confirmed;
         let state = if is_unconfirmed { "filled, unconfirmed" } else { gap.state.name() };
-        say!("{begins}  {ends:<14}  {:>11}  {state:<19}  {:>8}", format!("{:.1} s", gap.seconds), words::count(gap.events));
+        say!("{begins}  {ends:<14}  {:>11}  {state:<19}  {:>8}", format!("{:.1} s", gap.seconds), text::count(gap.events));
         let why = gap.why.as_deref().map_or_else(String::new, |why| format!("; {}: {}", gap.state.name(), printable(why, 160)));
         say_wrapped("    ", &format!("{}{why}", printable(&gap.cause, 160)))?;
     }

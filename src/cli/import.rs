@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::plain;
-use crate::meter::Meter;
-use crate::record::{self, Recorder, Timing};
-use crate::words;
+use crate::base::error::plain;
+use crate::base::text;
+use crate::recorder::{self, Recorder, Timing};
+use crate::store::meter::Meter;
 
 use super::{Failure, Outcome, Recording, progress};
 
@@ -34,14 +34,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         (Box::new(file), metadata.is_file().then_some(metadata.len()))
     };
     let name = if args.file == Path::new("-") { Path::new("standard input") } else { &args.file };
-    let input = record::Input::open(input).map_err(|why| Failure::failed(format!("{}: {why}", name.display())))?;
+    let input = recorder::Input::open(input).map_err(|why| Failure::failed(format!("{}: {why}", name.display())))?;
     let layout = args.recording.layout();
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
     args.recording.warn_of_place();
     args.recording.keep_schemas()?;
     let bar = progress::bar(length, true);
-    let imported = record::import(&recorder, input, name, |bytes| bar.inc(bytes));
+    let imported = recorder::import(&recorder, input, name, |bytes| bar.inc(bytes));
     bar.finish_and_clear();
     recorder.close()?;
     let imported = imported?;
@@ -51,9 +51,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let new = Meter::get(&meter.rolled);
     tell!(
         "imported {}: {} new, {} known already, into {}",
-        words::counted(imported.events, "event"),
-        words::count(new),
-        words::count(Meter::get(&meter.doubles)),
+        text::counted(imported.events, "event"),
+        text::count(new),
+        text::count(Meter::get(&meter.doubles)),
         layout.root().display()
     );
     if imported.faults > 0 {
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             "{} no event; kept raw, see `{} status --dir {}`",
             match imported.faults {
                 1 => "1 line was".to_owned(),
-                lines => format!("{} lines were", words::count(lines)),
+                lines => format!("{} lines were", text::count(lines)),
             },
             super::program(),
             super::shell(layout.root())

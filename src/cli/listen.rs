@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::listen::{Keys, Limits, Receiver};
-use crate::record::Sources;
-use crate::settings::{File, Secret};
+use crate::intake::webhook::{Keys, Limits, Receiver};
+use crate::model::settings::{File, Secret};
+use crate::recorder::Sources;
 
 use super::record::{HowLong, record};
 use super::{Failure, Outcome, Recording};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::CommandFactory;
 use clap_mangen::Man;
 
-use crate::export::{Output, write_text};
+use crate::output::export::{Output, write_text};
 
 use super::{Cli, Failure, Outcome};
 

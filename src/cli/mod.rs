@@ -48,15 +48,15 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::buffer::{BufferError, View};
-use crate::disk;
-use crate::error::{self, Advice};
-use crate::export::ExportError;
-use crate::layout::Layout;
-use crate::reader::Reader;
-use crate::schema::{Registry, SCHEMA_MAX};
-use crate::settings;
-use crate::words;
+use crate::base::disk;
+use crate::base::error::{self, Advice};
+use crate::base::text;
+use crate::model::layout::Layout;
+use crate::model::schema::{Registry, SCHEMA_MAX};
+use crate::model::settings;
+use crate::output::export::ExportError;
+use crate::query::reader::Reader;
+use crate::store::buffer::{BufferError, View};
 
 /// Records a live stream of sensor events for as long as it runs, and leaves plain Parquet files.
 #[derive(Debug, Parser)]
@@ -252,13 +252,13 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
 
 /// Writes a line to standard error, if it can be written; without what a terminal would obey, since it may quote others.
 fn tell(line: impl Display) {
-    drop(writeln!(io::stderr(), "{}", words::clean(&line.to_string())));
+    drop(writeln!(io::stderr(), "{}", text::clean(&line.to_string())));
 }
 
 /// Writes a line to standard output, as [`tell()`] does.
 fn say(line: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout();
-    match writeln!(out, "{}", words::clean(&line.to_string())).and_then(|()| out.flush()) {
+    match writeln!(out, "{}", text::clean(&line.to_string())).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::EndOfOutput),
         written => Ok(written?),
     }
@@ -347,7 +347,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn warn_of_types(event_types: &[String], registry: &Registry) {
     let known: Vec<&str> = registry.iter().map(|schema| schema.name.as_ref()).collect();
     for name in event_types.iter().filter(|name| registry.find(name).is_none()) {
-        let meant = words::nearest(name, &known).map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
+        let meant = text::nearest(name, &known).map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
         tell!("overnight: warning: no schema knows the event type {name:?}{meant}");
     }
 }

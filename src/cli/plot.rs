@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use crate::chart::{self, Chart, Screen, Size};
-use crate::coverage;
-use crate::devices::Directory;
-use crate::disk;
-use crate::plot::{Settings, charts};
-use crate::reader::Reader;
-use crate::tables;
-use crate::time::{self, Micros};
-use crate::words;
+use crate::base::disk;
+use crate::base::text;
+use crate::base::time::{self, Micros};
+use crate::output::chart::{self, Chart, Screen, Size};
+use crate::output::plot::{Settings, charts};
+use crate::query::coverage;
+use crate::query::reader::Reader;
+use crate::query::tables;
+use crate::store::devices::Directory;
 
 use super::select::{Select, why_empty};
 use super::{Failure, Outcome, Recording, progress, tell_left_out, tell_missing};
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if selection.event_types.is_empty() {
         let plans = reader.plan(&selection)?;
         let known: Vec<&str> = plans.iter().map(|plan| plan.schema.name.as_str()).collect();
-        let known = if known.is_empty() { "none in this selection".to_owned() } else { words::few(&known) };
+        let known = if known.is_empty() { "none in this selection".to_owned() } else { text::few(&known) };
         return Err(Failure::usage(format!("say what to draw with --event-type; the recording has {known}")));
     }
     // A door that stayed shut has no events tonight, and is shut all the same.
@@ -119,7 +119,7 @@ fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), 
     if let Some(size) = args.size {
         let smallest = Size::smallest(charts, size.width);
         if size.width < smallest.width || size.height < smallest.height {
-            let what = words::counted(charts.len() as u64, "chart");
+            let what = text::counted(charts.len() as u64, "chart");
             let smallest = format!("{}x{}", smallest.width, smallest.height);
             return Err(Failure::usage(format!(
                 "{what} cannot be read in {}x{}; give --size {smallest} or more",
@@ -146,13 +146,13 @@ fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), 
     disk::output_bytes(path, args.force, &bytes)?;
     let lacking = if kind == Kind::Png { chart::lacking(charts) } else { Vec::new() };
     if !lacking.is_empty() {
-        let texts: Vec<String> = lacking.iter().map(|text| format!("{:?}", crate::event::printable(text, 40))).collect();
-        tell!("warning: the font of PNG pictures lacks some letters of {}; an SVG shows them", words::few(&texts));
+        let texts: Vec<String> = lacking.iter().map(|text| format!("{:?}", crate::model::event::printable(text, 40))).collect();
+        tell!("warning: the font of PNG pictures lacks some letters of {}; an SVG shows them", text::few(&texts));
     }
     // A device has the same name in all of them, and no other one has it.
     let names: BTreeSet<&str> = charts.iter().flat_map(|chart| &chart.lines).map(|line| line.name.as_str()).collect();
-    let devices = words::counted(names.len() as u64, "device");
-    let titles = charts.iter().map(|chart| crate::event::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
+    let devices = text::counted(names.len() as u64, "device");
+    let titles = charts.iter().map(|chart| crate::model::event::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
     tell!("drew {titles} of {devices} to {}, {} x {} pixels", path.display(), size.width, size.height);
     Ok(())
 }

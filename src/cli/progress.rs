@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::event::printable;
-use crate::meter::Meter;
-use crate::time::{self, Micros};
-use crate::words;
+use crate::base::text;
+use crate::base::time::{self, Micros};
+use crate::model::event::printable;
+use crate::store::meter::Meter;
 
 use super::show;
 
@@ -36,7 +36,7 @@ pub(super) fn bar(length: Option<u64>, of_bytes: bool) -> ProgressBar {
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]
     let rate = |state: &ProgressState, out: &mut dyn Write| {
-        write!(out, "{}/s", words::count(state.per_sec() as u64)).unwrap_or_default();
+        write!(out, "{}/s", text::count(state.per_sec() as u64)).unwrap_or_default();
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.with_key("rate", rate));
@@ -96,11 +96,11 @@ fn lines(meter: &Meter, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         std::thread::park_timeout(DRAW_EVERY);
         for (at, note) in meter.take_notes() {
-            drop(all.println(words::clean(&format!("{}  {note}", show::local(at)))));
+            drop(all.println(text::clean(&format!("{}  {note}", show::local(at)))));
         }
         let values = values(meter, begun.elapsed(), &mut rate);
         for ((bar, name), value) in bars.iter().zip(names).zip(values) {
-            bar.set_message(words::clean(&format!("{name:<12}{value}")));
+            bar.set_message(text::clean(&format!("{name:<12}{value}")));
         }
     }
     all.clear().unwrap_or_default();
@@ -151,13 +151,13 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
         if meter.full.load(Ordering::Relaxed) { format!("THE DISK IS FULL, waiting for room; {connection}") } else { connection };
     let kept = Meter::get(&meter.kept);
     let faults = Meter::get(&meter.faults);
-    let faults = if faults > 0 { format!(", {}", words::counted(faults, "fault")) } else { String::new() };
-    let events = format!("{} kept, {:.1}/s, in {}{faults}", words::count(kept), rate.of(kept), clock(running));
+    let faults = if faults > 0 { format!(", {}", text::counted(faults, "fault")) } else { String::new() };
+    let events = format!("{} kept, {:.1}/s, in {}{faults}", text::count(kept), rate.of(kept), clock(running));
     let mut types: Vec<_> = parts.by_type.into_iter().collect();
     types.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let more = types.len().saturating_sub(4);
     let mut by_type: Vec<String> =
-        types.iter().take(4).map(|(name, count)| format!("{} {}", printable(name, 40), words::count(*count))).collect();
+        types.iter().take(4).map(|(name, count)| format!("{} {}", printable(name, 40), text::count(*count))).collect();
     if more > 0 {
         by_type.push(format!("{more} more"));
     }
@@ -166,13 +166,13 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
     let buffered = u64::try_from(meter.buffered.load(Ordering::Relaxed)).unwrap_or_default();
     let last = parts.last_event.map_or_else(|| "none yet".to_owned(), show::local);
     let filling = parts.backfill.map_or_else(String::new, |(done, all)| format!("; filling a gap, {done} of {all} devices"));
-    [connection + &filling, events, by_type.join(", "), format!("{} buffered, {rolled}", words::count(buffered)), last]
+    [connection + &filling, events, by_type.join(", "), format!("{} buffered, {rolled}", text::count(buffered)), last]
 }
 
 fn pushes(meter: &Meter, url: &str) -> String {
     let refused = Meter::get(&meter.refused);
-    let refused = if refused > 0 { format!(", {} refused", words::count(refused)) } else { String::new() };
-    format!("listening on {url}, {}{refused}", words::counted(Meter::get(&meter.pushes), "push"))
+    let refused = if refused > 0 { format!(", {} refused", text::count(refused)) } else { String::new() };
+    format!("listening on {url}, {}{refused}", text::counted(Meter::get(&meter.pushes), "push"))
 }
 
 fn clock(time: Duration) -> String {

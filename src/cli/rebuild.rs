@@ -1,9 +1,9 @@
 //! `overnight rebuild`: brings day files of an older schema up to today's.
 
-use crate::buffer::BufferError;
-use crate::record::rebuild;
+use crate::base::text;
+use crate::recorder::rebuild;
+use crate::store::buffer::BufferError;
 use crate::verify::size;
-use crate::words;
 
 use super::{Failure, Outcome, Recording, progress};
 
@@ -28,10 +28,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     for failed in &rebuilt.failed {
         tell!("not rebuilt: {failed}");
     }
-    let files = words::counted(rebuilt.files, "day file");
-    tell!("{files} rebuilt, {} had the columns of today already", words::count(rebuilt.current));
+    let files = text::counted(rebuilt.files, "day file");
+    tell!("{files} rebuilt, {} had the columns of today already", text::count(rebuilt.current));
     if rebuilt.gone > 0 {
-        tell!("{} gone, and off the list of checksums now", words::counted(rebuilt.gone, "sealed day file"));
+        tell!("{} gone, and off the list of checksums now", text::counted(rebuilt.gone, "sealed day file"));
     }
     Ok(if rebuilt.failed.is_empty() { Outcome::Done } else { Outcome::Incomplete })
 }

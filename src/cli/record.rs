@@ -8,18 +8,18 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tokio::sync::oneshot;
 
-use crate::buffer::View;
-use crate::coverage;
-use crate::ingest::Plan;
-use crate::keep::Phase;
-use crate::layout::Layout;
-use crate::meter::Meter;
-use crate::record::{self, Filling, RecordError, Recorder, Sources, Timing};
-use crate::schema::is_plain;
-use crate::settings::{File, Filters};
-use crate::sources::cloud::Accept;
-use crate::time::{self, Micros};
-use crate::words;
+use crate::base::text;
+use crate::base::time::{self, Micros};
+use crate::cloud::client::Accept;
+use crate::intake::stream::Plan;
+use crate::model::layout::Layout;
+use crate::model::schema::is_plain;
+use crate::model::settings::{File, Filters};
+use crate::query::coverage;
+use crate::recorder::{self, Filling, RecordError, Recorder, Sources, Timing};
+use crate::store::buffer::View;
+use crate::store::meter::Meter;
+use crate::store::writer::Phase;
 
 use super::connection::{Connection, passes, time_of};
 use super::listen::Listening;
@@ -208,7 +208,7 @@ pub(super) fn drive(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let recorded = runtime.block_on(async {
         let sources = sources(end)?;
-        record::run(&recorder, sources, end, asked).await.map_err(|error| told(&error))
+        recorder::run(&recorder, sources, end, asked).await.map_err(|error| told(&error))
     });
     // Not waiting for a name server that does not answer.
     runtime.shutdown_background();
@@ -270,21 +270,21 @@ fn summary(layout: &Layout, meter: &Meter) {
     let kept = Meter::get(&meter.kept);
     let faults = Meter::get(&meter.faults);
     let doubles = Meter::get(&meter.doubles);
-    let twice = if doubles > 0 { format!(", {} came twice and stand once", words::count(doubles)) } else { String::new() };
+    let twice = if doubles > 0 { format!(", {} came twice and stand once", text::count(doubles)) } else { String::new() };
     let pushes = match (meter.pushes.load(Ordering::Relaxed), meter.refused.load(Ordering::Relaxed)) {
         (0, 0) => String::new(),
-        (pushes, 0) => format!(", {} acknowledged", words::counted(pushes, "push")),
+        (pushes, 0) => format!(", {} acknowledged", text::counted(pushes, "push")),
         (pushes, refused) => {
-            format!(", {} acknowledged and {} refused", words::counted(pushes, "push"), words::count(refused))
+            format!(", {} acknowledged and {} refused", text::counted(pushes, "push"), text::count(refused))
         }
     };
-    let (events, sessions) = (words::counted(kept, "event"), words::counted(Meter::get(&meter.sessions), "session"));
+    let (events, sessions) = (text::counted(kept, "event"), text::counted(Meter::get(&meter.sessions), "session"));
     tell!("recorded {events} in {sessions}{pushes}{twice}, into {}", layout.root().display());
     if faults > 0 {
         let (lines, were) = if faults == 1 { ("line", "was") } else { ("lines", "were") };
         tell!(
             "{} {lines} {were} no event and {were} kept raw; see `{} status --dir {}`",
-            words::count(faults),
+            text::count(faults),
             program(),
             shell(layout.root())
         );

@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use crate::devices::Directory;
-use crate::disk::{self, OutputError};
-use crate::reader::Reader;
-use crate::report::{Scope, facts, page, pictures};
-use crate::time;
-use crate::words;
+use crate::base::disk::{self, OutputError};
+use crate::base::text;
+use crate::base::time;
+use crate::output::report::{Scope, facts, page, pictures};
+use crate::query::reader::Reader;
+use crate::store::devices::Directory;
 
 use super::select::Select;
 use super::{Failure, Outcome, Recording, progress, tell_incomplete};
@@ -91,9 +91,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             disk::output_bytes(&args.output, args.force, html.as_bytes())?;
             tell!(
                 "{} on one page: {} ({}); open it in a browser, no network needed",
-                words::counted(facts.events, "event"),
+                text::counted(facts.events, "event"),
                 args.output.display(),
-                words::bytes(html.len() as u64)
+                text::bytes(html.len() as u64)
             );
         }
     }

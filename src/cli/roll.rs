@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::meter::Meter;
-use crate::record::{Recorder, Timing};
-use crate::words;
+use crate::base::text;
+use crate::recorder::{Recorder, Timing};
+use crate::store::meter::Meter;
 
 use super::{Failure, Outcome, Recording};
 
@@ -17,7 +17,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let layout = args.recording.layout();
     if !layout.buffer().exists() {
-        return Err(crate::buffer::BufferError::Missing(layout.root().to_owned()).into());
+        return Err(crate::store::buffer::BufferError::Missing(layout.root().to_owned()).into());
     }
     let meter = Arc::new(Meter::default());
     // Closing rolls all there is.
@@ -28,8 +28,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     tell!(
         "rolled {} into day files, {} were in them already",
-        words::counted(Meter::get(&meter.rolled), "event"),
-        words::count(Meter::get(&meter.doubles))
+        text::counted(Meter::get(&meter.rolled), "event"),
+        text::count(Meter::get(&meter.doubles))
     );
     // What had to be set aside was told above.
     Ok(if Meter::get(&meter.roll_errors) > 0 { Outcome::Incomplete } else { Outcome::Done })

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::schema::{Column, Registry};
-use crate::words;
+use crate::base::text;
+use crate::model::schema::{Column, Registry};
 
 use super::{Failure, Outcome, Recording, show};
 
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Check { folder } => {
             let mut registry = Registry::built_in()?;
             let count = registry.add_folder(folder)?;
-            say!("{}: {} in order", folder.display(), words::counted(count as u64, "schema file"));
+            say!("{}: {} in order", folder.display(), text::counted(count as u64, "schema file"));
         }
     }
     Ok(Outcome::Done)

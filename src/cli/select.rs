@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time};
 
-use crate::devices::Directory;
-use crate::event::printable;
-use crate::reader::{Reader, Selection};
-use crate::time::{self, Micros};
-use crate::words;
-use crate::zone::Zone;
+use crate::base::text;
+use crate::base::time::{self, Micros};
+use crate::base::zone::Zone;
+use crate::model::event::printable;
+use crate::query::reader::{Reader, Selection};
+use crate::store::devices::Directory;
 
 use super::{Failure, duration};
 
@@ -151,7 +151,7 @@ impl Select {
 /// No device is like that: an error with what may have been meant, or what there is.
 fn nobody<'n>(is_like: &str, word: &str, known: impl IntoIterator<Item = &'n &'n str>) -> Failure {
     let known: Vec<String> = known.into_iter().filter(|name| !name.is_empty()).map(|name| printable(name, 100)).collect();
-    Failure::failed(format!("no device of the recording {is_like}; {}", words::instead(word, &known)))
+    Failure::failed(format!("no device of the recording {is_like}; {}", text::instead(word, &known)))
 }
 
 /// Refuses names that neither a device of the directory nor any event has.
@@ -170,7 +170,7 @@ fn refuse_strangers(names: &HashSet<String>, reader: &Reader, directory: &Direct
     }
     let Some(stranger) = strangers.iter().min() else { return Ok(()) };
     let ids: Vec<&str> = met.iter().map(String::as_str).chain(directory.iter().map(|(id, _)| id)).collect();
-    match words::nearest(stranger, &ids) {
+    match text::nearest(stranger, &ids) {
         Some(id) => known = BTreeSet::from([id]),
         // Of those there are, names say more to people; ids where there is none.
         None => known.extend(ids.iter().filter(|id| directory.get(id).is_none())),
@@ -203,7 +203,7 @@ pub(super) fn why_empty(reader: &Reader) -> Result<String, Failure> {
     Ok(match (all, days.clone().min().zip(days.max())) {
         (1.., Some((first, last))) => {
             let span = if first == last { format!("on {first}") } else { format!("from {first} to {last}") };
-            format!("the recording has {} {span} (UTC), none of them in this selection", words::counted(all, "event"))
+            format!("the recording has {} {span} (UTC), none of them in this selection", text::counted(all, "event"))
         }
         _ => "the recording is empty so far".to_owned(),
     })

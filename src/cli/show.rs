@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal};
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
-use crate::time::Micros;
-use crate::words::is_hidden;
-use crate::zone::Zone;
+use crate::base::text::is_hidden;
+use crate::base::time::Micros;
+use crate::base::zone::Zone;
 
 /// A time where the reader is: `2026-11-23 20:15:03`.
 pub(super) fn local(time: Micros) -> String {

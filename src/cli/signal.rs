@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use tokio::runtime;
 
-use crate::keep::Phase;
+use crate::store::writer::Phase;
 
 /// What a shell shows for a process that was interrupted.
 pub(super) const INTERRUPTED: i32 = 130;

@@ -8,9 +8,9 @@ use axum::http::HeaderValue;
 use serde::de::IgnoredAny;
 use tokio::net::TcpListener;
 
-use crate::settings::Secret;
+use crate::base::text;
+use crate::model::settings::Secret;
 use crate::simulate::{Habits, Options, Push, Pushes, Report, Spell, serve};
-use crate::words;
 
 use super::listen::SECRET;
 use super::{Failure, Outcome, duration, program};
@@ -297,10 +297,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
 
 /// What was published, and what became of it.
 fn tell(report: &Report) -> Result<Outcome, Failure> {
-    tell!("published {}", words::counted(report.published, "event"));
+    tell!("published {}", text::counted(report.published, "event"));
     let Some(pushes) = &report.pushes else { return Ok(Outcome::Done) };
     let Pushes { pushed, acknowledged, doubles, retried, refused, dropped, unacknowledged, forged, believed, .. } = pushes;
-    let count = |number: &u64| words::count(*number);
+    let count = |number: &u64| text::count(*number);
     tell!(
         "pushed {} times: {} acknowledged, {} doubles, {} retried, {} refused, {} dropped, {} unacknowledged",
         count(pushed),

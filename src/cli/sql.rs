@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::export::{Output, write_text};
-use crate::layout::Layout;
-use crate::reader::{Reader, Selection};
-use crate::sql::{About, script};
-use crate::status;
-use crate::time;
-use crate::words;
+use crate::base::text;
+use crate::base::time;
+use crate::model::layout::Layout;
+use crate::output::export::{Output, write_text};
+use crate::output::sql::{About, script};
+use crate::query::reader::{Reader, Selection};
+use crate::query::status;
 
 use super::{Failure, Outcome, Recording, program};
 
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             "{} not in day files yet, so no view shows them: `{} roll --dir {}`, or wait for the recorder's next roll",
             match buffered {
                 1 => "1 event is".to_owned(),
-                events => format!("{} events are", words::count(events)),
+                events => format!("{} events are", text::count(events)),
             },
             program(),
             super::shell(given.root())

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::printable;
-use crate::status::{Status, status};
-use crate::time;
-use crate::words;
+use crate::base::text;
+use crate::base::time;
+use crate::model::event::printable;
+use crate::query::status::{Status, status};
 
 use super::{Failure, Outcome, Recording, duration, show};
 
@@ -55,40 +55,40 @@ fn print(status: &Status) -> Result<(), Failure> {
         say!("alive       last sign of life {at}, {} ago", show::length(Duration::from_secs_f64(age)));
     }
     if status.disk_full {
-        let free = status.disk_free.map_or_else(String::new, |free| format!(", {} are left", words::bytes(free)));
+        let free = status.disk_free.map_or_else(String::new, |free| format!(", {} are left", text::bytes(free)));
         say!("disk        FULL{free}: nothing is kept or rolled until there is room");
     }
-    say!("events      {}, {} of them in the buffer", words::count(status.events), words::count(status.buffered));
-    say!("on disk     day files {}, buffer {}", words::bytes(status.bytes), words::bytes(status.buffer_bytes));
+    say!("events      {}, {} of them in the buffer", text::count(status.events), text::count(status.buffered));
+    say!("on disk     day files {}, buffer {}", text::bytes(status.bytes), text::bytes(status.buffer_bytes));
     say!("last event  {}", status.last_event_at.as_deref().unwrap_or("none yet"));
     if !status.partitions.is_empty() {
         say!("\n{}", partitions(status));
     }
     if status.faults > 0 {
-        say!("\n{} kept raw; the newest by reason:", words::counted(status.faults, "fault"));
+        say!("\n{} kept raw; the newest by reason:", text::counted(status.faults, "fault"));
         for fault in &status.fault_reasons {
-            say!("  {} x {} (last {}): {}", words::count(fault.count), fault.reason, fault.last_at, fault.example);
+            say!("  {} x {} (last {}): {}", text::count(fault.count), fault.reason, fault.last_at, fault.example);
         }
     }
     if !status.misfits.is_empty() {
         say!("\nvalues that did not fit their columns, where they are empty; the events are kept whole, in `raw`:");
         for misfit in &status.misfits {
             let column = printable(&format!("{}.{}", misfit.event_type, misfit.column), 80);
-            say!("  {column}: {}, the last at {}: {}", words::counted(misfit.events, "event"), misfit.last_at, misfit.example);
+            say!("  {column}: {}, the last at {}: {}", text::counted(misfit.events, "event"), misfit.last_at, misfit.example);
         }
     }
     if !status.odd_times.is_empty() {
         let events = status.odd_times.iter().map(|odd| odd.events).sum();
-        say!("\n{} with times that can hardly be right, kept as they are; a clock was wrong:", words::counted(events, "event"));
+        say!("\n{} with times that can hardly be right, kept as they are; a clock was wrong:", text::counted(events, "event"));
         for odd in status.odd_times.iter().take(ODD_TIMES) {
-            say!("  {} on {}: {}", printable(&odd.event_type, 80), odd.day, words::count(odd.events));
+            say!("  {} on {}: {}", printable(&odd.event_type, 80), odd.day, text::count(odd.events));
         }
         if status.odd_times.len() > ODD_TIMES {
-            say!("  and {}; `--json` lists them all", words::counted((status.odd_times.len() - ODD_TIMES) as u64, "further day"));
+            say!("  and {}; `--json` lists them all", text::counted((status.odd_times.len() - ODD_TIMES) as u64, "further day"));
         }
     }
     if status.gaps > 0 {
-        say!("\n{} not filled; see `overnight gaps`", words::counted(status.gaps as u64, "gap"));
+        say!("\n{} not filled; see `overnight gaps`", text::counted(status.gaps as u64, "gap"));
     }
     for file in &status.unreadable {
         say!("\nunreadable: {}; `overnight verify` says what to do", printable(file, 400));
@@ -112,10 +112,10 @@ fn partitions(status: &Status) -> String {
     let rows = types.into_iter().map(|(name, (days, rows, buffered, bytes, first, last))| {
         vec![
             printable(name, 40),
-            words::count(days),
-            words::count(rows),
-            words::count(buffered),
-            words::bytes(bytes),
+            text::count(days),
+            text::count(rows),
+            text::count(buffered),
+            text::bytes(bytes),
             day(first),
             day(last),
         ]

@@ -1,8 +1,8 @@
 //! `overnight verify`: is everything in the recording as it was written?
 
-use crate::event::printable;
+use crate::base::text;
+use crate::model::event::printable;
 use crate::verify::{Report, Severity, size, verify};
-use crate::words;
 
 use super::{Failure, Outcome, Recording, progress, show};
 
@@ -53,11 +53,11 @@ fn print(report: &Report) -> Result<(), Failure> {
     }
     say!(
         "{} read whole ({}, {}), {} held against their checksums; {} in the buffer",
-        words::counted(report.files, "day file"),
-        words::counted(report.rows, "row"),
-        words::bytes(report.bytes),
-        words::count(report.sums),
-        words::counted(report.buffered, "event")
+        text::counted(report.files, "day file"),
+        text::counted(report.rows, "row"),
+        text::bytes(report.bytes),
+        text::count(report.sums),
+        text::counted(report.buffered, "event")
     );
     if report.findings.is_empty() {
         say!("all is well: every event once, in order, in its day, as it was written");

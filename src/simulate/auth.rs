@@ -3,7 +3,7 @@
 use super::clock::{FOREVER, real_seconds};
 use super::cloud::Cloud;
 use super::query::Params;
-use crate::time::instant;
+use crate::base::time::instant;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -1,6 +1,6 @@
 //! The simulated time.
 
-use crate::time::{SECOND, instant, now};
+use crate::base::time::{SECOND, instant, now};
 use std::time::{Duration, Instant};
 
 /// Sums with longer times could leave the range.
@@ -49,5 +49,5 @@ pub(super) fn real_seconds() -> i64 {
 
 /// A duration in the unit of event times.
 pub(super) fn micros(duration: Duration) -> i64 {
-    crate::time::micros(duration.min(FOREVER))
+    crate::base::time::micros(duration.min(FOREVER))
 }

@@ -153,7 +153,7 @@ impl State {
     /// Into the truth, the history, every stream that wants it, and to the receiver of pushes.
     fn announce(&mut self, item: &Item, frame: &Frame, now: Duration, oldest: i64) {
         let visible = now.saturating_add(self.index_delay).saturating_add(self.late.lag());
-        self.ledger.publish(item, frame, crate::time::now(), visible, oldest);
+        self.ledger.publish(item, frame, crate::base::time::now(), visible, oldest);
         let device = item.device.and_then(|d| self.world.devices.get(d));
         let dropped = &mut self.dropped;
         self.subscribers.retain(|s| s.offer(item, device, frame, dropped));

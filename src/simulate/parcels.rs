@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_minute_and_are_never_shorter_than_asked_for() {
-        let (mut queue, mut now) = (queue(10), crate::time::instant());
+        let (mut queue, mut now) = (queue(10), crate::base::time::instant());
         queue.offer(parcel("a", 0), now);
         let mut waits = Vec::new();
         for failure in 0..9 {
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn what_failed_goes_before_what_is_fresh_once_its_time_has_come() {
-        let (mut queue, now) = (queue(10), crate::time::instant());
+        let (mut queue, now) = (queue(10), crate::base::time::instant());
         for name in ["a", "b", "c"] {
             queue.offer(parcel(name, 0), now);
         }
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_where_there_are_too_many_and_the_old_go_anyway() {
-        let (mut queue, now) = (queue(2), crate::time::instant());
+        let (mut queue, now) = (queue(2), crate::base::time::instant());
         queue.offer(parcel("a", 0), now);
         let failed = queue.take(now, 0).expect("a parcel");
         queue.settle(failed, Ok(status(500)), now, 0);
@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn at_the_end_all_are_due_but_those_that_the_receiver_does_not_want_yet() {
-        let (mut queue, now) = (queue(10), crate::time::instant());
+        let (mut queue, now) = (queue(10), crate::base::time::instant());
         for (name, wanted) in [("a", None), ("b", Some(Duration::from_secs(9)))] {
             queue.offer(parcel(name, 0), now);
             let taken = queue.take(now, 0).expect("a parcel");

@@ -9,7 +9,7 @@ use super::parcels::{Answer, Parcel, Pushes, Queue};
 use super::sign::{Forgery, Signer};
 use super::xid::{Xid, Xids};
 use super::{Options, SimulateError};
-use crate::time::instant;
+use crate::base::time::instant;
 use axum::body::Bytes;
 use fastrand::Rng;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};

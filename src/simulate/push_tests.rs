@@ -2,7 +2,7 @@
 
 use super::tests::{file, soon, start};
 use super::{Habits, Options, Push, Pushes, Report, SimulateError};
-use crate::time::{SECOND, instant, now};
+use crate::base::time::{SECOND, instant, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};

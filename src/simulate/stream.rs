@@ -8,7 +8,7 @@ use super::filter::Filter;
 use super::habits::until;
 use super::mangle::{Done, Mangle};
 use super::net::Cut;
-use crate::time::instant;
+use crate::base::time::instant;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, header};

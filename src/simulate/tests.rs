@@ -321,7 +321,7 @@ impl Running {
 
     /// Asks for an access token.
     async fn grant(&self) -> Answer {
-        let now = crate::time::now() / crate::time::SECOND;
+        let now = crate::base::time::now() / crate::base::time::SECOND;
         let claims = format!(
             r#"{{"iat":{now},"exp":{},"aud":"http://x/oauth2/token","iss":"demo@demo.serviceaccount.d21s.com"}}"#,
             now + 60
@@ -687,7 +687,7 @@ async fn the_history_includes_its_start_and_not_its_end() {
     let at = time(&published[published.len() / 2]);
     let same: BTreeSet<_> = published.iter().filter(|e| time(e) == at).map(id).collect();
     let micros = at.parse::<jiff::Timestamp>().expect("a time").as_microsecond() + 1;
-    let after = crate::time::rfc3339(micros);
+    let after = crate::base::time::rfc3339(micros);
     assert!(server.page(&device, &format!("startTime={at}&endTime={at}")).await.0.is_empty());
     let (shown, _) = server.page(&device, &format!("startTime={at}&endTime={after}")).await;
     assert_eq!(shown.iter().map(id).collect::<BTreeSet<_>>(), same);
@@ -860,10 +860,10 @@ async fn an_event_from_the_past_comes_at_once_and_stands_in_history_under_its_ti
     let age = Duration::from_hours(2);
     let old = Habits { event_age: Some((age, 0.3)), ..Habits::default() };
     let server = start(Options { session_life: Duration::from_millis(600), seed: 4, ..habits(old) }).await;
-    let began = crate::time::now();
+    let began = crate::base::time::now();
     let (lines, _) = chunks(&server.fetch(STREAM).await.body);
     let streamed: BTreeSet<_> = ids(&lines.concat()).into_iter().collect();
-    let ago = |time: Duration| crate::time::rfc3339(began - crate::time::micros(time));
+    let ago = |time: Duration| crate::base::time::rfc3339(began - crate::base::time::micros(time));
     // Desks are timed to the second.
     let slack = Duration::from_secs(2);
     let (first, recent) = (ago(age + slack), ago(slack));
@@ -927,15 +927,15 @@ async fn history_shows_a_share_of_events_later_and_a_walk_stays_what_it_was() {
 #[tokio::test]
 async fn the_truth_tells_when_each_event_was_published_whatever_its_own_time() {
     let old = Habits { event_age: Some((Duration::from_hours(1), 1.0)), ..Habits::default() };
-    let began = crate::time::now();
+    let began = crate::base::time::now();
     let server = start(Options { speed: 60.0, ..habits(old) }).await;
     server.reaches("published", 200).await;
     let timed = events(&server.get("/simulator/truth?published=1").await);
-    let ended = crate::time::rfc3339(crate::time::now());
+    let ended = crate::base::time::rfc3339(crate::base::time::now());
     let bare = events(&server.get("/simulator/truth").await);
     assert!(timed.len() >= 200 && timed.iter().map(|line| &line["event"]).eq(bare.iter().take(timed.len())));
     let published: Vec<_> = timed.iter().map(|line| line["published"].as_str().expect("a time")).collect();
     assert!(published.is_sorted());
-    assert!(*published[0] >= *crate::time::rfc3339(began) && *published[published.len() - 1] <= *ended);
+    assert!(*published[0] >= *crate::base::time::rfc3339(began) && *published[published.len() - 1] <= *ended);
     server.end().await.expect("a report");
 }

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use crate::archive::{DayFile, Keys};
-use crate::buffer::View;
-use crate::event::printable;
-use crate::layout::Layout;
-use crate::time::{Micros, rfc3339};
+use crate::base::time::{Micros, rfc3339};
+use crate::model::event::printable;
+use crate::model::layout::Layout;
+use crate::store::archive::{DayFile, Keys};
+use crate::store::buffer::View;
 
 use super::{Report, Severity};
 

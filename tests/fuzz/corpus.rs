@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use overnight::layout::Layout;
-use overnight::meter::Meter;
-use overnight::record::{Input, Recorder, Timing, import};
-use overnight::schema::Registry;
+use overnight::model::layout::Layout;
+use overnight::model::schema::Registry;
+use overnight::recorder::{Input, Recorder, Timing, import};
+use overnight::store::meter::Meter;
 
 use crate::targets::{NOW, sign, sum};
 
@@ -221,7 +221,7 @@ fn day_files() -> Vec<Vec<u8>> {
         .collect();
     import(&recorder, Input::open(lines.as_bytes()).unwrap(), Path::new("-"), |_| {}).unwrap();
     recorder.close().unwrap();
-    let files = overnight::archive::day_files(&layout).unwrap();
+    let files = overnight::store::archive::day_files(&layout).unwrap();
     assert_eq!(files.len(), 3);
     files.iter().map(|(path, _)| std::fs::read(path).unwrap()).collect()
 }

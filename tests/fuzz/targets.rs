@@ -15,16 +15,16 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
-use overnight::archive::DayFile;
-use overnight::collect::{Collector, Found};
-use overnight::event::{LABELS_MAX, Partition, Source};
-use overnight::layout::Layout;
-use overnight::record::{Input, NoEvents};
-use overnight::schema::{Rebuild, Registry};
-use overnight::settings::{self, Credentials, Secret};
-use overnight::sources::push::{About, Distrust, Trust};
-use overnight::time::{self, Day, SECOND, rfc3339};
-use overnight::wire::{Frame, Frames};
+use overnight::base::time::{self, Day, SECOND, rfc3339};
+use overnight::cloud::push::{About, Distrust, Trust};
+use overnight::model::decode::{Collector, Found};
+use overnight::model::event::{LABELS_MAX, Partition, Source};
+use overnight::model::framing::{Frame, Frames};
+use overnight::model::layout::Layout;
+use overnight::model::schema::{Rebuild, Registry};
+use overnight::model::settings::{self, Credentials, Secret};
+use overnight::recorder::{Input, NoEvents};
+use overnight::store::archive::DayFile;
 use sha2::Sha256;
 
 /// A target by its name.
@@ -384,7 +384,7 @@ enum Seen {
 /// The first two bytes say where the rest is cut and how long a line may be.
 fn stream(data: &[u8]) -> Option<(u64, usize, &[u8])> {
     let (head, bytes) = data.split_first_chunk::<2>()?;
-    let most = if head[1] < 128 { usize::from(head[1]) + 1 } else { overnight::wire::LINE_MAX };
+    let most = if head[1] < 128 { usize::from(head[1]) + 1 } else { overnight::model::framing::LINE_MAX };
     Some((u64::from(head[0]), most, bytes))
 }
 

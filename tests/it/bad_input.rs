@@ -117,7 +117,7 @@ fn a_file_in_data_that_is_no_day_file_is_named_set_aside_and_never_deleted() {
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert!(ran.stderr.contains("2026-10-01.parquet") && ran.stderr.contains("is a gap"), "{}", ran.stderr);
     // Set aside, never deleted, and the day goes on.
-    let aside = overnight::disk::list(&place.dir().join("state/damaged")).unwrap();
+    let aside = overnight::base::disk::list(&place.dir().join("state/damaged")).unwrap();
     assert_eq!(fs::read_to_string(&aside[0]).unwrap(), "garbage");
     assert_eq!(place.events().len(), 1);
     assert_eq!(place.import(touch("c", 2, 2)).code, 0);

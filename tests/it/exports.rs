@@ -270,20 +270,20 @@ fn the_days_before_a_range_are_not_counted_as_rows_that_are_read() {
         state("contact", "d", "2025-11-20T10:00:00.000000Z", "OPEN"),
         temperature("a", "2025-11-24T10:00:00.000000Z", 1.0),
     ]);
-    let layout = overnight::layout::Layout::new(&place.dir());
-    let registry = std::sync::Arc::new(overnight::schema::Registry::built_in().unwrap());
-    let reader = overnight::reader::Reader::open(&layout, registry).unwrap();
-    let start = overnight::time::Day::parse("2025-11-23").unwrap().start();
-    let selection = overnight::reader::Selection { start: Some(start), ..Default::default() };
-    let plans = overnight::tables::plans(&reader, &selection, overnight::tables::Fill::None).unwrap();
-    let ask = overnight::tables::Ask {
+    let layout = overnight::model::layout::Layout::new(&place.dir());
+    let registry = std::sync::Arc::new(overnight::model::schema::Registry::built_in().unwrap());
+    let reader = overnight::query::reader::Reader::open(&layout, registry).unwrap();
+    let start = overnight::base::time::Day::parse("2025-11-23").unwrap().start();
+    let selection = overnight::query::reader::Selection { start: Some(start), ..Default::default() };
+    let plans = overnight::query::tables::plans(&reader, &selection, overnight::query::tables::Fill::None).unwrap();
+    let ask = overnight::query::tables::Ask {
         every: Some("1d".parse().unwrap()),
-        known: overnight::tables::known(&reader, &selection, overnight::time::now()).unwrap(),
+        known: overnight::query::tables::known(&reader, &selection, overnight::base::time::now()).unwrap(),
         ..Default::default()
     };
-    let directory = overnight::devices::Directory::default();
+    let directory = overnight::store::devices::Directory::default();
     let mut rows = 0;
-    for mut table in overnight::tables::tables(&reader, &plans, &selection, &directory, &ask).unwrap() {
+    for mut table in overnight::query::tables::tables(&reader, &plans, &selection, &directory, &ask).unwrap() {
         while let Some(batch) = table.next_batch().unwrap() {
             rows += batch.num_rows();
         }
@@ -343,8 +343,8 @@ fn an_event_from_the_future_makes_no_state_last_until_then() {
 
 #[test]
 fn what_a_clock_that_runs_ahead_tells_is_no_time_in_state_whatever_the_bucket() {
-    let now = overnight::time::now();
-    let at = |minutes: i64| overnight::time::rfc3339(now + minutes * 60 * overnight::time::SECOND);
+    let now = overnight::base::time::now();
+    let at = |minutes: i64| overnight::base::time::rfc3339(now + minutes * 60 * overnight::base::time::SECOND);
     let doors = [
         state("contact", "a", &at(-300), "OPEN"),
         state("contact", "a", &at(-240), "CLOSED"),
@@ -848,7 +848,7 @@ fn a_set_of_files_that_was_interrupted_says_that_it_is_not_complete() {
     assert!(ran.code == 130 && files.len() < 600, "{} files, {ran:?}", files.len());
     assert!(files.iter().all(|path| path.extension().unwrap() == "parquet"), "{files:?}");
     let are = if files.len() == 1 { "file is" } else { "files are" };
-    let count = overnight::words::count(files.len() as u64);
+    let count = overnight::base::text::count(files.len() as u64);
     let said = format!("{count} {are} complete, the others are missing (the same command with --force begins anew)");
     assert!(ran.stderr.contains(&said), "{}", ran.stderr);
 }

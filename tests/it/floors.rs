@@ -1,23 +1,20 @@
-//! The floors of `ARCHITECTURE.md` as data: a file imports only from below, and says at its top what it is for.
+//! The floors of `ARCHITECTURE.md`: a file imports only from below, no folder has a circle, and each file says at its top what it is for.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FLOORS: [&[&str]; 10] = [
-    &["time", "disk", "json", "error", "words"],
-    &["event", "schema", "settings", "wire", "backoff", "meter", "zone"],
-    &["collect", "layout", "sources", "chart"],
-    &["buffer", "archive"],
-    &["keep", "reader", "coverage", "devices"],
-    &["status", "verify"],
-    &["ingest", "backfill", "listen", "roll", "tables"],
-    &["export", "plot", "sql"],
-    &["record", "simulate", "report"],
-    &["cli"],
-];
+/// The floors of the table in `ARCHITECTURE.md`, from the top; those that stand apart come last.
+fn floors() -> Vec<String> {
+    let text = fs::read_to_string(source().join("ARCHITECTURE.md")).unwrap();
+    let table = text.split("| floor | who lives there |").nth(1).unwrap().lines().skip(2);
+    table.map_while(|line| line.strip_prefix('|')?.split('`').nth(1).map(str::to_owned)).collect()
+}
 
-fn floor(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|modules| modules.contains(&module))
+const APART: [&str; 2] = ["simulate", "world"];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
 fn files(folder: &Path, out: &mut Vec<PathBuf>) {
@@ -31,57 +28,232 @@ fn files(folder: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// Modules named after `crate::` in code, tests at the end of a file included.
-fn imports(text: &str) -> Vec<String> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    code.flat_map(|line| line.match_indices("crate::").map(|(at, _)| line[at + 7..].to_owned()).collect::<Vec<_>>())
-        .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
-        .collect()
+/// A module: `["store", "buffer", "view"]`.
+type Name = Vec<String>;
+
+/// Each file by its module, without comments and without the tests at its end.
+type Sources = BTreeMap<Name, String>;
+
+fn module(path: &Path) -> Name {
+    let mut parts: Name = path.with_extension("").iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    parts.pop_if(|last| last == "mod");
+    parts
 }
 
-fn wrong(sources: &[(PathBuf, String)]) -> Vec<String> {
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+/// The paths that a file names, `use` trees taken apart, each from the crate's root.
+fn paths(own: &Name, is_folder: bool, code: &str) -> BTreeSet<Name> {
+    let mut found = BTreeSet::new();
+    for start in ["crate::", "super::", "self::"] {
+        for (at, _) in code.match_indices(start) {
+            let before = code[..at].chars().next_back().unwrap_or(' ');
+            if before.is_alphanumeric() || matches!(before, '_' | ':') {
+                continue;
+            }
+            let mut rest = &code[at..];
+            let mut base: Name = own.clone();
+            if !is_folder {
+                base.pop();
+            }
+            if start == "crate::" {
+                base.clear();
+                rest = &rest[7..];
+            } else if start == "self::" {
+                rest = &rest[6..];
+            }
+            while let Some(above) = rest.strip_prefix("super::") {
+                // In a file, the first one leaves the file, which is done already.
+                if is_folder || rest.len() != code[at..].len() {
+                    base.pop();
+                }
+                rest = above;
+            }
+            tree(&base, rest, &mut found);
+        }
+    }
+    found
+}
+
+/// Reads `a::b`, `a::{b, c::{self, d}}`.
+fn tree(base: &Name, text: &str, found: &mut BTreeSet<Name>) {
+    let mut base = base.clone();
+    let mut rest = text;
+    loop {
+        let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        if word.is_empty() {
+            break;
+        }
+        rest = &rest[word.len()..];
+        if word != "self" {
+            base.push(word);
+        }
+        match rest.strip_prefix("::") {
+            Some(next) => rest = next,
+            None => break,
+        }
+    }
+    let Some(inner) = rest.strip_prefix('{') else {
+        found.insert(base);
+        return;
+    };
+    let (mut depth, mut from) = (0, 0);
+    for (at, c) in inner.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                let one = inner[from..at].trim();
+                if !one.is_empty() {
+                    tree(&base, one, found);
+                }
+                from = at + 1;
+                if c == '}' {
+                    return;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The module that a path leads to: the deepest that there is, and through what a folder hands on (`pub use inner::Name`).
+fn target(sources: &Sources, path: &Name) -> Option<Name> {
+    let deepest = (1..=path.len()).rev().map(|many| path[..many].to_vec()).find(|name| sources.contains_key(name))?;
+    let Some(item) = path.get(deepest.len()) else { return Some(deepest) };
+    for (at, _) in sources[&deepest].match_indices("use ") {
+        let statement = sources[&deepest][at + 4..].split(';').next().unwrap();
+        let mut handed = BTreeSet::new();
+        tree(&deepest, statement.trim_start_matches("self::"), &mut handed);
+        for one in handed {
+            if one.last() == Some(item) && one.len() > deepest.len() + 1 && sources.contains_key(&one[..=deepest.len()].to_vec())
+            {
+                return target(sources, &one);
+            }
+        }
+    }
+    Some(deepest)
+}
+
+fn wrong(floors: &[String], sources: &Sources, folders: &BTreeSet<Name>) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (path, text) in sources {
-        let module = path.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
-        let first = text.lines().next().unwrap_or_default();
-        if !first.starts_with("//!") && !first.starts_with("#![doc") {
-            wrong.push(format!("{}: does not say at its top what it is for", path.display()));
-        }
-        if matches!(module.as_str(), "main" | "lib") {
-            continue;
-        }
-        let Some(own) = floor(&module) else {
-            wrong.push(format!("{}: stands on no floor", path.display()));
+    let height = |floor: &str| floors.iter().rev().position(|one| one == floor);
+    // Within a folder: which of its modules imports which.
+    let mut inner: BTreeMap<Name, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (own, text) in sources {
+        let Some(floor) = own.first().filter(|name| !matches!(name.as_str(), "main" | "lib")) else { continue };
+        let Some(at) = height(floor) else {
+            wrong.push(format!("{floor} stands on no floor"));
             continue;
         };
-        for import in imports(text) {
-            match floor(&import) {
-                Some(below) if below < own || import == module => {}
-                Some(other) => wrong.push(format!("{}: floor {own} imports {import} of floor {other}", path.display())),
-                None => wrong.push(format!("{}: imports {import}, which stands on no floor", path.display())),
+        for path in paths(own, folders.contains(own), text) {
+            let Some(other) = target(sources, &path) else {
+                if path.first().is_some_and(|name| name != floor) {
+                    wrong.push(format!("{} imports {}, which is nowhere", own.join("::"), path.join("::")));
+                }
+                continue;
+            };
+            if other[0] != *floor {
+                let is_right = match floor.as_str() {
+                    "simulate" => other == ["base", "time"],
+                    "world" => !APART.contains(&other[0].as_str()),
+                    _ => {
+                        !APART.contains(&other[0].as_str()) && height(&other[0]) < Some(at)
+                            || floor == "cli" && other[0] == "simulate"
+                    }
+                };
+                if !is_right {
+                    wrong.push(format!("{} imports {}", own.join("::"), other.join("::")));
+                }
+                continue;
             }
+            // The folder's own `mod.rs` is its face: it may use its files, and they what it says for all of them.
+            let shared = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
+            if shared < own.len() && shared < other.len() {
+                inner
+                    .entry(own[..shared].to_vec())
+                    .or_default()
+                    .entry(own[shared].clone())
+                    .or_default()
+                    .insert(other[shared].clone());
+            }
+        }
+    }
+    for (folder, arrows) in inner {
+        if let Some(circle) = circle(&arrows) {
+            wrong.push(format!("{}: a circle of {}", folder.join("::"), circle.join(", ")));
         }
     }
     wrong
 }
 
-#[test]
-fn a_file_imports_only_from_floors_below_its_own_and_has_a_head() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    files(&source, &mut paths);
-    let sources: Vec<_> =
-        paths.iter().map(|path| (path.strip_prefix(&source).unwrap().to_owned(), fs::read_to_string(path).unwrap())).collect();
-    assert!(sources.len() > 30);
-    assert_eq!(wrong(&sources), Vec::<String>::new());
+/// What is left when those that lead nowhere, and those that nobody leads to, are taken away again and again.
+fn circle(arrows: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    let mut left: BTreeSet<&String> = arrows.keys().collect();
+    loop {
+        let before = left.len();
+        let ahead: BTreeSet<&String> =
+            left.iter().copied().filter(|name| arrows[*name].iter().any(|to| left.contains(to))).collect();
+        left = ahead.iter().copied().filter(|name| ahead.iter().any(|from| arrows[*from].contains(*name))).collect();
+        if left.len() == before {
+            return (before > 0).then(|| left.into_iter().cloned().collect());
+        }
+    }
 }
 
 #[test]
-fn an_import_from_above_and_a_missing_head_are_found() {
-    let up = ("time.rs".into(), "//! Head.\nuse crate::roll::Roller;\n".to_owned());
-    let beside = ("buffer/mod.rs".into(), "//! Head.\nfn f() { crate::archive::x() }\n".to_owned());
-    let headless = ("roll.rs".into(), "use crate::time::now;\n".to_owned());
-    assert_eq!(wrong(&[up, beside, headless]).len(), 3);
+fn a_file_imports_only_from_floors_below_its_own_and_folders_have_no_circles() {
+    let (mut paths, mut folders) = (Vec::new(), BTreeSet::new());
+    files(&source(), &mut paths);
+    assert!(paths.len() > 30);
+    let mut sources = Sources::new();
+    let mut headless = Vec::new();
+    for path in &paths {
+        let (text, name) = (fs::read_to_string(path).unwrap(), path.strip_prefix(source()).unwrap());
+        let first = text.lines().next().unwrap_or_default();
+        if !first.starts_with("//!") && !first.starts_with("#![doc") {
+            headless.push(name.display().to_string());
+        }
+        if name.ends_with("mod.rs") {
+            folders.insert(module(name));
+        }
+        sources.insert(module(name), code(&text));
+    }
+    assert_eq!(headless, Vec::<String>::new(), "these do not say at their top what they are for");
+    let known = [
+        "cli: a circle of listen, record",
+        "intake::stream: a circle of machine, pulse",
+        "intake::webhook: a circle of desk, sessions",
+        "output::chart: a circle of font, frame, key, numbers, scene, strips",
+        "output::report: a circle of page, people, sections",
+        "query::tables: a circle of before, fill, loaded, series",
+        "simulate: a circle of auth, batch, call, cloud, filter, late, ledger, push, query, world",
+        "store::buffer: a circle of ledger, rescue, view",
+    ];
+    let wrong: Vec<_> = wrong(&floors(), &sources, &folders).into_iter().filter(|one| !known.contains(&one.as_str())).collect();
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn an_import_from_above_and_a_circle_are_found() {
+    let floors = ["top", "low"].map(str::to_owned);
+    let sources = |files: &[(&str, &str)]| -> Sources {
+        files.iter().map(|(name, text)| (name.split("::").map(str::to_owned).collect(), (*text).to_owned())).collect()
+    };
+    let folders = BTreeSet::from([vec!["low".to_owned()], vec!["top".to_owned()]]);
+    let is_wrong = |files: &[(&str, &str)]| wrong(&floors, &sources(files), &folders);
+    let all = [("top", "mod a;"), ("top::a", ""), ("low", "mod b;\npub use c::Thing;"), ("low::b", ""), ("low::c", "")];
+    assert_eq!(is_wrong(&all), Vec::<String>::new());
+    let with = |name: &str, text: &'static str| all.map(|(one, old)| (one, if one == name { text } else { old }));
+    assert_eq!(is_wrong(&with("top::a", "use crate::low::{b, c::{self, Thing}};")), Vec::<String>::new());
+    assert_eq!(is_wrong(&with("low::b", "use crate::top::a;")), ["low::b imports top::a"]);
+    assert_eq!(is_wrong(&with("low::c", "fn f() { super::b::x() }")), Vec::<String>::new());
+    let mut both = with("low::c", "use super::b::x;");
+    both[3].1 = "use super::Thing;";
+    assert_eq!(is_wrong(&both), ["low: a circle of b, c"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn text(value: &Value) -> &str {
 }
 
 fn micros(time: &Value) -> i64 {
-    overnight::time::parse_rfc3339(text(time).as_bytes()).unwrap().time
+    overnight::base::time::parse_rfc3339(text(time).as_bytes()).unwrap().time
 }
 
 fn is_connected(place: &Place) -> bool {
@@ -115,7 +115,7 @@ fn a_project_that_is_none_ends_and_uncovers_nothing_of_the_others_and_the_exit_c
     let coverage = place.coverage();
     let projects = coverage["projects"].as_array().unwrap();
     assert_eq!((projects.len(), &projects[0]["project"], &projects[0]["gaps"]), (1, &json!("demo"), &json!([])));
-    let seconds = (micros(&projects[0]["to"]) - micros(&projects[0]["from"])) / overnight::time::SECOND;
+    let seconds = (micros(&projects[0]["to"]) - micros(&projects[0]["from"])) / overnight::base::time::SECOND;
     assert!(seconds >= 2, "{coverage}");
 }
 
@@ -420,15 +420,15 @@ fn a_gap_is_filled_as_soon_as_the_history_has_it() {
     let place = Place::with_quick_history();
     let _recorder = record(&place, &cloud, &[]);
     until("a gap is filled", || place.gaps_so_far().iter().any(|gap| gap["state"] == "filled"));
-    let late = overnight::time::now() - micros(&place.gaps_so_far()[0]["ends"]);
-    assert!(late < 10 * overnight::time::SECOND, "{late} µs after its end");
+    let late = overnight::base::time::now() - micros(&place.gaps_so_far()[0]["ends"]);
+    assert!(late < 10 * overnight::base::time::SECOND, "{late} µs after its end");
 }
 
 #[test]
 fn a_ledger_of_years_holds_nobody_up() {
     let place = Place::with_quick_history();
-    let now = overnight::time::now();
-    place.note("session", now - 30 * overnight::time::DAY, now - 29 * overnight::time::DAY);
+    let now = overnight::base::time::now();
+    place.note("session", now - 30 * overnight::base::time::DAY, now - 29 * overnight::base::time::DAY);
     let db = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
     // A session each minute, and a gap of some seconds behind each, which were filled.
     let fill = format!(
@@ -440,7 +440,7 @@ fn a_ledger_of_years_holds_nobody_up() {
          INSERT INTO piece (fill, begins, ends, confirms)
          SELECT 9, spoke_at, spoke_at + 10000000, 1 FROM heard WHERE session > 1000;
          UPDATE run SET begins = {0}, ended_at = {0} + 20000 * 60000000;",
-        now - 20 * overnight::time::DAY
+        now - 20 * overnight::base::time::DAY
     );
     db.execute_batch(&format!("BEGIN; {fill} COMMIT;")).unwrap();
     drop(db);
@@ -559,9 +559,9 @@ fn gaps_and_report_say_the_same_and_time_that_was_filled_twice_counts_once() {
 fn of_the_first_version() -> (Place, i64) {
     let place = Place::new();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/1/recording"), &place.dir());
-    let now = overnight::time::now();
+    let now = overnight::base::time::now();
     let db = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
-    let minutes = |ago: i64| now - ago * 60 * overnight::time::SECOND;
+    let minutes = |ago: i64| now - ago * 60 * overnight::base::time::SECOND;
     let session = |opened: i64, spoke: i64, closed: &str| {
         let (opened, spoke) = (minutes(opened), minutes(spoke));
         format!(

@@ -357,8 +357,10 @@ fn escapes_in_the_name_of_a_device_make_it_no_other_device() {
 fn run(place: &Place, project: &str, event_types: &[&str], sessions: &[(&str, &str)]) {
     let moment = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
     let db = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
-    let filters =
-        overnight::settings::Filters { event_types: event_types.iter().map(ToString::to_string).collect(), ..Default::default() };
+    let filters = overnight::model::settings::Filters {
+        event_types: event_types.iter().map(ToString::to_string).collect(),
+        ..Default::default()
+    };
     let (begins, ends) = (moment(sessions[0].0), moment(sessions[sessions.len() - 1].1));
     let sql = "INSERT INTO run (opening, number, boot, clock, source, project, filters, account, begins, ended_at, quiet)
                VALUES (hex(randomblob(8)), 1, '', 0, 'stream', ?1, ?2, '', ?3, ?4, 30000000)";

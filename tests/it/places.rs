@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use overnight::archive::DayFile;
+use overnight::store::archive::DayFile;
 
 use crate::rolling::Recording;
 use crate::support::{Place, Ran, Running, by_key, overnight, touch, until};
@@ -24,7 +24,7 @@ fn some(from: u32, to: u32) -> Vec<String> {
 fn a_day_file_that_grew_ends_at_every_older_length_in_the_footer_that_stood_there() {
     let place = Place::new();
     let mut recording = Recording::open(&place.dir());
-    let day = overnight::time::Day::parse("2026-10-02").unwrap();
+    let day = overnight::base::time::Day::parse("2026-10-02").unwrap();
     let path = place.dir().join("data/touch/2026-10-02.parquet");
     let cut = place.path("cut.parquet");
     // Lengths of the file since it was rewritten, and the rows that it had then.
@@ -54,7 +54,7 @@ fn a_day_file_that_grew_ends_at_every_older_length_in_the_footer_that_stood_ther
     assert!((1..=3).contains(&rewrites), "{rewrites} rewrites of 55 rolls: only where many row groups become one");
     // The seal is a rewrite without dead bytes, and a late event goes behind what was sealed.
     recording.roll(NOW, true);
-    recording.roller.seal(&overnight::event::Partition { event_type: "touch".into(), day }).unwrap();
+    recording.roller.seal(&overnight::model::event::Partition { event_type: "touch".into(), day }).unwrap();
     let sealed = fs::read(&path).unwrap();
     assert!(!sealed.starts_with(&before) && sealed.len() < before.len());
     recording.keep(&[touch("late", 2, 7)]);
@@ -108,7 +108,7 @@ fn snapshots() -> (Place, [PathBuf; 3]) {
     tool("cp", &["-R"], &[&place.dir(), &copies[1]]);
     tool("cp", &["-R"], &[&place.dir(), &copies[2]]);
     drop(recording);
-    drop(overnight::buffer::Buffer::open(&overnight::layout::Layout::new(&place.dir()), NOW).unwrap());
+    drop(overnight::store::buffer::Buffer::open(&overnight::model::layout::Layout::new(&place.dir()), NOW).unwrap());
     tool("cp", &["-R"], &[&place.dir(), &copies[0]]);
     assert!(!copies[0].join("state/buffer.db-wal").exists() && copies[1].join("state/buffer.db-shm").exists());
     fs::remove_file(copies[2].join("state/buffer.db-shm")).unwrap();

@@ -3,9 +3,9 @@
 use std::fs;
 use std::sync::Arc;
 
-use overnight::chart::{Chart, Data, Line, Point, Screen, Size, Span, png, svg, terminal};
-use overnight::time::{Micros, SECOND};
-use overnight::zone::Zone;
+use overnight::base::time::{Micros, SECOND};
+use overnight::base::zone::Zone;
+use overnight::output::chart::{Chart, Data, Line, Point, Screen, Size, Span, png, svg, terminal};
 use unicode_width::UnicodeWidthStr;
 
 use crate::support::{Place, Ran, overnight, write};
@@ -15,7 +15,7 @@ const NIGHT: Micros = 1_792_879_200 * SECOND;
 const MINUTE: Micros = 60 * SECOND;
 
 fn event(device: &str, event_type: &str, time: Micros, data: &str) -> String {
-    let time = overnight::time::rfc3339(time);
+    let time = overnight::base::time::rfc3339(time);
     format!(
         r#"{{"eventId":"{device}{time}","targetName":"projects/p/devices/{device}","eventType":"{event_type}","data":{{"{event_type}":{{{data}"updateTime":"{time}"}}}},"timestamp":"{time}"}}"#
     ) + "\n"
@@ -175,7 +175,7 @@ fn bars_of(picture: &str, colour: &str) -> f64 {
 
 #[test]
 fn what_a_clock_that_runs_ahead_tells_is_no_time_in_a_state() {
-    let now = overnight::time::now();
+    let now = overnight::base::time::now();
     let contact = |device: &str, minute: i64, state: &str| {
         event(device, "contact", now + minute * MINUTE, &format!(r#""state":"{state}","#))
     };
@@ -193,8 +193,8 @@ fn states_are_strips_that_know_what_was_before_the_span() {
     let four_days = NIGHT + 4 * 24 * 60 * MINUTE;
     let place = recording(&(contact(0, "OPEN") + &contact(100, "CLOSED") + &temperature("t", four_days, 20.0)));
     call(&place, "d", "Back door");
-    let start = overnight::time::rfc3339(NIGHT + 60 * MINUTE);
-    let end = overnight::time::rfc3339(NIGHT + 140 * MINUTE);
+    let start = overnight::base::time::rfc3339(NIGHT + 60 * MINUTE);
+    let end = overnight::base::time::rfc3339(NIGHT + 140 * MINUTE);
     let (_, picture) = drawn(&place, &["--event-type", "contact", "--start", &start, "--end", &end]);
     for text in [">Back door</text>", ">OPEN</text>", ">CLOSED</text>"] {
         assert!(picture.contains(text), "no {text} in {picture}");
@@ -203,8 +203,8 @@ fn states_are_strips_that_know_what_was_before_the_span() {
     let (open, closed) = (bar("#d55e00"), bar("#c9d6e2"));
     assert!(open > 100.0 && (open - closed).abs() < 1.0, "open 40 minutes, closed 40 minutes: {open} and {closed}");
     // Whether or not it moved at all.
-    let late = overnight::time::rfc3339(NIGHT + 3 * 24 * 60 * MINUTE);
-    let later = overnight::time::rfc3339(four_days);
+    let late = overnight::base::time::rfc3339(NIGHT + 3 * 24 * 60 * MINUTE);
+    let later = overnight::base::time::rfc3339(four_days);
     let (ran, picture) = drawn(&place, &["--event-type", "contact", "--start", &late, "--end", &later]);
     assert!(picture.contains(">CLOSED</text>") && !picture.contains(">OPEN</text>"), "{}", ran.stderr);
     // Unless nobody recorded in between.

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use overnight::archive::DayFile;
-use overnight::coverage::GapState;
-use overnight::disk;
-use overnight::layout::Layout;
-use overnight::schema::Registry;
-use overnight::time::Day;
+use overnight::base::disk;
+use overnight::base::time::Day;
+use overnight::model::layout::Layout;
+use overnight::model::schema::Registry;
+use overnight::query::coverage::GapState;
+use overnight::store::archive::DayFile;
 use overnight::verify::{Report, Severity, verify};
 use serde_json::Value;
 
@@ -124,8 +124,8 @@ fn a_sealed_file_that_is_not_what_it_was_never_gets_a_new_checksum_as_if_it_were
 fn what_does_not_read_of_an_open_day_is_mended_by_a_roll_and_its_gap_ends_now() {
     let place = Place::new();
     // Of today, so that it stays open.
-    let now = overnight::time::now();
-    let time = |at: i64| overnight::time::rfc3339(now - (300 - at) * 1000);
+    let now = overnight::base::time::now();
+    let time = |at: i64| overnight::base::time::rfc3339(now - (300 - at) * 1000);
     let event = |at: i64| touch(&format!("id{at:04}"), 1, 1).replace("2026-10-01T00:00:01.000000Z", &time(at));
     assert_eq!(place.import((0..300).map(|at| event(at) + "\n").collect::<String>()).code, 0);
     let path = place.dir().join(format!("data/touch/{}.parquet", Day::of(now)));
@@ -138,7 +138,7 @@ fn what_does_not_read_of_an_open_day_is_mended_by_a_roll_and_its_gap_ends_now() 
     verified(&place, 3);
     // Nobody knows of a project here, and it is told all the same.
     let gaps = place.all_gaps();
-    assert!(gaps.len() == 1 && !gaps[0].lasts && gaps[0].span.1 <= overnight::time::now(), "{gaps:?}");
+    assert!(gaps.len() == 1 && !gaps[0].lasts && gaps[0].span.1 <= overnight::base::time::now(), "{gaps:?}");
 }
 
 #[test]
@@ -291,10 +291,10 @@ fn a_double_is_found_in_the_buffer_and_what_the_roll_will_drop_is_none() {
     recording.keep(&some);
     recording.keep(&some);
     assert_eq!(doubles(&place), []);
-    recording.roll(overnight::time::now(), false);
+    recording.roll(overnight::base::time::now(), false);
     recording.keep(&some[..3]);
     assert_eq!(doubles(&place), []);
-    recording.roll(overnight::time::now(), true);
+    recording.roll(overnight::base::time::now(), true);
     recording.keep(&[touch("id7", 2, 7)]);
     let [(path, found)] = doubles(&place).try_into().unwrap();
     assert!(path.ends_with("2026-10-01.parquet") && found.contains("state/buffer.db"), "{path}: {found}");
@@ -358,7 +358,7 @@ fn buffered(place: &Place) -> usize {
         let lines: Vec<String> = (0..20).map(|at| touch(&format!("b{block:03}e{at:02}"), 1, block * 20 + at)).collect();
         recording.keep(&lines);
     }
-    recording.keeper.step(&overnight::keep::Order::Tidy, 1).unwrap();
+    recording.keeper.step(&overnight::store::writer::Order::Tidy, 1).unwrap();
     120 * 20
 }
 
@@ -467,7 +467,7 @@ fn formats(recording: &Path) -> (i64, u32) {
     let layout = Layout::new(recording);
     let db = rusqlite::Connection::open(layout.buffer()).unwrap();
     let buffer = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    let files = overnight::archive::day_files(&layout).unwrap();
+    let files = overnight::store::archive::day_files(&layout).unwrap();
     let of = |path: &PathBuf| {
         let file = fs::File::open(path).unwrap();
         let reader = parquet::file::reader::FileReader::metadata(

@@ -183,7 +183,7 @@ fn verdict(page: &str) -> (String, Vec<String>) {
 
 /// Writes a session or a gap into the ledger.
 fn note(place: &Place, what: &str, begins: &str, ends: &str) {
-    let micros = |time: &str| overnight::time::parse_rfc3339(time.as_bytes()).unwrap().time;
+    let micros = |time: &str| overnight::base::time::parse_rfc3339(time.as_bytes()).unwrap().time;
     place.note(what, micros(begins), micros(ends));
 }
 
@@ -293,8 +293,8 @@ fn a_door_is_in_its_states_for_no_longer_than_the_page_is() {
     let day = ["--tz", "Europe/Oslo", "--start", "2026-10-25", "--end", "2026-10-26"];
     for (range, hours) in [(&day[..], 25), (&["--event-type", "contact"], 41)] {
         let facts = facts(&place, range);
-        let time = |name: &str| overnight::time::parse_rfc3339(facts[name].as_str().unwrap().as_bytes()).unwrap().time;
-        assert_eq!(time("to") - time("from"), hours * 3600 * overnight::time::SECOND);
+        let time = |name: &str| overnight::base::time::parse_rfc3339(facts[name].as_str().unwrap().as_bytes()).unwrap().time;
+        assert_eq!(time("to") - time("from"), hours * 3600 * overnight::base::time::SECOND);
         let states = facts["types"][0]["figures"]["seconds_in"].as_object().unwrap();
         let sum: f64 = states.values().map(|seconds| seconds.as_f64().unwrap()).sum();
         assert_eq!(sum.to_string(), (hours * 3600).to_string());

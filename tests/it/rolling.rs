@@ -4,15 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use overnight::archive::{DayFile, Keys, day_files};
-use overnight::buffer::Buffer;
-use overnight::collect::Collector;
-use overnight::event::{Batch, Source};
-use overnight::keep::{Claim, Keeper, Order};
-use overnight::layout::Layout;
-use overnight::roll::{self, Policy, Roller, Scope, Work};
-use overnight::schema::Registry;
-use overnight::wire::Frame;
+use overnight::model::decode::Collector;
+use overnight::model::event::{Batch, Source};
+use overnight::model::framing::Frame;
+use overnight::model::layout::Layout;
+use overnight::model::schema::Registry;
+use overnight::store::archive::{DayFile, Keys, day_files};
+use overnight::store::buffer::Buffer;
+use overnight::store::roll::{self, Policy, Roller, Scope, Work};
+use overnight::store::writer::{Claim, Keeper, Order};
 
 use crate::support::{Place, by_key, touch};
 
@@ -30,8 +30,8 @@ impl Recording {
     pub fn open(dir: &Path) -> Self {
         let layout = Layout::new(dir);
         let registry = Arc::new(Registry::built_in().unwrap());
-        let mut buffer = Buffer::open(&layout, overnight::time::now()).unwrap();
-        let recovered = roll::recover(&mut buffer, &layout, overnight::time::now()).unwrap();
+        let mut buffer = Buffer::open(&layout, overnight::base::time::now()).unwrap();
+        let recovered = roll::recover(&mut buffer, &layout, overnight::base::time::now()).unwrap();
         let roller = Roller::new(&layout, Arc::clone(&registry), recovered.unsealed, recovered.unlisted).unwrap();
         Self { layout, registry, keeper: Keeper::new(buffer), roller }
     }
@@ -104,7 +104,7 @@ fn some(from: u32, to: u32) -> Vec<String> {
 fn rolled_again_and_again_every_event_stands_once_and_published_bytes_stay_where_they_are() {
     let place = Place::new();
     let mut recording = Recording::open(&place.dir());
-    let day = overnight::time::Day::parse("2026-10-01").unwrap();
+    let day = overnight::base::time::Day::parse("2026-10-01").unwrap();
     let mut rewrites = 0;
     for round in 0..60 {
         // Each round brings 50 new events, 30 of the round before, and one from the very beginning.
@@ -248,7 +248,7 @@ fn a_restored_copy_of_the_buffer_never_reuses_a_seq() {
 fn a_partition_is_rolled_when_it_is_a_fair_share_old_or_over_and_not_before() {
     let place = Place::new();
     let mut recording = Recording::open(&place.dir());
-    let day = overnight::time::Day::parse("2026-10-01").unwrap();
+    let day = overnight::base::time::Day::parse("2026-10-01").unwrap();
     let policy = Policy::default();
     let one = |from: u32, to: u32| (from..to).map(|at| touch(&format!("id{at:05}"), 1, at)).collect::<Vec<_>>();
     let kept_at = day.start();

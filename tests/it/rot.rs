@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use overnight::coverage::GapState;
-use overnight::layout::Layout;
-use overnight::schema::Registry;
+use overnight::model::layout::Layout;
+use overnight::model::schema::Registry;
+use overnight::query::coverage::GapState;
 use overnight::verify::{Severity, verify};
 use rusqlite::{Connection, params};
 
@@ -101,7 +101,8 @@ fn endures(place: &Place, what: &str, is_seen: bool) {
     if is_seen {
         assert_eq!(found.len(), others().len() + 1, "{what}");
         let gaps = place.all_gaps();
-        let of_block = |gap: &overnight::coverage::Gap| gap.cause == "the buffer was damaged" && gap.state == GapState::Lost;
+        let of_block =
+            |gap: &overnight::query::coverage::Gap| gap.cause == "the buffer was damaged" && gap.state == GapState::Lost;
         assert!(gaps.iter().any(of_block), "{what}: {gaps:?}");
         // It is kept as it is, and told.
         assert_eq!(place.status()["faults"], 1, "{what}");

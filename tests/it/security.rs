@@ -310,7 +310,7 @@ fn nothing_that_a_terminal_obeys_and_nothing_that_turns_text_reaches_it_from_oth
     assert!(said.iter().any(|ran| ran.stdout.contains("type")), "the names are shown: {said:#?}");
     for ran in said {
         let all = ran.stdout + &ran.stderr;
-        let found = all.chars().find(|c| overnight::words::is_hidden(*c) && *c != '\n');
+        let found = all.chars().find(|c| overnight::base::text::is_hidden(*c) && *c != '\n');
         assert_eq!(found, None, "{all:?}");
     }
 }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use overnight::buffer::{Buffer, Change, Fill, Heard, Run, View};
-use overnight::coverage::{Gap, Timeline};
-use overnight::event::Source;
-use overnight::layout::Layout;
-use overnight::settings::Filters;
-use overnight::time::{Micros, SECOND};
+use overnight::base::time::{Micros, SECOND};
+use overnight::model::event::Source;
+use overnight::model::layout::Layout;
+use overnight::model::settings::Filters;
+use overnight::query::coverage::{Gap, Timeline};
+use overnight::store::buffer::{Buffer, Change, Fill, Heard, Run, View};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -92,7 +92,7 @@ impl Place {
     /// The gaps of all projects, as the library has them.
     pub fn all_gaps(&self) -> Vec<Gap> {
         let view = View::open(&Layout::new(&self.dir())).unwrap();
-        let time = Timeline::read(&view, None, overnight::time::now()).unwrap();
+        let time = Timeline::read(&view, None, overnight::base::time::now()).unwrap();
         time.projects.into_iter().flat_map(|project| project.gaps).collect()
     }
 

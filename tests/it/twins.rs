@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use overnight::collect::{Collector, Found};
-use overnight::event::Source;
-use overnight::schema::Registry;
-use overnight::wire::Frame;
+use overnight::model::decode::{Collector, Found};
+use overnight::model::event::Source;
+use overnight::model::framing::Frame;
+use overnight::model::schema::Registry;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -63,21 +63,21 @@ BUILDS = [
     Broken(
         "a commit does not sync the log",
         [
-            ("src/buffer/migrate.rs", '"synchronous", "FULL"', '"synchronous", "NORMAL"'),
-            ("src/buffer/migrate.rs", "if synchronous != 2 {", "if synchronous != 1 {"),
+            ("src/store/buffer/migrate.rs", '"synchronous", "FULL"', '"synchronous", "NORMAL"'),
+            ("src/store/buffer/migrate.rs", "if synchronous != 2 {", "if synchronous != 1 {"),
         ],
         [[ORDER], [EXT4, XFS]],
     ),
     Broken(
         "a day file is not synced",
-        [("src/archive/write.rs", "Ok(disk::sync(self.file.inner(), &self.path)?)", "Ok(())")],
+        [("src/store/archive/write.rs", "Ok(disk::sync(self.file.inner(), &self.path)?)", "Ok(())")],
         [[ORDER], [XFS, EXT4]],
     ),
     Broken(
         "the directory is not synced behind a rename",
         [
             (
-                "src/disk.rs",
+                "src/base/disk/mod.rs",
                 'Step::Rename(staged, path), || rename(staged, path))?;\n    sync_dir(parent(path))',
                 'Step::Rename(staged, path), || rename(staged, path))',
             )
@@ -88,40 +88,40 @@ BUILDS = [
         "the buffer's rows are deleted before the rename",
         [
             (
-                "src/roll/publish.rs",
+                "src/store/roll/publish.rs",
                 "let (partition, sealed) = (draft.partition, draft.sealed);",
                 "let (partition, sealed, seq) = (draft.partition, draft.sealed, draft.seq_last);",
             ),
-            ("src/roll/publish.rs", "Ok(disk::publish(&staged, &self.layout.day_file(partition))?)", DELETE_FIRST),
+            ("src/store/roll/publish.rs", "Ok(disk::publish(&staged, &self.layout.day_file(partition))?)", DELETE_FIRST),
         ],
         [[SYSCALL]],
     ),
     Broken(
         "a push is answered 200 before it is kept",
         [
-            ("src/listen/desk.rs", "drop(done.await);", "drop(done);"),
-            ("src/listen/desk.rs", "() = &mut carried => return Fate::of(verdict),", "() = &mut carried => return Fate::Kept,"),
+            ("src/intake/webhook/desk.rs", "drop(done.await);", "drop(done);"),
+            ("src/intake/webhook/desk.rs", "() = &mut carried => return Fate::of(verdict),", "() = &mut carried => return Fate::Kept,"),
         ],
         [[ORDER], [KILL_LISTEN]],
     ),
     Broken(
         "strangers keep their places",
-        [("src/listen/places.rs", "seats.free(|_| true)?;", "return None;")],
+        [("src/intake/webhook/places.rs", "seats.free(|_| true)?;", "return None;")],
         [[STRANGERS]],
     ),
     Broken(
         "whoever idles most goes, known or not",
-        [("src/listen/places.rs", "(seat.is_known, Reverse(of_peer.get(&seat.peer).copied()), seat.since)", "seat.since")],
+        [("src/intake/webhook/places.rs", "(seat.is_known, Reverse(of_peer.get(&seat.peer).copied()), seat.since)", "seat.since")],
         [[STRANGERS]],
     ),
     Broken(
         "a block is believed whatever its checksum",
-        [("src/buffer/block.rs", "if checksum.is_some_and(|noted| noted", "if checksum.is_some_and(|noted| noted < 0 && noted")],
+        [("src/store/buffer/block.rs", "if checksum.is_some_and(|noted| noted", "if checksum.is_some_and(|noted| noted < 0 && noted")],
         [[ROT]],
     ),
     Broken(
         "an event that comes twice stands twice",
-        [("src/roll/append.rs", "rows = without_doubles(file, rows)?;", "let _ = file;")],
+        [("src/store/roll/append.rs", "rows = without_doubles(file, rows)?;", "let _ = file;")],
         [[KILL_RECORD]],
     ),
 ]

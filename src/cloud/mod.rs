@@ -1,0 +1,5 @@
+//! What a cloud says and how it is asked: connecting, signing in, history, signed pushes. Policy lives in [`crate::intake`].
+
+pub mod client;
+pub mod history;
+pub mod push;

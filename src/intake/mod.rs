@@ -1,0 +1,5 @@
+//! Where events come in: the stream, pushes, the history.
+
+pub mod backfill;
+pub mod stream;
+pub mod webhook;

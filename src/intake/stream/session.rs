@@ -1,0 +1,195 @@
+//! One session between its stream and the keeper: bytes come in, orders for the keeper go out. No I/O; both clocks are handed in.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+
+use crate::base::error::plain;
+use crate::base::time::{Micros, Moment};
+use crate::cloud::client;
+use crate::model::decode::{Collector, Found};
+use crate::model::event::{Batch, CloudError, Source};
+use crate::model::framing::Frames;
+use crate::model::schema::Registry;
+use crate::model::settings::Mask;
+use crate::store::buffer::{Change, Run};
+use crate::store::meter::Meter;
+use crate::store::writer::{Claim, Order};
+
+use super::machine::{End, Input, describe};
+use super::pulse::Pulse;
+
+/// A batch goes to the buffer when it has so many events: enough to make a commit cheap, few enough to stay in the cache.
+const COMMIT_EVENTS: usize = 5000;
+/// A batch goes to the buffer when its events had so many bytes.
+const COMMIT_BYTES: usize = 4 * 1024 * 1024;
+/// A batch goes to the buffer when its first event has waited so long.
+const COMMIT_EVERY: Micros = 250_000;
+
+/// A session that runs.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pulse: Pulse,
+    collector: Collector,
+    frames: Frames,
+    mask: Mask,
+    meter: Arc<Meter>,
+    flushed: Micros,
+    /// Something came that is a sign of life, since the clocks were looked at.
+    spoke: bool,
+    /// A batch could not be built: whatever comes now, nothing more is claimed.
+    lost: bool,
+}
+
+impl Session {
+    /// A session that has opened. What its server says is masked, and cut into frames.
+    pub(crate) fn new(
+        run: Arc<Run>,
+        number: u64,
+        ping: Duration,
+        (frames, mask): (Frames, Mask),
+        (registry, meter): (Arc<Registry>, Arc<Meter>),
+        now: Moment,
+    ) -> Self {
+        Self {
+            pulse: Pulse::new(run, number, ping, now),
+            collector: Collector::new(registry, Source::Stream),
+            frames,
+            mask,
+            meter,
+            flushed: now.steady,
+            spoke: false,
+            lost: false,
+        }
+    }
+
+    /// Takes some bytes of what came at once.
+    ///
+    /// # Errors
+    /// When the cloud ends the stream with an error, or what came cannot be kept.
+    pub(crate) fn take(&mut self, bytes: &[u8], now: Moment, orders: &mut Vec<Order>) -> Result<(), End> {
+        let (mut error, Self { frames, collector, mask, meter, spoke, .. }) = (None, &mut *self);
+        frames.feed(bytes, &mut |frame| {
+            *spoke = true;
+            match collector.add(&frame, now.wall) {
+                Found::Event | Found::Fault => {}
+                Found::Ping => Meter::add(&meter.pings, 1),
+                Found::Error(said) => error = Some(client::said(&said, mask)),
+            }
+        });
+        match error {
+            Some(error) => Err(ended_by(error)),
+            None if self.collector.len() >= COMMIT_EVENTS || self.collector.bytes() >= COMMIT_BYTES => self.flush(now, orders),
+            None => Ok(()),
+        }
+    }
+
+    /// All is taken of what came at once; gives its first sign of life, which stands in the ledger by then.
+    ///
+    /// # Errors
+    /// When the session is over.
+    pub(crate) fn taken(&mut self, now: Moment, orders: &mut Vec<Order>) -> Result<Option<Moment>, End> {
+        if !self.pulse.came(std::mem::take(&mut self.spoke), now)? {
+            return Ok(None);
+        }
+        self.flush(now, orders)?;
+        Ok(self.pulse.last_sign())
+    }
+
+    /// Nothing came: all that the cloud sent is taken.
+    ///
+    /// # Errors
+    /// When the session is over.
+    pub(crate) fn quiet(&mut self, now: Moment) -> Result<(), End> {
+        self.pulse.quiet(now)
+    }
+
+    /// Whether what comes now may be old: it has stood still a while ago, and has not caught up.
+    pub(crate) fn is_behind(&self, now: Moment) -> bool {
+        self.pulse.is_behind(now)
+    }
+
+    /// Now and then: hands over what has waited long enough, and notices silence.
+    ///
+    /// # Errors
+    /// When the session is over.
+    pub(crate) fn look(&mut self, now: Moment, orders: &mut Vec<Order>) -> Result<(), End> {
+        if now.steady - self.flushed >= COMMIT_EVERY {
+            self.flush(now, orders)?;
+        }
+        self.pulse.silent(now)
+    }
+
+    /// The server has closed: a line without an end is one all the same.
+    pub(crate) fn finish(&mut self, now: Moment) {
+        let Self { frames, collector, .. } = self;
+        frames.finish(&mut |frame| drop(collector.add(&frame, now.wall)));
+    }
+
+    /// It is over: hands over what is left, with its last sign of life.
+    pub(crate) fn end(mut self, mut end: End, now: Moment, orders: &mut Vec<Order>) -> Input {
+        if let Err(lost) = self.flush(now, orders) {
+            end = lost;
+        }
+        if let End::Lost(why) = &end {
+            self.meter.note(now.wall, why.clone());
+        }
+        let heard = self.pulse.last(describe(&end));
+        orders.extend(heard.clone().map(|heard| Order::Note(Change::Heard(heard))));
+        Input::Ended {
+            session: self.pulse.session(),
+            end,
+            lived: self.pulse.lived(now),
+            heard: heard.zip(self.pulse.last_sign()),
+        }
+    }
+
+    /// Hands over what was collected, with the sign of life up to which that is all.
+    fn flush(&mut self, now: Moment, orders: &mut Vec<Order>) -> Result<(), End> {
+        self.flushed = now.steady;
+        if self.lost {
+            return Err(End::Lost("a batch could not be built and is lost".to_owned()));
+        }
+        if self.collector.is_empty() {
+            self.pulse.handed_over();
+            orders.extend(self.pulse.due(now).map(|heard| Order::Note(Change::Heard(heard))));
+            return Ok(());
+        }
+        let last = self.collector.last_time();
+        let batch = self.collector.take_masked(&self.mask).map_err(|error| {
+            self.lost = true;
+            End::Lost(format!("a batch could not be built and is lost: {}", plain(&error)))
+        })?;
+        self.meter.update(|parts| {
+            parts.last_event = last.or(parts.last_event);
+            parts.stranger |= speaks_a_stranger(&batch, &parts.devices);
+            for (partition, rows) in &batch.parts {
+                *parts.by_type.entry(partition.event_type.to_string()).or_default() += rows.num_rows() as u64;
+            }
+        });
+        self.pulse.handed_over();
+        orders.push(Order::Keep(batch, Claim::Session(self.pulse.run_number(), self.pulse.due(now))));
+        Ok(())
+    }
+}
+
+/// How the cloud ends a stream.
+fn ended_by(error: CloudError) -> End {
+    match error.code {
+        1 | 4 | 408 | 504 => End::Over(format!("the session's time is up: {error}")),
+        _ => End::Error(error),
+    }
+}
+
+/// A device that the cloud has not listed is among those that spoke last of each type. Not every event is looked at: who is
+/// missed now is found in another batch.
+fn speaks_a_stranger(batch: &Batch, devices: &HashSet<String>) -> bool {
+    let last = |rows: &RecordBatch| {
+        let ids = rows.column_by_name("device_id")?.as_string_opt::<i32>()?;
+        let row = ids.len().checked_sub(1).filter(|row| ids.is_valid(*row))?;
+        Some(!devices.contains(ids.value(row)))
+    };
+    !devices.is_empty() && batch.parts.iter().any(|(_, rows)| last(rows).unwrap_or(false))
+}

@@ -1,0 +1,219 @@
+//! The desk: pushes wait there for their commit, and the clerk carries them to the keeper, all that came meanwhile at once.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{oneshot, watch};
+
+use crate::base::time::{self, Micros};
+use crate::cloud::push::About;
+use crate::model::decode::{Collector, Found};
+use crate::model::event::{Batch, CloudError, DeviceRow, Source};
+use crate::model::framing::Frame;
+use crate::model::schema::Registry;
+use crate::store::writer::{Order, Phase, Push, Verdict, told};
+
+use super::Office;
+use super::sessions::Sessions;
+
+/// A session's sign of life is noted in the buffer this often.
+pub(super) const NOTE_EVERY: Duration = Duration::from_secs(10);
+
+/// Pushes that wait for their commit.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) collector: Collector,
+    devices: Vec<(Micros, DeviceRow)>,
+    waiting: Vec<Waiting>,
+    pub(super) oldest: Option<Instant>,
+}
+
+/// A push that waits.
+#[derive(Debug)]
+struct Waiting {
+    body: Bytes,
+    fate: oneshot::Sender<Fate>,
+}
+
+/// What becomes of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is kept.
+    Kept,
+    /// It is not, and may be the next time.
+    Later,
+    /// It cannot be.
+    Unfit,
+}
+
+impl Fate {
+    fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            verdict if verdict.is_kept() => Self::Kept,
+            verdict if verdict.is_unfit() => Self::Unfit,
+            _ => Self::Later,
+        }
+    }
+}
+
+/// What the clerk takes from the desk.
+struct Pile {
+    batch: Option<Batch>,
+    last: Option<Micros>,
+    waiting: Vec<Waiting>,
+    oldest: Instant,
+}
+
+impl Desk {
+    pub(super) fn new(registry: &Arc<Registry>) -> Self {
+        Self {
+            collector: Collector::new(Arc::clone(registry), Source::Push),
+            devices: Vec::new(),
+            waiting: Vec::new(),
+            oldest: None,
+        }
+    }
+
+    /// Puts a push on the desk; gives what will tell what becomes of it.
+    pub(super) fn add(&mut self, body: Bytes, now: Micros) -> oneshot::Receiver<Fate> {
+        let (fate, verdict) = oneshot::channel();
+        self.put(Waiting { body, fate }, now);
+        verdict
+    }
+
+    fn put(&mut self, push: Waiting, now: Micros) {
+        let body = &push.body;
+        let frame = Frame::Line(body);
+        match self.collector.add(&frame, now) {
+            // A push has no stream to end: whatever this is, it is kept.
+            Found::Error(said) => {
+                let reason = format!("an error instead of an event: {}", CloudError::read(&said));
+                self.collector.refuse(&frame, reason, now);
+            }
+            Found::Event | Found::Ping | Found::Fault => {}
+        }
+        // What a push says is of the time of its event, and of no other device; a clock ahead must not have the last word.
+        if let (Some((project, device)), Some(at)) = (self.collector.target(), self.collector.last_time())
+            && let Some(row) = About::read(body).and_then(|about| about.device())
+            && (row.project.as_str(), row.id.as_str()) == (project, device)
+        {
+            self.devices.push((at.min(now), row));
+        }
+        self.waiting.push(push);
+        self.oldest.get_or_insert_with(time::instant);
+    }
+
+    fn take(&mut self) -> Option<Pile> {
+        let oldest = self.oldest.take()?;
+        let (last, mut devices) = (self.collector.last_time(), std::mem::take(&mut self.devices));
+        devices.sort_by_key(|(at, _)| *at);
+        let batch = self.collector.take().ok().map(|batch| Batch { devices, ..batch });
+        Some(Pile { batch, last, waiting: std::mem::take(&mut self.waiting), oldest })
+    }
+}
+
+impl Office {
+    /// Takes what is on the desk to the keeper, again and again, until told that nothing more will come.
+    pub(super) async fn clerk(self: Arc<Self>, mut sessions: Sessions, mut closing: watch::Receiver<Phase>) {
+        for order in sessions.begun() {
+            self.outlet.send(order).await;
+        }
+        let mut tick = tokio::time::interval(NOTE_EVERY);
+        loop {
+            tokio::select! {
+                () = self.filled.notified() => {}
+                _ = tick.tick() => {
+                    sessions.spoke(&self.outlet);
+                    for text in self.refusals.due() {
+                        self.outlet.meter.note(time::now(), text);
+                    }
+                }
+                _ = told(&mut closing) => break,
+            }
+            // In a statement of its own: the desk must not be held while its pile is carried.
+            while let Some(pile) = { self.desk().take() } {
+                for unfit in self.carry(pile, &mut sessions).await {
+                    // Each alone: what does not fit must not take others along.
+                    let mut desk = Desk::new(&self.outlet.registry);
+                    desk.put(unfit, time::now());
+                    let Some(alone) = desk.take() else { continue };
+                    for Waiting { fate, .. } in self.carry(alone, &mut sessions).await {
+                        fate.send(Fate::Unfit).unwrap_or_default();
+                    }
+                }
+            }
+        }
+        let phase = *closing.borrow();
+        sessions.close(phase, &self.outlet).await;
+    }
+
+    /// Carries a pile to the keeper and tells those who wait for it what became of it; gives them back when something in it is
+    /// unfit.
+    async fn carry(&self, pile: Pile, sessions: &mut Sessions) -> Vec<Waiting> {
+        let Pile { batch, last, waiting, oldest } = pile;
+        let fate = match batch {
+            Some(batch) if batch.is_empty() => Fate::Kept,
+            Some(batch) => {
+                let mut orders = sessions.open(&batch.devices, &self.outlet.meter);
+                let counts: Vec<_> =
+                    batch.parts.iter().map(|(part, rows)| (part.event_type.to_string(), rows.num_rows() as u64)).collect();
+                let verdict = Arc::new(Verdict::default());
+                let (reached, done) = oneshot::channel();
+                orders.push(Order::Push(Push { batch, verdict: Arc::clone(&verdict), reached }));
+                let fate = self.keep(orders, &verdict, done, oldest).await;
+                if fate == Fate::Kept {
+                    self.outlet.meter.update(|parts| {
+                        parts.last_event = last.or(parts.last_event);
+                        for (event_type, count) in counts {
+                            *parts.by_type.entry(event_type).or_default() += count;
+                        }
+                    });
+                }
+                fate
+            }
+            None => {
+                self.outlet.meter.note(time::now(), "pushes could not be built into a batch");
+                Fate::Unfit
+            }
+        };
+        if fate == Fate::Unfit {
+            return waiting;
+        }
+        for push in waiting {
+            // Whoever has gone meanwhile pushes again: that is a double, and stands once.
+            push.fate.send(fate).unwrap_or_default();
+        }
+        Vec::new()
+    }
+
+    /// What becomes of the push that is the last of the orders. Gives up in time, if the keeper has not begun by then.
+    async fn keep(&self, orders: Vec<Order>, verdict: &Verdict, done: oneshot::Receiver<()>, oldest: Instant) -> Fate {
+        let carried = async {
+            for order in orders {
+                self.outlet.send(order).await;
+            }
+            drop(done.await);
+        };
+        let mut carried = pin!(carried);
+        let mut due = oldest + self.limits.answer_time;
+        loop {
+            tokio::select! {
+                () = &mut carried => return Fate::of(verdict),
+                () = tokio::time::sleep_until(due.into()) => {
+                    if verdict.withdraw() {
+                        return Fate::Later;
+                    }
+                    // The commit is under way and slow. Who came later can be told to come again, and must be.
+                    let now = time::instant();
+                    let mut desk = self.desk();
+                    if desk.oldest.is_some_and(|oldest| oldest + self.limits.answer_time <= now) {
+                        drop(desk.take());
+                    }
+                    due = desk.oldest.unwrap_or(now) + self.limits.answer_time;
+                }
+            }
+        }
+    }
+}

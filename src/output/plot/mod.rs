@@ -1,0 +1,303 @@
+//! Plot: the events of a recording as charts, one an event type, in bounded memory however long the recording is.
+//!
+//! Events are read once, in the order of time, into one track a device. A track that grows beyond what a picture can show
+//! becomes coarser by itself, so nobody needs to know beforehand how many events there are.
+
+mod moments;
+mod numbers;
+mod states;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
+
+use crate::base::time::{Micros, SECOND};
+use crate::base::zone::Zone;
+use crate::model::schema::Behaviour;
+use crate::output::chart::{Chart, Data, Line, written};
+use crate::query::coverage::{Span, merged};
+use crate::query::reader::{Reader, Selection, TypePlan};
+use crate::query::tables::{Known, Last, TableError, Unrecorded, Value, Whose, before, figure, holds_until, main_value};
+use crate::store::devices::Directory;
+
+use moments::Moments;
+use numbers::Numbers;
+use states::States;
+
+/// Points, spans and strokes of one chart together, whatever the number of devices.
+const MOST: usize = 400_000;
+/// Spans and strokes of one chart that are handed on: each is a box in a picture.
+const STRIPS: usize = 20_000;
+/// The clocks of a cloud and of this computer agree only about so well.
+const AGREE: Micros = 2 * SECOND;
+
+/// How to draw.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whose clock the time axis shows.
+    pub zone: Zone,
+    /// So many points a line, at most: about the picture's width in pixels.
+    pub points: usize,
+    /// What is known of times without an event: how long the state of a door lasts that has not moved since.
+    pub known: Known,
+    /// Times in which nobody recorded.
+    pub unrecorded: Unrecorded,
+    /// Where the axis ends, unless events lie behind it; none: with the last that is known.
+    pub end: Option<Micros>,
+}
+
+/// The charts of a selection, one an event type that has events in it, all of the same span. Lines are called by the names of
+/// their devices; a device has one name in all charts, which no other one has.
+///
+/// # Errors
+/// When the recording does not read.
+pub fn charts(
+    reader: &Reader,
+    plans: &[TypePlan],
+    selection: &Selection,
+    directory: &Directory,
+    settings: &Settings,
+) -> Result<Vec<Chart>, TableError> {
+    let mut all = Vec::new();
+    for plan in plans {
+        let value = main_value(&plan.schema);
+        let mut tracks = Tracks::new(&value, settings, (reader, directory));
+        let from = (reader, directory);
+        for (device, last) in before(from, &plan.schema, selection, std::slice::from_ref(&value), &settings.known)? {
+            if let Some(Some(Last::State { state, until })) = last.first() {
+                tracks.begin(&device, (selection.start.unwrap_or_default(), *until), state);
+            }
+        }
+        tracks.read(reader, plan, selection)?;
+        if !tracks.by_device.is_empty() {
+            all.push((value, tracks));
+        }
+    }
+    let first = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.0)).min();
+    let last = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.1)).max();
+    let from = selection.start.or(first).unwrap_or_default();
+    let to = settings.end.or(Some(settings.known.until)).max(last).unwrap_or(from).max(from);
+    let names = names(all.iter().flat_map(|(_, tracks)| tracks.devices.iter().cloned()).collect(), directory);
+    Ok(all.into_iter().map(|(value, tracks)| tracks.chart(&value, (from, to), &names)).collect())
+}
+
+/// What one device says of one value.
+#[derive(Debug)]
+enum Track {
+    Gauge(Numbers),
+    Counter(Numbers),
+    State(States),
+    Events(Moments),
+}
+
+/// The tracks of one event type.
+#[derive(Debug)]
+struct Tracks<'s> {
+    settings: &'s Settings,
+    /// Whom to ask what is known.
+    asks: (&'s Reader, &'s Directory),
+    event_type: String,
+    behaves: Option<Behaviour>,
+    column: String,
+    by_device: Vec<Track>,
+    devices: Vec<String>,
+    numbers: HashMap<String, usize>,
+    /// By device: its project, and what is known of it there.
+    known: Vec<Option<(String, Arc<[Span]>)>>,
+    /// Names of states, each once.
+    states: Vec<Arc<str>>,
+    /// The first and the last event.
+    seen: Option<(Micros, Micros)>,
+}
+
+impl<'s> Tracks<'s> {
+    fn new(value: &Value, settings: &'s Settings, asks: (&'s Reader, &'s Directory)) -> Self {
+        Self {
+            settings,
+            asks,
+            event_type: value.event_type.clone(),
+            behaves: value.behaves(),
+            column: value.name().to_owned(),
+            by_device: Vec::new(),
+            devices: Vec::new(),
+            numbers: HashMap::new(),
+            known: Vec::new(),
+            states: Vec::new(),
+            seen: None,
+        }
+    }
+
+    /// How much one device may hold.
+    fn limit(&self) -> usize {
+        (MOST / self.by_device.len().max(1)).clamp(16, 2 * self.settings.points.max(8))
+    }
+
+    /// The track of a device, by its number.
+    fn of(&mut self, device: &str) -> usize {
+        if let Some(number) = self.numbers.get(device) {
+            return *number;
+        }
+        let number = self.by_device.len();
+        self.by_device.push(match self.behaves {
+            Some(Behaviour::Gauge) => Track::Gauge(Numbers::default()),
+            Some(Behaviour::Counter) => Track::Counter(Numbers::default()),
+            Some(Behaviour::State) => Track::State(States::default()),
+            None => Track::Events(Moments::default()),
+        });
+        self.devices.push(device.to_owned());
+        self.known.push(None);
+        self.numbers.insert(device.to_owned(), number);
+        // The more devices, the less for each.
+        if self.by_device.len().is_power_of_two() {
+            let limit = self.limit();
+            for track in &mut self.by_device {
+                match track {
+                    Track::Gauge(track) | Track::Counter(track) => track.shrink(limit),
+                    Track::State(track) => track.shrink(limit),
+                    Track::Events(track) => track.shrink(limit),
+                }
+            }
+        }
+        number
+    }
+
+    /// The number of a state.
+    fn state(&mut self, name: &str) -> usize {
+        const STATES: usize = 32;
+        if let Some(number) = self.states.iter().position(|known| &**known == name) {
+            return number;
+        }
+        if self.states.len() > STATES {
+            return STATES;
+        }
+        self.states.push(if self.states.len() == STATES { "others".into() } else { name.into() });
+        self.states.len() - 1
+    }
+
+    /// A device is in a state already.
+    fn begin(&mut self, device: &str, (start, known_until): (Micros, Micros), state: &str) {
+        let (number, state) = (self.of(device), self.state(state));
+        if let Track::State(track) = &mut self.by_device[number] {
+            track.tell(start, state, known_until, usize::MAX);
+        }
+    }
+
+    fn read(&mut self, reader: &Reader, plan: &TypePlan, selection: &Selection) -> Result<(), TableError> {
+        let wanted = if self.behaves.is_some() { vec![self.column.as_str(), "project_id"] } else { Vec::new() };
+        let mut rows = reader.columns(plan, selection, &wanted);
+        while let Some(batch) = rows.next_batch()? {
+            let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
+            let devices = batch.column(1).as_string::<i32>();
+            let column = self.behaves.and_then(|_| batch.column_by_name(&self.column));
+            if self.behaves.is_some() && column.is_none() {
+                continue;
+            }
+            let projects = batch.column_by_name("project_id").and_then(|column| column.as_string_opt::<i32>());
+            for (row, time) in times.iter().enumerate() {
+                if column.is_some_and(|column| column.is_null(row)) {
+                    continue;
+                }
+                let number = self.of(if devices.is_valid(row) { devices.value(row) } else { "" });
+                if let Some(projects) = projects {
+                    self.move_to(number, if projects.is_valid(row) { projects.value(row) } else { "" })?;
+                }
+                self.take(number, *time, column, row);
+                let (first, _) = self.seen.unwrap_or((*time, *time));
+                self.seen = Some((first, *time));
+            }
+        }
+        Ok(())
+    }
+
+    /// A device is where its last event was.
+    fn move_to(&mut self, number: usize, project: &str) -> Result<(), TableError> {
+        if self.known[number].as_ref().is_none_or(|(of, _)| of != project) {
+            let whose = Whose { project, of: Some((&self.event_type, &self.devices[number])) };
+            let spans = self.settings.known.spans(self.asks.0, self.asks.1, whose)?;
+            self.known[number] = Some((project.to_owned(), spans));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, number: usize, time: Micros, column: Option<&ArrayRef>, row: usize) {
+        let limit = self.limit();
+        let state = match column {
+            Some(column) if *column.data_type() == DataType::Utf8 => Some(self.state(column.as_string::<i32>().value(row))),
+            _ => None,
+        };
+        let known = self.known[number].as_ref().map_or(&[][..], |(_, spans)| spans);
+        match &mut self.by_device[number] {
+            Track::Gauge(track) | Track::Counter(track) => {
+                if let Some(value) = column.and_then(|column| figure(column, row)).filter(|value| value.is_finite()) {
+                    let is_behind_gap = track.last().is_some_and(|last| has_gap(known, last, time));
+                    track.measure(time, value, is_behind_gap, limit);
+                }
+            }
+            Track::State(track) => {
+                if let Some(state) = state {
+                    track.tell(time, state, holds_until(known, time), limit);
+                }
+            }
+            Track::Events(track) => track.happen(time, limit),
+        }
+    }
+
+    fn chart(self, value: &Value, span: (Micros, Micros), names: &BTreeMap<String, String>) -> Chart {
+        let Self { settings, by_device: tracks, devices, states, .. } = self;
+        let length = span.1.saturating_sub(span.0);
+        let marks = (STRIPS / devices.len().max(1)).clamp(50, settings.points.max(50));
+        let data = |track: Track| match track {
+            Track::Gauge(track) => Data::Numbers(track.pieces(settings.points, length, true)),
+            Track::Counter(track) => Data::Steps(track.pieces(settings.points, length, false)),
+            Track::Events(track) => Data::Moments(track.moments(marks)),
+            Track::State(track) => Data::States(track.spans(span.1, marks, &states)),
+        };
+        let mut lines: Vec<(Line, String)> = tracks
+            .into_iter()
+            .zip(devices)
+            .map(|(track, id)| (Line { name: names.get(&id).cloned().unwrap_or_default(), data: data(track) }, id))
+            .collect();
+        lines.sort_by(|(a, a_id), (b, b_id)| (&a.name, a_id).cmp(&(&b.name, b_id)));
+        let gaps = merged([settings.known.unknown.clone(), settings.unrecorded.nothing_within(span)].concat());
+        // What begins with the last event is not seen.
+        let gaps = gaps.into_iter().filter(|(begins, _)| *begins < span.1 - 1).collect();
+        let unit = value.unit().map(written).filter(|unit| !unit.is_empty());
+        let axis = match (value.behaves(), unit) {
+            (None | Some(Behaviour::State), _) => String::new(),
+            (_, Some(unit)) => format!("{}, {unit}", value.name().replace('_', " ")),
+            (_, None) => value.name().replace('_', " "),
+        };
+        Chart {
+            title: value.event_type.clone(),
+            axis,
+            zone: settings.zone.clone(),
+            span,
+            lines: lines.into_iter().map(|(line, _)| line).collect(),
+            gaps,
+        }
+    }
+}
+
+/// What the lines are called, by the ids of devices: their names, with the id behind it where two share one.
+fn names(devices: BTreeSet<String>, directory: &Directory) -> BTreeMap<String, String> {
+    let called = |id: &str| if id.is_empty() { "no device".to_owned() } else { directory.name(id).to_owned() };
+    let mut shared: HashMap<String, usize> = HashMap::new();
+    for id in &devices {
+        *shared.entry(called(id)).or_default() += 1;
+    }
+    let unique = |id: String| {
+        let name = called(&id);
+        let name = if shared.get(&name) == Some(&1) { name } else { format!("{name} ({id})") };
+        (id, name)
+    };
+    devices.into_iter().map(unique).collect()
+}
+
+/// True when between two events that follow each other nothing was known for a while: what is known ends, and begins anew.
+fn has_gap(known: &[Span], last: Micros, time: Micros) -> bool {
+    let from = known.partition_point(|(_, ends)| ends.saturating_add(AGREE) < last);
+    let mut pairs = known[from..].windows(2).take_while(|pair| pair[0].1 < time);
+    pairs.any(|pair| pair[1].0 <= time.saturating_add(AGREE))
+}

@@ -1,0 +1,316 @@
+//! Status: what a recording holds and how the recorder is doing, read from the files and the buffer alone. Works beside a
+//! running recorder and without one.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::base::disk::Room;
+use crate::base::time::{DAY, Day, Micros, SECOND, rfc3339};
+use crate::model::event::{Partition, printable};
+use crate::model::layout::Layout;
+use crate::query::coverage::{GapState, NobodyRecords, Timeline};
+use crate::store::archive::{ArchiveError, DayFile, day_files};
+use crate::store::buffer::{BufferError, View, WhichFaults};
+
+/// How many reasons of faults are listed.
+const REASONS: usize = 10;
+
+/// Why there is no status.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The buffer cannot be read.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
+    /// A folder cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+/// A recording about itself. Fields are only ever added to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// The directory.
+    pub dir: String,
+    /// Events in day files and buffer; one that came twice counts twice until it is rolled.
+    pub events: u64,
+    /// Events in the buffer that no day file holds yet.
+    pub buffered: u64,
+    /// What came and was no event.
+    pub faults: u64,
+    /// The newest faults by reason.
+    pub fault_reasons: Vec<FaultReason>,
+    /// Values that did not fit their columns, which are null there; the events are whole.
+    pub misfits: Vec<MisfitStatus>,
+    /// Days with events that can hardly be from them: before 2000, or from tomorrow on. They are kept as they are.
+    pub odd_times: Vec<OddTimes>,
+    /// Size of all day files in bytes.
+    pub bytes: u64,
+    /// Size of the buffer with its log in bytes.
+    pub buffer_bytes: u64,
+    /// Every event type and day.
+    pub partitions: Vec<PartitionStatus>,
+    /// Day files that do not read, with the reason.
+    pub unreadable: Vec<String>,
+    /// Gaps in the coverage that are not filled: open, filling or lost; see `overnight gaps`.
+    pub gaps: usize,
+    /// Projects that should be recorded now, and nobody does.
+    pub nobody_records: Vec<NobodyRecords>,
+    /// By project.
+    pub projects: Vec<ProjectStatus>,
+    /// A recorder is running, has an open session, and heard from it lately.
+    pub connected: bool,
+    /// A process holds the writer's lock.
+    pub recording: bool,
+    /// So little room is left on the disk that a recorder keeps nothing and waits.
+    pub disk_full: bool,
+    /// Room on the disk in bytes; none where the system does not tell.
+    pub disk_free: Option<u64>,
+    /// Since when a session is open, of those that live the oldest (RFC 3339); none while none lives.
+    pub connected_since: Option<String>,
+    /// Last sign of life of the last session (RFC 3339).
+    pub last_sign_of_life_at: Option<String>,
+    /// How many seconds ago that was.
+    pub last_sign_of_life_age: Option<f64>,
+    /// Why the last session ended, if it has.
+    pub disconnected_because: Option<String>,
+    /// Time of the latest event (RFC 3339).
+    pub last_event_at: Option<String>,
+}
+
+/// One project.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProjectStatus {
+    /// The project.
+    pub project: String,
+    /// It is to be recorded now, whether anybody does or not.
+    pub goes_on: bool,
+    /// Since when it is connected (RFC 3339); null while it is not.
+    pub connected_since: Option<String>,
+    /// Its last sign of life (RFC 3339).
+    pub last_sign_of_life_at: Option<String>,
+    /// How many seconds ago that was.
+    pub last_sign_of_life_age: Option<f64>,
+    /// Gaps that are not filled: open, filling or lost.
+    pub gaps: usize,
+}
+
+/// Faults of one reason.
+#[derive(Debug, Clone, Serialize)]
+pub struct FaultReason {
+    /// Why it was no event.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+    /// When last (RFC 3339).
+    pub last_at: String,
+    /// The beginning of one of them.
+    pub example: String,
+}
+
+/// Events of one type on a day that they can hardly be from: a clock was wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct OddTimes {
+    /// The event type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The day (UTC).
+    pub day: String,
+    /// How many events.
+    pub events: u64,
+}
+
+/// Values of one column that did not fit it.
+#[derive(Debug, Clone, Serialize)]
+pub struct MisfitStatus {
+    /// The event type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The column.
+    pub column: String,
+    /// In how many events, as they came: one that came twice counts twice.
+    pub events: u64,
+    /// When the last of them came (RFC 3339).
+    pub last_at: String,
+    /// The last value, as JSON, shortened.
+    pub example: String,
+}
+
+/// One event type on one day.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartitionStatus {
+    /// The event type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The day (UTC).
+    pub day: String,
+    /// Rows in the day file and in the buffer.
+    pub rows: u64,
+    /// Of these, rows in the buffer.
+    pub buffered: u64,
+    /// Size of the day file in bytes.
+    pub bytes: u64,
+    /// The day file is sealed.
+    pub sealed: bool,
+    /// Time of the first event (RFC 3339).
+    pub first: String,
+    /// Time of the last event (RFC 3339).
+    pub last: String,
+}
+
+#[derive(Default)]
+struct Sums {
+    rows: u64,
+    buffered: u64,
+    bytes: u64,
+    sealed: bool,
+    times: Option<(Micros, Micros)>,
+}
+
+impl Sums {
+    fn span(&mut self, first: Micros, last: Micros) {
+        let (a, b) = self.times.unwrap_or((first, last));
+        self.times = Some((a.min(first), b.max(last)));
+    }
+}
+
+/// Looks at a recording.
+///
+/// # Errors
+/// When there is none, or the buffer does not read. A day file that does not read is named in the status.
+pub fn status(layout: &Layout, now: Micros) -> Result<Status, StatusError> {
+    let view = View::open(layout)?;
+    view.at_one_moment(|| look(layout, &view, now))
+}
+
+fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError> {
+    // The buffer first, the files after: what a footer covers by then is in its file.
+    let pending = view.pending()?;
+    let mut sums: BTreeMap<Partition, Sums> = BTreeMap::new();
+    let mut unreadable = Vec::new();
+    let mut covered = BTreeMap::new();
+    for (path, _) in day_files(layout)? {
+        match DayFile::open(&path) {
+            Ok(None) => {}
+            Ok(Some(file)) => {
+                let footer = file.footer();
+                let sum = sums.entry(footer.partition.clone()).or_default();
+                (sum.rows, sum.bytes, sum.sealed) = (footer.rows, file.bytes(), footer.sealed);
+                sum.span(footer.time_first, footer.time_last);
+                covered.insert(footer.partition.clone(), footer.covers(view.id()));
+            }
+            Err(error) => unreadable.push(error.to_string()),
+        }
+    }
+    for pending in pending {
+        let above = covered.get(&pending.partition).copied().unwrap_or_default();
+        let events = if above == 0 { pending.events } else { view.count_above(&pending.partition, above)? };
+        if events > 0 {
+            let sum = sums.entry(pending.partition).or_default();
+            sum.rows += events;
+            sum.buffered += events;
+            sum.span(pending.time_first, pending.time_last);
+        }
+    }
+    let recording = view.has_writer();
+    let time = Timeline::read(view, None, now)?;
+    let connected_since = time.projects.iter().filter_map(|project| project.connected_since).min();
+    let last_sign = time.projects.iter().filter_map(|project| project.last_sign).max();
+    let projects = time.projects.iter().map(|project| ProjectStatus {
+        project: project.name.clone(),
+        goes_on: project.goes_on,
+        connected_since: project.connected_since.map(rfc3339),
+        last_sign_of_life_at: project.last_sign.map(rfc3339),
+        last_sign_of_life_age: project.last_sign.map(|at| age(at, now)),
+        gaps: project.gaps.iter().filter(|gap| gap.state != GapState::Filled).count(),
+    });
+    let reasons = view.fault_reasons(&WhichFaults::default(), REASONS)?.into_iter().map(|fault| FaultReason {
+        reason: fault.reason,
+        count: fault.count,
+        last_at: rfc3339(fault.last_at),
+        example: printable(&String::from_utf8_lossy(&fault.example), 120),
+    });
+    let misfits = view.misfits()?.into_iter().map(|misfit| MisfitStatus {
+        event_type: misfit.event_type.to_string(),
+        column: misfit.column,
+        events: misfit.events,
+        last_at: rfc3339(misfit.last_at),
+        example: printable(&misfit.example, 120),
+    });
+    let size = |path: &std::path::Path| path.metadata().map_or(0, |metadata| metadata.len());
+    let log = layout.state().join("buffer.db-wal");
+    let room = Room::of(&layout.state());
+    Ok(Status {
+        dir: layout.root().display().to_string(),
+        events: sums.values().map(|sum| sum.rows).sum(),
+        buffered: sums.values().map(|sum| sum.buffered).sum(),
+        faults: view.faults()?,
+        fault_reasons: reasons.collect(),
+        misfits: misfits.collect(),
+        bytes: sums.values().map(|sum| sum.bytes).sum(),
+        buffer_bytes: size(&layout.buffer()) + size(&log),
+        last_event_at: sums.values().filter_map(|sum| sum.times).map(|(_, last)| last).max().map(rfc3339),
+        odd_times: odd_times(&sums, now),
+        partitions: sums.into_iter().map(|(partition, sum)| partition_status(&partition, &sum)).collect(),
+        unreadable,
+        gaps: time.missing(),
+        nobody_records: time.nobody_records(),
+        projects: projects.collect(),
+        connected: connected_since.is_some(),
+        recording,
+        // A recorder that waits has given its reserve back.
+        disk_full: room.is_some_and(|room| room.is_low(recording && !layout.reserve().exists())),
+        disk_free: room.map(|room| room.free),
+        disconnected_because: if connected_since.is_some() { None } else { time.last_cause() },
+        connected_since: connected_since.map(rfc3339),
+        last_sign_of_life_at: last_sign.map(rfc3339),
+        last_sign_of_life_age: last_sign.map(|at| age(at, now)),
+    })
+}
+
+/// The oldest sensors are younger.
+const OLDEST: Day = Day(10_957);
+
+fn odd_times(sums: &BTreeMap<Partition, Sums>, now: Micros) -> Vec<OddTimes> {
+    let tomorrow = Day::of(now.saturating_add(DAY));
+    let is_odd = |(partition, _): &(&Partition, &Sums)| partition.day < OLDEST || partition.day > tomorrow;
+    let told = |(partition, sum): (&Partition, &Sums)| OddTimes {
+        event_type: partition.event_type.to_string(),
+        day: partition.day.to_string(),
+        events: sum.rows,
+    };
+    sums.iter().filter(is_odd).map(told).collect()
+}
+
+/// Seconds since a time.
+#[expect(clippy::cast_precision_loss, reason = "microseconds of an age are far below 2^53")]
+fn age(at: Micros, now: Micros) -> f64 {
+    (now - at).max(0) as f64 / SECOND as f64
+}
+
+impl Status {
+    /// Whether any project that is to be recorded now gave its last sign of life longer ago than so many seconds, or none at all;
+    /// where none is to be recorded now, whether that holds for all of them.
+    pub fn is_older_than(&self, seconds: f64) -> bool {
+        let is_old = |age: Option<f64>| age.is_none_or(|age| age > seconds);
+        let mut going = self.projects.iter().filter(|project| project.goes_on).peekable();
+        match going.peek() {
+            Some(_) => going.any(|project| is_old(project.last_sign_of_life_age)),
+            None => is_old(self.last_sign_of_life_age),
+        }
+    }
+}
+
+fn partition_status(partition: &Partition, sum: &Sums) -> PartitionStatus {
+    let (first, last) = sum.times.unwrap_or_default();
+    PartitionStatus {
+        event_type: partition.event_type.to_string(),
+        day: partition.day.to_string(),
+        rows: sum.rows,
+        buffered: sum.buffered,
+        bytes: sum.bytes,
+        sealed: sum.sealed,
+        first: rfc3339(first),
+        last: rfc3339(last),
+    }
+}

@@ -1,0 +1,166 @@
+//! The columns of a wide table: a device and a value each, with names that nothing else has.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+
+use crate::base::text;
+use crate::model::schema::{Schema, time_type};
+use crate::query::reader::{Reader, Selection, TypePlan};
+use crate::store::devices::Directory;
+
+use super::values::{Value, named};
+use super::{Result, TableError, field};
+
+/// Columns at most, as many as a sheet of a spreadsheet has: each has a name, a description and cells of its own in memory.
+const COLUMNS: usize = 16_384;
+
+/// Refuses a table that is wider than anything could show; `cells` are its columns beside the time.
+pub(super) fn check_width(cells: usize) -> Result<()> {
+    let columns = cells + 1;
+    if columns <= COLUMNS {
+        return Ok(());
+    }
+    let count = |number: usize| text::count(u64::try_from(number).unwrap_or(u64::MAX));
+    Err(TableError::Ask(format!(
+        "--wide makes {} columns here, and no spreadsheet has more than {}; choose devices (--device, --label, --device-type), or \
+         leave out --wide",
+        count(columns),
+        count(COLUMNS)
+    )))
+}
+
+/// The values of a type that were asked for.
+pub(super) struct Asked {
+    pub(super) plan: TypePlan,
+    pub(super) values: Vec<Value>,
+}
+
+/// The values that were asked for, each type once. What a name means is a matter of the whole recording, and not of a range: one
+/// that no event of the selection has, but some event type, has no devices.
+pub(super) fn asked(reader: &Reader, plans: &[TypePlan], selection: &Selection, wanted: &[String]) -> Result<Vec<Asked>> {
+    let is_selected = |name: &str| selection.event_types.is_empty() || selection.event_types.iter().any(|wanted| wanted == name);
+    let own: Vec<Arc<Schema>> =
+        reader.types()?.iter().filter(|name| is_selected(name)).map(|name| reader.registry().get(name)).collect();
+    let own: Vec<&Schema> = own.iter().map(AsRef::as_ref).collect();
+    let known: Vec<&Schema> = reader.registry().iter().map(AsRef::as_ref).filter(|schema| is_selected(&schema.name)).collect();
+    let mut by_type: Vec<Asked> = Vec::new();
+    for wanted in wanted {
+        let value = match named(wanted, &own) {
+            Err(TableError::NoValue(why)) => match named(wanted, &known) {
+                Err(TableError::NoValue(of_all)) => return Err(TableError::NoValue(if own.is_empty() { of_all } else { why })),
+                value => value?,
+            },
+            value => value?,
+        };
+        if let Some(asked) = by_type.iter_mut().find(|asked| asked.plan.schema.name == value.event_type) {
+            if !asked.values.contains(&value) {
+                asked.values.push(value);
+            }
+            continue;
+        }
+        let plan = plans.iter().find(|plan| plan.schema.name == value.event_type).cloned().unwrap_or_else(|| {
+            let schema = reader.registry().get(&value.event_type);
+            TypePlan { schema, partitions: Vec::new(), events: 0 }
+        });
+        by_type.push(Asked { plan, values: vec![value] });
+    }
+    Ok(by_type)
+}
+
+/// Names of columns: as short as they can be while no two columns share one.
+pub(super) struct Names<'a> {
+    directory: &'a Directory,
+    people: bool,
+    /// How many of the devices have this name.
+    shared: HashMap<String, usize>,
+    /// How many of the values have this name.
+    values: HashMap<String, usize>,
+    taken: HashSet<String>,
+    pub(super) fields: Vec<FieldRef>,
+}
+
+impl<'a> Names<'a> {
+    /// Of these devices and values, beside a time that is told about.
+    pub(super) fn new(
+        directory: &'a Directory,
+        people: bool,
+        devices: &BTreeSet<&str>,
+        asked: &[Asked],
+        about_time: &str,
+    ) -> Self {
+        let time = Arc::new(field("time", time_type(), None, about_time));
+        let taken = HashSet::from(["time".to_owned()]);
+        let mut names = Self { directory, people, shared: HashMap::new(), values: HashMap::new(), taken, fields: vec![time] };
+        for device in devices {
+            *names.shared.entry(names.called(device).to_owned()).or_default() += 1;
+        }
+        for value in asked.iter().flat_map(|asked| &asked.values) {
+            *names.values.entry(value.name().to_owned()).or_default() += 1;
+        }
+        names
+    }
+
+    fn called<'d>(&'d self, device: &'d str) -> &'d str {
+        match if self.people { self.directory.name(device) } else { device } {
+            "" => "no device",
+            called => called,
+        }
+    }
+
+    /// Devices in the order of their columns: as people look for them.
+    pub(super) fn in_order<'d>(&self, devices: &'d [String]) -> Vec<(usize, &'d str)> {
+        let mut all: Vec<(usize, &str)> = devices.iter().map(String::as_str).enumerate().collect();
+        all.sort_by(|a, b| (self.called(a.1), a.1).cmp(&(self.called(b.1), b.1)));
+        all
+    }
+
+    /// What a value is called behind its device: nothing where it is the only one, its full name where it is not clear.
+    fn of_value(&self, value: &Value) -> String {
+        match self.values.get(value.name()) {
+            _ if self.values.values().sum::<usize>() == 1 => String::new(),
+            Some(1) => value.name().to_owned(),
+            _ => value.full(),
+        }
+    }
+
+    /// Adds a column of a device; `figure` is what it tells of the value, empty where that is clear.
+    pub(super) fn add(
+        &mut self,
+        device: &str,
+        value: &Value,
+        figure: &str,
+        kind: DataType,
+        (unit, description): (Option<&str>, &str),
+    ) {
+        let called = self.called(device);
+        let parts = |called: &str| {
+            let parts = [called, &self.of_value(value), figure];
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+        };
+        let (short, long) = (parts(called), parts(&format!("{called} ({device})")));
+        // Two devices of one name, or one that is called "time".
+        let is_clear = self.shared.get(called) == Some(&1) && called != "time" && !self.taken.contains(&short);
+        let name = if is_clear { short } else { long };
+        self.push(&name, kind, unit, description, Some(device));
+    }
+
+    /// Adds the column of a value that no event has.
+    pub(super) fn add_nothing(&mut self, value: &Value, kind: DataType, description: &str) {
+        let of_value = self.of_value(value);
+        let name = if of_value.is_empty() { value.name().to_owned() } else { of_value };
+        self.push(&name, kind, value.unit(), description, None);
+    }
+
+    fn push(&mut self, name: &str, kind: DataType, unit: Option<&str>, description: &str, device: Option<&str>) {
+        // One of these is free: each column takes one.
+        let numbered = |number: usize| if number == 1 { name.to_owned() } else { format!("{name} ({number})") };
+        let name = (1..=self.taken.len() + 1).map(numbered).find(|name| !self.taken.contains(name)).unwrap_or_default();
+        let field: Field = field(&name, kind, unit, description);
+        let mut about = field.metadata().clone();
+        about.extend(device.map(|device| ("device_id".to_owned(), device.to_owned())));
+        self.fields.push(Arc::new(field.with_metadata(about)));
+        self.taken.insert(name);
+    }
+}

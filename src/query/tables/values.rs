@@ -1,0 +1,130 @@
+//! What the events of a type say that can be drawn or summed up: measures, totals, states, or only that they happened.
+
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+
+use crate::base::text::few;
+use crate::model::schema::{Behaviour, Column, Schema};
+
+use super::TableError;
+
+/// A value of an event type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Value {
+    /// The event type.
+    pub event_type: String,
+    /// The column and how it behaves; none where an event only happens, as a touch does.
+    pub column: Option<(Column, Behaviour)>,
+}
+
+impl Value {
+    /// What it is called: its column, else the event type.
+    pub fn name(&self) -> &str {
+        self.column.as_ref().map_or(&self.event_type, |(column, _)| &column.name)
+    }
+
+    /// What it is called where others have the same name: `humidity.temperature`.
+    pub(super) fn full(&self) -> String {
+        match &self.column {
+            Some((column, _)) => format!("{}.{}", self.event_type, column.name),
+            None => self.event_type.clone(),
+        }
+    }
+
+    /// Its UCUM unit.
+    pub fn unit(&self) -> Option<&str> {
+        self.column.as_ref().and_then(|(column, _)| column.unit.as_deref())
+    }
+
+    /// How it behaves; none where an event only happens.
+    pub fn behaves(&self) -> Option<Behaviour> {
+        self.column.as_ref().map(|(_, behaves)| *behaves)
+    }
+}
+
+/// All values of an event type, in the order of its columns; only that it happens, where it has none.
+pub fn values(schema: &Schema) -> Vec<Value> {
+    let of = |column: Option<(Column, Behaviour)>| Value { event_type: schema.name.clone(), column };
+    let columns = schema.columns.iter();
+    let all: Vec<Value> = columns.filter_map(|column| Some(of(Some((column.clone(), column.behaves?))))).collect();
+    if all.is_empty() { vec![of(None)] } else { all }
+}
+
+/// The value that an event type is about: the one called like it, or after it (`relative_humidity`), else its first.
+pub fn main_value(schema: &Schema) -> Value {
+    let all = values(schema);
+    let like = |value: &&Value| value.name() == schema.name;
+    let after = |value: &&Value| value.name().contains(&schema.name.to_lowercase());
+    all.iter().find(like).or_else(|| all.iter().find(after)).unwrap_or(&all[0]).clone()
+}
+
+/// A measure or a total in a row of a column; none where the column has no numbers. As doubles, as in every spreadsheet.
+pub fn figure(column: &ArrayRef, row: usize) -> Option<f64> {
+    match column.data_type() {
+        DataType::Float64 => Some(column.as_primitive::<Float64Type>().value(row)),
+        #[expect(clippy::cast_precision_loss, reason = "what is counted is far below 2^53")]
+        DataType::Int64 => Some(column.as_primitive::<Int64Type>().value(row) as f64),
+        _ => None,
+    }
+}
+
+/// The value that somebody wrote as `temperature` (an event type, or a column of one type only) or `humidity.temperature`.
+pub(super) fn named(wanted: &str, schemas: &[&Schema]) -> Result<Value, TableError> {
+    if let Some(schema) = schemas.iter().find(|schema| schema.name == wanted) {
+        return Ok(main_value(schema));
+    }
+    let all = || schemas.iter().flat_map(|schema| values(schema));
+    if let Some((event_type, column)) = wanted.split_once('.') {
+        let mut found = all().filter(|value| value.event_type == event_type && value.column.is_some() && value.name() == column);
+        if let Some(value) = found.next() {
+            return Ok(value);
+        }
+    }
+    let found: Vec<Value> = all().filter(|value| value.column.is_some() && value.name() == wanted).collect();
+    match found.as_slice() {
+        [value] => Ok(value.clone()),
+        [] => {
+            let there = few(&all().map(|value| value.full()).collect::<Vec<_>>());
+            let there = if there.is_empty() { "no values at all".to_owned() } else { there };
+            Err(TableError::NoValue(format!("the selection has no value {wanted:?}; it has {there}")))
+        }
+        several => {
+            let several = several.iter().map(Value::full).collect::<Vec<_>>().join(" or ");
+            Err(TableError::Ask(format!("{wanted:?} may mean {several}; write one of these")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::schema::Registry;
+
+    #[test]
+    fn the_main_value_is_what_one_expects_of_the_type() {
+        let registry = Registry::built_in().unwrap();
+        for (event_type, main) in [
+            ("temperature", "temperature"),
+            ("humidity", "relative_humidity"),
+            ("networkStatus", "signal_strength"),
+            ("batteryStatus", "percentage"),
+            ("contact", "state"),
+            ("touch", "touch"),
+            ("touchCount", "total"),
+            ("nobodyKnowsIt", "nobodyKnowsIt"),
+        ] {
+            assert_eq!(main_value(&registry.get(event_type)).name(), main, "{event_type}");
+        }
+    }
+
+    #[test]
+    fn a_value_may_be_named_in_full_or_in_short() {
+        let registry = Registry::built_in().unwrap();
+        let (temperature, humidity) = (registry.get("temperature"), registry.get("humidity"));
+        let schemas = [temperature.as_ref(), humidity.as_ref()];
+        assert_eq!(named("temperature", &schemas).unwrap().event_type, "temperature");
+        assert_eq!(named("humidity.temperature", &schemas).unwrap().event_type, "humidity");
+        assert_eq!(named("relative_humidity", &schemas).unwrap().event_type, "humidity");
+        assert!(named("co2", &schemas).unwrap_err().to_string().contains("humidity.relative_humidity"));
+    }
+}

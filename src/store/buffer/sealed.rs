@@ -1,0 +1,78 @@
+//! Checksums of sealed day files: a row says that the file has these bytes, from its seal until it is rolled again.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use rusqlite::{Row, params};
+
+use crate::base::time::Day;
+use crate::model::event::Partition;
+use crate::model::layout::Layout;
+
+use super::{Buffer, Result, View};
+
+/// What a sealed file consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sum {
+    /// SHA-256 of the file, in hex.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+impl Buffer {
+    /// Notes the checksum of a day file that was sealed.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn sealed(&mut self, partition: &Partition, sum: &Sum) -> Result<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO sealed (event_type, day, sha256, bytes) VALUES (?, ?, ?, ?)",
+            params![&*partition.event_type, partition.day.0, sum.sha256, sum.bytes],
+        )
+    }
+
+    /// Forgets the checksum of a day file that is going to change, or is gone for good.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn unsealed(&mut self, partition: &Partition) -> Result<()> {
+        self.execute("DELETE FROM sealed WHERE event_type = ? AND day = ?", params![&*partition.event_type, partition.day.0])
+    }
+}
+
+impl View {
+    /// The checksum of one day file, if it is sealed.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn sum(&self, partition: &Partition) -> Result<Option<Sum>> {
+        let sql = "SELECT sha256, bytes FROM sealed WHERE event_type = ? AND day = ?";
+        let read = |row: &Row<'_>| Ok(Sum { sha256: row.get(0)?, bytes: row.get(1)? });
+        Ok(self.rows(sql, params![&*partition.event_type, partition.day.0], read)?.pop())
+    }
+
+    /// Checksums of all sealed day files.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn sealed(&self) -> Result<BTreeMap<Partition, Sum>> {
+        let read = |row: &Row<'_>| {
+            let partition = Partition { event_type: row.get::<_, String>(0)?.into(), day: Day(row.get(1)?) };
+            Ok((partition, Sum { sha256: row.get(2)?, bytes: row.get(3)? }))
+        };
+        Ok(self.rows("SELECT event_type, day, sha256, bytes FROM sealed", [], read)?.into_iter().collect())
+    }
+}
+
+/// A list of checksums, as `sha256sum --check MANIFEST` reads it.
+pub fn manifest(layout: &Layout, sums: &BTreeMap<Partition, Sum>) -> String {
+    let mut lines = String::new();
+    for (partition, sum) in sums {
+        let path = layout.day_file(partition);
+        let path = path.strip_prefix(layout.root()).unwrap_or(&path);
+        // A folder name has letters, digits and a few signs: nothing that would need quoting.
+        writeln!(lines, "{}  {}", sum.sha256, path.display()).unwrap_or_default();
+    }
+    lines
+}

@@ -1,0 +1,118 @@
+//! What a running recorder can tell of itself: counts, times, notes. Written by its threads, read by whoever shows it.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::base::time::Micros;
+
+/// Notes that nobody has read yet; older ones give way.
+const NOTES_MAX: usize = 200;
+
+/// Shared by the threads of one recorder.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Events committed to the buffer.
+    pub kept: AtomicU64,
+    /// Faults committed to the buffer.
+    pub faults: AtomicU64,
+    /// Events that came to a day file.
+    pub rolled: AtomicU64,
+    /// Events that the day file had already.
+    pub doubles: AtomicU64,
+    /// Events in the buffer.
+    pub buffered: AtomicI64,
+    /// Sessions opened.
+    pub sessions: AtomicU64,
+    /// Pings received.
+    pub pings: AtomicU64,
+    /// Pushes acknowledged.
+    pub pushes: AtomicU64,
+    /// Pushes refused.
+    pub refused: AtomicU64,
+    /// The disk is full: nothing is kept until there is room.
+    pub full: AtomicBool,
+    /// Times that the source had to wait because the queue to the buffer was full.
+    pub waits: AtomicU64,
+    /// When the last roll ended, 0 before the first.
+    pub last_roll: AtomicI64,
+    /// Errors of rolls.
+    pub roll_errors: AtomicU64,
+    parts: Mutex<Parts>,
+}
+
+/// What does not fit an atomic.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// Events kept, by type.
+    pub by_type: BTreeMap<String, u64>,
+    /// Time of the event that came last.
+    pub last_event: Option<Micros>,
+    /// Since when each project is connected; none while it is not.
+    pub connected: BTreeMap<String, Option<Micros>>,
+    /// Where pushes are received; none where they are not.
+    pub listening: Option<String>,
+    /// Devices that the cloud has listed.
+    pub devices: HashSet<String>,
+    /// A device spoke that is not among them.
+    pub stranger: bool,
+    /// Devices of a backfill that are done, and how many there are; none while there is no backfill.
+    pub backfill: Option<(u64, u64)>,
+    notes: VecDeque<(Micros, String)>,
+}
+
+impl Meter {
+    /// Adds to a count.
+    pub fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Reads a count.
+    pub fn get(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+
+    /// Changes what does not fit an atomic.
+    pub fn update(&self, change: impl FnOnce(&mut Parts)) {
+        change(&mut self.lock());
+    }
+
+    /// Notes since when a project is connected; none while it is not.
+    pub fn connected(&self, project: &str, since: Option<Micros>) {
+        self.lock().connected.insert(project.to_owned(), since);
+    }
+
+    /// Notes how far a backfill is.
+    pub fn backfill(&self, devices: Option<(u64, u64)>) {
+        self.lock().backfill = devices;
+    }
+
+    /// Whether a device spoke that the cloud had not listed, since this was asked last.
+    pub fn take_stranger(&self) -> bool {
+        std::mem::take(&mut self.lock().stranger)
+    }
+
+    /// A copy of what does not fit an atomic.
+    pub fn parts(&self) -> Parts {
+        self.lock().clone()
+    }
+
+    /// Notes something that people should see, such as a reconnect.
+    pub fn note(&self, at: Micros, text: impl Into<String>) {
+        let mut parts = self.lock();
+        if parts.notes.len() == NOTES_MAX {
+            parts.notes.pop_front();
+        }
+        parts.notes.push_back((at, text.into()));
+    }
+
+    /// Takes the notes that were not taken yet.
+    pub fn take_notes(&self) -> Vec<(Micros, String)> {
+        self.lock().notes.drain(..).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        // Counts stay useful even if a thread died while it held them.
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

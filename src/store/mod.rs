@@ -1,0 +1,8 @@
+//! What is kept: the buffer and the day files, the one thread that writes, the roll between them.
+
+pub mod archive;
+pub mod buffer;
+pub mod devices;
+pub mod meter;
+pub mod roll;
+pub mod writer;

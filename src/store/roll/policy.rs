@@ -1,0 +1,122 @@
+//! What is due: when to roll, when to seal, how far to look.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::base::time::{Micros, SECOND};
+use crate::model::event::Partition;
+use crate::store::archive::DayFile;
+use crate::store::buffer::Pending;
+use crate::store::meter::Meter;
+
+use super::{ROLL_ROWS, RollError, Roller};
+
+/// When to roll, and when to seal.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Rows older than this are rolled even if they are few, in microseconds.
+    pub age_max: Micros,
+    /// A partition is rolled when its pending rows are at least this part of its file's.
+    pub share: u64,
+    /// A partition with so many pending rows is rolled at once.
+    pub rows_max: u64,
+    /// A day file is sealed so long after its day is over, in microseconds.
+    pub quiet: Micros,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let minute = 60 * SECOND;
+        Self { age_max: 60 * minute, share: 8, rows_max: ROLL_ROWS as u64, quiet: 15 * minute }
+    }
+}
+
+/// When a recorder rolls.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// How often to look for something to roll or seal.
+    pub roll_every: Duration,
+    /// What is due then.
+    pub policy: Policy,
+    /// Whether the end also seals what its own roll has opened: for whoever brings much of the past, and is in no hurry to stop.
+    pub seals_at_end: bool,
+    /// Whether the end holds every sealed day file against its checksum.
+    pub checks_sealed: bool,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { roll_every: Duration::from_mins(15), policy: Policy::default(), seals_at_end: true, checks_sealed: false }
+    }
+}
+
+impl Timing {
+    /// How far to look now, if at all: `is_time` when the timer has come round, `has_failed` when the last turn has.
+    pub fn scope(&self, meter: &Meter, is_time: bool, has_failed: bool) -> Option<Scope> {
+        let most = i64::try_from(self.policy.rows_max).unwrap_or(i64::MAX);
+        let is_crowded = meter.buffered.load(Ordering::Relaxed) >= most;
+        // A roll writes before it frees.
+        let is_full = meter.full.load(Ordering::Relaxed);
+        match is_time {
+            _ if is_full => None,
+            true => Some(Scope::Due),
+            // What failed is not tried again before the timer.
+            false => (is_crowded && !has_failed).then_some(Scope::Large),
+        }
+    }
+}
+
+/// Something to roll or to seal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Move the partition's rows into its day file.
+    Roll(Partition),
+    /// Rewrite its day file for good.
+    Seal(Partition),
+}
+
+/// How far to look for something to roll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything in the buffer.
+    All,
+    /// What is due by the policy.
+    Due,
+    /// Only partitions that have grown too large to wait for the timer.
+    Large,
+}
+
+impl Roller {
+    /// What is to be done now.
+    ///
+    /// # Errors
+    /// When the buffer cannot be read.
+    pub fn due(&self, policy: &Policy, now: Micros, scope: Scope) -> Result<Vec<Work>, RollError> {
+        let pending = self.view.pending()?;
+        let is_due = |pending: &&Pending| {
+            let large = pending.events >= policy.rows_max;
+            match scope {
+                Scope::All => true,
+                Scope::Large => large,
+                Scope::Due => {
+                    let over = pending.partition.day.end() <= now;
+                    let old = now - pending.kept_first >= policy.age_max;
+                    large || over || old || self.is_fair_share(pending, policy)
+                }
+            }
+        };
+        let mut work: Vec<Work> = pending.iter().filter(is_due).map(|pending| Work::Roll(pending.partition.clone())).collect();
+        if scope != Scope::Large {
+            let quiet = self.unsealed.iter().filter(|partition| partition.day.end() + policy.quiet <= now);
+            let done = quiet.filter(|partition| !pending.iter().any(|pending| pending.partition == **partition));
+            work.extend(done.map(|partition| Work::Seal(partition.clone())));
+        }
+        Ok(work)
+    }
+
+    /// A day file that does not read counts as none: the roll itself then tells what is wrong with it.
+    fn is_fair_share(&self, pending: &Pending, policy: &Policy) -> bool {
+        let file = DayFile::of(&self.layout, &pending.partition).ok().flatten();
+        pending.events * policy.share >= file.map_or(0, |file| file.footer().rows)
+    }
+}

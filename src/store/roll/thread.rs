@@ -1,0 +1,47 @@
+//! Thread "roll": a timer around the turns.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::base::time;
+use crate::store::meter::Meter;
+
+use super::{RollError, Roller, Scope, Timing, Turn};
+use crate::store::writer::ToWriter;
+
+/// How often to look whether a partition has grown too large to wait for the timer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Takes a turn on the timer, and one of everything when it is told to stop.
+pub(crate) fn run(
+    mut roller: Roller,
+    timing: &Timing,
+    meter: &Meter,
+    writer: &dyn ToWriter,
+    stop: &Receiver<()>,
+) -> Result<(), RollError> {
+    let (mut last, mut has_failed) = (time::instant(), false);
+    loop {
+        let stopping = stop.recv_timeout(LOOK_EVERY.min(timing.roll_every)) != Err(RecvTimeoutError::Timeout);
+        if stopping && meter.full.load(Ordering::Relaxed) {
+            // A roll writes before it frees, and who asked for an end does not wait for what must fail.
+            meter.note(time::now(), "the disk is full: what is kept is rolled at the next start");
+            return Ok(());
+        }
+        let is_time = last.elapsed() >= timing.roll_every;
+        let scope = if stopping { Some(Scope::All) } else { timing.scope(meter, is_time, has_failed) };
+        let Some(scope) = scope else { continue };
+        if scope == Scope::Due {
+            last = time::instant();
+        }
+        let result = Turn { roller: &mut roller, timing, meter, writer, now: &time::now }.take(scope);
+        if stopping {
+            return result;
+        }
+        has_failed = result.is_err();
+        if let Err(error) = result {
+            meter.note(time::now(), format!("roll: {error}"));
+        }
+    }
+}
