@@ -13,6 +13,11 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if is_hidden(c) && c != '\n' { ' ' } else { c }).collect()
 }
 
+/// Foreign text as one line that has an end: [`clean`], and no longer than a name is.
+pub fn one_line(text: &str) -> String {
+    text.trim().chars().take(200).map(|c| if is_hidden(c) { ' ' } else { c }).collect()
+}
+
 /// `1,234,567`
 pub fn count(number: u64) -> String {
     let digits = number.to_string();

@@ -27,6 +27,7 @@ mod man;
 mod plot;
 mod progress;
 mod rebuild;
+mod receiver;
 mod record;
 mod report;
 mod roll;

@@ -22,8 +22,8 @@ use crate::store::meter::Meter;
 use crate::store::writer::Phase;
 
 use super::connection::{Connection, passes, time_of};
-use super::listen::Listening;
 use super::progress::Live;
+use super::receiver::Listening;
 use super::signal::on_stop;
 use super::{Failure, Outcome, Recording, advice, duration, each_once, program, shell, show, tell_missing, warn_of_types};
 

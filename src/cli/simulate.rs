@@ -12,7 +12,7 @@ use crate::base::text;
 use crate::model::settings::Secret;
 use crate::simulate::{Habits, Options, Push, Pushes, Report, Spell, serve};
 
-use super::listen::SECRET;
+use super::receiver::SECRET;
 use super::{Failure, Outcome, duration, program};
 
 #[derive(Debug, clap::Args)]

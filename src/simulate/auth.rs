@@ -1,12 +1,7 @@
 //! Credentials: Basic, and OAuth2 with a signed token (RFC 7523) for an access token.
 
-use super::clock::{FOREVER, real_seconds};
-use super::cloud::Cloud;
-use super::query::Params;
+use super::clock::FOREVER;
 use crate::base::time::instant;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fastrand::Rng;
@@ -14,10 +9,8 @@ use hmac::{Hmac, Mac as _};
 use serde::Deserialize;
 use sha2::Sha256;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// How far a client's clock may be ahead of ours.
 const SKEW: i64 = 60;
@@ -55,7 +48,7 @@ pub(super) struct Auth {
     key: String,
     secret: String,
     email: String,
-    life: Duration,
+    pub(super) life: Duration,
     tokens: Mutex<(HashMap<String, Token>, Rng)>,
 }
 
@@ -139,7 +132,7 @@ impl Auth {
     }
 
     /// A new access token.
-    fn issue(&self) -> String {
+    pub(super) fn issue(&self) -> String {
         let mut tokens = self.tokens();
         let now = instant();
         tokens.0.retain(|_, token| token.expiry > now);
@@ -149,7 +142,7 @@ impl Auth {
     }
 
     /// Checks a signed token of the service account.
-    fn assertion(&self, jwt: &str, now: i64) -> Result<(), AuthError> {
+    pub(super) fn assertion(&self, jwt: &str, now: i64) -> Result<(), AuthError> {
         let parts: Vec<&str> = jwt.split('.').collect();
         let &[head, claims, signature] = parts.as_slice() else { return Err(AuthError::Malformed) };
         let header: Header = part(head)?;
@@ -190,34 +183,6 @@ fn part<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, AuthError> {
 #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
 fn seconds(value: i64) -> f64 {
     value as f64
-}
-
-/// `POST /oauth2/token`.
-pub(super) async fn token(State(cloud): State<Arc<Cloud>>, headers: HeaderMap, body: String) -> Response {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    if !kind.starts_with("application/x-www-form-urlencoded") {
-        return refuse("invalid_request", "the body must be a form");
-    }
-    let form = Params::parse(&body);
-    match (form.one("grant_type"), form.one("assertion")) {
-        (Some(GRANT), Some(jwt)) => match cloud.auth().assertion(jwt, real_seconds()) {
-            Ok(()) => {
-                let token = cloud.auth().issue();
-                let life = cloud.options.habits.expires_in.clone();
-                let life = life.unwrap_or_else(|| cloud.auth().life.as_secs().to_string());
-                let body = format!(r#"{{"access_token":"{token}","token_type":"bearer","expires_in":{life}}}"#);
-                super::call::json(body)
-            }
-            Err(error) => refuse("invalid_grant", &error.to_string()),
-        },
-        (Some(GRANT), None) => refuse("invalid_request", "assertion is missing"),
-        _ => refuse("unsupported_grant_type", "grant_type must be jwt-bearer"),
-    }
-}
-
-fn refuse(error: &str, why: &str) -> Response {
-    let body = format!(r#"{{"error":"{error}","error_description":"{why}"}}"#);
-    (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The emulator API: devices that live from outside, and events published by clients.
 
 use super::batch::Batch;
-use super::call::{Call, Refusal, json};
+use super::call::Call;
 use super::device::{Device, Family};
 use super::event::{At, Body, Quoted};
 use super::query::instant;
+use super::refusal::{Refusal, json};
 use super::rest::list;
 use super::text::Fields;
 use axum::body::Bytes;

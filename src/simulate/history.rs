@@ -3,9 +3,10 @@
 //! `startTime` is inclusive, `endTime` exclusive. All pages of one walk show what was visible when its first page was
 //! asked for: events that arrive meanwhile, backfilled ones among them, neither shift the pages nor turn up in them.
 
-use super::call::{Call, Refusal, json};
+use super::call::Call;
 use super::clock::micros;
 use super::ledger::{Place, Window};
+use super::refusal::{Refusal, json};
 use axum::response::Response;
 use std::fmt;
 use std::time::Duration;

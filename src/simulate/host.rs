@@ -1,7 +1,7 @@
 //! Which names the simulator answers to. A page that somebody here looks at in a browser can have its own name lead to this machine,
 //! and would then read and write here as if it were at home; a name that nobody can buy never leads here by somebody else's will.
 
-use super::call::Refusal;
+use super::refusal::Refusal;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;

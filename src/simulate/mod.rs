@@ -32,6 +32,7 @@ mod push;
 #[cfg(test)]
 mod push_tests;
 mod query;
+mod refusal;
 mod replay;
 mod rest;
 mod sensors;
@@ -40,6 +41,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod text;
+mod token;
 mod truth;
 mod world;
 mod xid;
@@ -255,7 +257,7 @@ fn router(cloud: Arc<cloud::Cloud>) -> Router {
     let pages = |page: Page, pages: Router<Arc<cloud::Cloud>>| {
         pages.route_layer(from_fn_with_state((Arc::clone(&cloud), page), call::door))
     };
-    let token = Router::new().route("/oauth2/token", post(auth::token));
+    let token = Router::new().route("/oauth2/token", post(token::token));
     let stream = Router::new().route("/v2/projects/{project}/devices:stream", get(stream::open));
     let history = Router::new().route("/v2/projects/{project}/devices/{device}/events", get(history::events));
     let rest = Router::new()
@@ -275,8 +277,8 @@ fn router(cloud: Arc<cloud::Cloud>) -> Router {
         .merge(pages(Page::Emulator, emulator))
         .route("/simulator/truth", get(truth::truth))
         .route("/simulator/stats", get(truth::stats))
-        .fallback(async || call::Refusal::missing("page"))
-        .method_not_allowed_fallback(async || call::Refusal::method())
+        .fallback(async || refusal::Refusal::missing("page"))
+        .method_not_allowed_fallback(async || refusal::Refusal::method())
         .layer(axum::middleware::from_fn(host::at_home))
         .with_state(cloud)
 }

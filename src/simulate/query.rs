@@ -1,6 +1,6 @@
 //! Query strings and forms: repeated keys, and both spellings of every key (`device_ids` and `deviceIds`).
 
-use super::call::Refusal;
+use super::refusal::Refusal;
 use std::time::Duration;
 
 /// The decoded parameters, keys in snake case.

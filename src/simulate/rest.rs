@@ -1,10 +1,11 @@
 //! Projects and devices: list, look up, change labels.
 
 use super::batch::Batch;
-use super::call::{Call, Refusal, json};
+use super::call::Call;
 use super::device::Device;
 use super::event::Quoted;
 use super::filter::Filter;
+use super::refusal::{Refusal, json};
 use axum::body::Bytes;
 use axum::response::Response;
 use serde::Deserialize;

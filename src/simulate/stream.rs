@@ -1,13 +1,14 @@
 //! `devices:stream`: JSON lines or Server-Sent Events, pings, and the end of every session.
 
 use super::batch::{Frame, ping};
-use super::call::{Call, Refusal};
+use super::call::Call;
 use super::clock::FOREVER;
 use super::cloud::Cloud;
 use super::filter::Filter;
 use super::habits::until;
 use super::mangle::{Done, Mangle};
 use super::net::Cut;
+use super::refusal::Refusal;
 use crate::base::time::instant;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;

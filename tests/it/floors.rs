@@ -223,16 +223,7 @@ fn a_file_imports_only_from_floors_below_its_own_and_folders_have_no_circles() {
         sources.insert(module(name), code(&text));
     }
     assert_eq!(headless, Vec::<String>::new(), "these do not say at their top what they are for");
-    let known = [
-        "cli: a circle of listen, record",
-        "intake::stream: a circle of machine, pulse",
-        "intake::webhook: a circle of desk, sessions",
-        "output::chart: a circle of font, frame, key, numbers, scene, strips",
-        "output::report: a circle of page, people, sections",
-        "query::tables: a circle of before, fill, loaded, series",
-        "simulate: a circle of auth, batch, call, cloud, filter, late, ledger, push, query, world",
-        "store::buffer: a circle of ledger, rescue, view",
-    ];
+    let known = ["output::report: a circle of page, people, sections"];
     let wrong: Vec<_> = wrong(&floors(), &sources, &folders).into_iter().filter(|one| !known.contains(&one.as_str())).collect();
     assert_eq!(wrong, Vec::<String>::new());
 }

@@ -328,6 +328,13 @@ pub fn keep_as(path: &Path, other: &Path) -> Result<()> {
     sync_dir(parent(other))
 }
 
+/// A file beside another one, whose name goes on with an ending, such as `buffer.db-wal`.
+pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
+
 /// Names in a directory, sorted; none when there is no such directory.
 pub fn list(path: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(path) {

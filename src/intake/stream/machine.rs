@@ -14,8 +14,8 @@ use crate::model::settings::Filters;
 use crate::store::buffer::{Change, Heard, Run};
 use crate::store::writer::{Numbers, Phase};
 
-use super::pulse::PING_JITTER;
-
+/// A ping may be so late.
+pub(crate) const PING_JITTER: Duration = Duration::from_secs(2);
 /// A session that lived shorter does not count as a success: a server that accepts and closes must not make a busy loop.
 const LIVED: Duration = Duration::from_secs(10);
 /// How long a session stays after the next one has spoken. Events come in any order: one that the cloud had before the next

@@ -7,10 +7,8 @@ use crate::base::disk::fault;
 use crate::base::time::{self, Micros, Moment, SECOND, STEP};
 use crate::store::buffer::{Heard, Run};
 
-use super::machine::End;
+use super::machine::{End, PING_JITTER};
 
-/// A ping may be so late.
-pub(crate) const PING_JITTER: Duration = Duration::from_secs(2);
 /// A session's sign of life is noted in the buffer this often.
 pub(crate) const NOTE_EVERY: Micros = 5 * SECOND;
 /// Who has not looked for so long has left something lying: on this machine, on the way, with the cloud.

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
@@ -16,10 +16,7 @@ use crate::model::schema::Registry;
 use crate::store::writer::{Order, Phase, Push, Verdict, told};
 
 use super::Office;
-use super::sessions::Sessions;
-
-/// A session's sign of life is noted in the buffer this often.
-pub(super) const NOTE_EVERY: Duration = Duration::from_secs(10);
+use super::sessions::{NOTE_EVERY, Sessions};
 
 /// Pushes that wait for their commit.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use crate::store::buffer::{Change, Heard, Run};
 use crate::store::meter::Meter;
 use crate::store::writer::{Numbers, Order, Outlet, Phase};
 
-use super::desk::NOTE_EVERY;
-
+/// A session's sign of life is noted in the buffer this often.
+pub(super) const NOTE_EVERY: Duration = Duration::from_secs(10);
 /// Projects that get a session each; signed pushes come from a few.
 const PROJECTS_MAX: usize = 1000;
 /// Numbers of sessions of projects that push: apart from those of streams.

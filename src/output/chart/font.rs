@@ -10,7 +10,8 @@ use skrifa::metrics::GlyphMetrics;
 use skrifa::outline::{DrawSettings, OutlineGlyphCollection, OutlinePen};
 use skrifa::{FontRef, GlyphId, MetadataProvider};
 
-use super::scene::clean;
+use crate::base::text::one_line;
+
 use super::{Chart, colour};
 
 /// What is read of the font, in units of which [`Face::em`] are its size.
@@ -65,10 +66,28 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(|c| face.glyph(c, size).1).sum()
 }
 
+/// [`one_line`], and cut to a width in pixels.
+pub(super) fn fit(text: &str, size: f64, most: f64) -> String {
+    let clean = one_line(text);
+    if width(&clean, size) <= most {
+        return clean;
+    }
+    let (mut out, mut used) = (String::new(), width("…", size));
+    for c in clean.chars() {
+        used += width(c.encode_utf8(&mut [0; 4]), size);
+        if used > most {
+            break;
+        }
+        out.push(c);
+    }
+    out.truncate(out.trim_end().len());
+    out + "…"
+}
+
 /// Texts of charts of which the font lacks a letter, each once.
 pub fn lacking(charts: &[&Chart]) -> Vec<String> {
     let Some(face) = face() else { return Vec::new() };
-    let lacks = |text: &str| clean(text).chars().any(|c| !face.has(c));
+    let lacks = |text: &str| one_line(text).chars().any(|c| !face.has(c));
     let states = |chart: &Chart| colour::states(chart).into_iter().map(|state| state.name.to_string());
     let texts = charts.iter().flat_map(|chart| {
         let names = chart.lines.iter().map(|line| line.name.clone());

@@ -1,9 +1,10 @@
 //! The key below a chart: which colour is which device or state.
 
 use super::colour::{self, Colour};
+use super::font::{self, fit};
 use super::frame::SMALL;
-use super::scene::{Anchor, Scene, Shape, fit};
-use super::{Chart, font, numbers, strips};
+use super::scene::{Anchor, Scene, Shape};
+use super::{Chart, numbers, strips};
 
 const ROW: f64 = 18.0;
 /// Between a sample and its text, and between a text and the next sample.

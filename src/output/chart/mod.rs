@@ -4,6 +4,7 @@
 //! looks the same in a report and in a slide.
 
 mod colour;
+mod compose;
 mod font;
 mod frame;
 mod key;
@@ -21,9 +22,9 @@ use std::sync::Arc;
 use crate::base::time::Micros;
 use crate::base::zone::Zone;
 
+pub use compose::Size;
 pub use font::lacking;
 pub use png::{PngError, png};
-pub use scene::Size;
 pub use svg::{svg, svgs};
 pub use terminal::{Screen, terminal};
 pub use unit::written;

@@ -4,7 +4,8 @@ use skrifa::outline::OutlinePen;
 use tiny_skia::{FillRule, LineJoin, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, StrokeDash, Transform};
 
 use super::colour::Colour;
-use super::scene::{Anchor, Scene, Shape, Size};
+use super::compose::{self, Size};
+use super::scene::{Anchor, Shape};
 use super::{Chart, font};
 
 /// Why there is no PNG.
@@ -26,7 +27,7 @@ pub fn png(charts: &[&Chart], size: Size, scale: f64) -> Result<Vec<u8>, PngErro
     let mut pixels = Pixmap::new(size.width, size.height).ok_or_else(|| fail("no such size"))?;
     pixels.fill(tiny_skia::Color::WHITE);
     let scale = if scale.is_finite() && scale > 0.0 { scale } else { 1.0 };
-    let scene = Scene::of(charts, f64::from(size.width) / scale, f64::from(size.height) / scale);
+    let scene = compose::scene(charts, f64::from(size.width) / scale, f64::from(size.height) / scale);
     let to = Transform::from_scale(short(scale), short(scale));
     for shape in &scene.shapes {
         paint(shape, &mut pixels, to);

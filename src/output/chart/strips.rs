@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::base::time::Micros;
 
 use super::colour::{self, State};
+use super::font::{self, fit};
 use super::frame::{Frame, PAD, SMALL};
-use super::scene::{Anchor, Scene, Shape, fit};
-use super::{Chart, Data, Span, font};
+use super::scene::{Anchor, Scene, Shape};
+use super::{Chart, Data, Span};
 
 /// How high a row looks best, and the least that can be read.
 const ROW: (f64, f64) = (22.0, 6.0);

@@ -5,12 +5,13 @@ use std::fmt::Write;
 use crate::base::text::is_hidden;
 
 use super::Chart;
-use super::scene::{Anchor, Scene, Shape, Size, common_margin};
+use super::compose::{self, Size, common_margin};
+use super::scene::{Anchor, Scene, Shape};
 
 /// Charts above each other as one `<svg>` element. It refers to nothing outside and names nothing, so several may stand in
 /// one page; text is escaped; there is no script.
 pub fn svg(charts: &[&Chart], size: Size) -> String {
-    let scene = Scene::of(charts, f64::from(size.width), f64::from(size.height));
+    let scene = compose::scene(charts, f64::from(size.width), f64::from(size.height));
     written(&scene, &charts.iter().map(|chart| chart.title.as_str()).collect::<Vec<_>>().join(", "))
 }
 
@@ -19,7 +20,7 @@ pub fn svgs(charts: &[&Chart], width: u32) -> Vec<String> {
     let margin = common_margin(charts, f64::from(width), 1.0);
     let one = |chart: &&Chart| {
         let size = Size::fitting(&[*chart], width);
-        let scene = Scene::behind(&[*chart], (f64::from(size.width), f64::from(size.height)), 1.0, margin);
+        let scene = compose::behind(&[*chart], (f64::from(size.width), f64::from(size.height)), 1.0, margin);
         written(&scene, &chart.title)
     };
     charts.iter().map(one).collect()

@@ -3,20 +3,18 @@
 //! Devices and values are apart: what a bucket gets never depends on what else is exported. Holds the last point of each, and of
 //! those that come the first behind each hole.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::base::time::Micros;
 use crate::base::zone::{self, Every};
 use crate::query::coverage::Span;
-use crate::query::reader::{Reader, Selection};
 use crate::store::devices::Directory;
 
 use super::aggregate::Point;
 use super::gaps::{Gaps, first_behind};
-use super::loaded::found;
-use super::series::{Series, Told};
+use super::told::Told;
 use super::{Ask, Result};
 
 /// Buckets that are filled, unless somebody says otherwise.
@@ -48,14 +46,14 @@ impl FromStr for Fill {
 }
 
 /// How far fills reach.
-struct Reach {
+pub(super) struct Reach {
     limit: Option<Micros>,
     buckets: zone::Buckets,
     last: Option<(Micros, Micros)>,
 }
 
 impl Reach {
-    fn new(every: Every, ask: &Ask) -> Self {
+    pub(super) fn new(every: Every, ask: &Ask) -> Self {
         Self { limit: ask.fill_limit, buckets: zone::Buckets::new(ask.zone.clone(), every), last: None }
     }
 
@@ -72,60 +70,32 @@ impl Reach {
         end.saturating_add(limit)
     }
 
+    /// Until when anything may be asked for behind a range that ends at `end`.
+    pub(super) fn ahead(&mut self, end: Micros) -> Micros {
+        let last = self.buckets.of(end.saturating_sub(1)).1;
+        let last = self.of(last);
+        self.buckets.of(last).1
+    }
+
     /// A time before which nothing reaches beyond `start`.
-    fn back(&mut self, start: Micros, every: Every) -> Micros {
+    pub(super) fn back(&mut self, start: Micros, every: Every) -> Micros {
         let begins = self.buckets.of(start).0;
         let back = self.limit.unwrap_or(every.about().saturating_mul(2 + 2 * 4));
         self.buckets.of(begins.saturating_sub(back)).0
     }
 }
 
-/// The measures of a series, bucket after bucket, where there are any.
-struct Points<'a> {
-    /// Apart, since a series may have a filler.
-    series: Box<Series<'a>>,
-    buckets: zone::Buckets,
-    /// The range ends within a bucket: what lies behind is a point of its own.
-    cut: Micros,
-    /// All that begins before is read.
-    read_until: Micros,
-}
-
-impl<'a> Points<'a> {
-    /// Of these devices and values, from one time to another; none where there is nothing.
-    fn new(
-        reader: &'a Reader,
-        event_type: &str,
-        selection: &Selection,
-        (from, to): (Option<Micros>, Option<Micros>),
-        devices: Option<&BTreeSet<String>>,
-        (told, every, ask): (&[Told], Every, &Ask),
-    ) -> Result<Option<Self>> {
-        let event_types = vec![event_type.to_owned()];
-        let span = Selection { start: from, end: to, event_types, devices: selection.devices.clone() };
-        let Some(plan) = reader.plan(&span)?.pop() else { return Ok(None) };
-        let devices = match devices {
-            Some(devices) => devices.clone(),
-            None => found(reader, &plan, &span, &[])?.0,
-        };
-        let series = Series::bare(reader, plan, span, devices, measures(told), ask).uncounted();
-        let buckets = zone::Buckets::new(ask.zone.clone(), every);
-        Ok(Some(Self { series: Box::new(series), buckets, cut: selection.end.unwrap_or(Micros::MAX), read_until: Micros::MIN }))
-    }
-
+/// The measures that come, bucket after bucket.
+pub(super) trait Coming {
     /// The points of the next bucket that has any, with their slots; none at the end.
-    fn next(&mut self) -> Result<Option<Vec<(usize, Point)>>> {
-        let Some(time) = self.series.next_time()? else { return Ok(None) };
-        let (start, end) = self.buckets.of(time);
-        let to = if (time..end).contains(&self.cut) && time < self.cut { self.cut } else { end };
-        self.series.take_until(to)?;
-        self.read_until = end;
-        Ok(Some(self.series.points((start, end))))
-    }
+    fn next(&mut self) -> Result<Option<Vec<(usize, Point)>>>;
+
+    /// All that begins before is read.
+    fn read_until(&self) -> Micros;
 }
 
 /// The values that may be filled.
-fn measures(told: &[Told]) -> Vec<Told> {
+pub(super) fn measures(told: &[Told]) -> Vec<Told> {
     told.iter().filter(|told| told.is_fillable()).cloned().collect()
 }
 
@@ -133,40 +103,13 @@ fn measures(told: &[Told]) -> Vec<Told> {
 #[derive(Debug, Clone)]
 pub(super) struct Earlier {
     pub(super) project: String,
-    points: Vec<Option<Point>>,
+    pub(super) points: Vec<Option<Point>>,
 }
 
-/// By device, what the buckets before a selection said last, as far back as fills reach.
-pub(super) fn earlier(
-    reader: &Reader,
-    event_type: &str,
-    selection: &Selection,
-    told: &[Told],
-    ask: &Ask,
-) -> Result<BTreeMap<String, Earlier>> {
-    let mut last: BTreeMap<String, Earlier> = BTreeMap::new();
-    let count = measures(told).len();
-    let fills = ask.fill != Fill::None && count > 0;
-    let (Some(start), Some(every)) = (selection.start.filter(|_| fills), ask.every) else { return Ok(last) };
-    let from = Reach::new(every, ask).back(start, every);
-    let ask = Ask { fill: Fill::None, ..ask.clone() };
-    let span = (Some(from), Some(start));
-    let Some(mut points) = Points::new(reader, event_type, selection, span, None, (told, every, &ask))? else { return Ok(last) };
-    while let Some(found) = points.next()? {
-        for (slot, point) in found {
-            let (project, device) = points.series.device(slot / count);
-            if !last.contains_key(device) {
-                last.insert(device.to_owned(), Earlier { project: String::new(), points: vec![None; count] });
-            }
-            if let Some(earlier) = last.get_mut(device) {
-                earlier.points[slot % count] = Some(point);
-                if earlier.project != project {
-                    project.clone_into(&mut earlier.project);
-                }
-            }
-        }
+impl Earlier {
+    pub(super) fn new(count: usize) -> Self {
+        Self { project: String::new(), points: vec![None; count] }
     }
-    Ok(last)
 }
 
 /// One value of one device.
@@ -200,7 +143,7 @@ pub(super) struct Filler<'a> {
 
 /// What comes, by slot.
 struct Ahead<'a> {
-    points: Points<'a>,
+    points: Box<dyn Coming + 'a>,
     /// The first point behind each hole.
     coming: Vec<VecDeque<Point>>,
     /// Where the last point ends.
@@ -208,44 +151,29 @@ struct Ahead<'a> {
 }
 
 impl<'a> Filler<'a> {
-    /// None where nothing is to be filled.
+    /// For so many devices of so many values that may be filled; lines need what comes.
     pub(super) fn new(
-        reader: &'a Reader,
         event_type: &str,
-        selection: &Selection,
-        devices: &BTreeSet<String>,
-        told: &[Told],
+        (devices, count): (usize, usize),
+        ahead: Option<Box<dyn Coming + 'a>>,
+        reach: Reach,
         (directory, ask): (&'a Directory, &Ask),
-    ) -> Result<Option<Self>> {
-        let count = measures(told).len();
-        let Some(every) = ask.every.filter(|_| ask.fill != Fill::None && count > 0) else { return Ok(None) };
-        let mut reach = Reach::new(every, ask);
-        let slots = devices.len() * count;
-        let mut ahead = None;
-        if ask.fill == Fill::Linear {
-            let bare = Ask { fill: Fill::None, ..ask.clone() };
-            let to = selection.end.map(|end| {
-                let last = reach.buckets.of(end.saturating_sub(1)).1;
-                let last = reach.of(last);
-                reach.buckets.of(last).1
-            });
-            let span = (selection.start, to);
-            let points = Points::new(reader, event_type, selection, span, Some(devices), (told, every, &bare))?;
-            ahead = points.map(|points| Ahead { points, coming: vec![VecDeque::new(); slots], ends: vec![Micros::MIN; slots] });
-        }
-        Ok(Some(Self {
+    ) -> Self {
+        let slots = devices * count;
+        let ahead = ahead.map(|points| Ahead { points, coming: vec![VecDeque::new(); slots], ends: vec![Micros::MIN; slots] });
+        Self {
             fill: ask.fill,
             reach,
             slots: vec![Slot::default(); slots],
             count,
             active: Vec::new(),
-            is_active: vec![false; devices.len()],
+            is_active: vec![false; devices],
             ahead,
             gaps: ask.gaps.clone(),
             directory,
             event_type: event_type.to_owned(),
-            of_device: vec![None; devices.len()],
-        }))
+            of_device: vec![None; devices],
+        }
     }
 
     /// Goes on from what was told before the first bucket.
@@ -368,7 +296,7 @@ impl Ahead<'_> {
             if let Some(next) = self.coming[slot].front() {
                 return Ok(Some(*next).filter(|next| next.start <= until));
             }
-            if self.points.read_until > until {
+            if self.points.read_until() > until {
                 return Ok(None);
             }
             let Some(points) = self.points.next()? else { return Ok(None) };

@@ -10,7 +10,7 @@ use crate::model::schema::Behaviour;
 use crate::query::reader::{Reader, Selection, TypePlan};
 
 use super::Result;
-use super::series::Told;
+use super::told::Told;
 use super::values::Value;
 
 /// Some of many numbers, each once.

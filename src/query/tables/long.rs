@@ -13,9 +13,8 @@ use crate::query::reader::{Reader, Selection, TypePlan};
 use super::aggregate::Aggregate;
 use super::calendar::Calendar;
 use super::events::People;
-use super::series::Series;
 use super::values::values;
-use super::{Ask, Result, Table, field};
+use super::{Ask, Result, Table, field, opened};
 
 /// Rows that are handed on together.
 const ROWS: usize = 8 * 1024;
@@ -40,7 +39,7 @@ impl<'a> Long<'a> {
         every: Every,
         ask: &Ask,
     ) -> Result<Self> {
-        let series = Series::new(reader, plan, selection, &values(&plan.schema), &USUAL, (people.directory, ask))?;
+        let series = opened::series(reader, plan, selection, &values(&plan.schema), &USUAL, (people.directory, ask))?;
         let mut fields: Vec<FieldRef> = Vec::new();
         let mut counts = Vec::new();
         for told in &series.told {

@@ -14,9 +14,8 @@ use super::aggregate::{Aggregate, Figure};
 use super::calendar::Calendar;
 use super::columns::{Names, asked, check_width};
 use super::long::figures;
-use super::series::Series;
 use super::wide::{CELLS, name};
-use super::{Ask, Result, Table};
+use super::{Ask, Result, Table, opened};
 
 /// One row a bucket of the grid, without a hole.
 pub(super) struct Buckets<'a> {
@@ -39,7 +38,7 @@ impl<'a> Buckets<'a> {
         let asked = asked(reader, plans, selection, wanted)?;
         let mut all = Vec::new();
         for asked in &asked {
-            all.push(Series::new(reader, &asked.plan, selection, &asked.values, &[Aggregate::Mean], (directory, ask))?);
+            all.push(opened::series(reader, &asked.plan, selection, &asked.values, &[Aggregate::Mean], (directory, ask))?);
         }
         check_width(all.iter().map(|series| series.width() * series.devices.len()).sum())?;
         let devices = all.iter().flat_map(|series| series.devices.iter().map(String::as_str)).collect();

@@ -10,28 +10,14 @@ use crate::query::coverage::Span;
 use crate::query::reader::{self, Reader, Selection, TypePlan};
 use crate::store::devices::Directory;
 
-use super::aggregate::{Aggregate, Counter, Figure, Point, Track};
-use super::before::{Before, Last, before};
-use super::fill::{Earlier, Filler, earlier};
+use super::aggregate::{Counter, Point, Track};
+use super::before::{Before, Last};
+use super::fill::{Earlier, Filler};
 use super::known::{Known, Whose, holds_until};
-use super::loaded::{Column, Loaded, Marked, columns, found, text_or_nothing};
+use super::loaded::{Column, Loaded, Marked, columns, text_or_nothing};
+use super::told::Told;
 use super::values::Value;
 use super::{Ask, Result};
-
-/// A value, its states if it has any, and what is told of it.
-#[derive(Debug, Clone)]
-pub(super) struct Told {
-    pub(super) value: Value,
-    pub(super) states: Vec<String>,
-    pub(super) figures: Vec<Figure>,
-}
-
-impl Told {
-    /// True where a bucket without an event may get something of it from others.
-    pub(super) fn is_fillable(&self) -> bool {
-        self.figures.iter().any(|figure| figure.cell().is_some())
-    }
-}
 
 /// What a bucket tells: devices by their numbers, ascending, each with its cells.
 #[derive(Debug, Default)]
@@ -70,41 +56,6 @@ pub(super) struct Series<'a> {
 }
 
 impl<'a> Series<'a> {
-    /// The series of some values of a type.
-    pub(super) fn new(
-        reader: &'a Reader,
-        plan: &TypePlan,
-        selection: &Selection,
-        values: &[Value],
-        usual: &[Aggregate],
-        (directory, ask): (&'a Directory, &Ask),
-    ) -> Result<Self> {
-        let (mut devices, mut states) = found(reader, plan, selection, values)?;
-        let before = before((reader, directory), &plan.schema, selection, values, &ask.known)?;
-        for (device, told) in &before {
-            devices.insert(device.clone());
-            for (last, states) in told.iter().zip(&mut states) {
-                if let Some(Last::State { state, .. }) = last {
-                    states.insert(state.clone());
-                }
-            }
-        }
-        let told = values.iter().zip(states).map(|(value, states)| Told {
-            value: value.clone(),
-            figures: Figure::of(value.behaves(), &ask.aggregates, usual, states.len()),
-            states: states.into_iter().collect(),
-        });
-        let told: Vec<Told> = told.collect();
-        let event_type = &plan.schema.name;
-        let earlier = earlier(reader, event_type, selection, &told, ask)?;
-        devices.extend(earlier.keys().cloned());
-        let filler = Filler::new(reader, event_type, selection, &devices, &told, (directory, ask))?;
-        let mut series = Self::bare(reader, plan.clone(), selection.clone(), devices, told, ask);
-        (series.filler, series.asks) = (filler, Some((reader, directory)));
-        series.go_on(&before, &earlier, selection.start.unwrap_or_default());
-        Ok(series)
-    }
-
     /// A series of these devices that fills nothing, and of which nothing is known from before.
     pub(super) fn bare(
         reader: &'a Reader,
@@ -138,8 +89,15 @@ impl<'a> Series<'a> {
         }
     }
 
-    /// Goes on from what was told before `start`.
-    fn go_on(&mut self, before: &Before, earlier: &BTreeMap<String, Earlier>, start: Micros) {
+    /// Goes on from what was told before `start`, with what fills its buckets.
+    pub(super) fn go_on(
+        &mut self,
+        before: &Before,
+        (filler, earlier): (Option<Filler<'a>>, &BTreeMap<String, Earlier>),
+        start: Micros,
+        asks: (&'a Reader, &'a Directory),
+    ) {
+        (self.filler, self.asks) = (filler, Some(asks));
         let count = self.told.len();
         for (number, device) in self.devices.iter().enumerate() {
             let tracks = self.tracks[number * count..].iter_mut().zip(&self.told);

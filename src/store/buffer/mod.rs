@@ -237,7 +237,7 @@ impl Buffer {
         disk::refuse_others(&layout.state())?;
         disk::refuse_others(&layout.data())?;
         for ending in rescue::FILES.into_iter().chain(["-journal"]) {
-            disk::refuse_shared(&rescue::with_ending(&layout.buffer(), ending))?;
+            disk::refuse_shared(&disk::with_ending(&layout.buffer(), ending))?;
         }
         // Where names do not last, nothing could be promised: said before anything is kept.
         disk::sync_dir(&layout.state())?;

@@ -62,7 +62,7 @@ pub(super) fn damage(layout: &Layout) -> Option<String> {
     };
     found()?;
     // The check does not tell a page that does not read from one that is wrong, nor whether it would read now.
-    let files = [layout.buffer(), with_ending(&layout.buffer(), "-wal")];
+    let files = [layout.buffer(), disk::with_ending(&layout.buffer(), "-wal")];
     if files.iter().any(|file| file.exists() && !disk::reads(file)) {
         return None;
     }
@@ -81,7 +81,7 @@ fn check(layout: &Layout) -> rusqlite::Result<Option<String>> {
         Schema::Foreign(_) => return Ok(None),
     }
     // A log that is left over: the last writer was killed, or could not finish.
-    if size(&with_ending(&path, "-wal")) == 0 && size(&path) > QUICK {
+    if size(&disk::with_ending(&path, "-wal")) == 0 && size(&path) > QUICK {
         return Ok(None);
     }
     // The indexes as well: by them blocks are found.
@@ -111,18 +111,12 @@ fn finish(layout: &Layout) -> Result<()> {
     };
     disk::create_own_dir(&layout.damaged())?;
     for ending in FILES {
-        let from = with_ending(&layout.buffer(), ending);
+        let from = disk::with_ending(&layout.buffer(), ending);
         if from.exists() {
-            disk::set_aside(&from, &with_ending(&layout.aside(time), ending))?;
+            disk::set_aside(&from, &disk::with_ending(&layout.aside(time), ending))?;
         }
     }
     Ok(disk::publish(&path, &layout.buffer())?)
-}
-
-pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(ending);
-    path.into()
 }
 
 impl Buffer {
@@ -132,7 +126,7 @@ impl Buffer {
         let Some(why) = damage(layout) else { return Self::open_locked(&layout.buffer(), lock) };
         let staged = layout.staging().join("buffer.db");
         for ending in FILES {
-            disk::remove(&with_ending(&staged, ending))?;
+            disk::remove(&disk::with_ending(&staged, ending))?;
         }
         let mut buffer = Self::open_locked(&staged, lock)?;
         let mut rescued = buffer.take_over(&layout.buffer(), why, now)?;

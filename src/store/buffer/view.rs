@@ -12,7 +12,6 @@ use crate::model::event::Partition;
 use crate::model::layout::Layout;
 
 use super::block::Head;
-use super::rescue::with_ending;
 use super::{BufferError, Result, connect, lock, migrate};
 
 /// Most bytes of columns read from the buffer at a time.
@@ -111,7 +110,7 @@ impl View {
         }
         let mut is_shared = false;
         for ending in ["", "-wal", "-shm", "-journal"] {
-            let file = with_ending(&path, ending);
+            let file = disk::with_ending(&path, ending);
             disk::refuse_other_than_plain(&file)?;
             is_shared |= disk::has_other_names(&file);
         }
