@@ -15,7 +15,7 @@ use crate::model::event::printable;
 use crate::output::export::{self, Dialect, Format, Misread, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
 use crate::query::coverage;
 use crate::query::reader::{Reader, Selection, TypePlan};
-use crate::query::tables::{Aggregate, Ask, Fill, Gaps, Known, Shape, gaps, has_states, known, plans, tables};
+use crate::query::tables::{Aggregate, Ask, Fill, Gaps, Shape, StateValidity, gaps, has_states, known, plans, tables};
 use crate::store::devices::Directory;
 
 use super::select::{Select, labels, why_empty};
@@ -278,7 +278,7 @@ impl Args {
             names: shape.names,
             labels: once(&shape.with_labels),
             zone: self.select.zone().clone(),
-            known: Known::default(),
+            known: StateValidity::default(),
             gaps: Gaps::default(),
         }
     }

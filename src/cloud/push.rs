@@ -23,7 +23,7 @@ const SKEW: Micros = 5 * 60 * SECOND;
 
 /// Why a push is not believed. The sender is not told which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Distrust {
+pub enum SignatureError {
     /// No signature at all.
     #[error("it is not signed (the header X-Dt-Signature is missing); set the same signature secret in the cloud")]
     Unsigned,
@@ -49,7 +49,7 @@ pub enum Distrust {
 
 /// Who may push.
 #[derive(Debug, Clone)]
-pub enum Trust {
+pub enum Verifier {
     /// Who signs with one of these secrets; several, so that a secret can be changed without a pause.
     Signed(Vec<Secret>),
     /// Everybody.
@@ -68,21 +68,21 @@ struct Claims {
     iat: i64,
 }
 
-impl Trust {
+impl Verifier {
     /// Checks the signature before the body is read, so that nobody without the secret can make us read one; in constant
     /// time where a secret is concerned. `now` is this machine's clock.
     ///
     /// # Errors
     /// When the sender is not to be believed, with the reason.
-    pub fn vouch(&self, signature: Option<&[u8]>, now: Micros) -> Result<Voucher, Distrust> {
-        let Self::Signed(secrets) = self else { return Ok(Voucher(None)) };
-        let token = std::str::from_utf8(signature.ok_or(Distrust::Unsigned)?).map_err(|_| Distrust::Malformed)?;
-        let (signed, tag) = token.trim().rsplit_once('.').ok_or(Distrust::Malformed)?;
-        let (header, claims) = signed.split_once('.').ok_or(Distrust::Malformed)?;
-        let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| Distrust::Malformed);
-        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| Distrust::Malformed)?;
+    pub fn verify(&self, signature: Option<&[u8]>, now: Micros) -> Result<SignedChecksum, SignatureError> {
+        let Self::Signed(secrets) = self else { return Ok(SignedChecksum(None)) };
+        let token = std::str::from_utf8(signature.ok_or(SignatureError::Unsigned)?).map_err(|_| SignatureError::Malformed)?;
+        let (signed, tag) = token.trim().rsplit_once('.').ok_or(SignatureError::Malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(SignatureError::Malformed)?;
+        let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| SignatureError::Malformed);
+        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| SignatureError::Malformed)?;
         if header.alg != "HS256" {
-            return Err(Distrust::Algorithm);
+            return Err(SignatureError::Algorithm);
         }
         let tag = decode(tag)?;
         // No short cut at the first secret that fits: how many there are is not to be told by time.
@@ -91,34 +91,34 @@ impl Trust {
                 .is_ok_and(|mac| mac.chain_update(signed).verify_slice(&tag).is_ok())
         });
         if fits.count() == 0 {
-            return Err(Distrust::Forged);
+            return Err(SignatureError::Forged);
         }
         // From here on the claims are the cloud's own.
-        let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| Distrust::Malformed)?;
+        let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| SignatureError::Malformed)?;
         if claims.exp.saturating_mul(SECOND).saturating_add(SKEW) < now {
-            return Err(Distrust::Stale);
+            return Err(SignatureError::Stale);
         }
         if claims.iat.saturating_mul(SECOND).saturating_sub(SKEW) > now {
-            return Err(Distrust::Early);
+            return Err(SignatureError::Early);
         }
-        Ok(Voucher(Some(claims.checksum_sha256)))
+        Ok(SignedChecksum(Some(claims.checksum_sha256)))
     }
 }
 
 /// A good signature's word on the body: its SHA-256 in hex; none when everybody is trusted.
 #[derive(Debug)]
-pub struct Voucher(Option<String>);
+pub struct SignedChecksum(Option<String>);
 
-impl Voucher {
+impl SignedChecksum {
     /// Checks that these bytes are the ones that were signed.
     ///
     /// # Errors
     /// When they are not.
-    pub fn check(&self, body: &[u8]) -> Result<(), Distrust> {
+    pub fn check(&self, body: &[u8]) -> Result<(), SignatureError> {
         let Some(signed) = &self.0 else { return Ok(()) };
         let sum = hex(&Sha256::digest(body));
         // No secret: whoever can compare has signed both.
-        if sum.eq_ignore_ascii_case(signed) { Ok(()) } else { Err(Distrust::Tampered) }
+        if sum.eq_ignore_ascii_case(signed) { Ok(()) } else { Err(SignatureError::Tampered) }
     }
 }
 
@@ -194,9 +194,9 @@ mod tests {
         format!(r#"{{"checksum":"0","checksum_sha256":"{sum}","exp":{},"iat":{iat},"jti":"j"}}"#, iat + 3600)
     }
 
-    fn check(token: Option<&str>, now: Micros) -> Result<(), Distrust> {
-        let trust = Trust::Signed(vec![Secret::new("new"), Secret::new("hunter2")]);
-        trust.vouch(token.map(str::as_bytes), now)?.check(BODY)
+    fn check(token: Option<&str>, now: Micros) -> Result<(), SignatureError> {
+        let trust = Verifier::Signed(vec![Secret::new("new"), Secret::new("hunter2")]);
+        trust.verify(token.map(str::as_bytes), now)?.check(BODY)
     }
 
     const HS256: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
@@ -207,27 +207,31 @@ mod tests {
         let good = token(HS256, &claims(BODY, iat), "hunter2");
         assert_eq!(check(Some(&good), NOW), Ok(()));
         assert_eq!(check(Some(&token(HS256, &claims(BODY, iat), "new")), NOW), Ok(()));
-        assert_eq!(check(None, NOW), Err(Distrust::Unsigned));
+        assert_eq!(check(None, NOW), Err(SignatureError::Unsigned));
         for malformed in ["", ".", "..", "a.b", "a.b.c", "\u{1}", &good[..good.len() - 60]] {
             assert!(check(Some(malformed), NOW).is_err(), "{malformed}");
         }
-        assert_eq!(check(Some(&token(HS256, &claims(BODY, iat), "guess")), NOW), Err(Distrust::Forged));
+        assert_eq!(check(Some(&token(HS256, &claims(BODY, iat), "guess")), NOW), Err(SignatureError::Forged));
         for header in [r#"{"alg":"none"}"#, r#"{"alg":"HS512"}"#, r#"{"alg":"hs256"}"#, r#"{"alg":"RS256"}"#] {
-            assert_eq!(check(Some(&token(header, &claims(BODY, iat), "hunter2")), NOW), Err(Distrust::Algorithm), "{header}");
+            assert_eq!(
+                check(Some(&token(header, &claims(BODY, iat), "hunter2")), NOW),
+                Err(SignatureError::Algorithm),
+                "{header}"
+            );
         }
         let unsigned = format!("{}.{}.", URL_SAFE_NO_PAD.encode(HS256), URL_SAFE_NO_PAD.encode(claims(BODY, iat)));
-        assert_eq!(check(Some(&unsigned), NOW), Err(Distrust::Forged));
-        assert_eq!(check(Some(&token(HS256, &claims(b"another", iat), "hunter2")), NOW), Err(Distrust::Tampered));
-        assert_eq!(check(Some(&token(HS256, r#"{"exp":99999999999,"iat":0}"#, "hunter2")), NOW), Err(Distrust::Malformed));
+        assert_eq!(check(Some(&unsigned), NOW), Err(SignatureError::Forged));
+        assert_eq!(check(Some(&token(HS256, &claims(b"another", iat), "hunter2")), NOW), Err(SignatureError::Tampered));
+        assert_eq!(check(Some(&token(HS256, r#"{"exp":99999999999,"iat":0}"#, "hunter2")), NOW), Err(SignatureError::Malformed));
     }
 
     #[test]
     fn clocks_may_differ_by_five_minutes() {
         let good = token(HS256, &claims(BODY, NOW / SECOND), "hunter2");
         assert_eq!(check(Some(&good), NOW - SKEW), Ok(()));
-        assert_eq!(check(Some(&good), NOW - SKEW - SECOND), Err(Distrust::Early));
+        assert_eq!(check(Some(&good), NOW - SKEW - SECOND), Err(SignatureError::Early));
         assert_eq!(check(Some(&good), NOW + 3600 * SECOND + SKEW), Ok(()));
-        assert_eq!(check(Some(&good), NOW + 3601 * SECOND + SKEW), Err(Distrust::Stale));
+        assert_eq!(check(Some(&good), NOW + 3601 * SECOND + SKEW), Err(SignatureError::Stale));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::batch::{Batch, Frame, Item};
 use super::clock::{Clock, micros};
 use super::device::Device;
 use super::filter::Filter;
-use super::habits::Moods;
+use super::habits::HabitState;
 use super::late::Late;
 use super::ledger::Ledger;
 use super::net::Cut;
@@ -28,7 +28,7 @@ pub(super) struct Cloud {
     pub(super) closing: Cut,
     /// Somebody has opened a stream.
     pub(super) arrived: Notify,
-    pub(super) moods: Moods,
+    pub(super) moods: HabitState,
     /// The Data Connector, if there is one.
     pub(super) connector: Option<Arc<Connector>>,
     auth: Auth,
@@ -85,7 +85,7 @@ impl Cloud {
         state.recall(start - past, start);
         state.world.liven(start);
         let auth = Auth::new(&options.key, &options.secret, &options.email, options.token_life);
-        let moods = Moods::new(options.seed);
+        let moods = HabitState::new(options.seed);
         let (closing, arrived, state) = (Cut::new(), Notify::new(), Mutex::new(state));
         Ok(Self { options, clock, closing, arrived, moods, connector, auth, state })
     }

@@ -158,7 +158,7 @@ pub(super) struct Counts {
 
 /// The memory of the habits.
 #[derive(Debug)]
-pub(super) struct Moods {
+pub(super) struct HabitState {
     seed: u64,
     state: Mutex<Mood>,
 }
@@ -178,7 +178,7 @@ pub(super) struct Mood {
     streams: u64,
 }
 
-impl Moods {
+impl HabitState {
     pub(super) fn new(seed: u64) -> Self {
         let seed = seed ^ 0x6261_6468_6162_6974;
         let mood = Mood {
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn at_most_three_calls_in_a_row_are_refused_and_each_way_comes() {
         let mut seen = Vec::new();
-        let moods = Moods::new(1);
+        let moods = HabitState::new(1);
         let mut row = 0;
         for _ in 0..500 {
             // Other paths between do not help.
@@ -292,21 +292,21 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let moods = Moods::new(1);
+        let moods = HabitState::new(1);
         let admit = |ms| moods.state().admit((2, 3), Duration::from_millis(ms));
         assert_eq!([admit(0), admit(0), admit(0), admit(0)], [Ok(()), Ok(()), Ok(()), Err(1)]);
         assert_eq!([admit(499), admit(501), admit(501)], [Err(1), Ok(()), Err(1)]);
         assert_eq!([admit(60_000), admit(60_000), admit(60_000), admit(60_000)], [Ok(()), Ok(()), Ok(()), Err(1)]);
         assert_eq!(moods.state().counts.limited, 4);
-        let never = |moods: &Moods| moods.state().admit((0, 1), Duration::MAX);
-        let moods = Moods::new(1);
+        let never = |moods: &HabitState| moods.state().admit((0, 1), Duration::MAX);
+        let moods = HabitState::new(1);
         assert_eq!((never(&moods), never(&moods)), (Ok(()), Err(3600)));
     }
 
     #[test]
     fn the_same_seed_gives_every_stream_the_same_fate() {
         let fates = |seed| {
-            let moods = Moods::new(seed);
+            let moods = HabitState::new(seed);
             (0..5).map(|_| until(Duration::from_secs(9), &mut moods.stream())).collect::<Vec<_>>()
         };
         assert_eq!(fates(1), fates(1));

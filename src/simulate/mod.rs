@@ -8,12 +8,13 @@
 //!
 //! As a Data Connector it also pushes every published event to a receiver: `push.rs` talks, `parcels.rs` holds what waits.
 
-mod acts;
+mod actions;
 mod auth;
 mod batch;
 mod call;
 mod clock;
 mod cloud;
+mod delivery_queue;
 mod device;
 mod disorder;
 mod emulator;
@@ -27,7 +28,6 @@ mod ledger;
 mod live;
 mod mangle;
 mod net;
-mod parcels;
 mod push;
 #[cfg(test)]
 mod push_tests;
@@ -46,8 +46,8 @@ mod truth;
 mod world;
 mod xid;
 
+pub use delivery_queue::Pushes;
 pub use habits::{Habits, Spell};
-pub use parcels::Pushes;
 pub use push::Push;
 
 use axum::Router;

@@ -2,10 +2,10 @@
 
 use super::batch::{Frame, Item};
 use super::clock::{Clock, FOREVER, micros, real_seconds};
+use super::delivery_queue::{Answer, Parcel, Pushes, Queue};
 use super::device::Device;
 use super::disorder::Disorder;
 use super::event::{Map, Quoted};
-use super::parcels::{Answer, Parcel, Pushes, Queue};
 use super::sign::{Forgery, Signer};
 use super::xid::{Xid, Xids};
 use super::{Options, SimulateError};

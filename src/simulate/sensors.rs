@@ -27,7 +27,7 @@ pub(super) enum Line {
 
 /// The state of one sensor.
 #[derive(Debug, Clone)]
-pub(super) struct Mind {
+pub(super) struct SensorState {
     climate: Climate,
     phase: f64,
     wander: f64,
@@ -48,7 +48,7 @@ pub(super) struct Mind {
     battery: f64,
 }
 
-impl Mind {
+impl SensorState {
     pub(super) fn new(family: Family, name: &str, rng: &mut Rng) -> Self {
         let climate = match name {
             _ if family == Family::Co2 => OFFICE,
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_thermometer_drifts_slowly_and_sends_newest_first() {
         let mut rng = Rng::with_seed(3);
-        let mut mind = Mind { sampling: 5, ..Mind::new(Family::Temperature, "Office", &mut rng) };
+        let mut mind = SensorState { sampling: 5, ..SensorState::new(Family::Temperature, "Office", &mut rng) };
         let mut last = mind.measure(0, 150 * SECOND, &mut rng);
         for n in 1..600 {
             let next = mind.measure(n * 150 * SECOND, 150 * SECOND, &mut rng);

@@ -1,10 +1,10 @@
 //! What tests compare with: every event published since start, and counts. Not part of the cloud's API.
 
 use super::cloud::Cloud;
+use super::delivery_queue::Pushes;
 use super::event::{At, Quoted};
 use super::habits::Counts;
 use super::late::Late;
-use super::parcels::Pushes;
 use super::query::Params;
 use super::refusal::json;
 use axum::body::{Body, Bytes};

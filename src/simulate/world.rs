@@ -3,7 +3,7 @@
 use super::batch::{Batch, Target};
 use super::device::{Device, Family};
 use super::event::{Body, SECOND};
-use super::sensors::{Line, Mind, heartbeat, lasts};
+use super::sensors::{Line, SensorState, heartbeat, lasts};
 use super::xid::{Xid, Xids};
 use fastrand::Rng;
 use std::cmp::Reverse;
@@ -37,7 +37,7 @@ type Due = (i64, usize, Action, bool);
 pub(super) struct World {
     project: String,
     pub(super) devices: Vec<Device>,
-    pub(super) minds: Vec<Mind>,
+    pub(super) minds: Vec<SensorState>,
     by_id: HashMap<String, usize>,
     plan: BinaryHeap<Reverse<Due>>,
     pub(super) rng: Rng,
@@ -51,8 +51,10 @@ impl World {
     pub(super) fn new(project: &str, seed: u64, count: usize, start: i64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let devices = Device::seeded(seed, count);
-        let minds =
-            devices.iter().map(|d| Mind::new(d.family, d.labels.get("name").map_or("", String::as_str), &mut rng)).collect();
+        let minds = devices
+            .iter()
+            .map(|d| SensorState::new(d.family, d.labels.get("name").map_or("", String::as_str), &mut rng))
+            .collect();
         // A second run of the same seed must not give the ids of the first to other events.
         let who = Rng::with_seed(seed ^ start.unsigned_abs()).u64(..);
         let mut world = Self {

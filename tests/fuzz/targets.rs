@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use overnight::base::time::{self, Day, SECOND, rfc3339};
-use overnight::cloud::push::{About, Distrust, Trust};
+use overnight::cloud::push::{About, SignatureError, Verifier};
 use overnight::model::decode::{Collector, Found};
 use overnight::model::event::{LABELS_MAX, Partition, Source};
 use overnight::model::framing::{Frame, Frames};
@@ -222,8 +222,8 @@ pub const NOW: i64 = 1_700_000_000;
 pub fn push(data: &[u8]) {
     let at = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (header, body) = (&data[..at], data.get(at + 1..).unwrap_or_default());
-    let trust = Trust::Signed(vec![Secret::new("another"), Secret::new(SECRET)]);
-    if let Ok(voucher) = trust.vouch(Some(header), NOW * SECOND) {
+    let trust = Verifier::Signed(vec![Secret::new("another"), Secret::new(SECRET)]);
+    if let Ok(voucher) = trust.verify(Some(header), NOW * SECOND) {
         let header = std::str::from_utf8(header).unwrap().trim();
         assert!(is_signed(header), "{header} is believed");
         if voucher.check(body).is_ok() {
@@ -250,9 +250,9 @@ pub fn push(data: &[u8]) {
 
 /// Claims that are signed with the secret are read without a fault of the program, whatever they say.
 pub fn signature(data: &[u8]) {
-    let trust = Trust::Signed(vec![Secret::new(SECRET)]);
+    let trust = Verifier::Signed(vec![Secret::new(SECRET)]);
     let signed = sign(br#"{"alg":"HS256","typ":"JWT"}"#, data);
-    match trust.vouch(Some(signed.as_bytes()), NOW * SECOND) {
+    match trust.verify(Some(signed.as_bytes()), NOW * SECOND) {
         Ok(voucher) => {
             #[derive(serde::Deserialize)]
             struct Claims {
@@ -262,17 +262,17 @@ pub fn signature(data: &[u8]) {
             let expected = claims.checksum_sha256.eq_ignore_ascii_case(&sum(b"body"));
             assert_eq!(voucher.check(b"body").is_ok(), expected);
         }
-        Err(why) => assert!(matches!(why, Distrust::Malformed | Distrust::Stale | Distrust::Early), "{why}"),
+        Err(why) => assert!(matches!(why, SignatureError::Malformed | SignatureError::Stale | SignatureError::Early), "{why}"),
     }
     // And as a header, as a whole token, and with one that is good.
     let odd = sign(data, br#"{"checksum_sha256":"","exp":1700000000,"iat":1700000000}"#);
-    drop(trust.vouch(Some(odd.as_bytes()), NOW * SECOND));
+    drop(trust.verify(Some(odd.as_bytes()), NOW * SECOND));
     if let Ok(text) = std::str::from_utf8(data)
-        && trust.vouch(Some(data), NOW * SECOND).is_ok()
+        && trust.verify(Some(data), NOW * SECOND).is_ok()
     {
         assert!(is_signed(text.trim()));
     }
-    assert!(Trust::Everybody.vouch(Some(data), NOW * SECOND).unwrap().check(data).is_ok());
+    assert!(Verifier::Everybody.verify(Some(data), NOW * SECOND).unwrap().check(data).is_ok());
 }
 
 /// Bytes that are taken for a day file are refused with an error that names the file, or read, row by row, to an end.

@@ -99,8 +99,8 @@ BUILDS = [
     Broken(
         "a push is answered 200 before it is kept",
         [
-            ("src/intake/webhook/desk.rs", "drop(done.await);", "drop(done);"),
-            ("src/intake/webhook/desk.rs", "() = &mut carried => return Fate::of(verdict),", "() = &mut carried => return Fate::Kept,"),
+            ("src/intake/webhook/pending.rs", "drop(done.await);", "drop(done);"),
+            ("src/intake/webhook/pending.rs", "() = &mut carried => return Fate::of(verdict),", "() = &mut carried => return Fate::Kept,"),
         ],
         [[ORDER], [KILL_LISTEN]],
     ),

@@ -18,14 +18,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::base::error::plain;
 use crate::base::time;
-use crate::cloud::push::{About, Distrust, SIGNATURE, Trust};
+use crate::cloud::push::{About, SIGNATURE, SignatureError, Verifier};
 use crate::store::meter::Meter;
 use crate::store::writer::{Phase, told};
 
-use super::desk::Fate;
+use super::pending::Fate;
 use super::places::Place;
 use super::refusals::Class;
-use super::{Limits, Office};
+use super::{Limits, WebhookServer};
 
 /// Most bytes of a header; a signature has some 350.
 const HEADER_MAX: usize = 16 * 1024;
@@ -45,9 +45,9 @@ impl Refusal {
     }
 }
 
-impl From<Distrust> for Refusal {
-    fn from(why: Distrust) -> Self {
-        Self(StatusCode::UNAUTHORIZED, Class::Distrust(why))
+impl From<SignatureError> for Refusal {
+    fn from(why: SignatureError) -> Self {
+        Self(StatusCode::UNAUTHORIZED, Class::SignatureError(why))
     }
 }
 
@@ -88,7 +88,7 @@ impl Visit<'_> {
     }
 }
 
-impl Office {
+impl WebhookServer {
     /// Speaks HTTP on a connection until it ends; notes when all that came `is_settled`.
     pub(super) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, place: &Place, is_settled: &AtomicBool) {
         let mut stop = self.stop.clone();
@@ -179,11 +179,11 @@ impl Office {
         if *self.stop.borrow() != Phase::Going {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the recorder is stopping"));
         }
-        if matches!(self.guard.read().unwrap_or_else(PoisonError::into_inner).trust, Trust::Everybody) {
+        if matches!(self.guard.read().unwrap_or_else(PoisonError::into_inner).trust, Verifier::Everybody) {
             of_no_page(request.headers())?;
         }
         let signature = request.headers().get(SIGNATURE).map(HeaderValue::as_bytes);
-        let voucher = self.guard.read().unwrap_or_else(PoisonError::into_inner).trust.vouch(signature, time::now())?;
+        let voucher = self.guard.read().unwrap_or_else(PoisonError::into_inner).trust.verify(signature, time::now())?;
         if request.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "its body is compressed"));
         }
@@ -200,16 +200,16 @@ impl Office {
         kept
     }
 
-    /// Hands a push to the clerk; when this returns without an error, it is kept.
+    /// Hands a push to the commit loop; when this returns without an error, it is kept.
     async fn wait_for_commit(&self, body: Bytes, begun: Instant) -> Result<(), Refusal> {
         let verdict = {
-            let mut desk = self.desk();
-            if desk.collector.bytes() + body.len() > WAITING_BYTES {
+            let mut pending = self.pending();
+            if pending.collector.bytes() + body.len() > WAITING_BYTES {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too much waits for the disk already"));
             }
-            let verdict = desk.add(body, time::now());
+            let verdict = pending.add(body, time::now());
             // The answer is due so long after the request, however long its body took.
-            desk.oldest = desk.oldest.map(|oldest| oldest.min(begun));
+            pending.oldest = pending.oldest.map(|oldest| oldest.min(begun));
             verdict
         };
         self.filled.notify_one();

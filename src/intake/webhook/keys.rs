@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use crate::cloud::push::Trust;
+use crate::cloud::push::Verifier;
 use crate::model::settings::{Secret, keep_to_oneself, read_secret};
 
 use super::ListenError;
@@ -27,7 +27,7 @@ pub struct Keys {
 /// Secrets and certificates, read.
 #[derive(Clone)]
 pub(super) struct Guard {
-    pub(super) trust: Trust,
+    pub(super) trust: Verifier,
     pub(super) tls: Option<TlsAcceptor>,
 }
 
@@ -48,7 +48,7 @@ impl Keys {
         for path in &self.secret_files {
             secrets.push(read_secret(path)?);
         }
-        let trust = if secrets.is_empty() { Trust::Everybody } else { Trust::Signed(secrets) };
+        let trust = if secrets.is_empty() { Verifier::Everybody } else { Verifier::Signed(secrets) };
         let tls = self.tls.as_ref().map(|(cert, key)| acceptor(cert, key)).transpose()?;
         Ok(Guard { trust, tls })
     }

@@ -1,7 +1,7 @@
 //! Listen: receives what the cloud's Data Connectors push, and acknowledges only what is kept.
 //!
 //! ```text
-//! connection --> signature --> body --> checksum --> [Desk] --(one order at a time)--> thread "keep" --> COMMIT
+//! connection --> signature --> body --> checksum --> [PendingBatch] --(one order at a time)--> thread "keep" --> COMMIT
 //!      ^                                    events become columns                                          |
 //!      '------------------------------- 200, or 503 with Retry-After <---------------- verdict ------------'
 //! ```
@@ -9,10 +9,10 @@
 //! Pushes that come while a commit runs share the next one. Whatever is refused is not kept, and whatever is kept is
 //! answered 200: a verdict is one or the other, even when an answer is due while the disk is slow.
 
-mod desk;
 mod http;
 mod keys;
 mod line;
+mod pending;
 mod places;
 mod refusals;
 mod sessions;
@@ -34,9 +34,9 @@ use crate::model::settings::SettingsError;
 use crate::store::meter::Meter;
 use crate::store::writer::{Outlet, Phase, told};
 
-use desk::Desk;
 use keys::{Guard, Hangup};
 use line::Line;
+use pending::PendingBatch;
 use places::{Place, Places};
 use refusals::{Class, Refusals};
 use sessions::Sessions;
@@ -145,28 +145,28 @@ impl Receiver {
     /// are listened for from now on, for so long as is planned.
     pub async fn run(mut self, outlet: Outlet, projects: Vec<String>, lasts: Option<Duration>, mut stop: watch::Receiver<Phase>) {
         outlet.meter.update(|parts| parts.listening = Some(self.url()));
-        let office = Arc::new(Office::new(self.guard, self.limits, outlet, stop.clone()));
+        let server = Arc::new(WebhookServer::new(self.guard, self.limits, outlet, stop.clone()));
         let (closing, closed) = watch::channel(Phase::Going);
-        let sessions = Sessions::begin(projects, lasts, &office.outlet);
-        let clerk = tokio::spawn(Arc::clone(&office).clerk(sessions, closed));
+        let sessions = Sessions::begin(projects, lasts, &server.outlet);
+        let commit_loop = tokio::spawn(Arc::clone(&server).commit_loop(sessions, closed));
         let mut connections = JoinSet::new();
-        let places = Places::new(office.limits.connections, office.limits.connections_of_peer);
+        let places = Places::new(server.limits.connections, server.limits.connections_of_peer);
         let away = Arc::new(Semaphore::new(SENT_AWAY));
         loop {
             let stream = tokio::select! {
                 stream = self.listener.accept() => stream,
                 _ = connections.join_next(), if !connections.is_empty() => continue,
                 () = self.hangup.comes() => {
-                    office.reload(&self.keys);
+                    server.reload(&self.keys);
                     continue;
                 }
                 _ = told(&mut stop) => break,
             };
             match stream.map(|(stream, peer)| (stream, places.take(peer.ip()))) {
-                Ok((stream, Some(place))) => drop(connections.spawn(Arc::clone(&office).connection(stream, place))),
+                Ok((stream, Some(place))) => drop(connections.spawn(Arc::clone(&server).connection(stream, place))),
                 Ok((stream, None)) => {
-                    office.refused(Class::Connection("there are too many at once, and a push waits on each"), "");
-                    let is_tls = office.guard().tls.is_some();
+                    server.refused(Class::Connection("there are too many at once, and a push waits on each"), "");
+                    let is_tls = server.guard().tls.is_some();
                     if let Ok(turn) = Arc::clone(&away).try_acquire_owned() {
                         connections.spawn(async move {
                             drop(tokio::time::timeout(GRACE, send_away(stream, is_tls)).await);
@@ -176,7 +176,7 @@ impl Receiver {
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: they come back when connections end.
-                    office.refused(Class::Connection("it cannot be taken"), &plain(&error));
+                    server.refused(Class::Connection("it cannot be taken"), &plain(&error));
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -186,8 +186,8 @@ impl Receiver {
         drop(tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await);
         connections.shutdown().await;
         closing.send_replace(*stop.borrow());
-        drop(clerk.await);
-        office.outlet.meter.update(|parts| parts.listening = None);
+        drop(commit_loop.await);
+        server.outlet.meter.update(|parts| parts.listening = None);
     }
 }
 
@@ -205,25 +205,25 @@ async fn send_away(mut stream: TcpStream, is_tls: bool) {
 
 /// Everything that connections share.
 #[derive(Debug)]
-struct Office {
+struct WebhookServer {
     guard: RwLock<Guard>,
     limits: Limits,
     outlet: Outlet,
-    desk: Mutex<Desk>,
+    pending: Mutex<PendingBatch>,
     filled: Notify,
     reading: Semaphore,
     refusals: Refusals,
     stop: watch::Receiver<Phase>,
 }
 
-impl Office {
+impl WebhookServer {
     fn new(guard: Guard, limits: Limits, outlet: Outlet, stop: watch::Receiver<Phase>) -> Self {
-        let desk = Desk::new(&outlet.registry);
+        let pending = PendingBatch::new(&outlet.registry);
         Self {
             guard: RwLock::new(guard),
             limits,
             outlet,
-            desk: Mutex::new(desk),
+            pending: Mutex::new(pending),
             filled: Notify::new(),
             reading: Semaphore::new(http::READING_KIB as usize),
             refusals: Refusals::default(),
@@ -235,8 +235,8 @@ impl Office {
         self.guard.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, PendingBatch> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads secrets and certificates anew.

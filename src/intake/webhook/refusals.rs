@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::base::time;
-use crate::cloud::push::Distrust;
+use crate::cloud::push::SignatureError;
 use crate::model::event::printable;
 
 /// Refusals of one class are told at most this often.
@@ -20,7 +20,7 @@ const DETAIL: usize = 200;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
     /// A push that is not believed.
-    Distrust(Distrust),
+    SignatureError(SignatureError),
     /// A push that is refused for another reason.
     Push(&'static str),
     /// A connection that is closed or not taken.
@@ -30,7 +30,7 @@ pub(super) enum Class {
 impl fmt::Display for Class {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Distrust(why) => write!(out, "a push was refused: {why}"),
+            Self::SignatureError(why) => write!(out, "a push was refused: {why}"),
             Self::Push(why) => write!(out, "a push was refused: {why}"),
             Self::Connection(why) => write!(out, "a connection was closed: {why}"),
         }
@@ -96,7 +96,7 @@ mod tests {
         let told: Vec<String> =
             (0..1000).filter_map(|n| refusals.note(Class::Connection("no TLS"), &format!("alert\u{1b}{n}"))).collect();
         assert_eq!(told, ["a connection was closed: no TLS: alert 0"]);
-        let forged = refusals.note(Class::Distrust(Distrust::Forged), "").unwrap();
+        let forged = refusals.note(Class::SignatureError(SignatureError::Forged), "").unwrap();
         assert!(forged.contains("another secret"), "{forged}");
         assert_eq!(refusals.due(), [""; 0]);
         let before = time::instant().checked_sub(TELL_EVERY).unwrap();

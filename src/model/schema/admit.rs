@@ -23,7 +23,7 @@ const OLDEST: Day = Day(10_957);
 
 /// Why an event is not taken in as one. Never quotes the event, so that a million of them are one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Surplus {
+pub enum LimitExceeded {
     /// One more type.
     #[error("the recording has {TYPES_MAX} event types without a schema already; give a schema file for this one")]
     Types,
@@ -63,7 +63,7 @@ impl Admission {
         name: &str,
         by_schema: impl Iterator<Item = &'a str>,
         met: bool,
-    ) -> Result<Arc<Schema>, Surplus> {
+    ) -> Result<Arc<Schema>, LimitExceeded> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(schema) = state.types.get(name) {
             return Ok(Arc::clone(schema));
@@ -75,9 +75,9 @@ impl Admission {
                 state.plain.contains_key(lower) || by_schema.any(|other| is_plain(other) && other.eq_ignore_ascii_case(lower))
             };
             match () {
-                () if name.len() > NAME_MAX => return Err(Surplus::Name),
-                () if state.types.len() >= TYPES_MAX => return Err(Surplus::Types),
-                () if plain.as_ref().is_some_and(taken) => return Err(Surplus::Case),
+                () if name.len() > NAME_MAX => return Err(LimitExceeded::Name),
+                () if state.types.len() >= TYPES_MAX => return Err(LimitExceeded::Types),
+                () if plain.as_ref().is_some_and(taken) => return Err(LimitExceeded::Case),
                 () => {}
             }
         }
@@ -88,7 +88,7 @@ impl Admission {
     }
 
     /// A day of a type, `now` being when its event came. `met`: the recording has it already.
-    pub(super) fn day(&self, event_type: &Arc<str>, day: Day, now: Micros, met: bool) -> Result<(), Surplus> {
+    pub(super) fn day(&self, event_type: &Arc<str>, day: Day, now: Micros, met: bool) -> Result<(), LimitExceeded> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let partition = (Arc::clone(event_type), day);
         if state.opened.contains(&partition) {
@@ -96,7 +96,7 @@ impl Admission {
         }
         if (day < OLDEST || day > Day::of(now.saturating_add(366 * DAY))) && !state.odd.contains(&partition) {
             if state.odd.len() >= ODD_MAX && !met {
-                return Err(Surplus::OddDay);
+                return Err(LimitExceeded::OddDay);
             }
             state.odd.insert(partition.clone());
         }
@@ -104,7 +104,7 @@ impl Admission {
             return Ok(());
         }
         if state.opened.len() >= PARTITIONS_MAX {
-            return Err(Surplus::Partitions);
+            return Err(LimitExceeded::Partitions);
         }
         state.opened.insert(partition);
         Ok(())
@@ -127,7 +127,7 @@ mod tests {
 
     const NOW: Micros = 20_000 * DAY;
 
-    fn admit(admission: &Admission, name: &str) -> Result<Arc<Schema>, Surplus> {
+    fn admit(admission: &Admission, name: &str) -> Result<Arc<Schema>, LimitExceeded> {
         admission.event_type(name, ["wind", "airQuality", "touch"].into_iter(), false)
     }
 
@@ -138,7 +138,7 @@ mod tests {
         for number in 1..TYPES_MAX {
             admit(&admission, &format!("type{number}")).unwrap();
         }
-        assert_eq!(admit(&admission, "one more").unwrap_err(), Surplus::Types);
+        assert_eq!(admit(&admission, "one more").unwrap_err(), LimitExceeded::Types);
         assert_eq!(admit(&admission, "type7").unwrap().name, "type7");
         assert_eq!(admission.event_type("met too", std::iter::empty(), true).unwrap().name, "met too");
         assert!(admit(&admission, "met too").is_ok());
@@ -147,14 +147,14 @@ mod tests {
     #[test]
     fn of_two_spellings_of_a_plain_name_one_is_let_in() {
         let admission = Admission::default();
-        assert_eq!(admit(&admission, "airquality").unwrap_err(), Surplus::Case);
+        assert_eq!(admit(&admission, "airquality").unwrap_err(), LimitExceeded::Case);
         admit(&admission, "heatIndex").unwrap();
-        assert_eq!(admit(&admission, "heatindex").unwrap_err(), Surplus::Case);
+        assert_eq!(admit(&admission, "heatindex").unwrap_err(), LimitExceeded::Case);
         // These are written otherwise in the file system.
         for name in ["HeatIndex", "Touch", "networkstatus", "heat index", "Wind"] {
             admit(&admission, name).unwrap();
         }
-        assert_eq!(admit(&admission, &"x".repeat(NAME_MAX + 1)).unwrap_err(), Surplus::Name);
+        assert_eq!(admit(&admission, &"x".repeat(NAME_MAX + 1)).unwrap_err(), LimitExceeded::Name);
     }
 
     #[test]
@@ -164,14 +164,14 @@ mod tests {
         for day in 1..i32::try_from(ODD_MAX).unwrap() {
             admission.day(&name, Day(if day % 2 == 0 { day } else { 30_000 + day }), NOW, false).unwrap();
         }
-        assert_eq!(admission.day(&name, Day(-5), NOW, false), Err(Surplus::OddDay));
+        assert_eq!(admission.day(&name, Day(-5), NOW, false), Err(LimitExceeded::OddDay));
         assert_eq!(admission.day(&name, Day(2), NOW, false), Ok(()));
         let mut opened = ODD_MAX - 1;
         'all: for number in 0.. {
             let name: Arc<str> = format!("type{number}").into();
             for day in OLDEST.0..OLDEST.0 + 5000 {
                 if opened == PARTITIONS_MAX {
-                    assert_eq!(admission.day(&name, Day(day), NOW, false), Err(Surplus::Partitions));
+                    assert_eq!(admission.day(&name, Day(day), NOW, false), Err(LimitExceeded::Partitions));
                     break 'all;
                 }
                 admission.day(&name, Day(day), NOW, false).unwrap();

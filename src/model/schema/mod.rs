@@ -21,7 +21,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use admit::Admission;
-pub use admit::{Surplus, is_plain};
+pub use admit::{LimitExceeded, is_plain};
 pub use columns::{Columns, ConformError, FIXED_HEAD, FIXED_TAIL, brought_up, conform, reread, time_type};
 pub use file::{SCHEMA_MAX, SchemaError};
 pub use grow::Misgrown;
@@ -277,7 +277,7 @@ impl Registry {
     ///
     /// # Errors
     /// When no file describes the type, and the recording takes in no more such types.
-    pub fn admit(&self, event_type: &str) -> Result<Arc<Schema>, Surplus> {
+    pub fn admit(&self, event_type: &str) -> Result<Arc<Schema>, LimitExceeded> {
         match self.schemas.get(event_type) {
             Some(schema) => Ok(Arc::clone(schema)),
             None => self.admission.event_type(event_type, self.schemas.keys().map(String::as_str), false),
@@ -288,7 +288,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the recording takes in no more such days.
-    pub fn admit_day(&self, event_type: &Arc<str>, day: Day, now: Micros) -> Result<(), Surplus> {
+    pub fn admit_day(&self, event_type: &Arc<str>, day: Day, now: Micros) -> Result<(), LimitExceeded> {
         self.admission.day(event_type, day, now, false)
     }
 

@@ -1,7 +1,6 @@
 //! Export: tables of a recording for others, in constant memory; one format a file.
 
 mod arrow;
-mod behind;
 mod cells;
 mod csv;
 mod dialect;
@@ -12,6 +11,7 @@ mod ndjson;
 mod parquet;
 mod terminal;
 mod text;
+mod threaded;
 mod xlsx;
 
 use std::collections::BTreeMap;
@@ -436,7 +436,7 @@ fn sink(settings: &Settings, sheets: &[Sheet], to: &str, out: Box<dyn Write + Se
         Format::Arrow => Box::new(arrow::Arrow::new(sheets, settings.output == Output::Stdout, out)?),
         Format::Xlsx => Box::new(xlsx::Xlsx::new(sheets, settings.zone.clone(), settings.sheet_rows, out)?),
     };
-    Ok(Box::new(behind::Behind::new(to, sink)?))
+    Ok(Box::new(threaded::ThreadedSink::new(to, sink)?))
 }
 
 /// The output with its name, for errors.

@@ -19,10 +19,12 @@ use crate::model::schema::Behaviour;
 use crate::output::chart::{Chart, Data, Line, written};
 use crate::query::coverage::{Span, merged};
 use crate::query::reader::{Reader, Selection, TypePlan};
-use crate::query::tables::{Known, Last, TableError, Unrecorded, Value, Whose, before, figure, holds_until, main_value};
+use crate::query::tables::{
+    Last, StateValidity, TableError, Unrecorded, Value, Whose, figure, holds_until, lookback, main_value,
+};
 use crate::store::devices::Directory;
 
-use moments::Moments;
+use moments::EventMarks;
 use numbers::Numbers;
 use states::States;
 
@@ -41,7 +43,7 @@ pub struct Settings {
     /// So many points a line, at most: about the picture's width in pixels.
     pub points: usize,
     /// What is known of times without an event: how long the state of a door lasts that has not moved since.
-    pub known: Known,
+    pub known: StateValidity,
     /// Times in which nobody recorded.
     pub unrecorded: Unrecorded,
     /// Where the axis ends, unless events lie behind it; none: with the last that is known.
@@ -65,7 +67,7 @@ pub fn charts(
         let value = main_value(&plan.schema);
         let mut tracks = Tracks::new(&value, settings, (reader, directory));
         let from = (reader, directory);
-        for (device, last) in before(from, &plan.schema, selection, std::slice::from_ref(&value), &settings.known)? {
+        for (device, last) in lookback(from, &plan.schema, selection, std::slice::from_ref(&value), &settings.known)? {
             if let Some(Some(Last::State { state, until })) = last.first() {
                 tracks.begin(&device, (selection.start.unwrap_or_default(), *until), state);
             }
@@ -89,7 +91,7 @@ enum Track {
     Gauge(Numbers),
     Counter(Numbers),
     State(States),
-    Events(Moments),
+    Events(EventMarks),
 }
 
 /// The tracks of one event type.
@@ -144,7 +146,7 @@ impl<'s> Tracks<'s> {
             Some(Behaviour::Gauge) => Track::Gauge(Numbers::default()),
             Some(Behaviour::Counter) => Track::Counter(Numbers::default()),
             Some(Behaviour::State) => Track::State(States::default()),
-            None => Track::Events(Moments::default()),
+            None => Track::Events(EventMarks::default()),
         });
         self.devices.push(device.to_owned());
         self.known.push(None);

@@ -4,12 +4,12 @@ use crate::base::time::Micros;
 
 /// One device's moments.
 #[derive(Debug, Default)]
-pub(super) struct Moments {
+pub(super) struct EventMarks {
     all: Vec<Micros>,
     width: Micros,
 }
 
-impl Moments {
+impl EventMarks {
     /// Something happened, not before what happened before.
     pub(super) fn happen(&mut self, time: Micros, limit: usize) {
         if self.all.last().is_none_or(|last| self.width == 0 || time - last >= self.width) {
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_touches_are_a_thousand_strokes_all_over_the_night() {
-        let mut track = Moments::default();
+        let mut track = EventMarks::default();
         (0..100_000).for_each(|time| track.happen(time, 2000));
         let all = track.moments(1000);
         assert!((400..=1000).contains(&all.len()));

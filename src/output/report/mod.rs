@@ -23,7 +23,7 @@ use crate::model::event::printable;
 use crate::query::coverage::{self, Gap, GapState, Project};
 use crate::query::reader::{ReadError, Reader, Selection, TypePlan};
 use crate::query::status::{FaultReason, StatusError, status};
-use crate::query::tables::{Ask, Fill, SEAM, TableError, Unrecorded, known, plans, unrecorded};
+use crate::query::tables::{Ask, Fill, JOIN_TOLERANCE, TableError, Unrecorded, known, plans, unrecorded};
 use crate::store::buffer::{BufferError, WhichFaults};
 use crate::store::devices::Directory;
 
@@ -233,7 +233,7 @@ fn covered(project: &Project, unrecorded: &Unrecorded, span: Span) -> ProjectFac
     let of_gaps = |is: fn(&Gap) -> bool| total(project.gaps.iter().filter(|gap| is(gap)).filter_map(|gap| cut(gap.span, span)));
     // A pause of which little lies on the page is one all the same.
     let pauses = not_recorded(project, (Micros::MIN, Micros::MAX), unrecorded).into_iter();
-    let pauses = pauses.filter(|(from, to)| to.saturating_sub(*from) > SEAM).filter_map(|pause| cut(pause, span));
+    let pauses = pauses.filter(|(from, to)| to.saturating_sub(*from) > JOIN_TOLERANCE).filter_map(|pause| cut(pause, span));
     ProjectFacts {
         project: project.name.clone(),
         sessions: project.sessions.iter().filter(|(session, _)| cut(*session, span).is_some()).map(|(_, joined)| *joined).sum(),

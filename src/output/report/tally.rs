@@ -11,7 +11,7 @@ use crate::base::time::{Micros, SECOND};
 use crate::base::zone::{Buckets, Every, Zone};
 use crate::query::coverage::{Span, between};
 use crate::query::reader::{ReadError, Reader, Rows, Selection, TypePlan};
-use crate::query::tables::{Known, Whose};
+use crate::query::tables::{StateValidity, Whose};
 use crate::store::devices::Directory;
 
 /// What the events say of one device. Holds nothing of the events themselves.
@@ -90,7 +90,7 @@ pub(super) fn tally(
     reader: &Reader,
     plans: &[TypePlan],
     selection: &Selection,
-    (known, directory): (&Known, &Directory),
+    (known, directory): (&StateValidity, &Directory),
     zone: &Zone,
     (from, to): (Option<Micros>, Option<Micros>),
     mut progress: impl FnMut(u64),

@@ -58,7 +58,7 @@ impl FromStr for Aggregate {
 
 /// A figure of a bucket.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Figure {
+pub(super) enum Statistic {
     Of(Aggregate),
     /// By how much a total grew.
     Increase,
@@ -70,7 +70,7 @@ pub(super) enum Figure {
     Events,
 }
 
-impl Figure {
+impl Statistic {
     /// The figures of a value; `states` are those that it takes.
     pub(super) fn of(behaves: Option<Behaviour>, aggregates: &[Aggregate], usual: &[Aggregate], states: usize) -> Vec<Self> {
         let aggregates = if aggregates.is_empty() { usual } else { aggregates };
@@ -144,7 +144,7 @@ pub(super) struct Point {
     /// Its first and its last event.
     pub(super) first: Micros,
     pub(super) last: Micros,
-    /// See [`Figure::cell`].
+    /// See [`Statistic::cell`].
     pub(super) cells: [f64; 5],
 }
 
@@ -347,7 +347,7 @@ impl Track {
 
     /// The figures of the bucket that ends at `end`; NaN where there is none, infinite where a double cannot hold it. Then the
     /// next bucket begins. True when the bucket says anything.
-    pub(super) fn close(&mut self, end: Micros, figures: &[Figure], out: &mut [f64]) -> bool {
+    pub(super) fn close(&mut self, end: Micros, figures: &[Statistic], out: &mut [f64]) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "counts of events in a bucket, and its microseconds, are far below 2^53")]
         let number = |count: u64| count as f64;
         self.spend(end);
@@ -356,15 +356,15 @@ impl Track {
                 let any = gauge.count > 0;
                 for (figure, out) in figures.iter().zip(out) {
                     *out = match figure {
-                        Figure::Of(Aggregate::Count) => number(gauge.count),
+                        Statistic::Of(Aggregate::Count) => number(gauge.count),
                         _ if !any => f64::NAN,
-                        Figure::Of(Aggregate::Mean) => gauge.mean(),
-                        Figure::Of(Aggregate::Min) => gauge.min,
-                        Figure::Of(Aggregate::Max) => gauge.max,
-                        Figure::Of(Aggregate::Sum) => gauge.sum.total(),
-                        Figure::Of(Aggregate::Rest) => gauge.sum.lost(),
-                        Figure::Of(Aggregate::First) => gauge.first,
-                        Figure::Of(Aggregate::Last) => gauge.last,
+                        Statistic::Of(Aggregate::Mean) => gauge.mean(),
+                        Statistic::Of(Aggregate::Min) => gauge.min,
+                        Statistic::Of(Aggregate::Max) => gauge.max,
+                        Statistic::Of(Aggregate::Sum) => gauge.sum.total(),
+                        Statistic::Of(Aggregate::Rest) => gauge.sum.lost(),
+                        Statistic::Of(Aggregate::First) => gauge.first,
+                        Statistic::Of(Aggregate::Last) => gauge.last,
                         _ => f64::NAN,
                     };
                 }
@@ -381,9 +381,9 @@ impl Track {
                 let any = micros.iter().any(|time| *time > 0) || events.iter().any(|count| *count > 0);
                 for (figure, out) in figures.iter().zip(out) {
                     *out = match figure {
-                        Figure::EventsOf(state) => number(events[*state]),
+                        Statistic::EventsOf(state) => number(events[*state]),
                         _ if !any => f64::NAN,
-                        Figure::SecondsIn(state) => {
+                        Statistic::SecondsIn(state) => {
                             #[expect(clippy::cast_precision_loss, reason = "a bucket's microseconds are far below 2^53")]
                             let seconds = micros[*state] as f64 / SECOND as f64;
                             seconds

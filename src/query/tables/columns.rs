@@ -72,7 +72,7 @@ pub(super) fn asked(reader: &Reader, plans: &[TypePlan], selection: &Selection, 
 /// Names of columns: as short as they can be while no two columns share one.
 pub(super) struct Names<'a> {
     directory: &'a Directory,
-    people: bool,
+    by_name: bool,
     /// How many of the devices have this name.
     shared: HashMap<String, usize>,
     /// How many of the values have this name.
@@ -85,14 +85,14 @@ impl<'a> Names<'a> {
     /// Of these devices and values, beside a time that is told about.
     pub(super) fn new(
         directory: &'a Directory,
-        people: bool,
+        by_name: bool,
         devices: &BTreeSet<&str>,
         asked: &[Asked],
         about_time: &str,
     ) -> Self {
         let time = Arc::new(field("time", time_type(), None, about_time));
         let taken = HashSet::from(["time".to_owned()]);
-        let mut names = Self { directory, people, shared: HashMap::new(), values: HashMap::new(), taken, fields: vec![time] };
+        let mut names = Self { directory, by_name, shared: HashMap::new(), values: HashMap::new(), taken, fields: vec![time] };
         for device in devices {
             *names.shared.entry(names.called(device).to_owned()).or_default() += 1;
         }
@@ -103,7 +103,7 @@ impl<'a> Names<'a> {
     }
 
     fn called<'d>(&'d self, device: &'d str) -> &'d str {
-        match if self.people { self.directory.name(device) } else { device } {
+        match if self.by_name { self.directory.name(device) } else { device } {
             "" => "no device",
             called => called,
         }

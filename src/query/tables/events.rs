@@ -13,7 +13,7 @@ use super::{Result, Table, field};
 
 /// What is told of devices beside their ids: columns that stand behind `device_id`.
 #[derive(Debug, Clone)]
-pub(super) struct People<'a> {
+pub(super) struct DeviceColumns<'a> {
     pub(super) directory: &'a Directory,
     /// A column `device_name`.
     pub(super) names: bool,
@@ -21,7 +21,7 @@ pub(super) struct People<'a> {
     pub(super) labels: Vec<String>,
 }
 
-impl People<'_> {
+impl DeviceColumns<'_> {
     /// The columns, beside columns of these names.
     pub(super) fn fields(&self, beside: &[FieldRef]) -> Vec<FieldRef> {
         /// Columns that tables have beside those.
@@ -70,19 +70,24 @@ pub(super) struct Events<'a> {
     rows: Rows<'a>,
     about: Arc<Schema>,
     schema: SchemaRef,
-    people: People<'a>,
+    device_columns: DeviceColumns<'a>,
     added: usize,
 }
 
 impl<'a> Events<'a> {
-    pub(super) fn new(reader: &'a Reader, plan: &'a TypePlan, selection: &'a Selection, people: People<'a>) -> Self {
+    pub(super) fn new(
+        reader: &'a Reader,
+        plan: &'a TypePlan,
+        selection: &'a Selection,
+        device_columns: DeviceColumns<'a>,
+    ) -> Self {
         let own = plan.schema.described();
-        let added = people.fields(own.fields());
+        let added = device_columns.fields(own.fields());
         let mut fields: Vec<FieldRef> = own.fields().iter().cloned().collect();
         let count = added.len();
         fields.splice(2..2, added);
         let schema = Arc::new(ArrowSchema::new(fields));
-        Self { rows: reader.rows(plan, selection), about: Arc::clone(&plan.schema), schema, people, added: count }
+        Self { rows: reader.rows(plan, selection), about: Arc::clone(&plan.schema), schema, device_columns, added: count }
     }
 }
 
@@ -105,7 +110,7 @@ impl Table for Events<'_> {
         let mut columns = batch.columns().to_vec();
         if self.added > 0 {
             // time, device_id, project_id
-            columns.splice(2..2, self.people.columns(&homes(&batch.columns()[1], &batch.columns()[2])));
+            columns.splice(2..2, self.device_columns.columns(&homes(&batch.columns()[1], &batch.columns()[2])));
         }
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
     }

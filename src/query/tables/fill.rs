@@ -14,7 +14,7 @@ use crate::store::devices::Directory;
 
 use super::aggregate::Point;
 use super::gaps::{Gaps, first_behind};
-use super::told::Told;
+use super::value_spec::ValueSpec;
 use super::{Ask, Result};
 
 /// Buckets that are filled, unless somebody says otherwise.
@@ -95,7 +95,7 @@ pub(super) trait Coming {
 }
 
 /// The values that may be filled.
-pub(super) fn measures(told: &[Told]) -> Vec<Told> {
+pub(super) fn measures(told: &[ValueSpec]) -> Vec<ValueSpec> {
     told.iter().filter(|told| told.is_fillable()).cloned().collect()
 }
 

@@ -13,7 +13,7 @@ use super::gaps::{Wanted, wants};
 
 /// So short a time between two sessions is none: a recorder that was started again at once, clocks that do not quite agree, the
 /// ten seconds by which backfill reaches beyond a gap.
-pub const SEAM: Micros = 15 * SECOND;
+pub const JOIN_TOLERANCE: Micros = 15 * SECOND;
 /// A sensor says something at least so often. Where events came by another way, they need not reach the session next to them.
 pub(super) const QUIET: Micros = 3600 * SECOND;
 
@@ -22,7 +22,7 @@ const HOLE: Micros = 366 * DAY;
 
 /// What is known of times of which no event tells.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct StateValidity {
     /// When nothing is known of any project, ascending by their beginnings.
     pub unknown: Vec<Span>,
     /// Nothing is known from then on.
@@ -56,7 +56,7 @@ struct Of {
     is_by_device: bool,
 }
 
-impl Default for Known {
+impl Default for StateValidity {
     /// Everything is known.
     fn default() -> Self {
         Self { unknown: Vec::new(), until: Micros::MAX, time: None }
@@ -72,7 +72,7 @@ pub struct Whose<'a> {
     pub of: Option<(&'a str, &'a str)>,
 }
 
-impl Known {
+impl StateValidity {
     /// When it is known that there is no other event than those that there are; spans that ascend apart.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Known {
         let mut known: Vec<Span> = Vec::new();
         for span in merged([of_those(&of.heard), imported.to_vec()].concat()) {
             match known.last_mut() {
-                Some(last) if span.0.saturating_sub(last.1) <= SEAM => last.1 = last.1.max(span.1),
+                Some(last) if span.0.saturating_sub(last.1) <= JOIN_TOLERANCE => last.1 = last.1.max(span.1),
                 _ => known.push(span),
             }
         }
@@ -132,7 +132,7 @@ impl Time {
         // An event at the very seam, whose clock is not quite ours, tells of no other time.
         let within = |(begins, ends): &Span| match (*begins, *ends) {
             (begins, ends) if ends == end => (begins, ends),
-            (begins, ends) => (begins.saturating_add(SEAM), ends.saturating_sub(SEAM)),
+            (begins, ends) => (begins.saturating_add(JOIN_TOLERANCE), ends.saturating_sub(JOIN_TOLERANCE)),
         };
         let mut whole: Vec<Span> = Vec::new();
         let days = reader.all_days()?.into_iter().map(|day| (day.start(), day.end()));
@@ -146,7 +146,7 @@ impl Time {
         let (of_parts, asked): (Vec<Span>, Vec<Span>) = stretches.into_iter().flat_map(parts).unzip();
         let known = |((begins, ends), part, (first, last)): (Span, Span, Span)| {
             // What came behind all that was recorded goes on from there, unless a hole parts them.
-            let is_next = part.0 <= begins.saturating_add(SEAM);
+            let is_next = part.0 <= begins.saturating_add(JOIN_TOLERANCE);
             let is_last = ends == end && begins > Micros::MIN && is_next;
             let from = if is_last || first.saturating_sub(begins) <= QUIET { begins } else { first };
             (from, if ends < end && ends - last <= QUIET { ends } else { last })
@@ -190,12 +190,12 @@ impl Time {
 /// before it from what is behind: one clock that says 1970 must not hold a door in its state for half a century. A seam of
 /// fifteen seconds is none. Nothing is known of what is to come.
 ///
-/// What stands in [`Known::unknown`] and [`Known::until`] is that of all projects together, for the eye alone. Of the time before
+/// What stands in [`StateValidity::unknown`] and [`StateValidity::until`] is that of all projects together, for the eye alone. Of the time before
 /// the selection only the last that is unknown is found.
 ///
 /// # Errors
 /// When the ledger does not read.
-pub fn known(reader: &Reader, selection: &Selection, now: Micros) -> Result<Known, ReadError> {
+pub fn known(reader: &Reader, selection: &Selection, now: Micros) -> Result<StateValidity, ReadError> {
     let Listened { spans, unfilled } = reader.view().map(|view| listened(view, now)).transpose()?.unwrap_or_default();
     let (start, end) = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
     let mut unknown = unfilled;
@@ -205,10 +205,10 @@ pub fn known(reader: &Reader, selection: &Selection, now: Micros) -> Result<Know
         if last_before_start(&unknown).is_some_and(|last| ends <= last) {
             break;
         }
-        if begins >= end || ends.saturating_sub(begins) <= SEAM {
+        if begins >= end || ends.saturating_sub(begins) <= JOIN_TOLERANCE {
             continue;
         }
-        let parts = match reader.first_and_last((begins.saturating_add(SEAM), ends - SEAM))? {
+        let parts = match reader.first_and_last((begins.saturating_add(JOIN_TOLERANCE), ends - JOIN_TOLERANCE))? {
             Some((first, last)) => {
                 let parts = [(begins, first), (last, ends)].into_iter();
                 parts.filter(|(from, to)| to.saturating_sub(*from) > QUIET).collect()
@@ -225,5 +225,5 @@ pub fn known(reader: &Reader, selection: &Selection, now: Micros) -> Result<Know
         last = reader.first_and_last((from, Micros::MAX))?;
     }
     let until = last.map_or(from, |(_, last)| last.max(from));
-    Ok(Known { unknown, until, time: Some(Arc::new(Time::read(reader, now)?)) })
+    Ok(StateValidity { unknown, until, time: Some(Arc::new(Time::read(reader, now)?)) })
 }

@@ -10,7 +10,7 @@ use crate::model::schema::Behaviour;
 use crate::query::reader::{Reader, Selection, TypePlan};
 
 use super::Result;
-use super::told::Told;
+use super::value_spec::ValueSpec;
 use super::values::Value;
 
 /// Some of many numbers, each once.
@@ -68,8 +68,8 @@ impl Column {
 
 impl Loaded {
     /// A batch, by the values that are told of it.
-    pub(super) fn new(batch: RecordBatch, told: &[Told]) -> Self {
-        let column = |told: &Told| {
+    pub(super) fn new(batch: RecordBatch, told: &[ValueSpec]) -> Self {
+        let column = |told: &ValueSpec| {
             if told.value.column.is_none() {
                 return Column::Happens;
             }

@@ -12,7 +12,7 @@ use crate::query::reader::{Reader, Selection, TypePlan};
 
 use super::aggregate::Aggregate;
 use super::calendar::Calendar;
-use super::events::People;
+use super::events::DeviceColumns;
 use super::values::values;
 use super::{Ask, Result, Table, field, opened};
 
@@ -25,7 +25,7 @@ const USUAL: [Aggregate; 4] = [Aggregate::Mean, Aggregate::Min, Aggregate::Max, 
 pub(super) struct Long<'a> {
     name: String,
     calendar: Calendar<'a>,
-    people: People<'a>,
+    device_columns: DeviceColumns<'a>,
     schema: SchemaRef,
     counts: Vec<bool>,
 }
@@ -35,11 +35,11 @@ impl<'a> Long<'a> {
         reader: &'a Reader,
         plan: &'a TypePlan,
         selection: &'a Selection,
-        people: &People<'a>,
+        device_columns: &DeviceColumns<'a>,
         every: Every,
         ask: &Ask,
     ) -> Result<Self> {
-        let series = opened::series(reader, plan, selection, &values(&plan.schema), &USUAL, (people.directory, ask))?;
+        let series = opened::series(reader, plan, selection, &values(&plan.schema), &USUAL, (device_columns.directory, ask))?;
         let mut fields: Vec<FieldRef> = Vec::new();
         let mut counts = Vec::new();
         for told in &series.told {
@@ -58,12 +58,12 @@ impl<'a> Long<'a> {
             Arc::new(field("time", time_type(), None, &format!("Beginning of the bucket ({every}, {}).", ask.zone.name()))),
             Arc::new(field("device_id", DataType::Utf8, None, "Device that the events are about.")),
         ];
-        all.extend(people.fields(&fields));
+        all.extend(device_columns.fields(&fields));
         all.extend(fields);
         all.push(Arc::new(field("event_type", DataType::Utf8, None, "Type of the events.")));
         let calendar = Calendar::new(vec![series], every, selection, ask, false);
         let schema = Arc::new(ArrowSchema::new(all));
-        Ok(Self { name: plan.schema.name.clone(), calendar, people: people.clone(), schema, counts })
+        Ok(Self { name: plan.schema.name.clone(), calendar, device_columns: device_columns.clone(), schema, counts })
     }
 
     /// Whether there is a device that it could tell of.
@@ -114,7 +114,7 @@ impl Table for Long<'_> {
         ];
         let series = &self.calendar.series()[0];
         let homes = homes.iter().map(|home| series.project(*home));
-        columns.extend(self.people.columns(&homes.zip(ids.clone()).map(|(home, id)| Some((home, id?)))));
+        columns.extend(self.device_columns.columns(&homes.zip(ids.clone()).map(|(home, id)| Some((home, id?)))));
         columns.extend(cells.into_iter().zip(&self.counts).map(|(cells, is_count)| figures(&cells, *is_count)));
         columns.push(Arc::new(std::iter::repeat_n(Some(self.name.as_str()), devices.len()).collect::<StringArray>()));
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))

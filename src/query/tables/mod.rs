@@ -21,7 +21,6 @@
 //! * Values of one name are told apart by their event types: `temperature.temperature`, `humidity.temperature`.
 
 mod aggregate;
-mod before;
 mod calendar;
 mod columns;
 mod events;
@@ -31,12 +30,13 @@ mod known;
 mod latest;
 mod loaded;
 mod long;
+mod lookback;
 mod opened;
 mod pivot;
 mod samples;
 mod series;
-mod told;
 mod unrecorded;
+mod value_spec;
 mod values;
 mod wide;
 
@@ -56,10 +56,10 @@ use crate::store::devices::Directory;
 
 pub use aggregate::Aggregate;
 pub(crate) use aggregate::Sum;
-pub use before::{Before, Last, before, has_states, plans};
 pub use fill::Fill;
 pub use gaps::{Gaps, gaps};
-pub use known::{Known, SEAM, Whose, holds_until, known};
+pub use known::{JOIN_TOLERANCE, StateValidity, Whose, holds_until, known};
+pub use lookback::{Before, Last, has_states, lookback, plans};
 pub use unrecorded::{Unrecorded, unrecorded};
 pub use values::{Value, figure, main_value, values};
 
@@ -141,7 +141,7 @@ pub struct Ask {
     /// Whose calendar.
     pub zone: Zone,
     /// What is known of times without an event: how long the state of a door lasts that has not moved since.
-    pub known: Known,
+    pub known: StateValidity,
     /// Gaps that were not filled: what stood before is not carried through them.
     pub gaps: Gaps,
 }
@@ -167,7 +167,7 @@ impl Default for Ask {
             names: false,
             labels: Vec::new(),
             zone: Zone::utc(),
-            known: Known::default(),
+            known: StateValidity::default(),
             gaps: Gaps::default(),
         }
     }
@@ -184,23 +184,23 @@ pub fn tables<'a>(
     directory: &'a Directory,
     ask: &Ask,
 ) -> Result<Vec<Box<dyn Table + 'a>>> {
-    let people = events::People { directory, names: ask.names, labels: ask.labels.clone() };
+    let device_columns = events::DeviceColumns { directory, names: ask.names, labels: ask.labels.clone() };
     let mut all: Vec<Box<dyn Table + 'a>> = Vec::new();
     match (&ask.shape, ask.every) {
         (Shape::Long, None) => {
             for plan in plans {
-                all.push(Box::new(events::Events::new(reader, plan, selection, people.clone())));
+                all.push(Box::new(events::Events::new(reader, plan, selection, device_columns.clone())));
             }
         }
         (Shape::Latest, None) => {
             for plan in plans {
-                let events = events::Events::new(reader, plan, selection, people.clone());
+                let events = events::Events::new(reader, plan, selection, device_columns.clone());
                 all.push(Box::new(latest::Latest::new(events)));
             }
         }
         (Shape::Samples, None) => {
             for plan in plans {
-                match samples::Samples::new(reader, plan, selection, &people)? {
+                match samples::Samples::new(reader, plan, selection, &device_columns)? {
                     Some(table) => all.push(Box::new(table)),
                     None if selection.event_types.is_empty() => {}
                     None => {
@@ -219,7 +219,7 @@ pub fn tables<'a>(
         (Shape::Long, Some(every)) => {
             let (mut told, mut bare) = (Vec::new(), Vec::new());
             for plan in plans {
-                let table = long::Long::new(reader, plan, selection, &people, every, ask)?;
+                let table = long::Long::new(reader, plan, selection, &device_columns, every, ask)?;
                 let tells = !plan.partitions.is_empty() || table.has_devices();
                 if tells { &mut told } else { &mut bare }.push(table);
             }

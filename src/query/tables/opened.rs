@@ -7,12 +7,12 @@ use crate::base::zone::{self, Every};
 use crate::query::reader::{Reader, Selection, TypePlan};
 use crate::store::devices::Directory;
 
-use super::aggregate::{Aggregate, Figure, Point};
-use super::before::{Last, before};
+use super::aggregate::{Aggregate, Point, Statistic};
 use super::fill::{Coming, Earlier, Fill, Filler, Reach, measures};
 use super::loaded::found;
+use super::lookback::{Last, lookback};
 use super::series::Series;
-use super::told::Told;
+use super::value_spec::ValueSpec;
 use super::values::Value;
 use super::{Ask, Result};
 
@@ -26,7 +26,7 @@ pub(super) fn series<'a>(
     (directory, ask): (&'a Directory, &Ask),
 ) -> Result<Series<'a>> {
     let (mut devices, mut states) = found(reader, plan, selection, values)?;
-    let before = before((reader, directory), &plan.schema, selection, values, &ask.known)?;
+    let before = lookback((reader, directory), &plan.schema, selection, values, &ask.known)?;
     for (device, told) in &before {
         devices.insert(device.clone());
         for (last, states) in told.iter().zip(&mut states) {
@@ -35,12 +35,12 @@ pub(super) fn series<'a>(
             }
         }
     }
-    let told = values.iter().zip(states).map(|(value, states)| Told {
+    let told = values.iter().zip(states).map(|(value, states)| ValueSpec {
         value: value.clone(),
-        figures: Figure::of(value.behaves(), &ask.aggregates, usual, states.len()),
+        figures: Statistic::of(value.behaves(), &ask.aggregates, usual, states.len()),
         states: states.into_iter().collect(),
     });
-    let told: Vec<Told> = told.collect();
+    let told: Vec<ValueSpec> = told.collect();
     let event_type = &plan.schema.name;
     let earlier = earlier(reader, event_type, selection, &told, ask)?;
     devices.extend(earlier.keys().cloned());
@@ -56,7 +56,7 @@ fn filler<'a>(
     event_type: &str,
     selection: &Selection,
     devices: &BTreeSet<String>,
-    told: &[Told],
+    told: &[ValueSpec],
     (directory, ask): (&'a Directory, &Ask),
 ) -> Result<Option<Filler<'a>>> {
     let count = measures(told).len();
@@ -91,7 +91,7 @@ impl<'a> Points<'a> {
         selection: &Selection,
         (from, to): (Option<Micros>, Option<Micros>),
         devices: Option<&BTreeSet<String>>,
-        (told, every, ask): (&[Told], Every, &Ask),
+        (told, every, ask): (&[ValueSpec], Every, &Ask),
     ) -> Result<Option<Self>> {
         let event_types = vec![event_type.to_owned()];
         let span = Selection { start: from, end: to, event_types, devices: selection.devices.clone() };
@@ -126,7 +126,7 @@ fn earlier(
     reader: &Reader,
     event_type: &str,
     selection: &Selection,
-    told: &[Told],
+    told: &[ValueSpec],
     ask: &Ask,
 ) -> Result<BTreeMap<String, Earlier>> {
     let mut last: BTreeMap<String, Earlier> = BTreeMap::new();

@@ -10,7 +10,7 @@ use crate::base::zone::Every;
 use crate::query::reader::{Reader, Selection, TypePlan};
 use crate::store::devices::Directory;
 
-use super::aggregate::{Aggregate, Figure};
+use super::aggregate::{Aggregate, Statistic};
 use super::calendar::Calendar;
 use super::columns::{Names, asked, check_width};
 use super::long::figures;
@@ -72,7 +72,7 @@ impl<'a> Buckets<'a> {
     }
 }
 
-fn kind(figure: &Figure) -> DataType {
+fn kind(figure: &Statistic) -> DataType {
     if figure.is_count() { DataType::Int64 } else { DataType::Float64 }
 }
 

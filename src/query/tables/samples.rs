@@ -11,14 +11,14 @@ use crate::base::time::Micros;
 use crate::model::schema::{Kind, time_type};
 use crate::query::reader::{Reader, Rows, Selection, TypePlan};
 
-use super::events::{People, homes};
+use super::events::{DeviceColumns, homes};
 use super::{Result, Table, field};
 
 /// Samples of one event type.
 pub(super) struct Samples<'a> {
     name: String,
     rows: Rows<'a>,
-    people: People<'a>,
+    device_columns: DeviceColumns<'a>,
     schema: SchemaRef,
     /// The items of a sample by their numbers, its time first.
     items: Vec<usize>,
@@ -29,7 +29,12 @@ pub(super) struct Samples<'a> {
 
 impl<'a> Samples<'a> {
     /// None where events of the type have no list whose items have a time.
-    pub(super) fn new(reader: &'a Reader, plan: &TypePlan, selection: &Selection, people: &People<'a>) -> Result<Option<Self>> {
+    pub(super) fn new(
+        reader: &'a Reader,
+        plan: &TypePlan,
+        selection: &Selection,
+        device_columns: &DeviceColumns<'a>,
+    ) -> Result<Option<Self>> {
         let has_time = |items: &[crate::model::schema::Column]| items.iter().position(|item| item.kind == Kind::Timestamp);
         let mut lists = plan.schema.columns.iter().filter(|column| column.kind == Kind::List);
         let Some((list, time)) = lists.find_map(|list| Some((list, has_time(&list.items)?))) else { return Ok(None) };
@@ -49,7 +54,7 @@ impl<'a> Samples<'a> {
             )));
         }
         let mut tail: Vec<FieldRef> = vec![Arc::new(field("device_id", DataType::Utf8, None, "Device that the event is about."))];
-        tail.extend(people.fields(&fields));
+        tail.extend(device_columns.fields(&fields));
         fields.splice(1..1, tail);
         fields.push(Arc::new(field("event_time", time_type(), None, "Time of the event that brought the sample.")));
         fields.push(Arc::new(field("event_id", DataType::Utf8, None, "The event that brought the sample.")));
@@ -57,7 +62,7 @@ impl<'a> Samples<'a> {
         let rows = reader.own_columns(plan.clone(), any_time, &["project_id", &list.name, "event_id"]);
         let schema = Arc::new(ArrowSchema::new(fields));
         let (start, end) = (selection.start, selection.end);
-        Ok(Some(Self { name: plan.schema.name.clone(), rows, people: people.clone(), schema, items, start, end }))
+        Ok(Some(Self { name: plan.schema.name.clone(), rows, device_columns: device_columns.clone(), schema, items, start, end }))
     }
 }
 
@@ -107,7 +112,7 @@ impl Table for Samples<'_> {
             let devices = take(batch.column(1), &rows, None)?;
             let mut columns: Vec<ArrayRef> = vec![item(self.items[0])?, Arc::clone(&devices)];
             let projects = take(batch.column(2), &rows, None)?;
-            columns.extend(self.people.columns(&homes(&devices, &projects)));
+            columns.extend(self.device_columns.columns(&homes(&devices, &projects)));
             for number in &self.items[1..] {
                 columns.push(item(*number)?);
             }

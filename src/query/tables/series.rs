@@ -11,11 +11,11 @@ use crate::query::reader::{self, Reader, Selection, TypePlan};
 use crate::store::devices::Directory;
 
 use super::aggregate::{Counter, Point, Track};
-use super::before::{Before, Last};
 use super::fill::{Earlier, Filler};
-use super::known::{Known, Whose, holds_until};
+use super::known::{StateValidity, Whose, holds_until};
 use super::loaded::{Column, Loaded, Marked, columns, text_or_nothing};
-use super::told::Told;
+use super::lookback::{Before, Last};
+use super::value_spec::ValueSpec;
 use super::values::Value;
 use super::{Ask, Result};
 
@@ -31,7 +31,7 @@ pub(super) struct Rows {
 /// and not with the devices that there are.
 pub(super) struct Series<'a> {
     rows: reader::Rows<'a>,
-    pub(super) told: Vec<Told>,
+    pub(super) told: Vec<ValueSpec>,
     /// Ids, ascending.
     pub(super) devices: Vec<String>,
     numbers: HashMap<String, usize>,
@@ -40,7 +40,7 @@ pub(super) struct Series<'a> {
     homes: Vec<usize>,
     projects: Vec<String>,
     batch: Option<Loaded>,
-    known: Known,
+    known: StateValidity,
     /// Whom to ask what is known; nobody, where there are no states.
     asks: Option<(&'a Reader, &'a Directory)>,
     /// By device: what is known of it in its project.
@@ -62,7 +62,7 @@ impl<'a> Series<'a> {
         plan: TypePlan,
         selection: Selection,
         devices: BTreeSet<String>,
-        told: Vec<Told>,
+        told: Vec<ValueSpec>,
         ask: &Ask,
     ) -> Self {
         let tracks = devices.iter().flat_map(|_| told.iter().map(|told| Track::new(told.value.behaves(), told.states.len())));

@@ -4,7 +4,7 @@ use crate::base::time::Micros;
 use crate::query::coverage::{Listened, Span, between, cut, listened};
 use crate::query::reader::{ReadError, Reader};
 
-use super::known::{QUIET, SEAM};
+use super::known::{JOIN_TOLERANCE, QUIET};
 
 /// What no stream was recorded of, of all projects together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Unrecorded {
 impl Unrecorded {
     /// Times of a span of which there is nothing, but for seams.
     pub fn nothing_within(&self, span: Span) -> Vec<Span> {
-        let parts = self.nothing.iter().filter(|(begins, ends)| ends.saturating_sub(*begins) > SEAM);
+        let parts = self.nothing.iter().filter(|(begins, ends)| ends.saturating_sub(*begins) > JOIN_TOLERANCE);
         parts.filter_map(|part| cut(*part, span)).collect()
     }
 }
@@ -34,7 +34,8 @@ pub fn unrecorded(reader: &Reader, of: Span, now: Micros) -> Result<Unrecorded, 
     let mut found = Unrecorded::default();
     let reaches = |(begins, ends): &Span| *begins < of.1 && of.0 < *ends;
     for (begins, ends) in between(&spans, (Micros::MIN, now)).into_iter().filter(reaches) {
-        let (from, to) = (begins.saturating_add(SEAM), if ends < now { ends.saturating_sub(SEAM) } else { now });
+        let (from, to) =
+            (begins.saturating_add(JOIN_TOLERANCE), if ends < now { ends.saturating_sub(JOIN_TOLERANCE) } else { now });
         let events = if from < to { reader.first_and_last((from, to))? } else { None };
         let Some((first, last)) = events else {
             found.nothing.push((begins, ends));

@@ -15,7 +15,7 @@ use crate::store::devices::Directory;
 use super::Result;
 use super::aggregate::Counter;
 use super::fill::Fill;
-use super::known::{Known, Whose, holds_until};
+use super::known::{StateValidity, Whose, holds_until};
 use super::loaded::text_or_nothing;
 use super::values::{Value, figure, values};
 
@@ -69,12 +69,12 @@ pub fn has_states(schema: &Schema) -> bool {
 ///
 /// # Errors
 /// When the recording does not read.
-pub fn before(
+pub fn lookback(
     (reader, directory): (&Reader, &Directory),
     schema: &Arc<Schema>,
     selection: &Selection,
     values: &[Value],
-    known: &Known,
+    known: &StateValidity,
 ) -> Result<Before> {
     let of = |behaves: Behaviour| -> Vec<(usize, &str)> {
         let all = values.iter().enumerate().filter(move |(_, value)| value.behaves() == Some(behaves));

@@ -25,7 +25,7 @@ struct Piece {
 }
 
 /// The near end.
-pub(super) struct Behind {
+pub(super) struct ThreadedSink {
     to: String,
     load: Vec<Piece>,
     rows_loaded: usize,
@@ -34,7 +34,7 @@ pub(super) struct Behind {
     thread: Option<JoinHandle<Result<()>>>,
 }
 
-impl Behind {
+impl ThreadedSink {
     /// Puts a sink on a thread of its own; `to` is the output, for errors.
     pub(super) fn new(to: &str, sink: Box<dyn Sink>) -> Result<Self> {
         let (far, coming) = sync_channel(WAITING);
@@ -66,7 +66,7 @@ fn write(mut sink: Box<dyn Sink>, coming: &Receiver<Vec<Piece>>) -> Result<()> {
     if is_done { sink.finish() } else { Ok(()) }
 }
 
-impl Sink for Behind {
+impl Sink for ThreadedSink {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
         self.rows_loaded += rows.len();
         self.load.push(Piece { of, batch: fresh.then(|| batch.clone()), rows });
@@ -95,7 +95,7 @@ impl Sink for Behind {
     }
 }
 
-impl Drop for Behind {
+impl Drop for ThreadedSink {
     fn drop(&mut self) {
         self.wait().unwrap_or_default();
     }

@@ -1,4 +1,4 @@
-//! The desk: pushes wait there for their commit, and the clerk carries them to the keeper, all that came meanwhile at once.
+//! Pushes that wait for their commit, and the commit loop that carries them to the writer, all that came meanwhile at once.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::model::framing::Frame;
 use crate::model::schema::Registry;
 use crate::store::writer::{Order, Phase, Push, Verdict, told};
 
-use super::Office;
+use super::WebhookServer;
 use super::sessions::{NOTE_EVERY, Sessions};
 
 /// Pushes that wait for their commit.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct PendingBatch {
     pub(super) collector: Collector,
     devices: Vec<(Micros, DeviceRow)>,
     waiting: Vec<Waiting>,
@@ -55,15 +55,15 @@ impl Fate {
     }
 }
 
-/// What the clerk takes from the desk.
-struct Pile {
+/// What the commit loop takes at a time.
+struct TakenBatch {
     batch: Option<Batch>,
     last: Option<Micros>,
     waiting: Vec<Waiting>,
     oldest: Instant,
 }
 
-impl Desk {
+impl PendingBatch {
     pub(super) fn new(registry: &Arc<Registry>) -> Self {
         Self {
             collector: Collector::new(Arc::clone(registry), Source::Push),
@@ -73,7 +73,7 @@ impl Desk {
         }
     }
 
-    /// Puts a push on the desk; gives what will tell what becomes of it.
+    /// Adds a push; gives what will tell what becomes of it.
     pub(super) fn add(&mut self, body: Bytes, now: Micros) -> oneshot::Receiver<Fate> {
         let (fate, verdict) = oneshot::channel();
         self.put(Waiting { body, fate }, now);
@@ -102,18 +102,18 @@ impl Desk {
         self.oldest.get_or_insert_with(time::instant);
     }
 
-    fn take(&mut self) -> Option<Pile> {
+    fn take(&mut self) -> Option<TakenBatch> {
         let oldest = self.oldest.take()?;
         let (last, mut devices) = (self.collector.last_time(), std::mem::take(&mut self.devices));
         devices.sort_by_key(|(at, _)| *at);
         let batch = self.collector.take().ok().map(|batch| Batch { devices, ..batch });
-        Some(Pile { batch, last, waiting: std::mem::take(&mut self.waiting), oldest })
+        Some(TakenBatch { batch, last, waiting: std::mem::take(&mut self.waiting), oldest })
     }
 }
 
-impl Office {
-    /// Takes what is on the desk to the keeper, again and again, until told that nothing more will come.
-    pub(super) async fn clerk(self: Arc<Self>, mut sessions: Sessions, mut closing: watch::Receiver<Phase>) {
+impl WebhookServer {
+    /// Takes what is pending to the writer, again and again, until told that nothing more will come.
+    pub(super) async fn commit_loop(self: Arc<Self>, mut sessions: Sessions, mut closing: watch::Receiver<Phase>) {
         for order in sessions.begun() {
             self.outlet.send(order).await;
         }
@@ -129,13 +129,13 @@ impl Office {
                 }
                 _ = told(&mut closing) => break,
             }
-            // In a statement of its own: the desk must not be held while its pile is carried.
-            while let Some(pile) = { self.desk().take() } {
-                for unfit in self.carry(pile, &mut sessions).await {
+            // In a statement of its own: the lock must not be held while what was taken is carried.
+            while let Some(taken) = { self.pending().take() } {
+                for unfit in self.carry(taken, &mut sessions).await {
                     // Each alone: what does not fit must not take others along.
-                    let mut desk = Desk::new(&self.outlet.registry);
-                    desk.put(unfit, time::now());
-                    let Some(alone) = desk.take() else { continue };
+                    let mut pending = PendingBatch::new(&self.outlet.registry);
+                    pending.put(unfit, time::now());
+                    let Some(alone) = pending.take() else { continue };
                     for Waiting { fate, .. } in self.carry(alone, &mut sessions).await {
                         fate.send(Fate::Unfit).unwrap_or_default();
                     }
@@ -146,10 +146,10 @@ impl Office {
         sessions.close(phase, &self.outlet).await;
     }
 
-    /// Carries a pile to the keeper and tells those who wait for it what became of it; gives them back when something in it is
+    /// Carries what was taken to the writer and tells those who wait for it what became of it; gives them back when something in it is
     /// unfit.
-    async fn carry(&self, pile: Pile, sessions: &mut Sessions) -> Vec<Waiting> {
-        let Pile { batch, last, waiting, oldest } = pile;
+    async fn carry(&self, taken: TakenBatch, sessions: &mut Sessions) -> Vec<Waiting> {
+        let TakenBatch { batch, last, waiting, oldest } = taken;
         let fate = match batch {
             Some(batch) if batch.is_empty() => Fate::Kept,
             Some(batch) => {
@@ -204,11 +204,11 @@ impl Office {
                     }
                     // The commit is under way and slow. Who came later can be told to come again, and must be.
                     let now = time::instant();
-                    let mut desk = self.desk();
-                    if desk.oldest.is_some_and(|oldest| oldest + self.limits.answer_time <= now) {
-                        drop(desk.take());
+                    let mut pending = self.pending();
+                    if pending.oldest.is_some_and(|oldest| oldest + self.limits.answer_time <= now) {
+                        drop(pending.take());
                     }
-                    due = desk.oldest.unwrap_or(now) + self.limits.answer_time;
+                    due = pending.oldest.unwrap_or(now) + self.limits.answer_time;
                 }
             }
         }
