@@ -148,40 +148,75 @@ pub(super) struct Point {
     pub(super) cells: [f64; 5],
 }
 
-/// A sum that does not lose small numbers beside large ones: what was rounded off is carried along (Neumaier).
+/// A sum that does not lose small numbers beside large ones: what was rounded off is carried along (Neumaier). Nor does it depend on
+/// the order whether a double holds it: where it leaves the doubles on the way, it goes on so much smaller.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sum {
     sum: f64,
     rest: f64,
+    is_scaled: bool,
 }
+
+/// 2^-64: more values than there can be do not leave the doubles.
+const SCALE: f64 = 1.0 / 18_446_744_073_709_551_616.0;
 
 impl Sum {
     /// Of a sum and what was rounded off it.
     pub(crate) fn of(sum: f64, rest: f64) -> Self {
-        Self { sum, rest }
+        Self { sum, rest, is_scaled: false }
     }
 
     /// Adds another sum.
     pub(crate) fn add_all(&mut self, other: Self) {
-        self.add(other.sum);
-        self.rest += other.rest;
+        if other.is_scaled && !self.is_scaled {
+            self.scale();
+        }
+        let by = if self.is_scaled && !other.is_scaled { SCALE } else { 1.0 };
+        if !self.takes(other.sum * by) {
+            self.scale();
+            return self.add_all(other);
+        }
+        self.rest += other.rest * by;
     }
 
     fn add(&mut self, value: f64) {
+        if !self.takes(if self.is_scaled { value * SCALE } else { value }) {
+            self.scale();
+            self.takes(value * SCALE);
+        }
+    }
+
+    /// Adds a value of its scale; false, and nothing added, where no double holds that.
+    fn takes(&mut self, value: f64) -> bool {
         let sum = self.sum + value;
+        if sum.is_infinite() && self.sum.is_finite() && value.is_finite() {
+            return false;
+        }
         self.rest += if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
         self.sum = sum;
+        true
+    }
+
+    fn scale(&mut self) {
+        (self.sum, self.rest, self.is_scaled) = (self.sum * SCALE, self.rest * SCALE, true);
+    }
+
+    fn unscaled(self, value: f64) -> f64 {
+        if self.is_scaled { value / SCALE } else { value }
     }
 
     /// What the total, which is one double, does not hold.
     fn lost(self) -> f64 {
-        let total = self.total();
-        if self.sum.abs() >= self.rest.abs() { (self.sum - total) + self.rest } else { (self.rest - total) + self.sum }
+        let total = self.sum + self.rest;
+        let lost =
+            if self.sum.abs() >= self.rest.abs() { (self.sum - total) + self.rest } else { (self.rest - total) + self.sum };
+        self.unscaled(lost)
     }
 
     /// Infinite where no double can hold it.
     pub(crate) fn total(self) -> f64 {
-        if self.sum.is_finite() { self.sum + self.rest } else { f64::INFINITY }
+        let total = if self.sum.is_finite() { self.unscaled(self.sum + self.rest) } else { f64::INFINITY };
+        if total.is_finite() { total } else { f64::INFINITY }
     }
 }
 
@@ -402,5 +437,31 @@ impl Track {
                 any
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_double_holds_a_sum_does_not_depend_on_the_order() {
+        let total = |values: &[f64]| {
+            let (first, second) = values.split_at(values.len() / 2);
+            let [mut one, mut other, mut all] = [Sum::default(); 3];
+            first.iter().for_each(|value| one.add(*value));
+            second.iter().for_each(|value| other.add(*value));
+            values.iter().for_each(|value| all.add(*value));
+            one.add_all(other);
+            assert_eq!(one.total(), all.total());
+            all.total()
+        };
+        let big = 1.7e308;
+        assert_eq!(total(&[big, big, -big, -big, 0.25]), 0.25);
+        assert_eq!(total(&[-big, -big, 40.0, big]), -big);
+        assert_eq!(total(&[big, -big, big, 1.0]), big);
+        assert_eq!(total(&[big, 1.0, big]), f64::INFINITY);
+        assert_eq!(total(&[-big, -big]), f64::INFINITY);
+        assert_eq!(total(&[1e16, 1.0, -1e16]), 1.0);
     }
 }

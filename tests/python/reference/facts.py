@@ -17,7 +17,7 @@ def figures(tables, ask, event_type, members):
         if event_type in MEASURES:
             own = [event.values[MAIN[event_type]] for event in events if ask.within(event.time) and event.values.get(MAIN[event_type]) is not None]
             values += own
-            held = held and (not own or type(mean_of(own)) is Near)
+            held = held and (not own or mean_of(own) is not None)
             last = own[-1] if own else None
         elif event_type in STATES:
             for begins, ends, state in tables.holds(event_type, device, events):

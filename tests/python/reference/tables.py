@@ -2,6 +2,7 @@
 were that it came from."""
 
 import math
+import sys
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -22,7 +23,7 @@ class Near:
 
 @dataclass(frozen=True)
 class OrNothing(Near):
-    """Or none: what leads to it overflows in one order and not in another."""
+    """Or none: what it is worked out of may be more than a double holds."""
 
 
 @dataclass
@@ -366,28 +367,25 @@ def cell(value):
 
 
 def total_of(values):
-    """Their sum, and whether a double holds it on the way there, in whatever order it is worked out."""
+    """Their sum; none where no double holds it."""
     try:
-        return math.fsum(values), True
+        return math.fsum(values)
     except OverflowError:
+        # Maybe only on the way there.
         exact = sum(map(Fraction, values))
-        try:
-            return float(exact), False
-        except OverflowError:
-            return None, True
+        return float(exact) if abs(exact) <= Fraction(sys.float_info.max) else None
 
 
 def mean_of(values):
-    total, whole = total_of(values)
-    scale = max(map(abs, values)) * 1e-16
-    return None if total is None else (Near if whole else OrNothing)(total / len(values), scale)
+    total = total_of(values)
+    return None if total is None else Near(total / len(values), max(map(abs, values)) * 1e-16)
 
 
 def aggregate(values):
-    total, whole = total_of(values)
+    total = total_of(values)
     scale = max(map(abs, values)) * 1e-16
     return {
         "mean": mean_of(values), "min": Near(min(values)), "max": Near(max(values)),
-        "sum": None if total is None else (Near if whole else OrNothing)(total, scale),
+        "sum": None if total is None else Near(total, scale),
         "count": len(values), "first": Near(values[0]), "last": Near(values[-1]),
     }
