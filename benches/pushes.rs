@@ -7,7 +7,6 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    clippy::format_collect,
     reason = "a benchmark fails loudly, speaks, and reads the clock"
 )]
 
@@ -19,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -116,7 +115,7 @@ fn request(sender: usize, at: usize) -> Vec<u8> {
     let body = format!(
         r#"{{"event":{{"eventId":"push{sender:04}{at:012}","targetName":"projects/bench/devices/{device}","eventType":"{event_type}","data":{data},"timestamp":"{time}"}},"labels":{{"name":"Sensor {device}"}},"metadata":{{"deviceId":"{device}","projectId":"bench","deviceType":"{event_type}","productNumber":""}}}}"#
     );
-    let sum: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = base16ct::lower::encode_string(&Sha256::digest(&body));
     let iat = now.as_second();
     let claims = format!(r#"{{"checksum":"","checksum_sha256":"{sum}","exp":{},"iat":{iat},"jti":"x"}}"#, iat + 3600);
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#), URL_SAFE_NO_PAD.encode(claims));

@@ -62,7 +62,7 @@ fn arranged(header: &[&str], right: &[usize], wraps: &[usize], rows: Vec<Vec<Str
     /// Narrower than this, nothing can be read.
     const NARROWEST: u16 = 12;
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
+    table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     if let Some(width) = width {
         table.set_width(width);

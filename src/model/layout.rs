@@ -179,7 +179,7 @@ fn folder_name(event_type: &str) -> String {
         let hash = Sha256::digest(event_type.as_bytes());
         name.truncate(LONGEST - 17);
         name.push('~');
-        hash.iter().take(8).for_each(|byte| write!(name, "{byte:02x}").unwrap_or_default());
+        name.push_str(&base16ct::lower::encode_string(&hash[..8]));
     }
     name
 }

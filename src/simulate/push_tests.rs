@@ -5,7 +5,7 @@ use super::{Habits, Options, Push, Pushes, Report, SimulateError};
 use crate::base::time::{SECOND, instant, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
@@ -153,7 +153,7 @@ fn verified(got: &Got) -> bool {
         let (header, claims) = (part(header)?, part(claims)?);
         let mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).ok()?.chain_update(signed);
         mac.verify_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
-        let checksum = format!("{:x}", sha2::Sha256::digest(&got.body));
+        let checksum = base16ct::lower::encode_string(&sha2::Sha256::digest(&got.body));
         let (iat, exp) = (claims["iat"].as_i64()?, claims["exp"].as_i64()?);
         Some(header["alg"] == "HS256" && claims["checksum_sha256"] == checksum && exp == iat + 3600 && exp > now() / SECOND)
     };

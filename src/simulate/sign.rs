@@ -2,9 +2,10 @@
 
 use super::event::SECOND;
 use super::xid::Xids;
+use base16ct::lower::encode_string;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
 
@@ -82,9 +83,10 @@ impl Signer {
     }
 
     fn claims(&mut self, body: &[u8], now: i64) -> String {
-        let (sha1, sha256, expiry) = (Sha1::digest(body), Sha256::digest(body), now + LIFE);
+        let (sha1, sha256) = (encode_string(&Sha1::digest(body)), encode_string(&Sha256::digest(body)));
+        let expiry = now + LIFE;
         let id = self.ids.next(now * SECOND);
-        format!(r#"{{"checksum":"{sha1:x}","checksum_sha256":"{sha256:x}","exp":{expiry},"iat":{now},"jti":"{id}"}}"#)
+        format!(r#"{{"checksum":"{sha1}","checksum_sha256":"{sha256}","exp":{expiry},"iat":{now},"jti":"{id}"}}"#)
     }
 }
 

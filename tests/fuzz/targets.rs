@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use overnight::base::time::{self, Day, SECOND, rfc3339};
 use overnight::cloud::push::{About, SignatureError, Verifier};
 use overnight::model::decode::{Collector, Found};
@@ -453,10 +452,7 @@ fn is_signed(token: &str) -> bool {
 /// SHA-256 in hex.
 pub fn sum(bytes: &[u8]) -> String {
     use sha2::Digest;
-    Sha256::digest(bytes).iter().fold(String::new(), |mut out, byte| {
-        write!(out, "{byte:02x}").unwrap();
-        out
-    })
+    base16ct::lower::encode_string(&Sha256::digest(bytes))
 }
 
 /// A JSON value that keeps what other readers throw away: digits beyond a double, doubled keys, half surrogate pairs. A

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use overnight::base::time::SECOND;
 use overnight::intake::webhook::{Keys, Limits, Receiver};
 use overnight::model::event::Source;
@@ -77,7 +77,7 @@ fn sign(header: &str, claims: &str, secret: &str) -> String {
 }
 
 fn claims(body: &[u8], iat: i64) -> String {
-    let sum: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = base16ct::lower::encode_string(&Sha256::digest(body));
     format!(r#"{{"checksum":"-","checksum_sha256":"{sum}","exp":{},"iat":{iat},"jti":"j"}}"#, iat + 3600)
 }
 

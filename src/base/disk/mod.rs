@@ -4,12 +4,12 @@
 //! parent synced. Nothing else in the program renames, creates or removes files below a recording.
 
 use std::error::Error;
-use std::fmt::Write;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::iter;
 use std::path::{Path, PathBuf};
 
+use digest_io::IoWrapper;
 use sha2::{Digest, Sha256};
 
 pub(crate) mod fault;
@@ -245,13 +245,9 @@ pub fn remove(path: &Path) -> Result<()> {
 pub fn sha256(path: &Path) -> Result<(String, u64)> {
     let fail = |error| DiskError::new("read", path, error);
     let mut file = open(path)?;
-    let mut sum = Sha256::new();
+    let mut sum = IoWrapper(Sha256::new());
     let bytes = io::copy(&mut file, &mut sum).map_err(fail)?;
-    let hex = sum.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    });
-    Ok((hex, bytes))
+    Ok((base16ct::lower::encode_string(&sum.0.finalize()), bytes))
 }
 
 /// Room on the disk of a directory.

@@ -291,9 +291,7 @@ impl Row {
     /// The id of an event that has none: what it says. So one that comes twice is one, and two that say the same are as well.
     fn of_content(&mut self, event: &str) -> Result<Slot, RowError> {
         let digest = Sha256::digest(json::canonical(event)?);
-        let hex = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
-        let id = digest.iter().take(ID_BYTES).flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect();
-        Ok(self.decoded(id))
+        Ok(self.decoded(base16ct::lower::encode_string(&digest[..ID_BYTES])))
     }
 
     fn decoded(&mut self, text: String) -> Slot {

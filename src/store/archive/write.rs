@@ -298,8 +298,8 @@ mod tests {
         let registry = Arc::new(Registry::built_in().unwrap());
         let mut collector = Collector::new(Arc::clone(&registry), Source::Import);
         for id in 0..events {
-            let id = sha2::Sha256::digest(id.to_le_bytes());
-            let event = format!("{{\"eventId\":\"{id:x}\",\"eventType\":\"touch\",\"timestamp\":\"2026-10-01T00:00:00Z\"}}");
+            let id = base16ct::lower::encode_string(&sha2::Sha256::digest(id.to_le_bytes()));
+            let event = format!("{{\"eventId\":\"{id}\",\"eventType\":\"touch\",\"timestamp\":\"2026-10-01T00:00:00Z\"}}");
             collector.add(&Frame::Line(event.as_bytes()), 1);
         }
         let (partition, batch) = collector.take().unwrap().parts.remove(0);
