@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::{Serialize, Serializer};
+
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Micros = i64;
 
@@ -28,6 +30,28 @@ pub fn from_system(time: SystemTime) -> Micros {
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the monotonic clock")]
 pub fn instant() -> Instant {
     Instant::now()
+}
+
+/// A time that programs read as text: it is a number until it is printed, then RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Utc(pub Micros);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&rfc3339(self.0))
+    }
+}
+
+impl Serialize for Utc {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl From<Utc> for Micros {
+    fn from(time: Utc) -> Self {
+        time.0
+    }
 }
 
 /// A moment by both clocks: what people call the time, and what no setting of a clock touches.

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use crate::base::text;
-use crate::base::time;
+use crate::base::time::{self, Micros};
 use crate::base::zone::Zone;
 use crate::model::event::printable;
 use crate::query::coverage::{Coverage, GapReport, coverage};
@@ -49,11 +49,8 @@ struct Clock {
 
 impl Clock {
     /// `2026-11-23 20:15:03`
-    fn second(&self, time: &str) -> String {
-        let micros = time::parse_rfc3339(time.as_bytes()).map_or(0, |parsed| parsed.time);
-        let local = self.zone.clone().local(micros);
-        let text = time::rfc3339(local);
-        text.get(..19).unwrap_or(&text).replace('T', " ")
+    fn second(&self, time: impl Into<Micros>) -> String {
+        self.zone.format(time.into(), "%Y-%m-%d %H:%M:%S")
     }
 
     fn name(&self) -> &str {
@@ -66,7 +63,7 @@ fn print(coverage: &Coverage, all: bool, clock: &Clock, list_all: &str) -> Resul
         say_wrapped("", &printable(&dead.said(|time| clock.second(time)), 400))?;
     }
     for project in &coverage.projects {
-        let (from, to) = (clock.second(&project.from), clock.second(&project.to));
+        let (from, to) = (clock.second(project.from), clock.second(project.to));
         let (name, sessions) = (printable(&project.project, 80), text::counted(project.sessions, "session"));
         say_wrapped("", &format!("{name}  {from} to {to} {}, {sessions}", clock.name()))?;
         say!("[{}]", project.strip);
@@ -77,7 +74,7 @@ fn print(coverage: &Coverage, all: bool, clock: &Clock, list_all: &str) -> Resul
         }
         for request in &project.requests {
             let why = request.why.as_deref().map_or_else(String::new, |why| format!(": {}", printable(why, 120)));
-            let (from, to) = (clock.second(&request.begins), clock.second(&request.ends));
+            let (from, to) = (clock.second(request.begins), clock.second(request.ends));
             say_wrapped("", &format!("asked for by hand and not done: {from} to {to}{why}"))?;
         }
     }
@@ -104,9 +101,9 @@ fn table(gaps: &[GapReport], all: bool, clock: &Clock, list_all: &str) -> Result
         "history"
     );
     for gap in &gaps[left_out..] {
-        let begins = clock.second(&gap.begins);
+        let begins = clock.second(gap.begins);
         // The day and the year are mostly those of the beginning.
-        let ends = gap.ends.as_deref().map_or_else(|| "lasts".to_owned(), |ends| clock.second(ends));
+        let ends = gap.ends.map_or_else(|| "lasts".to_owned(), |ends| clock.second(ends));
         let alike = |to: usize| begins.get(..to).and_then(|same| ends.strip_prefix(same)).map(str::to_owned);
         let ends = alike("2026-11-23 ".len()).or_else(|| alike("2026-".len())).unwrap_or(ends);
         let is_unconfirmed = gap.state == crate::query::coverage::GapState::Filled && !gap.confirmed;

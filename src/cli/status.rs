@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::text;
-use crate::base::time;
+use crate::base::time::{self, rfc3339};
 use crate::model::event::printable;
 use crate::query::status::{Status, status};
 
@@ -49,7 +49,7 @@ fn print(status: &Status) -> Result<(), Failure> {
     say!("recording   {}", status.dir);
     say!("recorder    {recorder}");
     for dead in &status.nobody_records {
-        say!("MISSING     {}", printable(&dead.said(str::to_owned), 400));
+        say!("MISSING     {}", printable(&dead.said(rfc3339), 400));
     }
     if let (Some(at), Some(age)) = (&status.last_sign_of_life_at, status.last_sign_of_life_age) {
         say!("alive       last sign of life {at}, {} ago", show::length(Duration::from_secs_f64(age)));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::base::disk::Room;
-use crate::base::time::{DAY, Day, Micros, SECOND, rfc3339};
+use crate::base::time::{DAY, Day, Micros, SECOND, Utc, rfc3339};
 use crate::model::event::{Partition, printable};
 use crate::model::layout::Layout;
 use crate::query::coverage::{GapState, NobodyRecords, Timeline};
@@ -102,8 +102,8 @@ pub struct FaultReason {
     pub reason: String,
     /// How often.
     pub count: u64,
-    /// When last (RFC 3339).
-    pub last_at: String,
+    /// When last.
+    pub last_at: Utc,
     /// The beginning of one of them.
     pub example: String,
 }
@@ -227,7 +227,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
     let reasons = view.fault_reasons(&WhichFaults::default(), REASONS)?.into_iter().map(|fault| FaultReason {
         reason: fault.reason,
         count: fault.count,
-        last_at: rfc3339(fault.last_at),
+        last_at: Utc(fault.last_at),
         example: printable(&String::from_utf8_lossy(&fault.example), 120),
     });
     let misfits = view.misfits()?.into_iter().map(|misfit| MisfitStatus {

@@ -464,7 +464,7 @@ fn ledger(layout: &Layout, view: &View, now: Micros, report: &mut Report) -> Res
     let time = Timeline::read(view, None, now)?;
     for dead in time.nobody_records() {
         let advice = "start it again; or, if nothing more is wanted, say so: `overnight end`";
-        report.add(Severity::Missing, &layout.buffer(), "a recorder that runs", dead.said(str::to_owned), advice);
+        report.add(Severity::Missing, &layout.buffer(), "a recorder that runs", dead.said(rfc3339), advice);
     }
     let gaps = time.projects.iter().flat_map(|project| project.gaps.iter().map(|gap| (&project.name, gap)));
     let unfilled: Vec<_> = gaps.filter(|(_, gap)| gap.state != GapState::Filled).collect();

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use crate::base::text::count;
+use crate::base::time::Utc;
 use crate::base::zone::Zone;
 use crate::output::chart::{Chart, svgs};
 use crate::output::plot::{Settings, charts};
@@ -12,7 +13,6 @@ use crate::query::tables::{known, unrecorded};
 use crate::store::devices::Directory;
 
 use super::facts::{DeviceFacts, Facts};
-use super::words::micros;
 use super::{ReportError, Scope};
 
 /// Most devices in a chart: as many as eyes can tell apart.
@@ -44,9 +44,8 @@ pub fn pictures(
     facts: &Facts,
     zone: &Zone,
 ) -> Result<Vec<Picture>, ReportError> {
-    let Some((from, to)) = facts.from.as_deref().zip(facts.to.as_deref()) else { return Ok(Vec::new()) };
-    let (from, to) = (micros(from), micros(to));
-    let now = micros(&facts.made_at);
+    let Some((Utc(from), Utc(to))) = facts.from.zip(facts.to) else { return Ok(Vec::new()) };
+    let Utc(now) = facts.made_at;
     let (known, unrecorded) = (known(reader, &scope.selection, now)?, unrecorded(reader, (from, to), now)?);
     let settings = Settings { zone: zone.clone(), points: POINTS, known, unrecorded, end: Some(to) };
     let (mut drawn, mut notes) = (Vec::new(), Vec::new());

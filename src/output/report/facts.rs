@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::base::time::Utc;
 use crate::query::coverage::{GapReport, NobodyRecords};
 use crate::query::status::FaultReason;
 
@@ -15,13 +16,13 @@ pub struct Facts {
     /// The directory of the recording.
     pub dir: String,
     /// When the report was made.
-    pub made_at: String,
+    pub made_at: Utc,
     /// The zone whose hours are counted and whose clock the page shows.
     pub zone: String,
     /// Beginning of what is reported; null where there is nothing, and nobody said from when.
-    pub from: Option<String>,
+    pub from: Option<Utc>,
     /// Its end, exclusive but for the last event; null where there is nothing, and nobody said until when.
-    pub to: Option<String>,
+    pub to: Option<Utc>,
     /// What is missing, a sentence each; empty when nothing is known to be missing.
     pub missing: Vec<String>,
     /// Of which times and events nobody knows whether anything is missing, a sentence each.
@@ -43,7 +44,7 @@ pub struct Facts {
     /// Coverage by project, within the time of the report.
     pub coverage: Vec<ProjectFacts>,
     /// Times that no session covers and whose events came another way, from a file say: begin and end.
-    pub imported: Vec<(String, String)>,
+    pub imported: Vec<(Utc, Utc)>,
     /// By event type.
     pub types: Vec<TypeFacts>,
     /// Hours with events, ascending.
@@ -76,7 +77,7 @@ pub struct ProjectFacts {
     /// Seconds in which nobody recorded, and nothing was imported, but for seams between sessions.
     pub not_recorded_seconds: f64,
     /// Spans covered by a session: begin and end.
-    pub covered: Vec<(String, String)>,
+    pub covered: Vec<(Utc, Utc)>,
     /// Gaps, in full length.
     pub gaps: Vec<GapReport>,
 }
@@ -101,7 +102,7 @@ pub struct TypeFacts {
 #[derive(Debug, Clone, Serialize)]
 pub struct HourFacts {
     /// Its beginning.
-    pub start: String,
+    pub start: Utc,
     /// Events by type.
     pub events: BTreeMap<String, u64>,
 }
@@ -118,9 +119,9 @@ pub struct DeviceFacts {
     /// Events.
     pub events: u64,
     /// Its first event; null where it said nothing.
-    pub first_seen: Option<String>,
+    pub first_seen: Option<Utc>,
     /// Its last event.
-    pub last_seen: Option<String>,
+    pub last_seen: Option<Utc>,
     /// The longest time without an event, between two of them, before the first or behind the last; what lies in a gap that was
     /// not filled, or where nobody recorded, is no silence.
     pub silence: Option<Silence>,
@@ -142,9 +143,9 @@ pub struct Silence {
     /// Its length.
     pub seconds: f64,
     /// Its beginning.
-    pub from: String,
+    pub from: Utc,
     /// Its end.
-    pub to: String,
+    pub to: Utc,
     /// True when it lasted to the end of the report.
     pub lasts: bool,
 }
@@ -155,7 +156,7 @@ pub struct Battery {
     /// Percent.
     pub percent: f64,
     /// When it was told.
-    pub at: String,
+    pub at: Utc,
 }
 
 /// Reception.
@@ -184,9 +185,8 @@ impl Facts {
     }
 
     /// Gaps, project by project, each with its number on the page.
-    pub(super) fn gaps(&self) -> impl Iterator<Item = (usize, &ProjectFacts, &GapReport)> {
-        let all = self.coverage.iter().flat_map(|project| project.gaps.iter().map(move |gap| (project, gap)));
-        all.enumerate().map(|(number, (project, gap))| (number + 1, project, gap))
+    pub(super) fn gaps(&self) -> impl Iterator<Item = (usize, &GapReport)> {
+        self.coverage.iter().flat_map(|project| &project.gaps).enumerate().map(|(number, gap)| (number + 1, gap))
     }
 
     /// All states of the types' main values.

@@ -17,7 +17,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::time::{Day, Micros, SECOND, rfc3339};
+use crate::base::time::{Day, Micros, SECOND, Utc};
 use crate::base::zone::Zone;
 use crate::model::event::printable;
 use crate::query::coverage::{self, Gap, GapState, Project};
@@ -156,14 +156,14 @@ pub fn facts(
     let cover = |span: Span| ledger.projects.iter().map(|project| covered(project, &unrecorded, span)).collect();
     // Nobody can have recorded what is still to come.
     let past = span.map(|(from, to)| (from, to.min(now).max(from)));
-    let spans = |all: Vec<Span>| all.into_iter().map(|(from, to)| (rfc3339(from), rfc3339(to))).collect();
+    let spans = |all: Vec<Span>| all.into_iter().map(|(from, to)| (Utc(from), Utc(to))).collect();
     let imported = span.map(|span| unrecorded.imported.iter().filter_map(|part| cut(*part, span)).collect());
     let mut facts = Facts {
         dir: reader.layout().root().display().to_string(),
-        made_at: rfc3339(now),
+        made_at: Utc(now),
         zone: zone.name().to_owned(),
-        from: span.map(|span| span.0).or(asked.0).map(rfc3339),
-        to: span.map(|span| span.1).or(asked.1).map(rfc3339),
+        from: span.map(|span| span.0).or(asked.0).map(Utc),
+        to: span.map(|span| span.1).or(asked.1).map(Utc),
         missing: Vec::new(),
         unknown: Vec::new(),
         notes: Vec::new(),
@@ -211,7 +211,7 @@ fn look_around(facts: &mut Facts, reader: &Reader, selection: &Selection, now: M
         .map(|fault| FaultReason {
             reason: fault.reason,
             count: fault.count,
-            last_at: rfc3339(fault.last_at),
+            last_at: Utc(fault.last_at),
             example: printable(&String::from_utf8_lossy(&fault.example), 120),
         })
         .collect();
@@ -242,7 +242,7 @@ fn covered(project: &Project, unrecorded: &Unrecorded, span: Span) -> ProjectFac
         open_seconds: of_gaps(Gap::is_open),
         lost_seconds: of_gaps(|gap| gap.state == GapState::Lost),
         not_recorded_seconds: total(pauses),
-        covered: spans.into_iter().map(|(from, to)| (rfc3339(from), rfc3339(to))).collect(),
+        covered: spans.into_iter().map(|(from, to)| (Utc(from), Utc(to))).collect(),
         gaps: gaps_within(project, span).map(coverage::report).collect(),
     }
 }
@@ -267,7 +267,7 @@ fn hours(plans: &[TypePlan], found: &Tally) -> Vec<HourFacts> {
         let some = plans.iter().zip(counts).filter(|(_, count)| **count > 0);
         some.map(|(plan, count)| (plan.schema.name.clone(), *count)).collect()
     };
-    found.hours.iter().map(|(start, counts)| HourFacts { start: rfc3339(*start), events: events(counts) }).collect()
+    found.hours.iter().map(|(start, counts)| HourFacts { start: Utc(*start), events: events(counts) }).collect()
 }
 
 fn devices(
@@ -296,15 +296,15 @@ fn devices(
             name: directory.name(id).to_owned(),
             kind: directory.get(id).map(|known| known.kind.clone()).unwrap_or_default(),
             events: device.map_or(0, |device| device.events.iter().sum()),
-            first_seen: device.map(|device| rfc3339(device.first)),
-            last_seen: device.map(|device| rfc3339(device.last)),
+            first_seen: device.map(|device| Utc(device.first)),
+            last_seen: device.map(|device| Utc(device.last)),
             silence: device.map(|device| device.silence).filter(|silence| silence.0 < silence.1).map(|silence| Silence {
                 seconds: seconds(silence),
-                from: rfc3339(silence.0),
-                to: rfc3339(silence.1),
+                from: Utc(silence.0),
+                to: Utc(silence.1),
                 lasts: span.is_some_and(|span| silence.1 >= span.1),
             }),
-            battery: device.and_then(|device| device.battery).map(|(at, percent)| Battery { percent, at: rfc3339(at) }),
+            battery: device.and_then(|device| device.battery).map(|(at, percent)| Battery { percent, at: Utc(at) }),
             signal: device.and_then(|device| signal(device.signal)),
             rssi: device.and_then(|device| signal(device.rssi)),
             figures: plans.iter().zip(of_types).filter_map(own).collect(),

@@ -1,7 +1,9 @@
 //! Facts as people read them: lengths, counts, units, times of a zone; and what is missing, in sentences.
 
-use crate::base::text::{count, counted, is_hidden};
-use crate::base::time::{Micros, parse_rfc3339};
+use maud::{Markup, html};
+
+use crate::base::text::{count, counted};
+use crate::base::time::{Micros, rfc3339};
 use crate::base::zone::{Zone, write_offset};
 use crate::output::chart::written;
 use crate::query::coverage::GapState;
@@ -11,25 +13,8 @@ use super::facts::{Facts, ProjectFacts};
 use super::ledger::{Span, cut};
 use super::{seconds, total};
 
-/// Text for HTML, in elements and in quoted attributes; what cannot be printed is a blank.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if is_hidden(c) => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 /// A name like `objectPresentCount` for HTML, which a narrow column may break before a capital.
-pub(super) fn breakable(name: &str) -> String {
+pub(super) fn breakable(name: &str) -> Markup {
     let mut parts: Vec<String> = vec![String::new()];
     for c in name.chars() {
         if c.is_uppercase() && parts.last().is_some_and(|part| part.ends_with(char::is_lowercase)) {
@@ -37,7 +22,12 @@ pub(super) fn breakable(name: &str) -> String {
         }
         parts.last_mut().into_iter().for_each(|part| part.push(c));
     }
-    parts.iter().map(|part| escape(part)).collect::<Vec<_>>().join("<wbr>")
+    html! {
+        @for (number, part) in parts.iter().enumerate() {
+            @if number > 0 { wbr; }
+            (part)
+        }
+    }
 }
 
 /// `12 s`, `13 min`, `2 h 5 min`, `3 d 4 h`
@@ -77,11 +67,6 @@ pub(super) fn number(value: f64) -> String {
 pub(super) fn unit(ucum: Option<&str>) -> String {
     let written = ucum.map(written).unwrap_or_default();
     if written.is_empty() { written } else { format!("\u{a0}{written}") }
-}
-
-/// An RFC 3339 time of the facts.
-pub(super) fn micros(time: &str) -> Micros {
-    parse_rfc3339(time.as_bytes()).map_or(0, |parsed| parsed.time)
 }
 
 /// The clock of a report.
@@ -181,7 +166,7 @@ pub(super) fn say_missing(facts: &mut Facts) {
         }
     }
     for dead in &facts.nobody_records {
-        facts.missing.push(format!("{}.", dead.said(str::to_owned)));
+        facts.missing.push(format!("{}.", dead.said(rfc3339)));
     }
     match facts.faults {
         0 => {}
@@ -255,6 +240,7 @@ pub(super) fn share(time: Micros, (from, to): Span) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::parse_rfc3339;
 
     #[test]
     fn lengths_and_numbers_read_well() {
@@ -265,14 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_text_is_markup() {
-        assert_eq!(escape("<b>&\"'\u{0}"), "&lt;b&gt;&amp;&quot;&#39; ");
-        assert_eq!(breakable("<touchCount"), "&lt;touch<wbr>Count");
+    fn a_name_breaks_before_a_capital_and_is_no_markup() {
+        assert_eq!(breakable("<touchCount").into_string(), "&lt;touch<wbr>Count");
     }
 
     #[test]
     fn a_time_says_its_offset_only_where_the_clocks_were_changed() {
         let zone = Zone::named("Europe/Oslo").unwrap();
+        let micros = |text: &str| parse_rfc3339(text.as_bytes()).unwrap().time;
         let clock = Clock::new(&zone, micros("2026-10-24T20:00:00Z"));
         assert_eq!(clock.minute(micros("2026-10-25T00:30:00Z")), "Sun 25 Oct 02:30");
         assert_eq!(clock.minute(micros("2026-10-25T01:30:00Z")), "Sun 25 Oct 02:30 (UTC+01:00)");

@@ -7,7 +7,7 @@ mod timeline;
 use serde::Serialize;
 
 use crate::base::text::counted;
-use crate::base::time::{Micros, SECOND, rfc3339};
+use crate::base::time::{Micros, SECOND, Utc};
 use crate::model::layout::Layout;
 use crate::store::buffer::{BufferError, View};
 
@@ -33,10 +33,10 @@ pub struct Coverage {
 pub struct ProjectCoverage {
     /// The project.
     pub project: String,
-    /// When it was first to be recorded (RFC 3339).
-    pub from: String,
-    /// The end of what was to be recorded, or now while that goes on (RFC 3339).
-    pub to: String,
+    /// When it was first to be recorded.
+    pub from: Utc,
+    /// The end of what was to be recorded, or now while that goes on.
+    pub to: Utc,
     /// Number of sessions.
     pub sessions: u64,
     /// Its gaps.
@@ -50,10 +50,10 @@ pub struct ProjectCoverage {
 /// One gap.
 #[derive(Debug, Clone, Serialize)]
 pub struct GapReport {
-    /// Its beginning: the last sign of life before it (RFC 3339).
-    pub begins: String,
-    /// Its end: the first sign of life after it (RFC 3339); null while it lasts.
-    pub ends: Option<String>,
+    /// Its beginning: the last sign of life before it.
+    pub begins: Utc,
+    /// Its end: the first sign of life after it; null while it lasts.
+    pub ends: Option<Utc>,
     /// Its length in seconds so far.
     pub seconds: f64,
     /// Why the session before it ended.
@@ -71,10 +71,10 @@ pub struct GapReport {
 /// What somebody asked of the history.
 #[derive(Debug, Clone, Serialize)]
 pub struct RequestReport {
-    /// Its beginning (RFC 3339).
-    pub begins: String,
-    /// Its end (RFC 3339).
-    pub ends: String,
+    /// Its beginning.
+    pub begins: Utc,
+    /// Its end.
+    pub ends: Utc,
     /// Why it does not get on, if it does not.
     pub why: Option<String>,
 }
@@ -86,22 +86,27 @@ pub struct NobodyRecords {
     pub project: String,
     /// `stream` or `push`: what should come.
     pub source: String,
-    /// The last sign of life of its recorder (RFC 3339).
-    pub since: String,
-    /// Its planned end (RFC 3339); null where it has none.
-    pub until: Option<String>,
+    /// The last sign of life of its recorder.
+    pub since: Utc,
+    /// Its planned end; null where it has none.
+    pub until: Option<Utc>,
     /// Why it ended, as far as anybody knows.
     pub cause: String,
 }
 
 impl NobodyRecords {
     /// In a sentence, with times as `clock` writes them.
-    pub fn said(&self, clock: impl Fn(&str) -> String) -> String {
+    pub fn said(&self, clock: impl Fn(Micros) -> String) -> String {
         let until =
-            self.until.as_deref().map_or_else(|| "until somebody ends it".to_owned(), |until| format!("until {}", clock(until)));
+            self.until.map_or_else(|| "until somebody ends it".to_owned(), |until| format!("until {}", clock(until.into())));
         let does = if self.source == "push" { "receives" } else { "records" };
         let promise = if self.source == "push" { "; the cloud keeps its pushes for 12 hours" } else { "" };
-        format!("nobody {does} {} since {} ({}); it was to go on {until}{promise}", self.project, clock(&self.since), self.cause)
+        format!(
+            "nobody {does} {} since {} ({}); it was to go on {until}{promise}",
+            self.project,
+            clock(self.since.into()),
+            self.cause
+        )
     }
 }
 
@@ -125,8 +130,8 @@ impl Timeline {
         let of = |project: &Project, dead: &Dead| NobodyRecords {
             project: project.name.clone(),
             source: dead.source.clone(),
-            since: rfc3339(dead.since),
-            until: dead.until.map(rfc3339),
+            since: Utc(dead.since),
+            until: dead.until.map(Utc),
             cause: dead.cause.clone(),
         };
         self.projects.iter().flat_map(|project| project.dead.iter().map(move |dead| of(project, dead))).collect()
@@ -176,19 +181,15 @@ pub fn coverage(layout: &Layout, now: Micros) -> Result<Coverage, BufferError> {
         let (from, to) = project.span().or(project.brought.first().copied()).unwrap_or((now, now));
         ProjectCoverage {
             project: project.name.clone(),
-            from: rfc3339(from),
-            to: rfc3339(to),
+            from: Utc(from),
+            to: Utc(to),
             sessions: project.sessions.iter().map(|(_, sessions)| sessions).sum(),
             strip: strip((from, to), &project.heard, &project.brought, &project.gaps),
             gaps: project.gaps.iter().map(report).collect(),
             requests: project
                 .requests
                 .iter()
-                .map(|request| RequestReport {
-                    begins: rfc3339(request.span.0),
-                    ends: rfc3339(request.span.1),
-                    why: request.why.clone(),
-                })
+                .map(|request| RequestReport { begins: Utc(request.span.0), ends: Utc(request.span.1), why: request.why.clone() })
                 .collect(),
         }
     });
@@ -199,8 +200,8 @@ pub fn coverage(layout: &Layout, now: Micros) -> Result<Coverage, BufferError> {
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a gap are far below 2^52")]
 pub fn report(gap: &Gap) -> GapReport {
     GapReport {
-        begins: rfc3339(gap.span.0),
-        ends: (!gap.lasts).then(|| rfc3339(gap.span.1)),
+        begins: Utc(gap.span.0),
+        ends: (!gap.lasts).then_some(Utc(gap.span.1)),
         seconds: (gap.span.1 - gap.span.0) as f64 / SECOND as f64,
         cause: gap.cause.clone(),
         state: gap.state,
