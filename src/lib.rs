@@ -8,6 +8,7 @@ pub mod model;
 pub mod output;
 pub mod query;
 pub mod recorder;
+#[cfg(feature = "simulator")]
 pub mod simulate;
 pub mod store;
 pub mod verify;

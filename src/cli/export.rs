@@ -18,6 +18,8 @@ use crate::query::reader::{Reader, Selection, TypePlan};
 use crate::query::tables::{Aggregate, Ask, Fill, Gaps, Shape, StateValidity, gaps, has_states, known, plans, tables};
 use crate::store::devices::Directory;
 
+#[cfg(not(feature = "workbooks"))]
+use super::left_out::left_out;
 use super::select::{Select, labels, why_empty};
 use super::signal::{INTERRUPTED, on_stop};
 use super::{Failure, Outcome, Recording, duration, progress, tell_left_out, tell_missing};
@@ -228,7 +230,10 @@ impl Args {
             (Some(FormatName::Parquet), _) | (None, "parquet") => Format::Parquet,
             (Some(FormatName::Arrow), _) | (None, "arrow" | "feather") => Format::Arrow,
             (Some(FormatName::Ndjson), _) | (None, "ndjson" | "jsonl") => Format::Ndjson,
+            #[cfg(feature = "workbooks")]
             (Some(FormatName::Xlsx), _) | (None, "xlsx") => Format::Xlsx,
+            #[cfg(not(feature = "workbooks"))]
+            (Some(FormatName::Xlsx), _) | (None, "xlsx") => return Err(left_out("workbooks")),
             (None, "json" | "xls" | "ods" | "gz" | "zip") => {
                 return Err(Failure::usage(format!(
                     "no export to .{ending}; there are csv, tsv, parquet, arrow, ndjson and xlsx (give --format for another ending)"
@@ -240,7 +245,8 @@ impl Args {
             Format::Csv => None,
             _ => self.csv.given().map(|flag| (flag, "CSV")),
         };
-        let misplaced = misplaced.or(self.sheet_rows.filter(|_| format != Format::Xlsx).map(|_| ("--sheet-rows", "a workbook")));
+        let misplaced =
+            misplaced.or(self.sheet_rows.filter(|_| format.extension() != "xlsx").map(|_| ("--sheet-rows", "a workbook")));
         if let Some((flag, of)) = misplaced {
             let format = format.extension();
             return Err(Failure::usage(format!(
@@ -387,7 +393,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         if args.partition_by.is_some() {
             return Err(Failure::usage("--partition-by makes several files; give -o DIR/"));
         }
-        if matches!(settings.format, Format::Parquet | Format::Arrow | Format::Xlsx) && io::stdout().is_terminal() {
+        if !matches!(settings.format, Format::Csv | Format::Ndjson) && io::stdout().is_terminal() {
             return Err(Failure::usage("this is no text for a terminal; give -o FILE, or redirect"));
         }
     }

@@ -14,31 +14,42 @@ macro_rules! say {
 }
 
 mod backfill;
-mod completions;
 mod connection;
-mod demo;
 mod end;
 mod export;
 mod faults;
 mod gaps;
 mod import;
+#[cfg(not(all(feature = "pictures", feature = "reports", feature = "simulator", feature = "manuals", feature = "workbooks")))]
+mod left_out;
 mod listen;
-mod man;
-mod plot;
 mod progress;
 mod rebuild;
 mod receiver;
 mod record;
-mod report;
 mod roll;
 mod schema;
 mod select;
 mod show;
 mod signal;
-mod simulate;
 mod sql;
 mod status;
 mod verify;
+
+/// Verbs of a feature; in a build without it, each says so.
+macro_rules! verbs_of {
+    ($feature:literal $own:ident: $($verb:ident)*) => { $(
+        #[cfg(feature = $feature)]
+        mod $verb;
+        #[cfg(not(feature = $feature))]
+        use left_out::$own as $verb;
+    )* };
+}
+
+verbs_of!("manuals" manuals: completions man);
+verbs_of!("pictures" pictures: plot);
+verbs_of!("reports" reports: report);
+verbs_of!("simulator" simulator: demo simulate);
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -59,13 +70,12 @@ use crate::output::export::ExportError;
 use crate::query::reader::Reader;
 use crate::store::buffer::{BufferError, View};
 
+const TRY_IT: &str = if cfg!(feature = "simulator") { "Try it without an account:  overnight demo\n" } else { "" };
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but something is missing or was lost.";
+
 /// Records a live stream of sensor events for as long as it runs, and leaves plain Parquet files.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    max_term_width = 100,
-    after_help = "Try it without an account:  overnight demo\nExit codes: 0 done, 1 failed, 2 usage, 3 done but something is missing or was lost."
-)]
+#[command(version, max_term_width = 100, after_help = format!("{TRY_IT}{EXIT_CODES}"))]
 struct Cli {
     /// Say also what libraries and the system said, behind errors in plain words
     #[arg(short, long, global = true)]

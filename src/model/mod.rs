@@ -6,3 +6,4 @@ pub mod framing;
 pub mod layout;
 pub mod schema;
 pub mod settings;
+pub mod unit;

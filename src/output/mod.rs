@@ -1,7 +1,10 @@
 //! What people get: tables as files, charts, a report.
 
+#[cfg(feature = "pictures")]
 pub mod chart;
 pub mod export;
+#[cfg(feature = "pictures")]
 pub mod plot;
+#[cfg(feature = "reports")]
 pub mod report;
 pub mod sql;

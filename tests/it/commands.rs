@@ -251,3 +251,27 @@ fn what_is_no_recording_is_told_from_day_files_without_a_buffer_and_from_a_direc
     assert!(ran.code == 1 && ran.stderr.contains("day files") && ran.stderr.contains("overnight export"), "{}", ran.stderr);
     assert!(place.run(&["export"]).stdout.contains("id000"));
 }
+
+#[cfg(not(any(feature = "manuals", feature = "pictures", feature = "reports", feature = "simulator", feature = "workbooks")))]
+#[test]
+fn what_a_build_was_made_without_is_said_with_the_feature_that_brings_it() {
+    let place = filled();
+    let verbs: [(&str, &[&str]); 8] = [
+        ("manuals", &["man", "export"]),
+        ("manuals", &["completions", "bash"]),
+        ("pictures", &["plot", "--event-type", "touch"]),
+        ("reports", &["report", "--help"]),
+        ("simulator", &["simulate"]),
+        ("simulator", &["demo", "--for", "1s"]),
+        ("workbooks", &["export", "-o", "night.xlsx"]),
+        ("workbooks", &["export", "--format", "xlsx"]),
+    ];
+    for (feature, verb) in verbs {
+        let ran = place.run(verb);
+        let said = format!("overnight: this build has no {feature}: build with the feature `{feature}`\n");
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr), (2, "", said), "{verb:?}");
+    }
+    let help = String::from_utf8(overnight().arg("--help").output().unwrap().stdout).unwrap();
+    let listed: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    assert!(listed.contains(&"export") && ["plot", "report", "demo", "man"].iter().all(|verb| !listed.contains(verb)), "{help}");
+}

@@ -24,9 +24,11 @@ mod ledger;
 mod numbers;
 mod office;
 mod places;
+#[cfg(feature = "pictures")]
 mod plots;
 mod pushes;
 mod recovery;
+#[cfg(feature = "reports")]
 mod reports;
 mod rolling;
 mod rot;

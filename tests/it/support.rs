@@ -33,6 +33,16 @@ pub fn overnight() -> Command {
     command
 }
 
+/// The binary that is the cloud: another one, where the one under test is built without the simulator.
+fn simulator() -> Command {
+    let mut command = overnight();
+    if let Ok(other) = std::env::var("OVERNIGHT_SIMULATOR") {
+        command = Command::new(other);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    }
+    command
+}
+
 /// A run of project `p` that wants everything, without an end.
 pub fn run_of_p(number: u64, source: Source, begins: Micros, quiet: Micros) -> Arc<Run> {
     let (boot, project, filters, account) = (String::new(), "p".to_owned(), Filters::default(), String::new());
@@ -294,7 +304,7 @@ impl Cloud {
     pub fn start(arguments: &[&str]) -> Self {
         // Most tests need no past, and making it up takes time.
         let history: &[&str] = if arguments.contains(&"--history") { &[] } else { &["--history", "0s"] };
-        let mut process = Running::start(overnight().args(["simulate", "--addr", "127.0.0.1:0"]).args(history).args(arguments));
+        let mut process = Running::start(simulator().args(["simulate", "--addr", "127.0.0.1:0"]).args(history).args(arguments));
         let mut first = String::new();
         BufReader::new(process.child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let url = first.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("first line: {first:?}")).to_owned();

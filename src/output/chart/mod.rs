@@ -15,7 +15,6 @@ mod strips;
 mod svg;
 mod terminal;
 mod ticks;
-mod unit;
 
 use std::sync::Arc;
 
@@ -27,7 +26,6 @@ pub use font::lacking;
 pub use png::{PngError, png};
 pub use svg::{svg, svgs};
 pub use terminal::{Screen, terminal};
-pub use unit::written;
 
 /// One chart: lines over time, or a strip a device.
 #[derive(Debug, Clone)]

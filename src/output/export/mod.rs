@@ -12,6 +12,7 @@ mod parquet;
 mod terminal;
 mod text;
 mod threaded;
+#[cfg(feature = "workbooks")]
 mod xlsx;
 
 use std::collections::BTreeMap;
@@ -35,7 +36,9 @@ use crate::query::tables::{Table, TableError};
 pub use dialect::{Dialect, TimeFormat};
 pub use misread::Misread;
 pub use text::write_text;
-pub use xlsx::SHEET_ROWS;
+
+/// Rows of a sheet, its header among them.
+pub const SHEET_ROWS: u32 = 1_048_576;
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +118,7 @@ pub enum Format {
     /// One event a line, as it was received; other tables, and events with names or labels, as one object a row.
     Ndjson,
     /// An Excel workbook, a sheet an event type.
+    #[cfg(feature = "workbooks")]
     Xlsx,
 }
 
@@ -126,6 +130,7 @@ impl Format {
             Self::Parquet => "parquet",
             Self::Arrow => "arrow",
             Self::Ndjson => "ndjson",
+            #[cfg(feature = "workbooks")]
             Self::Xlsx => "xlsx",
         }
     }
@@ -213,6 +218,7 @@ impl Settings {
 
 /// What the rows of one table look like.
 struct Sheet {
+    #[cfg_attr(not(feature = "workbooks"), expect(dead_code, reason = "sheets of a workbook have names"))]
     name: String,
     schema: SchemaRef,
     /// Where rows are whole events.
@@ -434,6 +440,7 @@ fn sink(settings: &Settings, sheets: &[Sheet], to: &str, out: Box<dyn Write + Se
         Format::Ndjson => Box::new(ndjson::Ndjson::new(sheets, out)),
         Format::Parquet => Box::new(parquet::Parquet::new(sheets, out)?),
         Format::Arrow => Box::new(arrow::Arrow::new(sheets, settings.output == Output::Stdout, out)?),
+        #[cfg(feature = "workbooks")]
         Format::Xlsx => Box::new(xlsx::Xlsx::new(sheets, settings.zone.clone(), settings.sheet_rows, out)?),
     };
     Ok(Box::new(threaded::ThreadedSink::new(to, sink)?))

@@ -11,13 +11,11 @@ use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 use crate::base::text::is_hidden;
 use crate::base::time::{DAY, Micros, write_civil};
 use crate::base::zone::{Zone, write_offset};
-use crate::output::chart::written;
+use crate::model::unit::written;
 
 use super::cells::{Cells, Quotes};
-use super::{ExportError, Out, Result, Sheet, Sink};
+use super::{ExportError, Out, Result, SHEET_ROWS, Sheet, Sink};
 
-/// Rows of a sheet, its header among them, as Excel has it.
-pub const SHEET_ROWS: u32 = 1_048_576;
 /// Characters of a cell, as Excel has it; a longer text is cut and ends in `…`.
 const CELL_CHARACTERS: usize = 32_767;
 /// Characters of a sheet's name, as Excel has it.

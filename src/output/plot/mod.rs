@@ -16,7 +16,8 @@ use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use crate::base::time::{Micros, SECOND};
 use crate::base::zone::Zone;
 use crate::model::schema::Behaviour;
-use crate::output::chart::{Chart, Data, Line, written};
+use crate::model::unit::written;
+use crate::output::chart::{Chart, Data, Line};
 use crate::query::coverage::{Span, merged};
 use crate::query::reader::{Reader, Selection, TypePlan};
 use crate::query::tables::{

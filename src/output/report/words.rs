@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::base::text::{count, counted};
 use crate::base::time::{Micros, rfc3339};
 use crate::base::zone::{Zone, write_offset};
-use crate::output::chart::written;
+use crate::model::unit::written;
 use crate::query::coverage::GapState;
 use crate::query::tables::Unrecorded;
 

@@ -162,11 +162,13 @@ const SCALE: f64 = 1.0 / 18_446_744_073_709_551_616.0;
 
 impl Sum {
     /// Of a sum and what was rounded off it.
+    #[cfg(feature = "reports")]
     pub(crate) fn of(sum: f64, rest: f64) -> Self {
         Self { sum, rest, is_scaled: false }
     }
 
     /// Adds another sum.
+    #[cfg(feature = "reports")]
     pub(crate) fn add_all(&mut self, other: Self) {
         if other.is_scaled && !self.is_scaled {
             self.scale();

@@ -55,6 +55,7 @@ use crate::query::reader::{ReadError, Reader, Selection, TypePlan};
 use crate::store::devices::Directory;
 
 pub use aggregate::Aggregate;
+#[cfg(feature = "reports")]
 pub(crate) use aggregate::Sum;
 pub use fill::Fill;
 pub use gaps::{Gaps, gaps};
