@@ -13,9 +13,16 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if is_hidden(c) && c != '\n' { ' ' } else { c }).collect()
 }
 
-/// Foreign text as one line that has an end: [`clean`], and no longer than a name is.
+/// The same on one line.
 pub fn one_line(text: &str) -> String {
-    text.trim().chars().take(200).map(|c| if is_hidden(c) { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect()
+}
+
+/// The same, and at most so many characters: for a list, a log, a chart.
+pub fn printable(text: &str, most: usize) -> String {
+    let text = text.trim();
+    let cut = if text.chars().nth(most).is_some() { "…" } else { "" };
+    one_line(&text.chars().take(most).collect::<String>()) + cut
 }
 
 /// `1,234,567`

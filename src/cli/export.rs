@@ -8,10 +8,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::base::disk::Unfinished;
-use crate::base::text;
+use crate::base::text::{self, printable};
 use crate::base::time::{self, Micros};
 use crate::base::zone::Every;
-use crate::model::event::printable;
 use crate::output::export::{self, Dialect, Format, Misread, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
 use crate::query::coverage;
 use crate::query::reader::{Reader, Selection, TypePlan};

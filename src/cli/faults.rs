@@ -4,9 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-use crate::base::text;
+use crate::base::text::{self, printable};
 use crate::base::time::{self, Micros, rfc3339};
-use crate::model::event::printable;
 use crate::store::buffer::{Buffer, FaultReason, View, WhichFaults};
 
 use super::{Failure, Outcome, Recording, select, show};

@@ -2,10 +2,9 @@
 
 use std::io::IsTerminal;
 
-use crate::base::text;
+use crate::base::text::{self, printable};
 use crate::base::time::{self, Micros};
 use crate::base::zone::Zone;
-use crate::model::event::printable;
 use crate::query::coverage::{Coverage, GapReport, coverage};
 
 use super::{Failure, Outcome, Recording, program, shell, show};

@@ -146,13 +146,13 @@ fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), 
     disk::output_bytes(path, args.force, &bytes)?;
     let lacking = if kind == Kind::Png { chart::lacking(charts) } else { Vec::new() };
     if !lacking.is_empty() {
-        let texts: Vec<String> = lacking.iter().map(|text| format!("{:?}", crate::model::event::printable(text, 40))).collect();
+        let texts: Vec<String> = lacking.iter().map(|text| format!("{:?}", crate::base::text::printable(text, 40))).collect();
         tell!("warning: the font of PNG pictures lacks some letters of {}; an SVG shows them", text::few(&texts));
     }
     // A device has the same name in all of them, and no other one has it.
     let names: BTreeSet<&str> = charts.iter().flat_map(|chart| &chart.lines).map(|line| line.name.as_str()).collect();
     let devices = text::counted(names.len() as u64, "device");
-    let titles = charts.iter().map(|chart| crate::model::event::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
+    let titles = charts.iter().map(|chart| crate::base::text::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
     tell!("drew {titles} of {devices} to {}, {} x {} pixels", path.display(), size.width, size.height);
     Ok(())
 }

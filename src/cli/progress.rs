@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::base::text;
+use crate::base::text::{self, printable};
 use crate::base::time::{self, Micros};
-use crate::model::event::printable;
 use crate::store::meter::Meter;
 
 use super::show;

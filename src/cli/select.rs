@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time};
 
-use crate::base::text;
+use crate::base::text::{self, printable};
 use crate::base::time::{self, Micros};
 use crate::base::zone::Zone;
-use crate::model::event::printable;
 use crate::query::reader::{Reader, Selection};
 use crate::store::devices::Directory;
 

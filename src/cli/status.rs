@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::text;
+use crate::base::text::{self, printable};
 use crate::base::time::{self, rfc3339};
-use crate::model::event::printable;
 use crate::query::status::{Status, status};
 
 use super::{Failure, Outcome, Recording, duration, show};

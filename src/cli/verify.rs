@@ -1,7 +1,6 @@
 //! `overnight verify`: is everything in the recording as it was written?
 
-use crate::base::text;
-use crate::model::event::printable;
+use crate::base::text::{self, printable};
 use crate::verify::{Report, Severity, size, verify};
 
 use super::{Failure, Outcome, Recording, progress, show};

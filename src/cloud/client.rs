@@ -19,8 +19,9 @@ use sha2::Sha256;
 use tokio::sync::Mutex;
 
 use crate::base::error;
+use crate::base::text::printable;
 use crate::base::time::{self, SECOND};
-use crate::model::event::{CloudError, printable};
+use crate::model::event::CloudError;
 use crate::model::framing::Frames;
 use crate::model::settings::{Credentials, Filters, Mask, Secret};
 
@@ -413,8 +414,10 @@ impl Cloud {
             let url = response.url();
             format!(" at {}{}", url.origin().ascii_serialization(), url.path())
         });
-        let (body, _) = body_of(response, BODY_MAX).await.unwrap_or_default();
-        let mut error = said(&String::from_utf8_lossy(&body), &self.mask(sent));
+        let mut error = match body_of(response, BODY_MAX).await {
+            Ok((body, _)) => said(&String::from_utf8_lossy(&body), &self.mask(sent)),
+            Err(broken) => CloudError { code: 0, message: format!("its reason did not arrive: {broken}") },
+        };
         error.message.push_str(&address.unwrap_or_default());
         CloudFailure::Answer { what, status, error, retry_after }
     }

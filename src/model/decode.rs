@@ -8,8 +8,9 @@ use std::sync::Arc;
 use arrow::error::ArrowError;
 
 use crate::base::json::Cursor;
+use crate::base::text::printable;
 use crate::base::time::{Day, Micros};
-use crate::model::event::{Batch, Fault, Line, Misfit, Partition, Source, printable};
+use crate::model::event::{Batch, Fault, Line, Misfit, Partition, Source};
 use crate::model::framing::{Frame, LINE_MAX};
 use crate::model::schema::{Columns, Registry, Row, Schema};
 use crate::model::settings::Mask;
@@ -77,6 +78,13 @@ impl Collector {
     /// Number of events and faults collected so far.
     pub fn len(&self) -> usize {
         self.events + self.faults.len()
+    }
+
+    /// True when what is collected is a batch: enough events to make a commit cheap, few enough to stay in the cache.
+    pub fn is_full(&self) -> bool {
+        const EVENTS: usize = 5000;
+        const BYTES: usize = 4 * 1024 * 1024;
+        self.len() >= EVENTS || self.bytes >= BYTES
     }
 
     /// True when nothing is collected.

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use serde_json::value::RawValue;
 
 use crate::base::json::{Cursor, JsonError, Next};
-use crate::base::text::is_hidden;
+use crate::base::text::printable;
 use crate::base::time::{Day, Micros};
 
 /// The way that an event came by.
@@ -261,15 +261,6 @@ impl fmt::Display for CloudError {
             (code, false) => write!(out, "{} (code {code})", self.message),
         }
     }
-}
-
-/// Foreign text made fit for a terminal and a log: one line, nothing that [`is_hidden`], at most so many characters.
-pub fn printable(text: &str, most: usize) -> String {
-    let mut out: String = text.trim().chars().map(|c| if is_hidden(c) { ' ' } else { c }).take(most).collect();
-    if text.trim().chars().count() > most {
-        out.push('…');
-    }
-    out
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use arrow::datatypes::{DataType, Field};
 
-use crate::base::text::is_hidden;
+use crate::base::text::one_line;
 use crate::model::layout::Layout;
 use crate::model::schema::{Behaviour, Schema};
 use crate::query::reader::TypePlan;
@@ -243,11 +243,6 @@ fn quoted(name: &str) -> String {
 
 fn text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
-}
-
-/// Text within a comment, which a line break would end.
-fn one_line(text: &str) -> String {
-    text.chars().map(|letter| if is_hidden(letter) { ' ' } else { letter }).collect()
 }
 
 fn push(out: &mut String, text: &str) {

@@ -14,9 +14,9 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
-use crate::base::text::few;
+use crate::base::text::{few, printable};
 use crate::base::time::{Day, Micros};
-use crate::model::event::{DeviceRow, Partition, printable};
+use crate::model::event::{DeviceRow, Partition};
 use crate::model::layout::{self, Layout};
 use crate::model::schema::{Registry, Schema, conform};
 use crate::store::archive::{ArchiveError, DayFile, Merge, Run, Wanted, day_files, sorted};

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::base::disk::Room;
+use crate::base::text::printable;
 use crate::base::time::{DAY, Day, Micros, SECOND, Utc, rfc3339};
-use crate::model::event::{Partition, printable};
+use crate::model::event::Partition;
 use crate::model::layout::Layout;
 use crate::query::coverage::{GapState, NobodyRecords, Timeline};
 use crate::store::archive::{ArchiveError, DayFile, day_files};

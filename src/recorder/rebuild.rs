@@ -37,7 +37,8 @@ pub fn rebuild(layout: &Layout, registry: &Arc<Registry>, mut progress: impl FnM
     let mut rebuilt = Rebuilt { failed: recovered.unreadable, ..Rebuilt::default() };
     rebuilt.failed.extend(recovered.damaged.iter().map(ToString::to_string));
     for (path, _) in day_files(layout).map_err(RollError::from)? {
-        let Some(file) = DayFile::open(&path).ok().flatten() else { continue };
+        // One that does not read stands among the failed already, since recovery has opened it.
+        let Ok(Some(file)) = DayFile::open(&path) else { continue };
         let (partition, bytes) = (file.footer().partition.clone(), file.bytes());
         drop(file);
         if layout.day_file(&partition) == path {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::time::Micros;
+use crate::model::event::Batch;
 
 /// Notes that nobody has read yet; older ones give way.
 const NOTES_MAX: usize = 200;
@@ -59,6 +60,15 @@ pub struct Parts {
     /// Devices of a backfill that are done, and how many there are; none while there is no backfill.
     pub backfill: Option<(u64, u64)>,
     notes: VecDeque<(Micros, String)>,
+}
+
+impl Parts {
+    /// Counts the events of a batch.
+    pub fn count(&mut self, batch: &Batch) {
+        for (partition, rows) in &batch.parts {
+            *self.by_type.entry(partition.event_type.to_string()).or_default() += rows.num_rows() as u64;
+        }
+    }
 }
 
 impl Meter {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use crate::base::text::printable;
 use crate::base::time::{Micros, rfc3339};
-use crate::model::event::printable;
 use crate::model::layout::Layout;
 use crate::store::archive::{DayFile, Keys};
 use crate::store::buffer::View;

@@ -5,6 +5,7 @@
 mod doubles;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -441,12 +442,16 @@ fn differing(batch: &arrow::array::RecordBatch, event_type: &str) -> u64 {
 /// Sealed day files that are noted and not there; and the list of checksums for others.
 fn gone(layout: &Layout, view: &View, seen: &BTreeSet<Partition>, report: &mut Report) -> Result<(), VerifyError> {
     let sums = view.sealed()?;
-    // One that is none, or too long to be one, is something else.
-    let listed = disk::read(&layout.manifest(), MANIFEST_MAX).unwrap_or_default();
-    // Beside a recorder that seals just now, it may be a moment behind.
-    if listed != manifest(layout, &sums).into_bytes() {
+    let found = match disk::read(&layout.manifest(), MANIFEST_MAX) {
+        // Beside a recorder that seals just now, it may be a moment behind.
+        Ok(listed) => (listed != manifest(layout, &sums).into_bytes()).then(|| "something else".to_owned()),
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => (!sums.is_empty()).then(|| "no list".to_owned()),
+        // Too long to be one, or it does not read.
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(found) = found {
         let advice = "run `overnight roll`, which writes it anew; until then `sha256sum --check` does not say what is true";
-        report.add(Severity::Note, &layout.manifest(), "the checksums of all sealed day files", "something else", advice);
+        report.add(Severity::Note, &layout.manifest(), "the checksums of all sealed day files", found, advice);
     }
     for partition in sums.into_keys().filter(|partition| !seen.contains(partition)) {
         let path = layout.day_file(&partition);

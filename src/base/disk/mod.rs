@@ -241,6 +241,11 @@ pub fn remove(path: &Path) -> Result<()> {
     })
 }
 
+/// Removes a file that was given up: its name is of no use, a start sweeps what stays, and why it was given up is the error to tell.
+pub(crate) fn discard(path: &Path) {
+    drop(remove(path));
+}
+
 /// SHA-256 of a file in hex, and its size.
 pub fn sha256(path: &Path) -> Result<(String, u64)> {
     let fail = |error| DiskError::new("read", path, error);

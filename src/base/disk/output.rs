@@ -6,7 +6,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{DiskError, create_for_others, parent, publish, remove, sync, sync_dir};
+use super::{DiskError, create_for_others, discard, parent, publish, sync, sync_dir};
 
 /// Why there is no such file.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ impl Unfinished {
         let mut files = self.lock();
         let left = Left { removed: files.parts.len(), whole: files.whole };
         for part in files.parts.drain(..) {
-            remove(&part).unwrap_or_default();
+            discard(&part);
         }
         mem::forget(files);
         left
@@ -106,7 +106,7 @@ impl Drop for Whole<'_> {
         let mut files = self.unfinished.lock();
         if files.parts.contains(&self.part) {
             files.parts.retain(|part| *part != self.part);
-            remove(&self.part).unwrap_or_default();
+            discard(&self.part);
         }
     }
 }

@@ -16,12 +16,12 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::base::error::plain;
-use crate::base::text::counted;
+use crate::base::text::{counted, printable};
 use crate::base::time::{self, DAY, Micros, SECOND};
 use crate::cloud::client::{Cloud, CloudFailure};
 use crate::cloud::history::{self, Listing, Pace, Walk};
 use crate::model::decode::Collector;
-use crate::model::event::{Source, printable};
+use crate::model::event::Source;
 use crate::model::framing::Frame;
 use crate::model::layout::Layout;
 use crate::model::settings::{Filters, Mask};
@@ -38,10 +38,6 @@ pub use request::Request;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often to look whether somebody asked for something.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
-/// Events in one commit.
-const COMMIT_EVENTS: usize = 5000;
-/// Bytes of events in one commit.
-const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 /// Tries of one page, and the wait between them; what fails then is tried again later, behind the others.
 const TRIES: u32 = 3;
 const BETWEEN: Duration = Duration::from_millis(500);
@@ -121,6 +117,7 @@ impl Filler {
         let mut jobs: JoinSet<Done> = JoinSet::new();
         let mut looks = tokio::time::interval(LOOK_EVERY);
         let mut asked = tokio::time::interval(ASKED_EVERY);
+        let mut is_deaf = false;
         let (mut is_looking, mut lasts, mut was_finishing, mut looked) = (true, true, false, time::moment());
         while lasts {
             let before = std::mem::replace(&mut looked, time::moment());
@@ -172,9 +169,17 @@ impl Filler {
                 }
                 () = tokio::time::sleep(wake.unwrap_or(LOOK_EVERY)), if wake.is_some() => is_looking = filling.is_due(time::now()),
                 _ = asked.tick() => {
-                    for request in Request::waiting(&self.layout, &self.project) {
-                        self.take(&request, &mut filling, &mut told_of).await;
-                        is_looking = true;
+                    match Request::waiting(&self.layout, &self.project) {
+                        Ok(requests) => {
+                            for request in requests {
+                                self.take(&request, &mut filling, &mut told_of).await;
+                                is_looking = true;
+                            }
+                            is_deaf = false;
+                        }
+                        // Once, and not every second.
+                        Err(error) if !std::mem::replace(&mut is_deaf, true) => self.say(&error.to_string()),
+                        Err(_) => {}
                     }
                 }
                 changed = finish.changed(), if !is_finishing => is_looking = changed.is_ok(),
@@ -331,7 +336,7 @@ impl Filler {
             for event in page.events() {
                 counts.add(event);
                 collector.add(&Frame::Line(event.as_bytes()), received_at);
-                if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES {
+                if collector.is_full() {
                     self.keep(&mut collector, &mask, &fills).await?;
                 }
             }

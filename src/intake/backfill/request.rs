@@ -1,5 +1,6 @@
 //! What somebody asks of the history by hand: a span, for a project. A recorder that runs finds it in `state/requests/`.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -45,8 +46,9 @@ impl Request {
     /// When the disk refuses.
     pub fn leave(&self, layout: &Layout) -> Result<(), DiskError> {
         disk::create_own_dir(&layout.requests())?;
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        disk::write(&layout.requests(), &self.path(layout), &text)
+        let path = self.path(layout);
+        let text = serde_json::to_vec(self).map_err(|error| DiskError::new("write", &path, error.into()))?;
+        disk::write(&layout.requests(), &path, &text)
     }
 
     /// Takes it back.
@@ -62,12 +64,22 @@ impl Request {
         self.path(layout).exists()
     }
 
-    /// Those of a project that wait. A file that is none is left alone.
-    pub(super) fn waiting(layout: &Layout, project: &str) -> Vec<Self> {
-        let Ok(paths) = disk::list(&layout.requests()) else { return Vec::new() };
-        let paths = paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json"));
-        let read = |path: &PathBuf| serde_json::from_slice::<Self>(&disk::read(path, LONGEST).ok()?).ok();
-        paths.filter_map(read).filter(|request| request.project == project && request.begins < request.ends).collect()
+    /// Those of a project that wait. A file that holds none is left alone.
+    ///
+    /// # Errors
+    /// When one does not read. One that was taken back meanwhile is none.
+    pub(super) fn waiting(layout: &Layout, project: &str) -> Result<Vec<Self>, DiskError> {
+        let mut found = Vec::new();
+        for path in disk::list(&layout.requests())?.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+        {
+            let text = match disk::read(path, LONGEST) {
+                Err(error) if error.source.kind() == ErrorKind::NotFound => continue,
+                read => read?,
+            };
+            found.extend(serde_json::from_slice::<Self>(&text).ok());
+        }
+        found.retain(|request| request.project == project && request.begins < request.ends);
+        Ok(found)
     }
 
     /// What of it is new: no pass has brought it, and none is at work.

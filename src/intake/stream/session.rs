@@ -21,10 +21,6 @@ use crate::store::writer::{Claim, Order};
 use super::machine::{End, Input, describe};
 use super::pulse::Pulse;
 
-/// A batch goes to the buffer when it has so many events: enough to make a commit cheap, few enough to stay in the cache.
-const COMMIT_EVENTS: usize = 5000;
-/// A batch goes to the buffer when its events had so many bytes.
-const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 /// A batch goes to the buffer when its first event has waited so long.
 const COMMIT_EVERY: Micros = 250_000;
 
@@ -81,7 +77,7 @@ impl Session {
         });
         match error {
             Some(error) => Err(ended_by(error)),
-            None if self.collector.len() >= COMMIT_EVENTS || self.collector.bytes() >= COMMIT_BYTES => self.flush(now, orders),
+            None if self.collector.is_full() => self.flush(now, orders),
             None => Ok(()),
         }
     }
@@ -165,9 +161,7 @@ impl Session {
         self.meter.update(|parts| {
             parts.last_event = last.or(parts.last_event);
             parts.stranger |= speaks_a_stranger(&batch, &parts.devices);
-            for (partition, rows) in &batch.parts {
-                *parts.by_type.entry(partition.event_type.to_string()).or_default() += rows.num_rows() as u64;
-            }
+            parts.count(&batch);
         });
         self.pulse.handed_over();
         orders.push(Order::Keep(batch, Claim::Session(self.pulse.run_number(), self.pulse.due(now))));

@@ -1,6 +1,7 @@
 //! Keys: signature secrets and TLS certificates, read at the start and anew at each SIGHUP.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,23 +73,24 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ListenError> {
 
 /// SIGHUP, heard from when this is made: it never ends a receiver.
 #[derive(Debug)]
-pub(super) struct Hangup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+pub(super) struct Hangup(#[cfg(unix)] tokio::signal::unix::Signal);
 
 impl Hangup {
     /// Must be made within an event loop.
-    pub(super) fn hear() -> Self {
-        Self(
+    ///
+    /// # Errors
+    /// When the system has no signals for us: changed secrets would never be read.
+    pub(super) fn hear() -> io::Result<Self> {
+        Ok(Self(
             #[cfg(unix)]
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
-        )
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?,
+        ))
     }
 
     /// Resolves at the next one.
     pub(super) async fn comes(&mut self) {
         #[cfg(unix)]
-        if let Some(signal) = &mut self.0
-            && signal.recv().await.is_some()
-        {
+        if self.0.recv().await.is_some() {
             return;
         }
         std::future::pending::<()>().await;

@@ -128,8 +128,8 @@ impl Receiver {
     /// # Errors
     /// When the address is taken, or a secret or certificate does not read.
     pub fn bind(address: SocketAddr, keys: Keys, limits: Limits) -> Result<Self, ListenError> {
-        let (guard, hangup) = (keys.load()?, Hangup::hear());
         let fail = |error| ListenError::Bind(address, error);
+        let (guard, hangup) = (keys.load()?, Hangup::hear().map_err(fail)?);
         let listener = std::net::TcpListener::bind(address).map_err(fail)?;
         listener.set_nonblocking(true).map_err(fail)?;
         Ok(Self { listener: TcpListener::from_std(listener).map_err(fail)?, hangup, keys, guard, limits })

@@ -7,9 +7,9 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::base::text::printable;
 use crate::base::time;
 use crate::cloud::push::SignatureError;
-use crate::model::event::printable;
 
 /// Refusals of one class are told at most this often.
 const TELL_EVERY: Duration = Duration::from_mins(1);

@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use crate::base::text::instead;
-
 use crate::base::disk;
-use crate::base::text::wrong_toml;
+use crate::base::text::{clean, instead, is_hidden, wrong_toml};
 
 use super::columns::{FIXED_HEAD, FIXED_TAIL, arrow_schema};
 use super::shape::{Envelope, Shape};
@@ -237,17 +235,6 @@ fn string(table: &Table, key: &str, of: &str) -> Result<String> {
         }
         Some(text) => Ok(text.to_owned()),
     }
-}
-
-/// What moves the cursor of a terminal or the order of the text around it, and shows nothing itself.
-fn is_hidden(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Text of a file that others may have written, fit for a terminal.
-fn clean(text: &str) -> String {
-    text.chars().map(|letter| if letter != '\n' && is_hidden(letter) { ' ' } else { letter }).collect()
 }
 
 fn pointer(table: &Table, key: &str, of: &str) -> Result<String> {

@@ -348,7 +348,7 @@ impl Filters {
 /// Longer than anybody waits, and short enough to be added to any time.
 const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
-/// Reads `15s`, `10m`, `8h`, `31d`, `500ms`, `1h30m`.
+/// Reads `15s`, `10m`, `8h`, `31d`, `500ms`, `1h30m`, `1.5d`. By hand, since the friendly parser of jiff knows no part of a day.
 ///
 /// # Errors
 /// When the text is none of these.

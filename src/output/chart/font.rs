@@ -10,7 +10,7 @@ use skrifa::metrics::GlyphMetrics;
 use skrifa::outline::{DrawSettings, OutlineGlyphCollection, OutlinePen};
 use skrifa::{FontRef, GlyphId, MetadataProvider};
 
-use crate::base::text::one_line;
+use crate::base::text::printable;
 
 use super::{Chart, colour};
 
@@ -66,9 +66,12 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(|c| face.glyph(c, size).1).sum()
 }
 
-/// [`one_line`], and cut to a width in pixels.
+/// More are read by nobody.
+const LETTERS: usize = 200;
+
+/// [`printable`], and cut to a width in pixels.
 pub(super) fn fit(text: &str, size: f64, most: f64) -> String {
-    let clean = one_line(text);
+    let clean = printable(text, LETTERS);
     if width(&clean, size) <= most {
         return clean;
     }
@@ -87,7 +90,7 @@ pub(super) fn fit(text: &str, size: f64, most: f64) -> String {
 /// Texts of charts of which the font lacks a letter, each once.
 pub fn lacking(charts: &[&Chart]) -> Vec<String> {
     let Some(face) = face() else { return Vec::new() };
-    let lacks = |text: &str| one_line(text).chars().any(|c| !face.has(c));
+    let lacks = |text: &str| printable(text, LETTERS).chars().any(|c| !face.has(c));
     let states = |chart: &Chart| colour::states(chart).into_iter().map(|state| state.name.to_string());
     let texts = charts.iter().flat_map(|chart| {
         let names = chart.lines.iter().map(|line| line.name.clone());

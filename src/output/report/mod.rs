@@ -17,9 +17,9 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::base::text::printable;
 use crate::base::time::{Day, Micros, SECOND, Utc};
 use crate::base::zone::Zone;
-use crate::model::event::printable;
 use crate::query::coverage::{self, Gap, GapState, Project};
 use crate::query::reader::{ReadError, Reader, Selection, TypePlan};
 use crate::query::status::{FaultReason, StatusError, status};

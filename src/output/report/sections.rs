@@ -2,9 +2,8 @@
 
 use maud::{Markup, PreEscaped, html};
 
-use crate::base::text::{count, counted};
+use crate::base::text::{count, counted, printable};
 use crate::base::zone::Zone;
-use crate::model::event::printable;
 use crate::query::coverage::{GapReport, GapState};
 
 use super::charts::Picture;

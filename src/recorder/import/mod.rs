@@ -21,10 +21,6 @@ pub use input::{Input, NoEvents};
 
 /// Bytes read at a time: few, since what they cost in memory is looked at only behind them.
 const READ: usize = 64 * 1024;
-/// Bytes of events in one commit.
-const COMMIT_BYTES: usize = 4 * 1024 * 1024;
-/// Events in one commit.
-const COMMIT_EVENTS: usize = 5000;
 
 /// What an import read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,13 +71,9 @@ pub fn import(
             Err(_) => {}
         }
         let is_over = !matches!(read, Ok(1..));
-        if collector.len() >= COMMIT_EVENTS || collector.bytes() >= COMMIT_BYTES || (is_over && !collector.is_empty()) {
+        if collector.is_full() || (is_over && !collector.is_empty()) {
             let batch = collector.take()?;
-            outlet.meter.update(|parts| {
-                for (partition, rows) in &batch.parts {
-                    *parts.by_type.entry(partition.event_type.to_string()).or_default() += rows.num_rows() as u64;
-                }
-            });
+            outlet.meter.update(|parts| parts.count(&batch));
             if outlet.keep.blocking_send(Order::Keep(batch, Claim::Nothing)).is_err() {
                 // The keeper has failed; closing the recorder tells why.
                 return Ok(imported);

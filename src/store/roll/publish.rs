@@ -105,8 +105,7 @@ impl Roller {
             Ok(disk::publish(&staged, &self.layout.day_file(partition))?)
         });
         if let Err(error) = written {
-            // The first error is the one to tell.
-            disk::remove(&staged).unwrap_or_default();
+            disk::discard(&staged);
             return Err(error);
         }
         if sealed {

@@ -54,11 +54,12 @@ impl ToWriter for Chores {
 struct Space {
     state: PathBuf,
     reserve: PathBuf,
+    meter: Arc<Meter>,
 }
 
 impl Space {
-    fn new(layout: &Layout) -> Self {
-        Self { state: layout.state(), reserve: layout.reserve() }
+    fn new(layout: &Layout, meter: &Arc<Meter>) -> Self {
+        Self { state: layout.state(), reserve: layout.reserve(), meter: Arc::clone(meter) }
     }
 
     /// True below the low-water mark. What keeps the recorder from keeping must not keep it from cleaning up: the reserve is
@@ -66,20 +67,24 @@ impl Space {
     fn is_low(&self, was_low: bool) -> bool {
         let Some(room) = Room::of(&self.state) else { return false };
         let low = room.is_low(was_low);
-        let done = match (low, was_low) {
-            (true, false) => disk::remove(&self.reserve),
+        match (low, was_low) {
+            (true, false) => self.tell(disk::remove(&self.reserve)),
             (false, true) => self.set_aside(),
-            _ => Ok(()),
-        };
-        // The reserve is a help, not a promise.
-        done.unwrap_or_default();
+            _ => {}
+        }
         low
     }
 
-    fn set_aside(&self) -> Result<(), disk::DiskError> {
-        match Room::of(&self.state) {
-            Some(room) if room.free > room.mark() + 2 * room.reserve() => disk::reserve(&self.reserve, room.reserve()),
-            _ => Ok(()),
+    fn set_aside(&self) {
+        if let Some(room) = Room::of(&self.state).filter(|room| room.free > room.mark() + 2 * room.reserve()) {
+            self.tell(disk::reserve(&self.reserve, room.reserve()));
+        }
+    }
+
+    /// The reserve is a help, not a promise: nothing ends without it.
+    fn tell(&self, done: Result<(), disk::DiskError>) {
+        if let Err(error) = done {
+            self.meter.note(time::now(), error.to_string());
         }
     }
 }
@@ -118,9 +123,8 @@ impl Keeping {
         layout: &Layout,
         stopping: &AtomicBool,
     ) -> (Keeper, Result<(), BufferError>) {
-        let space = Space::new(layout);
-        // As for the reserve that was given back: it is a help.
-        space.set_aside().unwrap_or_default();
+        let space = Space::new(layout, &self.meter);
+        space.set_aside();
         // An order is dropped before the next one is waited for: that tells whoever waits for it.
         while let Some(order) = orders.blocking_recv() {
             loop {

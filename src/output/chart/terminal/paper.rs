@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::base::text::one_line;
+use crate::base::text::printable;
 
 /// A colour of the 256 that terminals know; none: that of the terminal's text.
 pub(super) type Ink = Option<u8>;
@@ -68,7 +68,7 @@ impl Paper {
 
     /// A text as the terminal can spell it.
     fn spelt(&self, text: &str) -> String {
-        let text = one_line(text);
+        let text = printable(text, 200);
         if self.has_unicode {
             return text;
         }
