@@ -14,6 +14,7 @@ fn filled() -> Place {
 }
 
 #[test]
+#[cfg_attr(not(feature = "simulator"), ignore = "asks for what this build is made without")]
 fn the_demo_records_and_says_how_to_load() {
     let place = Place::new();
     let ran = place.run(&["demo", "--for", "3s"]);
@@ -137,6 +138,7 @@ fn schemas_are_listed_shown_and_checked_and_an_own_one_is_used() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "manuals"), ignore = "asks for what this build is made without")]
 fn shells_complete_every_verb_and_each_has_a_page_in_the_manual() {
     let verbs = ["record", "export", "sql", "completions"];
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -342,6 +342,7 @@ fn an_event_from_the_future_makes_no_state_last_until_then() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "reports"), ignore = "asks for what this build is made without")]
 fn what_a_clock_that_runs_ahead_tells_is_no_time_in_state_whatever_the_bucket() {
     let now = overnight::base::time::now();
     let at = |minutes: i64| overnight::base::time::rfc3339(now + minutes * 60 * overnight::base::time::SECOND);
@@ -630,6 +631,7 @@ fn an_empty_selection_says_why_and_what_does_not_go_together_is_refused() {
 
 #[cfg(target_os = "linux")]
 #[test]
+#[cfg_attr(not(all(feature = "workbooks", feature = "reports")), ignore = "asks for what this build is made without")]
 fn a_full_disk_wants_room_whatever_is_written_to_it() {
     let place = Place::new();
     place.import(touch("a", 1, 1));
@@ -733,6 +735,7 @@ fn a_file_of_tabs_has_tabs() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "workbooks"), ignore = "asks for what this build is made without")]
 fn flags_of_one_format_are_no_flags_of_another() {
     let place = recording(&[temperature("a", "2026-11-23T10:00:00.000000Z", 1.0)]);
     let flags = [
@@ -772,6 +775,7 @@ fn several_types_do_not_fit_a_file_of_one_and_a_directory_of_them_says_how_it_is
 
 #[cfg(unix)]
 #[test]
+#[cfg_attr(not(feature = "reports"), ignore = "asks for what this build is made without")]
 fn nothing_is_written_into_the_recording_itself_whichever_way_leads_there() {
     let place = recording(&[
         temperature("a", "2026-11-23T10:00:00.000000Z", 1.0),

@@ -84,6 +84,7 @@ fn what_is_plainly_meant_is_read_from_files_and_from_standard_input() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "workbooks"), ignore = "asks for what this build is made without")]
 fn what_is_plainly_something_else_is_refused_by_name_and_nothing_of_it_is_kept() {
     let place = Place::new();
     assert_eq!(place.import(events(2)).code, 0);

@@ -540,6 +540,7 @@ fn gaps_are_told_in_eighty_columns_however_long_the_cause() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "reports"), ignore = "asks for what this build is made without")]
 fn gaps_and_report_say_the_same_and_time_that_was_filled_twice_counts_once() {
     let cloud = Cloud::start(&["--rate", "100", "--devices", "5"]);
     let place = Place::with_quick_history();

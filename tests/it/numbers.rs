@@ -184,6 +184,7 @@ fn of_two_events_at_one_time_the_last_by_id_that_has_a_value_stands() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "reports"), ignore = "asks for what this build is made without")]
 fn a_range_says_what_the_whole_says_of_it_however_far_back_that_was_told_and_by_whatever_device() {
     let status = |device: &str, time: &str, how: &str| {
         event(
@@ -268,6 +269,7 @@ fn a_sample_belongs_to_the_range_that_its_own_time_lies_in() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "reports"), ignore = "asks for what this build is made without")]
 fn times_before_1970_are_those_of_the_calendar_in_every_zone_and_format() {
     let place = recording(&[
         temperature("d", "1969-12-31T23:59:59.75Z", -5.0),
@@ -312,6 +314,7 @@ fn a_sum_loses_no_small_number_and_says_where_no_double_holds_it() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "reports"), ignore = "asks for what this build is made without")]
 fn the_mean_of_a_type_in_a_report_is_of_all_readings_and_none_where_no_double_holds_their_sum() {
     let mean = |values: &[(&str, f64)]| {
         let times = (0..).map(|minute| format!("2026-11-01T00:{minute:02}:00Z"));
@@ -394,6 +397,7 @@ fn silence(place: &Place, device: &str) -> i64 {
 }
 
 #[test]
+#[cfg_attr(not(feature = "reports"), ignore = "asks for what this build is made without")]
 fn a_gap_or_a_session_of_one_project_says_nothing_of_the_doors_of_another() {
     let place = || {
         recording(&[
@@ -432,6 +436,7 @@ fn a_session_holds_the_states_that_it_asked_for_and_no_others() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "reports"), ignore = "asks for what this build is made without")]
 fn what_the_last_event_of_an_import_told_holds_no_longer_than_the_import() {
     let place = recording(&[
         door("p", "door", "2025-11-10T08:00:00Z", "OPEN"),
@@ -453,6 +458,7 @@ fn what_the_last_event_of_an_import_told_holds_no_longer_than_the_import() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "reports"), ignore = "asks for what this build is made without")]
 fn a_silence_begins_with_what_is_known_goes_on_over_a_seam_and_ends_with_a_gap_and_now() {
     let air = |device: &str, time: &str| temperature(device, time, 1.0);
     let late = recording(&[

@@ -360,6 +360,7 @@ fn the_service_of_the_readme_reaches_little() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "reports"), ignore = "asks for what this build is made without")]
 fn a_buffer_with_anything_in_it_that_this_program_does_not_make_is_refused_and_left_as_it_is() {
     let place = Place::new();
     assert_eq!(place.import(touch("a", 1, 1)).code, 0);

@@ -168,7 +168,7 @@ impl Sum {
     }
 
     /// Adds another sum.
-    #[cfg(feature = "reports")]
+    #[cfg(any(test, feature = "reports"))]
     pub(crate) fn add_all(&mut self, other: Self) {
         if other.is_scaled && !self.is_scaled {
             self.scale();
