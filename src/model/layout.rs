@@ -76,6 +76,18 @@ impl Layout {
         self.state().join("lock")
     }
 
+    /// Indexes of the sealed day files.
+    pub fn indexes(&self) -> PathBuf {
+        self.state().join("index")
+    }
+
+    /// The index of the day files in a folder below `data/`.
+    pub fn index(&self, folder: &Path) -> PathBuf {
+        let mut name = folder.file_name().unwrap_or_default().to_owned();
+        name.push(".index");
+        self.indexes().join(name)
+    }
+
     /// What people ask of the history while a recorder runs.
     pub fn requests(&self) -> PathBuf {
         self.state().join("requests")

@@ -3,8 +3,11 @@
 //! A partition is read like this: first its blocks, in one SQLite read transaction, then its day file. Blocks that the
 //! file's footer covers are in the file already. So recording may go on meanwhile, and no long transaction holds its log.
 
+mod backwards;
+mod ends;
+
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,10 +20,12 @@ use arrow::error::ArrowError;
 use crate::base::text::{few, printable};
 use crate::base::time::{Day, Micros};
 use crate::model::event::{DeviceRow, Partition};
-use crate::model::layout::{self, Layout};
+use crate::model::layout::Layout;
 use crate::model::schema::{Registry, Schema, conform};
-use crate::store::archive::{ArchiveError, DayFile, Merge, Run, Wanted, day_files, sorted};
+use crate::store::archive::{ArchiveError, Catalog, DayFile, Folder, Merge, Run, Wanted, sorted};
 use crate::store::buffer::{BufferError, Pending, View};
+
+pub use backwards::Backwards;
 
 /// Why a recording cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +94,20 @@ pub struct Reader {
     layout: Layout,
     registry: Arc<Registry>,
     view: Option<View>,
+    there: OnceCell<There>,
     read: Cell<u64>,
     left_out: Option<RefCell<BTreeMap<PathBuf, String>>>,
     /// Blocks that do not read, by seq, each with the reason.
     rotten: RefCell<BTreeMap<i64, String>>,
+}
+
+/// What there was when somebody asked first. The buffer was looked at first, the files after: what is rolled in between is in both.
+#[derive(Debug)]
+struct There {
+    pending: Vec<Pending>,
+    catalog: Catalog,
+    /// By day: places of its files, folder and file, and of what the buffer holds of it.
+    days: BTreeMap<Day, (Vec<(usize, usize)>, Vec<usize>)>,
 }
 
 /// The partitions of an event type, and about how many events they hold.
@@ -117,7 +132,26 @@ impl Reader {
             Err(BufferError::Missing(_)) if layout.data().is_dir() => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { layout: layout.clone(), registry, view, read: Cell::new(0), left_out: None, rotten: RefCell::default() })
+        let (layout, there) = (layout.clone(), OnceCell::new());
+        Ok(Self { layout, registry, view, there, read: Cell::new(0), left_out: None, rotten: RefCell::default() })
+    }
+
+    fn there(&self) -> Result<&There> {
+        if let Some(there) = self.there.get() {
+            return Ok(there);
+        }
+        let pending = self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default();
+        let catalog = Catalog::list(&self.layout)?;
+        let mut days: BTreeMap<Day, (Vec<(usize, usize)>, Vec<usize>)> = BTreeMap::new();
+        for (number, folder) in catalog.folders().iter().enumerate() {
+            for (place, file) in folder.files().iter().enumerate() {
+                days.entry(file.day).or_default().0.push((number, place));
+            }
+        }
+        for (place, pending) in pending.iter().enumerate() {
+            days.entry(pending.partition.day).or_default().1.push(place);
+        }
+        Ok(self.there.get_or_init(|| There { pending, catalog, days }))
     }
 
     /// Leaves out day files that do not read, instead of failing; see [`Reader::left_out`].
@@ -181,20 +215,19 @@ impl Reader {
                 *sum += events;
             }
         };
-        if let Some(view) = &self.view {
-            view.pending()?.into_iter().for_each(|pending| add(pending.partition, pending.events));
-        }
+        let There { pending, catalog, .. } = self.there()?;
+        pending.iter().for_each(|pending| add(pending.partition.clone(), pending.events));
         let folders: Vec<PathBuf> = selection.event_types.iter().map(|wanted| self.layout.folder(wanted)).collect();
-        for (path, day) in day_files(&self.layout)? {
+        for (folder, file) in catalog.files().filter(|(_, file)| selection.has_day(file.day)) {
             // A file that nobody asked for need not be readable.
-            let wanted = folders.is_empty() || folders.iter().any(|folder| path.starts_with(folder));
-            if !wanted || !selection.has_day(day) || self.is_left_out(&path) {
+            let wanted = folders.is_empty() || folders.iter().any(|wanted| wanted == folder.path());
+            if !wanted || self.is_left_out(&file.path) {
                 continue;
             }
-            match DayFile::open(&path) {
-                Ok(Some(file)) => add(file.footer().partition.clone(), file.footer().rows),
+            match folder.about(file) {
+                Ok(Some((footer, _))) => add(footer.partition.clone(), footer.rows),
                 Ok(None) => {}
-                Err(error) => self.leave_out(path, error)?,
+                Err(error) => self.leave_out(file.path.clone(), error)?,
             }
         }
         for (wanted, folder) in selection.event_types.iter().zip(&folders) {
@@ -223,136 +256,10 @@ impl Reader {
     /// # Errors
     /// When the buffer does not read, or the folder of the type.
     pub fn days(&self, event_type: &str) -> Result<BTreeSet<Day>> {
-        let files = crate::base::disk::list(&self.layout.folder(event_type)).map_err(ArchiveError::from)?;
-        let mut days: BTreeSet<Day> = files.iter().filter_map(|path| layout::day_of(path)).collect();
-        for pending in self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default() {
-            if *pending.partition.event_type == *event_type {
-                days.insert(pending.partition.day);
-            }
-        }
-        Ok(days)
-    }
-
-    /// The times of the first and the last event in a span, of whatever type and device.
-    ///
-    /// # Errors
-    /// When the buffer does not read. A day file that does not read is no witness.
-    pub fn first_and_last(&self, (from, to): (Micros, Micros)) -> Result<Option<(Micros, Micros)>> {
-        let selection = Selection { start: Some(from), end: Some(to), ..Selection::default() };
-        let mut days: BTreeMap<Day, (Vec<PathBuf>, Vec<Pending>)> = BTreeMap::new();
-        for (path, day) in day_files(&self.layout)?.into_iter().filter(|(_, day)| selection.has_day(*day)) {
-            days.entry(day).or_default().0.push(path);
-        }
-        for pending in self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default() {
-            if selection.has_day(pending.partition.day) {
-                days.entry(pending.partition.day).or_default().1.push(pending);
-            }
-        }
-        // From both ends, and no further than to the first day that has one.
-        let look = |(files, pending): &(Vec<PathBuf>, Vec<Pending>)| self.within_day(files, pending, &selection);
-        let Some((first, _)) = days.values().find_map(look) else { return Ok(None) };
-        Ok(days.values().rev().find_map(look).map(|(_, last)| (first, last)))
-    }
-
-    /// The first and the last event of one day within a selection. Reads rows only of partitions that reach beyond it.
-    fn within_day(&self, files: &[PathBuf], pending: &[Pending], selection: &Selection) -> Option<(Micros, Micros)> {
-        let both = |a: Option<(Micros, Micros)>, b: (Micros, Micros)| Some(a.map_or(b, |a| (a.0.min(b.0), a.1.max(b.1))));
-        let mut partitions: BTreeMap<Partition, Option<(Micros, Micros)>> = BTreeMap::new();
-        for pending in pending {
-            partitions.insert(pending.partition.clone(), Some((pending.time_first, pending.time_last)));
-        }
-        for file in files.iter().filter_map(|path| DayFile::open(path).ok().flatten()) {
-            let footer = file.footer();
-            let span = partitions.entry(footer.partition.clone()).or_default();
-            *span = both(*span, (footer.time_first, footer.time_last));
-        }
-        let is_within =
-            |time: Micros| selection.start.is_none_or(|start| time >= start) && selection.end.is_none_or(|end| time < end);
-        let mut found = None;
-        for (partition, span) in partitions {
-            let Some(span) = span.filter(|span| selection.overlaps(*span)) else { continue };
-            if is_within(span.0) && is_within(span.1) {
-                found = both(found, span);
-                continue;
-            }
-            let Ok(run) = self.partition(&partition, &self.registry.get(&partition.event_type), selection, Some(&[0])) else {
-                continue;
-            };
-            for batch in run.map_while(std::result::Result::ok) {
-                let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
-                let times = times.iter().copied().filter(|time| is_within(*time));
-                found = times.fold(found, |found, time| both(found, (time, time)));
-            }
-        }
-        found
-    }
-
-    /// The days that have any events, of whatever type.
-    ///
-    /// # Errors
-    /// When the buffer does not read.
-    pub fn all_days(&self) -> Result<BTreeSet<Day>> {
-        let pending = self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default();
-        let files = day_files(&self.layout)?.into_iter().map(|(_, day)| day);
-        Ok(files.chain(pending.into_iter().map(|pending| pending.partition.day)).collect())
-    }
-
-    /// The times of the first and the last event of a project in each of some spans, which ascend apart.
-    ///
-    /// # Errors
-    /// When the buffer does not read. A day file that does not read is no witness.
-    pub fn ends_of(&self, project: &str, spans: &[(Micros, Micros)]) -> Result<Vec<Option<(Micros, Micros)>>> {
-        let mut by_day: BTreeMap<Day, BTreeSet<Partition>> = BTreeMap::new();
-        let all = self.lenient_plan()?;
-        for partition in all {
-            by_day.entry(partition.day).or_default().insert(partition);
-        }
-        let mut found = Vec::new();
-        for span in spans {
-            let selection = Selection { start: Some(span.0), end: Some(span.1), ..Selection::default() };
-            let look = |partitions: &BTreeSet<Partition>| {
-                let of_each = partitions.iter().filter_map(|partition| self.of_project(partition, project, &selection));
-                of_each.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
-            };
-            let days = || by_day.iter().filter(|(day, _)| selection.has_day(**day)).map(|(_, partitions)| partitions);
-            // From both ends, and no further than to the first day that has one.
-            let first = days().find_map(look);
-            let last = first.and_then(|_| days().rev().find_map(look));
-            found.push(first.zip(last).map(|(first, last)| (first.0, last.1)));
-        }
-        Ok(found)
-    }
-
-    /// All partitions.
-    fn lenient_plan(&self) -> Result<Vec<Partition>> {
-        let mut all = Vec::new();
-        for (path, _) in day_files(&self.layout)? {
-            all.extend(DayFile::open(&path).ok().flatten().map(|file| file.footer().partition.clone()));
-        }
-        let pending = self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default();
-        all.extend(pending.into_iter().map(|pending| pending.partition));
-        Ok(all)
-    }
-
-    fn of_project(&self, partition: &Partition, project: &str, selection: &Selection) -> Option<(Micros, Micros)> {
-        let schema = self.registry.get(&partition.event_type);
-        let column = schema.arrow().index_of("project_id").ok()?;
-        let run = self.partition(partition, &schema, selection, Some(&[0, column])).ok()?;
-        let mut found: Option<(Micros, Micros)> = None;
-        for batch in run.map_while(std::result::Result::ok) {
-            let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
-            let from = selection.start.map_or(0, |start| times.partition_point(|time| *time < start));
-            let to = selection.end.map_or(times.len(), |end| times.partition_point(|time| *time < end));
-            let projects = batch.column(1).as_string::<i32>();
-            let is_of = |row: &usize| if projects.is_null(*row) { project.is_empty() } else { projects.value(*row) == project };
-            let first = (from..to).find(is_of);
-            let last = first.and_then(|_| (from..to).rev().find(is_of));
-            if let (Some(first), Some(last)) = (first, last) {
-                let own = (times[first], times[last]);
-                found = Some(found.map_or(own, |found| (found.0.min(own.0), found.1.max(own.1))));
-            }
-        }
-        found
+        let There { pending, catalog, .. } = self.there()?;
+        let files = catalog.folder(&self.layout.folder(event_type)).into_iter().flat_map(Folder::files);
+        let of_type = pending.iter().filter(|pending| *pending.partition.event_type == *event_type);
+        Ok(files.map(|file| file.day).chain(of_type.map(|pending| pending.partition.day)).collect())
     }
 
     /// The event types that the recording has, whenever their events were.
@@ -361,23 +268,17 @@ impl Reader {
     /// When the buffer does not read.
     pub fn types(&self) -> Result<BTreeSet<String>> {
         let mut types: BTreeSet<String> = self.types_of_files()?.into_iter().collect();
-        let pending = self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default();
-        types.extend(pending.into_iter().map(|pending| pending.partition.event_type.to_string()));
+        types.extend(self.there()?.pending.iter().map(|pending| pending.partition.event_type.to_string()));
         Ok(types)
     }
 
     /// The event types of the day files, as their footers have them: a folder may be called otherwise.
     fn types_of_files(&self) -> Result<BTreeSet<String>> {
-        let mut types = BTreeMap::new();
-        for (path, _) in day_files(&self.layout)? {
-            let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-            if !types.contains_key(&folder)
-                && let Ok(Some(file)) = DayFile::open(&path)
-            {
-                types.insert(folder, file.footer().partition.event_type.to_string());
-            }
-        }
-        Ok(types.into_values().collect())
+        let of_folder = |folder: &Folder| {
+            let mut footers = folder.files().iter().filter_map(|file| folder.about(file).ok().flatten());
+            footers.next().map(|(footer, _)| footer.partition.event_type.to_string())
+        };
+        Ok(self.there()?.catalog.folders().iter().filter_map(of_folder).collect())
     }
 
     /// Takes out of `wanted` the ids that events are about, whenever that was, until none is left; looks `within` a selection
@@ -409,6 +310,12 @@ impl Reader {
     /// The selected rows of a type, in time order.
     pub fn rows<'a>(&'a self, plan: &'a TypePlan, selection: &'a Selection) -> Rows<'a> {
         let (plan, selection) = (Cow::Borrowed(plan), Cow::Borrowed(selection));
+        Rows { reader: self, plan, selection, columns: None, counts: true, next: 0, run: None }
+    }
+
+    /// The same of a plan and a selection that nobody else holds.
+    pub fn own_rows(&self, plan: TypePlan, selection: Selection) -> Rows<'_> {
+        let (plan, selection) = (Cow::Owned(plan), Cow::Owned(selection));
         Rows { reader: self, plan, selection, columns: None, counts: true, next: 0, run: None }
     }
 

@@ -11,7 +11,7 @@ use crate::base::time::{DAY, Day, Micros, SECOND, Utc, rfc3339};
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
 use crate::query::coverage::{GapState, NobodyRecords, Timeline};
-use crate::store::archive::{ArchiveError, DayFile, day_files};
+use crate::store::archive::{ArchiveError, Catalog};
 use crate::store::buffer::{BufferError, View, WhichFaults};
 
 /// How many reasons of faults are listed.
@@ -190,13 +190,13 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
     let mut sums: BTreeMap<Partition, Sums> = BTreeMap::new();
     let mut unreadable = Vec::new();
     let mut covered = BTreeMap::new();
-    for (path, _) in day_files(layout)? {
-        match DayFile::open(&path) {
+    let catalog = Catalog::list(layout)?;
+    for (folder, file) in catalog.files() {
+        match folder.about(file) {
             Ok(None) => {}
-            Ok(Some(file)) => {
-                let footer = file.footer();
+            Ok(Some((footer, bytes))) => {
                 let sum = sums.entry(footer.partition.clone()).or_default();
-                (sum.rows, sum.bytes, sum.sealed) = (footer.rows, file.bytes(), footer.sealed);
+                (sum.rows, sum.bytes, sum.sealed) = (footer.rows, bytes, footer.sealed);
                 sum.span(footer.time_first, footer.time_last);
                 covered.insert(footer.partition.clone(), footer.covers(view.id()));
             }

@@ -60,6 +60,7 @@ pub fn rebuild(layout: &Layout, registry: &Arc<Registry>, mut progress: impl FnM
         }
     }
     roller.publish_manifest()?;
+    roller.publish_index()?;
     Ok(rebuilt)
 }
 

@@ -20,6 +20,7 @@ mod fuzz;
 mod gaps;
 mod hostile;
 mod import_edges;
+mod index;
 mod ledger;
 mod numbers;
 mod office;

@@ -81,13 +81,18 @@ impl<'a> Events<'a> {
         selection: &'a Selection,
         device_columns: DeviceColumns<'a>,
     ) -> Self {
-        let own = plan.schema.described();
+        Self::of(reader.rows(plan, selection), &plan.schema, device_columns)
+    }
+
+    /// Of these rows of a type.
+    pub(super) fn of(rows: Rows<'a>, about: &Arc<Schema>, device_columns: DeviceColumns<'a>) -> Self {
+        let own = about.described();
         let added = device_columns.fields(own.fields());
         let mut fields: Vec<FieldRef> = own.fields().iter().cloned().collect();
         let count = added.len();
         fields.splice(2..2, added);
         let schema = Arc::new(ArrowSchema::new(fields));
-        Self { rows: reader.rows(plan, selection), about: Arc::clone(&plan.schema), schema, device_columns, added: count }
+        Self { rows, about: Arc::clone(about), schema, device_columns, added: count }
     }
 }
 

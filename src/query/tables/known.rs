@@ -36,12 +36,26 @@ pub struct StateValidity {
 struct Time {
     projects: HashMap<String, Of>,
     now: Micros,
-    imported: Mutex<HashMap<String, Arc<[Span]>>>,
+    /// From when on it is asked for.
+    start: Micros,
+    /// Until when.
+    end: Micros,
+    /// By project: see [`Stretch`].
+    imported: Mutex<HashMap<String, Vec<Stretch>>>,
     spans: Mutex<HashMap<Key, Arc<[Span]>>>,
 }
 
 /// A project, an event type and a device; none of them: of all types and devices.
 type Key = (String, Option<(String, String)>);
+
+/// A time that no session and no gap accounts for, the part of it in which the recording has days, and what is known of it once
+/// somebody had to look.
+#[derive(Debug)]
+struct Stretch {
+    whole: Span,
+    part: Span,
+    known: Option<Option<Span>>,
+}
 
 /// What the ledger says of a project.
 #[derive(Debug, Default)]
@@ -73,7 +87,8 @@ pub struct Whose<'a> {
 }
 
 impl StateValidity {
-    /// When it is known that there is no other event than those that there are; spans that ascend apart.
+    /// When it is known that there is no other event than those that there are; spans that ascend apart. Those of them that meet the
+    /// selection, whole: each time that nobody recorded costs a look into day files, so one day must not ask for all of them.
     ///
     /// # Errors
     /// When the recording does not read.
@@ -88,22 +103,30 @@ impl StateValidity {
         if let Some(spans) = found(&time.spans).get(&key) {
             return Ok(Arc::clone(spans));
         }
-        let imported = time.imported(reader, whose.project, of)?;
         let wants = |(_, filters): &&(Span, Arc<Filters>)| {
             whose.of.is_none_or(|(event_type, device)| wants(filters, event_type, device, directory))
         };
         let of_those = |all: &Wanted| all.iter().filter(wants).map(|(span, _)| *span).collect::<Vec<_>>();
-        // A short seam is none: both ends reach over it.
-        let mut known: Vec<Span> = Vec::new();
-        for span in merged([of_those(&of.heard), imported.to_vec()].concat()) {
-            match known.last_mut() {
-                Some(last) if span.0.saturating_sub(last.1) <= JOIN_TOLERANCE => last.1 = last.1.max(span.1),
-                _ => known.push(span),
+        let (heard, missing) = (of_those(&of.heard), merged(of_those(&of.missing)));
+        let mut from = time.start;
+        let spans = loop {
+            // A short seam is none: both ends reach over it.
+            let mut known: Vec<Span> = Vec::new();
+            for span in merged([&heard[..], &time.imported(reader, whose.project, of, from)?].concat()) {
+                match known.last_mut() {
+                    Some(last) if span.0.saturating_sub(last.1) <= JOIN_TOLERANCE => last.1 = last.1.max(span.1),
+                    _ => known.push(span),
+                }
             }
-        }
-        let missing = merged(of_those(&of.missing));
-        let past = known.into_iter().filter_map(|span| cut(span, (Micros::MIN, time.now)));
-        let spans: Arc<[Span]> = past.flat_map(|span| between(&missing, span)).collect();
+            let past = known.into_iter().filter_map(|span| cut(span, (Micros::MIN, time.now)));
+            let spans: Vec<Span> = past.flat_map(|span| between(&missing, span)).collect();
+            // What reaches into the selection may begin earlier still.
+            match spans.iter().find(|span| span.1 > time.start) {
+                Some((begins, _)) if *begins < from => from = *begins,
+                _ => break spans,
+            }
+        };
+        let spans: Arc<[Span]> = spans.into();
         found(&time.spans).insert(key, Arc::clone(&spans));
         Ok(spans)
     }
@@ -122,15 +145,39 @@ pub fn holds_until(spans: &[Span], time: Micros) -> Micros {
 
 impl Time {
     /// Where no session and no gap accounts for the time of a project: from its first event to its last, or to what was recorded
-    /// next to it where that is near.
-    fn imported(&self, reader: &Reader, project: &str, of: &Of) -> Result<Arc<[Span]>, ReadError> {
-        if let Some(spans) = found(&self.imported).get(project) {
-            return Ok(Arc::clone(spans));
-        }
+    /// next to it where that is near. Of such times from `from` on, as far as they are asked for.
+    fn imported(&self, reader: &Reader, project: &str, of: &Of, from: Micros) -> Result<Vec<Span>, ReadError> {
         let end = self.now.saturating_add(1);
-        let stretches = between(&of.accounted, (Micros::MIN, end));
+        let known = |(begins, ends): Span, part: Span, (first, last): Span| {
+            // What came behind all that was recorded goes on from there, unless a hole parts them.
+            let is_next = part.0 <= begins.saturating_add(JOIN_TOLERANCE);
+            let is_last = ends == end && begins > Micros::MIN && is_next;
+            let from = if is_last || first.saturating_sub(begins) <= QUIET { begins } else { first };
+            (from, if ends < end && ends - last <= QUIET { ends } else { last })
+        };
+        let mut imported = found(&self.imported);
+        if !imported.contains_key(project) {
+            imported.insert(project.to_owned(), self.stretches(reader, of)?);
+        }
+        let mut all = Vec::new();
+        for Stretch { whole, part, known: of_stretch } in imported.get_mut(project).into_iter().flatten() {
+            if whole.1.saturating_add(JOIN_TOLERANCE) < from || whole.0.saturating_sub(JOIN_TOLERANCE) > self.end {
+                continue;
+            }
+            let spans = match *of_stretch {
+                Some(spans) => spans,
+                None => *of_stretch.insert(reader.ends_of(project, *part)?.map(|ends| known(*whole, *part, ends))),
+            };
+            all.extend(spans);
+        }
+        Ok(all)
+    }
+
+    /// Times that no session and no gap of a project accounts for, where the recording has days.
+    fn stretches(&self, reader: &Reader, of: &Of) -> Result<Vec<Stretch>, ReadError> {
+        let end = self.now.saturating_add(1);
         // An event at the very seam, whose clock is not quite ours, tells of no other time.
-        let within = |(begins, ends): &Span| match (*begins, *ends) {
+        let within = |(begins, ends): Span| match (begins, ends) {
             (begins, ends) if ends == end => (begins, ends),
             (begins, ends) => (begins.saturating_add(JOIN_TOLERANCE), ends.saturating_sub(JOIN_TOLERANCE)),
         };
@@ -142,23 +189,13 @@ impl Time {
                 _ => whole.push(span),
             }
         }
-        let parts = |span: Span| whole.iter().filter_map(move |part| Some((span, cut(within(&span), *part)?)));
-        let (of_parts, asked): (Vec<Span>, Vec<Span>) = stretches.into_iter().flat_map(parts).unzip();
-        let known = |((begins, ends), part, (first, last)): (Span, Span, Span)| {
-            // What came behind all that was recorded goes on from there, unless a hole parts them.
-            let is_next = part.0 <= begins.saturating_add(JOIN_TOLERANCE);
-            let is_last = ends == end && begins > Micros::MIN && is_next;
-            let from = if is_last || first.saturating_sub(begins) <= QUIET { begins } else { first };
-            (from, if ends < end && ends - last <= QUIET { ends } else { last })
+        let parts = |span: Span| {
+            whole.iter().filter_map(move |part| Some(Stretch { whole: span, part: cut(within(span), *part)?, known: None }))
         };
-        let found_ends = reader.ends_of(project, &asked)?;
-        let parts = of_parts.into_iter().zip(asked).zip(found_ends);
-        let spans: Arc<[Span]> = parts.filter_map(|((span, part), ends)| Some(known((span, part, ends?)))).collect();
-        found(&self.imported).insert(project.to_owned(), Arc::clone(&spans));
-        Ok(spans)
+        Ok(between(&of.accounted, (Micros::MIN, end)).into_iter().flat_map(parts).collect())
     }
 
-    fn read(reader: &Reader, now: Micros) -> Result<Self, ReadError> {
+    fn read(reader: &Reader, (start, end): Span, now: Micros) -> Result<Self, ReadError> {
         let timeline = reader.view().map(|view| Timeline::read(view, None, now)).transpose()?.unwrap_or_default();
         let mut projects = HashMap::new();
         for project in timeline.projects {
@@ -174,7 +211,7 @@ impl Time {
             let is_by_device = of.heard.iter().chain(&of.missing).any(|(_, filters)| has_devices(filters));
             projects.insert(project.name, Of { is_by_device, ..of });
         }
-        Ok(Self { projects, now, ..Self::default() })
+        Ok(Self { projects, now, start, end, ..Self::default() })
     }
 }
 
@@ -225,5 +262,5 @@ pub fn known(reader: &Reader, selection: &Selection, now: Micros) -> Result<Stat
         last = reader.first_and_last((from, Micros::MAX))?;
     }
     let until = last.map_or(from, |(_, last)| last.max(from));
-    Ok(StateValidity { unknown, until, time: Some(Arc::new(Time::read(reader, now)?)) })
+    Ok(StateValidity { unknown, until, time: Some(Arc::new(Time::read(reader, (start, end), now)?)) })
 }

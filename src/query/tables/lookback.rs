@@ -83,8 +83,6 @@ pub fn lookback(
     let (states, totals) = (of(Behaviour::State), of(Behaviour::Counter));
     let Some(start) = selection.start.filter(|_| !states.is_empty() || !totals.is_empty()) else { return Ok(Before::new()) };
     let look = Look { reader, schema, earlier: Selection { start: None, end: Some(start), ..selection.clone() } };
-    let days = reader.days(&schema.name)?;
-    let days = days.range(..=Day::of(start.saturating_sub(1)));
     let mut found = Before::new();
     let mut put = |device: &str, number: usize, last: Last| {
         if !found.contains_key(device) {
@@ -96,17 +94,11 @@ pub fn lookback(
     };
     if !states.is_empty() {
         let mut last: HashMap<String, Vec<Option<State>>> = HashMap::new();
-        for day in days.clone().rev() {
-            let is_complete = || {
-                let has_all = |device: &String| last.get(device).is_some_and(|told| told.iter().all(Option::is_some));
-                !selection.devices.is_empty() && selection.devices.iter().all(has_all)
-            };
-            if is_complete() {
-                break;
-            }
+        let mut walk = reader.backwards(&schema.name, (None, Some(Day::of(start.saturating_sub(1)))), &selection.devices)?;
+        while let Some(day) = walk.next_day() {
             // Of this day; a later one knows better.
             let mut of_day: HashMap<String, Vec<Option<State>>> = HashMap::new();
-            look.day(*day, &states, |place, (project, device), time, column, row| {
+            look.day(day, &states, |place, (project, device), time, column, row| {
                 let Some(texts) = column.as_string_opt::<i32>() else { return };
                 if !of_day.contains_key(device) {
                     of_day.insert(device.to_owned(), vec![None; states.len()]);
@@ -116,8 +108,15 @@ pub fn lookback(
                 }
             })?;
             for (device, told) in of_day {
-                let later = last.entry(device).or_insert_with(|| vec![None; states.len()]);
+                let later = last.entry(device.clone()).or_insert_with(|| vec![None; states.len()]);
                 later.iter_mut().zip(told).for_each(|(later, told)| *later = later.take().or(told));
+                if later.iter().all(Option::is_some) {
+                    walk.met(Some(&device));
+                    // What is about no device stands under this name as well.
+                    if device.is_empty() {
+                        walk.met(None);
+                    }
+                }
             }
         }
         for (device, told) in &last {
@@ -133,7 +132,8 @@ pub fn lookback(
     }
     if !totals.is_empty() {
         let mut counters: HashMap<String, Vec<Counter>> = HashMap::new();
-        for day in days {
+        let days = reader.days(&schema.name)?;
+        for day in days.range(..=Day::of(start.saturating_sub(1))) {
             look.day(*day, &totals, |place, (_, device), time, column, row| {
                 let Some(total) = figure(column, row) else { return };
                 if !counters.contains_key(device) {

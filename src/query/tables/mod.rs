@@ -195,8 +195,7 @@ pub fn tables<'a>(
         }
         (Shape::Latest, None) => {
             for plan in plans {
-                let events = events::Events::new(reader, plan, selection, device_columns.clone());
-                all.push(Box::new(latest::Latest::new(events)));
+                all.push(Box::new(latest::Latest::new(reader, plan, selection, &device_columns)));
             }
         }
         (Shape::Samples, None) => {

@@ -3,7 +3,9 @@
 //! A day file is its own commit record: its footer says which buffer rows it holds (`seq_last` of which buffer), so the
 //! rename that publishes it is the one commit point of a roll. Row groups are each in the order of (`time`, `event_id`).
 
+mod catalog;
 mod footer;
+mod index;
 mod merge;
 mod read;
 mod write;
@@ -17,7 +19,9 @@ use crate::base::disk::{self, DiskError};
 use crate::base::error::{Advice, plain};
 use crate::model::schema::ConformError;
 
+pub use catalog::{Catalog, Folder, Listed};
 pub use footer::{FORMAT_VERSION, Footer};
+pub use index::{Device, Entry, Index, Stamp};
 pub use merge::{Keys, Merge, Run, sorted};
 pub use read::{DayFile, Wanted, day_files};
 pub use write::{DayWriter, Effort, GROUP_ROWS, parquet_properties};

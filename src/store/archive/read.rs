@@ -1,14 +1,14 @@
 //! Reads day files: the footer, the rows of some row groups, and the list of all files.
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, new_null_array};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
 use parquet::arrow::ProjectionMask;
@@ -27,6 +27,7 @@ use crate::model::event::Partition;
 use crate::model::layout::{self, Layout};
 use crate::model::schema::{ConformError, Schema, conform, reread};
 
+use super::index::{Device, Stamp};
 use super::{ArchiveError, Footer, Result, Run};
 
 /// A smaller file is read in one piece, which spares a seek and a read for every page.
@@ -56,6 +57,7 @@ pub struct DayFile {
     metadata: ArrowReaderMetadata,
     footer: Footer,
     bytes: u64,
+    stamp: Option<Stamp>,
 }
 
 /// The bytes of a file: all of them, or on demand.
@@ -102,7 +104,8 @@ impl DayFile {
             Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        let bytes = file.metadata().map_err(|error| DiskError::new("read", path, error))?.len();
+        let about = file.metadata().map_err(|error| DiskError::new("read", path, error))?;
+        let (bytes, stamp) = (about.len(), Stamp::of(&about));
         let file = Arc::new(file);
         let metadata = guarded(path, || {
             ArrowReaderMetadata::load(file.as_ref(), ArrowReaderOptions::new()).map_err(ArchiveError::parquet(path))
@@ -113,7 +116,7 @@ impl DayFile {
             let what = format!("its footer says {} rows, the file has {rows}", footer.rows);
             return Err(ArchiveError::Footer { path: path.to_owned(), what });
         }
-        Ok(Some(Self { path: path.to_owned(), file, input: OnceCell::new(), metadata, footer, bytes }))
+        Ok(Some(Self { path: path.to_owned(), file, input: OnceCell::new(), metadata, footer, bytes, stamp }))
     }
 
     /// Opens the day file of a partition and checks that it is the file of that partition.
@@ -140,6 +143,11 @@ impl DayFile {
     /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// By what the file is known again; none where the system does not tell.
+    pub fn stamp(&self) -> Option<Stamp> {
+        self.stamp
     }
 
     /// What it says about itself.
@@ -414,6 +422,29 @@ impl DayFile {
             }
         }
         Ok(())
+    }
+
+    /// The devices that its events are about.
+    ///
+    /// # Errors
+    /// When a page is damaged.
+    pub fn devices(&self) -> Result<BTreeSet<Device>> {
+        let mask = ProjectionMask::columns(self.metadata.parquet_schema(), ["device_id"]);
+        let mut reader = self.reader((0..self.groups()).collect(), mask)?;
+        let (mut found, mut has_others) = (HashSet::new(), false);
+        while let Some(batch) = guarded(&self.path, || reader.next().transpose().map_err(ArchiveError::arrow(&self.path)))? {
+            let ids = batch.columns().first().and_then(|column| column.as_string_opt::<i32>());
+            let Some(ids) = ids else {
+                return Err(ArchiveError::Footer { path: self.path.clone(), what: "it has no text device_id".to_owned() });
+            };
+            for id in ids.iter().flatten() {
+                if !found.contains(id) {
+                    found.insert(id.to_owned());
+                }
+            }
+            has_others |= ids.null_count() > 0;
+        }
+        Ok(found.into_iter().map(Some).chain(has_others.then_some(None)).collect())
     }
 
     fn reader(&self, groups: Vec<usize>, mask: ProjectionMask) -> Result<ParquetRecordBatchReader> {

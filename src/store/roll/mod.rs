@@ -133,6 +133,8 @@ pub struct Roller {
     unlisted: BTreeSet<Partition>,
     /// Folders below `data/` whose names this process has made durable.
     folders: BTreeSet<PathBuf>,
+    /// Folders below `data/` of which the index may not know all sealed files.
+    unindexed: BTreeSet<PathBuf>,
     /// Checksums of files that were sealed, for whoever notes them.
     sums: Vec<(Partition, Sum)>,
     /// The list of checksums that this process has published.
@@ -161,6 +163,7 @@ impl Roller {
             unsealed,
             unlisted,
             folders: BTreeSet::new(),
+            unindexed: disk::list(&layout.data())?.into_iter().filter(|path| path.is_dir()).collect(),
             sums: Vec::new(),
             manifest: None,
             devices: Vec::new(),

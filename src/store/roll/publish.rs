@@ -7,7 +7,7 @@ use crate::base::time::Micros;
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
 use crate::model::schema::Schema;
-use crate::store::archive::{DayFile, DayWriter, Effort, Footer, Keys, Merge, Run};
+use crate::store::archive::{DayFile, DayWriter, Effort, Footer, Index, Keys, Merge, Run};
 use crate::store::buffer::{Sum, manifest};
 use crate::store::devices;
 
@@ -69,6 +69,18 @@ impl Roller {
         Ok(())
     }
 
+    /// Brings the index up to the files that were sealed since.
+    ///
+    /// # Errors
+    /// When a folder does not list, or the disk refuses.
+    pub fn publish_index(&mut self) -> Result<(), RollError> {
+        while let Some(folder) = self.unindexed.first().cloned() {
+            Index::update(&self.layout, &folder)?;
+            self.unindexed.remove(&folder);
+        }
+        Ok(())
+    }
+
     /// Publishes the device list when it has changed.
     ///
     /// # Errors
@@ -110,6 +122,7 @@ impl Roller {
         }
         if sealed {
             self.unsealed.remove(partition);
+            self.unindexed.insert(self.layout.folder(&partition.event_type));
             self.sums.extend(sum.map(|sum| (partition.clone(), sum)));
         }
         Ok(())

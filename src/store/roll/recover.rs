@@ -6,7 +6,7 @@ use crate::base::disk;
 use crate::base::time::Micros;
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
-use crate::store::archive::{DayFile, day_files};
+use crate::store::archive::{Catalog, DayFile};
 use crate::store::buffer::{Buffer, Change, View};
 
 use super::rescue::{aside, so_far};
@@ -41,7 +41,8 @@ pub struct Recovered {
 /// When the buffer or the disk refuses.
 pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Recovered, RollError> {
     let mut recovered = Recovered::default();
-    let listed = View::open(layout)?.sealed()?;
+    let view = View::open(layout)?;
+    let listed = view.sealed()?;
     for path in disk::list(&layout.staging())? {
         disk::remove(&path)?;
         recovered.staged += 1;
@@ -52,13 +53,27 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
             recovered.staged += 1;
         }
     }
-    for (path, day) in day_files(layout)? {
+    let pending: BTreeSet<Partition> = view.pending()?.into_iter().map(|pending| pending.partition).collect();
+    drop(view);
+    let catalog = Catalog::list(layout)?;
+    for (folder, listing) in catalog.files() {
+        let path = listing.path.clone();
+        // A sealed file that nobody has changed since is not opened, unless the buffer has rows for it: what is deleted there is
+        // deleted on the word of the file.
+        let known = folder.indexed(listing).map(|entry| entry.footer.partition.clone());
+        if let Some(partition) = known.filter(|known| !pending.contains(known) && layout.day_file(known) == path) {
+            if !listed.contains_key(&partition) {
+                recovered.unlisted.insert(partition.clone());
+            }
+            recovered.partitions.push(partition);
+            continue;
+        }
         let file = match DayFile::open(&path) {
             Ok(Some(file)) => file,
             Ok(None) => continue,
             Err(error) if error.is_damage() => {
                 let aside = aside(layout, &path, now)?;
-                let damage = Damage { path, aside, why: error.to_string(), rescued: 0, span: so_far(day, now) };
+                let damage = Damage { path, aside, why: error.to_string(), rescued: 0, span: so_far(listing.day, now) };
                 // Before the file goes: a crash between must not make a silence of it.
                 for project in buffer.projects()? {
                     let (begins, ends) = damage.span;

@@ -65,6 +65,9 @@ impl Turn<'_> {
             }
         }
         failure = failure.or(self.note_sums(opened.sums).err());
+        if scope != Scope::Large {
+            failure = failure.or(self.roller.publish_index().err());
+        }
         if !work.is_empty() {
             self.meter.last_roll.store((self.now)(), Ordering::Relaxed);
             self.writer.send(Order::Tidy);
