@@ -107,7 +107,13 @@ struct There {
     pending: Vec<Pending>,
     catalog: Catalog,
     /// By day: places of its files, folder and file, and of what the buffer holds of it.
-    days: BTreeMap<Day, (Vec<(usize, usize)>, Vec<usize>)>,
+    days: BTreeMap<Day, OfDay>,
+}
+
+#[derive(Debug, Default)]
+struct OfDay {
+    files: Vec<(usize, usize)>,
+    pending: Vec<usize>,
 }
 
 /// The partitions of an event type, and about how many events they hold.
@@ -142,14 +148,14 @@ impl Reader {
         }
         let pending = self.view.as_ref().map(View::pending).transpose()?.unwrap_or_default();
         let catalog = Catalog::list(&self.layout)?;
-        let mut days: BTreeMap<Day, (Vec<(usize, usize)>, Vec<usize>)> = BTreeMap::new();
+        let mut days: BTreeMap<Day, OfDay> = BTreeMap::new();
         for (number, folder) in catalog.folders().iter().enumerate() {
             for (place, file) in folder.files().iter().enumerate() {
-                days.entry(file.day).or_default().0.push((number, place));
+                days.entry(file.day).or_default().files.push((number, place));
             }
         }
         for (place, pending) in pending.iter().enumerate() {
-            days.entry(pending.partition.day).or_default().1.push(place);
+            days.entry(pending.partition.day).or_default().pending.push(place);
         }
         Ok(self.there.get_or_init(|| There { pending, catalog, days }))
     }
@@ -216,7 +222,9 @@ impl Reader {
             }
         };
         let There { pending, catalog, .. } = self.there()?;
-        pending.iter().for_each(|pending| add(pending.partition.clone(), pending.events));
+        for pending in pending {
+            add(pending.partition.clone(), pending.events);
+        }
         let folders: Vec<PathBuf> = selection.event_types.iter().map(|wanted| self.layout.folder(wanted)).collect();
         for (folder, file) in catalog.files().filter(|(_, file)| selection.has_day(file.day)) {
             // A file that nobody asked for need not be readable.

@@ -19,7 +19,7 @@ use crate::model::event::Partition;
 use crate::model::layout::{self, Layout};
 use crate::model::schema::Registry;
 use crate::query::coverage::{GapState, Timeline};
-use crate::store::archive::{ArchiveError, DayFile, Keys, Merge};
+use crate::store::archive::{ArchiveError, DayFile, Index, Keys, Merge};
 use crate::store::buffer::{BufferError, Sum, View, manifest};
 
 use doubles::{Ids, Rows, doubles};
@@ -139,13 +139,14 @@ pub fn verify(layout: &Layout, registry: &Registry, mut progress: impl FnMut(u64
     }
     let mut seen = BTreeSet::new();
     let mut ids = Ids::new();
-    for Kind { event_type, files } in kinds(layout, view.as_ref(), files).into_values() {
+    for (folder, Kind { event_type, files }) in kinds(layout, view.as_ref(), files) {
+        let index = Index::read(layout, &folder);
         let mut rows = Rows { event_type, layout, view: view.as_ref(), files: Vec::new() };
         rows.in_buffer(|_, id| ids.add(id));
         for path in files {
             let checked = catch_unwind(AssertUnwindSafe(|| {
                 let mut one = Report::default();
-                let partition = day_file(layout, view.as_ref(), registry, &path, &mut ids, &mut one);
+                let partition = day_file((layout, view.as_ref(), &index), registry, &path, &mut ids, &mut one);
                 (one, partition)
             }));
             let bytes = path.metadata().map_or(0, |about| about.len());
@@ -265,8 +266,7 @@ fn open(layout: &Layout, report: &mut Report) -> Result<Option<View>, VerifyErro
 
 /// Reads a day file whole and holds it against its footer, its name, its schema and its checksum; gathers the ids of its rows.
 fn day_file(
-    layout: &Layout,
-    view: Option<&View>,
+    (layout, view, index): (&Layout, Option<&View>, &Index),
     registry: &Registry,
     path: &Path,
     ids: &mut Ids,
@@ -293,6 +293,11 @@ fn day_file(
         let advice = "move it out of the recording: it is a copy, or was renamed, and every reader takes it for more events";
         report.add(Severity::Damage, path, &expected, format!("a file that says it is of {partition}"), advice);
         return None;
+    }
+    if index.get(partition.day, file.stamp()).is_some_and(|entry| entry.footer != *file.footer()) {
+        let advice = "remove it: the next recorder makes it anew, and without it every verb asks the files";
+        let index = layout.index(path.parent().unwrap_or(path));
+        report.add(Severity::Damage, &index, &format!("what {} says of itself", path.display()), "something else", advice);
     }
     check_sum(layout, view, &file, report);
     check_rows(registry, &file, ids, report);

@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::support::{Place, write};
 
@@ -206,4 +207,26 @@ fn a_question_about_one_day_opens_no_other_days_files() {
     write(&place.dir().join("data/touch/2026-10-03.parquet"), "no day file");
     place.import(event("temperature", "a", 7, 2));
     assert_eq!(files(&place.dir().join("state/damaged")).len(), 1);
+}
+
+#[test]
+fn an_index_that_lies_about_the_very_file_that_is_there_is_found_by_verify() {
+    let place = Place::new();
+    six_days(&place);
+    let healthy = place.run(&["verify"]);
+    let index = indexes(&place).join("contact.index");
+    let text = fs::read_to_string(&index).unwrap();
+    let mut lie: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
+    lie["files"][2][2][1] = json!(99);
+    let lie = lie.to_string();
+    let sum = Sha256::digest(lie.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    write(&index, format!("{sum}\n{lie}"));
+    let found = place.run(&["verify"]);
+    assert!(found.code == 1 && healthy.code != 1, "{}", found.stdout);
+    assert!(found.stdout.contains("contact.index"), "{}", found.stdout);
+    // As it says itself.
+    fs::remove_file(&index).unwrap();
+    assert_eq!(place.run(&["verify"]).code, healthy.code);
+    assert_eq!(place.run(&["rebuild"]).code, 0);
+    assert!(index.exists());
 }

@@ -75,8 +75,8 @@ impl Backwards<'_> {
             if !self.wanted.is_empty() && self.wanted.iter().all(|device| self.met.contains(device)) {
                 return None;
             }
-            let is_wanted = |device: &Option<&str>| self.wanted.is_empty() || device.is_some_and(|id| self.wanted.contains(id));
-            self.sought.extend(stop.last.into_iter().filter(is_wanted));
+            let (wanted, is_for_all) = (self.wanted, self.wanted.is_empty());
+            self.sought.extend(stop.last.into_iter().filter(|device| is_for_all || device.is_some_and(|id| wanted.contains(id))));
             let (met, has_met_none, first) = (&self.met, self.has_met_none, &self.first);
             self.sought.retain(|device| {
                 let is_met = device.map_or(has_met_none, |id| met.contains(id));

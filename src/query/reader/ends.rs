@@ -9,7 +9,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use crate::base::time::{Day, Micros};
 use crate::model::event::Partition;
 
-use super::{Reader, Result, Selection, There};
+use super::{OfDay, Reader, Result, Selection, There};
 
 type Span = (Micros, Micros);
 
@@ -30,7 +30,7 @@ impl Reader {
     /// When the buffer does not read. A day file that does not read is no witness.
     pub fn first_and_last(&self, (from, to): (Micros, Micros)) -> Result<Option<(Micros, Micros)>> {
         let selection = Selection { start: Some(from), end: Some(to), ..Selection::default() };
-        Ok(self.ends(self.there()?, &selection, |partition, span| {
+        Ok(self.there()?.ends(&selection, |partition, span| {
             if selection.has(span.0) && selection.has(span.1) { Some(span) } else { self.within(partition, None, &selection) }
         }))
     }
@@ -49,19 +49,7 @@ impl Reader {
     /// When the buffer does not read. A day file that does not read is no witness.
     pub fn ends_of(&self, project: &str, (from, to): (Micros, Micros)) -> Result<Option<(Micros, Micros)>> {
         let selection = Selection { start: Some(from), end: Some(to), ..Selection::default() };
-        Ok(self.ends(self.there()?, &selection, |partition, _| self.within(partition, Some(project), &selection)))
-    }
-
-    /// From both ends, and no further than to the first day that has one. `look` gets partitions whose times meet the selection.
-    fn ends(&self, there: &There, selection: &Selection, look: impl Fn(&Partition, Span) -> Option<Span>) -> Option<Span> {
-        let of_day = |day: &Day| {
-            let partitions = there.partitions(*day).into_iter().filter(|(_, span)| selection.overlaps(*span));
-            partitions.filter_map(|(partition, span)| look(&partition, span)).reduce(both)
-        };
-        let mut days = there.days.keys().filter(|day| selection.has_day(**day));
-        let first = days.find_map(of_day)?;
-        let last = there.days.keys().filter(|day| selection.has_day(**day)).rev().find_map(of_day);
-        Some((first.0, last.unwrap_or(first).1))
+        Ok(self.there()?.ends(&selection, |partition, _| self.within(partition, Some(project), &selection)))
     }
 
     /// The first and the last event of a partition within a selection, of a project or of all.
@@ -94,10 +82,22 @@ impl Reader {
 }
 
 impl There {
+    /// From both ends, and no further than to the first day that has one. `look` gets partitions whose times meet the selection.
+    fn ends(&self, selection: &Selection, look: impl Fn(&Partition, Span) -> Option<Span>) -> Option<Span> {
+        let of_day = |day: &Day| {
+            let partitions = self.partitions(*day).into_iter().filter(|(_, span)| selection.overlaps(*span));
+            partitions.filter_map(|(partition, span)| look(&partition, span)).reduce(both)
+        };
+        let mut days = self.days.keys().filter(|day| selection.has_day(**day));
+        let first = days.find_map(of_day)?;
+        let last = self.days.keys().filter(|day| selection.has_day(**day)).rev().find_map(of_day);
+        Some((first.0, last.unwrap_or(first).1))
+    }
+
     /// The partitions of a day that read, and from when to when they have events.
     fn partitions(&self, day: Day) -> BTreeMap<Partition, Span> {
         let mut spans: BTreeMap<Partition, Span> = BTreeMap::new();
-        let Some((files, pending)) = self.days.get(&day) else { return spans };
+        let Some(OfDay { files, pending }) = self.days.get(&day) else { return spans };
         let mut add = |partition: &Partition, span: Span| {
             let all = spans.entry(partition.clone()).or_insert(span);
             *all = both(*all, span);

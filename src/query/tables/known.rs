@@ -1,5 +1,6 @@
 //! What is known of times of which no event tells: that a door stayed as it was, or nothing at all.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -54,7 +55,7 @@ type Key = (String, Option<(String, String)>);
 struct Stretch {
     whole: Span,
     part: Span,
-    known: Option<Option<Span>>,
+    known: OnceCell<Option<Span>>,
 }
 
 /// What the ledger says of a project.
@@ -160,15 +161,15 @@ impl Time {
             imported.insert(project.to_owned(), self.stretches(reader, of)?);
         }
         let mut all = Vec::new();
-        for Stretch { whole, part, known: of_stretch } in imported.get_mut(project).into_iter().flatten() {
+        for Stretch { whole, part, known: of_stretch } in imported.get(project).into_iter().flatten() {
             if whole.1.saturating_add(JOIN_TOLERANCE) < from || whole.0.saturating_sub(JOIN_TOLERANCE) > self.end {
                 continue;
             }
-            let spans = match *of_stretch {
-                Some(spans) => spans,
-                None => *of_stretch.insert(reader.ends_of(project, *part)?.map(|ends| known(*whole, *part, ends))),
-            };
-            all.extend(spans);
+            if of_stretch.get().is_none() {
+                let ends = reader.ends_of(project, *part)?;
+                of_stretch.get_or_init(|| ends.map(|ends| known(*whole, *part, ends)));
+            }
+            all.extend(of_stretch.get().copied().flatten());
         }
         Ok(all)
     }
@@ -190,7 +191,9 @@ impl Time {
             }
         }
         let parts = |span: Span| {
-            whole.iter().filter_map(move |part| Some(Stretch { whole: span, part: cut(within(span), *part)?, known: None }))
+            whole
+                .iter()
+                .filter_map(move |part| Some(Stretch { whole: span, part: cut(within(span), *part)?, known: OnceCell::new() }))
         };
         Ok(between(&of.accounted, (Micros::MIN, end)).into_iter().flat_map(parts).collect())
     }

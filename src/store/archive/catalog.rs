@@ -8,7 +8,8 @@ use crate::base::disk;
 use crate::base::time::Day;
 use crate::model::layout::{self, Layout};
 
-use super::index::{Entry, Index, Stamp};
+use super::index::{Entry, Index};
+use super::stamp::Stamp;
 use super::{DayFile, Footer, Result};
 
 /// The day files of a recording.

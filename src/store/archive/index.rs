@@ -8,7 +8,7 @@
 //! device stands in two lists, at its first day and at its last, and what an index forgets of a day it must not forget of those.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
+use std::fmt::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -19,45 +19,13 @@ use crate::base::time::{Day, Micros};
 use crate::model::event::Partition;
 use crate::model::layout::{self, Layout};
 
+use super::stamp::{Device, Stamp};
 use super::{DayFile, Footer, Result};
 
 /// An index of another version is none.
 const VERSION: u32 = 1;
 /// Most bytes of one: 100,000 days.
 const MOST: u64 = 64 * 1024 * 1024;
-
-/// The id of a device; none of an event that is about none.
-pub type Device = Option<String>;
-
-/// By what a file is known again: a day file only ever comes by a rename, so another one has another number, as long as there is
-/// the first; whoever writes to it changes its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// When it was changed, in nanoseconds.
-    modified: i64,
-    /// The number that the file system gives it; 0 where it gives none.
-    number: u64,
-}
-
-impl Stamp {
-    /// Of what the system says about a file; none where it does not tell times.
-    pub fn of(about: &Metadata) -> Option<Self> {
-        let modified = about.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(Self { bytes: about.len(), modified: i64::try_from(modified.as_nanos()).ok()?, number: number(about) })
-    }
-}
-
-#[cfg(unix)]
-fn number(about: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(about)
-}
-
-#[cfg(not(unix))]
-fn number(_about: &Metadata) -> u64 {
-    0
-}
 
 /// What is known of a sealed day file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,5 +164,8 @@ impl Index {
 }
 
 fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap_or_default();
+        hex
+    })
 }

@@ -8,6 +8,7 @@ mod footer;
 mod index;
 mod merge;
 mod read;
+mod stamp;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -21,9 +22,10 @@ use crate::model::schema::ConformError;
 
 pub use catalog::{Catalog, Folder, Listed};
 pub use footer::{FORMAT_VERSION, Footer};
-pub use index::{Device, Entry, Index, Stamp};
+pub use index::{Entry, Index};
 pub use merge::{Keys, Merge, Run, sorted};
 pub use read::{DayFile, Wanted, day_files};
+pub use stamp::{Device, Stamp};
 pub use write::{DayWriter, Effort, GROUP_ROWS, parquet_properties};
 
 /// Why a day file cannot be read or written.

@@ -27,7 +27,7 @@ use crate::model::event::Partition;
 use crate::model::layout::{self, Layout};
 use crate::model::schema::{ConformError, Schema, conform, reread};
 
-use super::index::{Device, Stamp};
+use super::stamp::{Device, Stamp};
 use super::{ArchiveError, Footer, Result, Run};
 
 /// A smaller file is read in one piece, which spares a seek and a read for every page.
