@@ -28,6 +28,8 @@ use super::{Failure, Outcome, Recording, duration, show};
 
 /// Events a second: enough to see something, few enough to read along.
 const RATE: f64 = 300.0;
+/// Who looks on sees events soon, and the disk has to bear it for some seconds only.
+const KEEP_EVERY: Duration = Duration::from_millis(250);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -68,6 +70,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         accept: Accept::Json,
         ping: Duration::from_secs(10),
         retries_max: None,
+        keep_every: KEEP_EVERY,
         rotate_after: Duration::from_mins(55),
         lasts: Some(args.for_),
         account: cloud.account(),

@@ -1,6 +1,8 @@
 //! `overnight record`: the stream of one or several projects, until told to stop.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,6 +31,12 @@ use super::{Failure, Outcome, Recording, advice, duration, each_once, program, s
 
 /// Sessions that end sooner would do nothing but open each other.
 const ROTATE_LEAST: Duration = Duration::from_secs(1);
+/// How long what comes waits for a commit: what a power cut takes, which history fills, and what a flash card bears for years.
+const KEEP_EVERY: Duration = Duration::from_secs(3);
+/// The same where somebody looks on.
+const KEEP_EVERY_SEEN: Duration = Duration::from_secs(1);
+/// What it can be: sooner is no use, and later is more than a short outage takes.
+const KEEP_EVERY_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Stream {
@@ -67,6 +75,10 @@ pub(super) struct Args {
     /// Give up after so many failures in a row; 0: stop when the first session ends [default: never]
     #[arg(long, value_name = "N")]
     max_retries: Option<u32>,
+    /// How long what the stream brings may wait to be kept together, 100ms to 1m: what a power cut can take, and longer wears
+    /// the disk less; a push never waits [default: 3s, on a terminal 1s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    keep_every: Option<Duration>,
     #[command(flatten)]
     timing: HowLong,
     /// Open the next session when one has run so long; the cloud ends each after an hour
@@ -96,7 +108,7 @@ pub(super) struct HowLong {
     /// Stop at this time: 07:00 (the next one, here), or a time such as 2026-11-24T07:00:00+01:00
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// How often to look for something to roll into day files
+    /// How often what is kept is rolled into day files, which wears the disk; exports see it before [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     roll_every: Option<Duration>,
 }
@@ -118,6 +130,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if ping < Duration::from_secs(1) {
         return Err(Failure::usage("--ping-interval is at least 1s"));
     }
+    let keep_every = keep_every(args.keep_every, &file)?;
     let linger = args.linger.unwrap_or_default();
     let filling = Filling { passes: passes(&file)?, reconcile: time_of(file.reconcile.as_deref())?, linger };
     let filling = Some(filling).filter(|_| !args.no_backfill && args.max_retries != Some(0));
@@ -147,12 +160,19 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         for project in each_once(&projects) {
             let was_heard = view.was_heard(&project, &account)?;
             let (filters, account) = (filters.clone(), account.clone());
-            let plan = Plan { project, filters, accept, ping, retries_max, rotate_after, lasts, account, was_heard };
+            let plan = Plan { project, filters, accept, ping, retries_max, keep_every, rotate_after, lasts, account, was_heard };
             plans.push((plan, Arc::clone(&cloud)));
         }
         let receiver = receiver.map(|receiver| receiver()).transpose()?;
         Ok(Sources { plans, filling, receiver })
     })
+}
+
+/// How long what comes may wait for a commit.
+fn keep_every(given: Option<Duration>, file: &File) -> Result<Duration, Failure> {
+    let usual = if std::io::stderr().is_terminal() { KEEP_EVERY_SEEN } else { KEEP_EVERY };
+    let every = given.or(time_of(file.keep_every.as_deref())?).unwrap_or(usual);
+    if KEEP_EVERY_BOUNDS.contains(&every) { Ok(every) } else { Err(Failure::usage("--keep-every is 100ms to 1m")) }
 }
 
 /// Opens the recording, records from the sources, and tells how it went.

@@ -102,8 +102,7 @@ impl World {
         let layout = Layout::new(&base.join("recording"));
         let disk = Rc::new(Disk::new(&base, &layout, registry, rng.u64(..), broken));
         let clock = Clock::new(sender::begin());
-        let minute = 60 * SECOND;
-        let policy = Policy { age_max: 30 * minute, share: rng.u64(1..8), rows_max: rng.u64(3..12), quiet: 15 * minute };
+        let policy = Policy { rows_max: rng.u64(3..12), quiet: 15 * 60 * SECOND };
         Self {
             layout,
             registry: Arc::clone(registry),

@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use overnight::model::decode::Collector;
-use overnight::model::event::{Batch, Source};
-use overnight::model::framing::Frame;
-use overnight::model::layout::Layout;
-use overnight::model::schema::Registry;
 use overnight::store::archive::{DayFile, Keys, day_files};
 use overnight::store::buffer::Buffer;
-use overnight::store::roll::{self, Policy, Roller, Scope, Work};
+use overnight::model::decode::Collector;
+use overnight::model::event::{Batch, Source};
 use overnight::store::writer::{Claim, Keeper, Order};
+use overnight::model::layout::Layout;
+use overnight::store::roll::{self, Policy, Roller, Scope, Timing, Work};
+use overnight::model::schema::Registry;
+use overnight::model::framing::Frame;
 
 use crate::support::{Place, by_key, touch};
 
@@ -245,26 +246,18 @@ fn a_restored_copy_of_the_buffer_never_reuses_a_seq() {
 }
 
 #[test]
-fn a_partition_is_rolled_when_it_is_a_fair_share_old_or_over_and_not_before() {
+fn once_an_hour_all_that_is_kept_is_rolled_together_and_before_only_what_has_grown_too_large() {
+    assert_eq!(Timing::default().roll_every, Duration::from_hours(1), "README says how fresh day files are");
     let place = Place::new();
     let mut recording = Recording::open(&place.dir());
-    let day = overnight::base::time::Day::parse("2026-10-01").unwrap();
-    let policy = Policy::default();
-    let one = |from: u32, to: u32| (from..to).map(|at| touch(&format!("id{at:05}"), 1, at)).collect::<Vec<_>>();
-    let kept_at = day.start();
-    let keep = |recording: &mut Recording, lines: &[String]| {
-        let batch = recording.batch(lines);
-        recording.keeper.step(&Order::Keep(batch, Claim::Nothing), kept_at).unwrap();
+    let humidity = touch("h", 1, 2).replace("touch", "humidity");
+    recording.keep(&[some(0, 800), vec![humidity]].concat());
+    let due = |rows_max: u64, scope: Scope| {
+        let policy = Policy { rows_max, ..Policy::default() };
+        recording.roller.due(&policy, NOW, scope).unwrap().len()
     };
-    keep(&mut recording, &one(0, 800));
-    recording.roll(kept_at, true);
-    keep(&mut recording, &one(800, 850));
-    let due = |recording: &Recording, now: i64| recording.roller.due(&policy, now, Scope::Due).unwrap().len();
-    assert_eq!(due(&recording, kept_at), 0, "50 of 800 is no fair share");
-    assert_eq!(due(&recording, kept_at + policy.age_max), 1, "old enough");
-    assert_eq!(due(&recording, day.end()), 1, "the day is over");
-    keep(&mut recording, &one(850, 910));
-    assert_eq!(due(&recording, kept_at), 1, "110 of 800 is a fair share");
+    assert_eq!((due(800, Scope::Large), due(801, Scope::Large)), (1, 0));
+    assert_eq!(due(801, Scope::Due), 2, "however few and however young");
 }
 
 #[test]

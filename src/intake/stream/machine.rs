@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::base::backoff::Backoff;
-use crate::base::disk::fault;
-use crate::base::time::{self, Micros, Moment, SECOND, STEP};
-use crate::cloud::client::{Accept, CloudFailure};
-use crate::model::event::{CloudError, Source};
-use crate::model::settings::Filters;
 use crate::store::buffer::{Change, Heard, Run};
+use crate::base::disk::fault;
+use crate::model::event::{CloudError, Source};
 use crate::store::writer::{Numbers, Phase};
+use crate::model::settings::Filters;
+use crate::cloud::client::{Accept, CloudFailure};
+use crate::base::time::{self, Micros, Moment, SECOND, STEP};
+
+use super::pulse::NOTE_ALONE;
 
 /// A ping may be so late.
 pub(crate) const PING_JITTER: Duration = Duration::from_secs(2);
@@ -28,8 +30,8 @@ const ROTATE_LEAST: Duration = Duration::from_secs(30);
 const ROTATE_AGAIN: Duration = Duration::from_mins(1);
 /// First and longest wait between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// A session that nobody noted for so long, beside a ping, is none: signs of life are written every few seconds.
-const UNNOTED: Micros = 20 * SECOND;
+/// A session that nobody noted for so long, beside a ping, is none: a sign of life that comes alone is written every 30 seconds.
+const UNNOTED: Micros = NOTE_ALONE + 15 * SECOND;
 /// A session whose ping is overdue by this at the end may have died already.
 const OVERDUE: Duration = Duration::from_millis(250);
 
@@ -50,6 +52,8 @@ pub struct Plan {
     pub ping: Duration,
     /// Give up after so many failures in a row; 0: stop when the first session ends; none: never.
     pub retries_max: Option<u32>,
+    /// How long what comes may wait for a commit, which brings more then; many or large events do not wait.
+    pub keep_every: Duration,
     /// The next session opens when one has run so long.
     pub rotate_after: Duration,
     /// How long to record; none: until somebody ends it.
@@ -602,6 +606,7 @@ pub(super) mod tests {
             accept: Accept::Json,
             ping: Duration::from_secs(10),
             retries_max: None,
+            keep_every: Duration::from_secs(3),
             rotate_after: Duration::from_mins(55),
             lasts: None,
             account: String::new(),

@@ -169,7 +169,7 @@ impl Shell {
         let said = (std::mem::replace(&mut stream.frames, Frames::lines()), std::mem::take(&mut stream.mask));
         let (outlet, news) = (self.outlet.clone(), self.news.0.clone());
         let known = (Arc::clone(&outlet.registry), Arc::clone(&outlet.meter));
-        let session = Session::new(run, number, self.plan.ping, said, known, time::moment());
+        let session = Session::new(run, number, (self.plan.ping, self.plan.keep_every), said, known, time::moment());
         self.running.spawn(run_session(session, number, stream, outlet, news, stopped));
         Input::Opened { session: number, dies }
     }

@@ -9,8 +9,10 @@ use crate::store::buffer::{Heard, Run};
 
 use super::machine::{End, PING_JITTER};
 
-/// A session's sign of life is noted in the buffer this often.
-pub(crate) const NOTE_EVERY: Micros = 5 * SECOND;
+/// A session's sign of life is noted this often in a commit of events, where it costs two pages more.
+pub(crate) const NOTE_WITH: Micros = 10 * SECOND;
+/// And this often where nothing else is committed: then it costs a commit.
+pub(crate) const NOTE_ALONE: Micros = 30 * SECOND;
 /// Who has not looked for so long has left something lying: on this machine, on the way, with the cloud.
 const STALLED: Micros = SECOND / 2;
 /// Beside the stall's own length, so long after it what comes may be old.
@@ -134,10 +136,10 @@ impl Pulse {
         self.handed_over = self.drained;
     }
 
-    /// The sign of life to note, if it is time to; what was collected has to be handed over with it.
-    pub(crate) fn due(&mut self, now: Moment) -> Option<Heard> {
+    /// The sign of life to note, if the last one was `every` ago; what was collected has to be handed over with it.
+    pub(crate) fn due(&mut self, every: Micros, now: Moment) -> Option<Heard> {
         let is_news = self.drained.map(|at| at.steady) > self.noted.map(|at| at.steady);
-        let is_time = self.noted.is_none_or(|noted| now.steady - noted.steady >= NOTE_EVERY);
+        let is_time = self.noted.is_none_or(|noted| now.steady - noted.steady >= every);
         let heard = self.drained.filter(|_| is_news && is_time)?;
         self.noted = Some(heard);
         Some(self.sign(heard, None))

@@ -6,23 +6,20 @@ use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 
-use crate::base::error::plain;
-use crate::base::time::{Micros, Moment};
-use crate::cloud::client;
+use crate::store::buffer::{Change, Run};
 use crate::model::decode::{Collector, Found};
+use crate::base::error::plain;
 use crate::model::event::{Batch, CloudError, Source};
-use crate::model::framing::Frames;
+use crate::store::writer::{Claim, Order};
+use crate::store::meter::Meter;
 use crate::model::schema::Registry;
 use crate::model::settings::Mask;
-use crate::store::buffer::{Change, Run};
-use crate::store::meter::Meter;
-use crate::store::writer::{Claim, Order};
+use crate::cloud::client;
+use crate::base::time::{self, Micros, Moment};
+use crate::model::framing::Frames;
 
 use super::machine::{End, Input, describe};
-use super::pulse::Pulse;
-
-/// A batch goes to the buffer when its first event has waited so long.
-const COMMIT_EVERY: Micros = 250_000;
+use super::pulse::{NOTE_ALONE, NOTE_WITH, Pulse};
 
 /// A session that runs.
 #[derive(Debug)]
@@ -32,6 +29,8 @@ pub(crate) struct Session {
     frames: Frames,
     mask: Mask,
     meter: Arc<Meter>,
+    /// A batch goes to the buffer when its events have waited so long.
+    keep_every: Micros,
     flushed: Micros,
     /// Something came that is a sign of life, since the clocks were looked at.
     spoke: bool,
@@ -40,11 +39,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session that has opened. What its server says is masked, and cut into frames.
+    /// A session that has opened, whose events may wait `keep_every` for a commit. What its server says is masked, and cut into
+    /// frames.
     pub(crate) fn new(
         run: Arc<Run>,
         number: u64,
-        ping: Duration,
+        (ping, keep_every): (Duration, Duration),
         (frames, mask): (Frames, Mask),
         (registry, meter): (Arc<Registry>, Arc<Meter>),
         now: Moment,
@@ -55,6 +55,7 @@ impl Session {
             frames,
             mask,
             meter,
+            keep_every: time::micros(keep_every),
             flushed: now.steady,
             spoke: false,
             lost: false,
@@ -112,7 +113,7 @@ impl Session {
     /// # Errors
     /// When the session is over.
     pub(crate) fn look(&mut self, now: Moment, orders: &mut Vec<Order>) -> Result<(), End> {
-        if now.steady - self.flushed >= COMMIT_EVERY {
+        if now.steady - self.flushed >= self.keep_every {
             self.flush(now, orders)?;
         }
         self.pulse.silent(now)
@@ -150,7 +151,7 @@ impl Session {
         }
         if self.collector.is_empty() {
             self.pulse.handed_over();
-            orders.extend(self.pulse.due(now).map(|heard| Order::Note(Change::Heard(heard))));
+            orders.extend(self.pulse.due(NOTE_ALONE, now).map(|heard| Order::Note(Change::Heard(heard))));
             return Ok(());
         }
         let last = self.collector.last_time();
@@ -164,7 +165,7 @@ impl Session {
             parts.count(&batch);
         });
         self.pulse.handed_over();
-        orders.push(Order::Keep(batch, Claim::Session(self.pulse.run_number(), self.pulse.due(now))));
+        orders.push(Order::Keep(batch, Claim::Session(self.pulse.run_number(), self.pulse.due(NOTE_WITH, now))));
         Ok(())
     }
 }

@@ -223,6 +223,8 @@ pub struct File {
     token_url: Option<String>,
     /// How often to look for something to roll, as in `15m`.
     pub roll_every: Option<String>,
+    /// How long what the stream brings may wait for a commit, as in `3s`.
+    pub keep_every: Option<String>,
     /// How often the cloud should ping, as in `10s`.
     pub ping_interval: Option<String>,
     /// How often to read all of the cloud's history anew, for what sensors sent late while nobody listened, as in `1d`.

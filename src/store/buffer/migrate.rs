@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use crate::model::event::Labels;
 
 use super::takeover::take_over;
-use super::{BufferError, JOURNAL_MAX, Result, commit, failure};
+use super::{BufferError, LOG_BYTES, Result, commit, failure};
 
 /// "ovnt", so that a foreign database is told from ours.
 const APPLICATION_ID: i64 = 0x6f76_6e74;
@@ -187,7 +187,12 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
         let found = synchronous.to_string();
         return Err(BufferError::Setting { path: path.to_owned(), setting: "synchronous = FULL", found });
     }
-    db.query_row(&format!("PRAGMA journal_size_limit = {JOURNAL_MAX}"), [], |_| Ok(())).map_err(fail)?;
+    let page: i64 = db.query_row("PRAGMA page_size", [], |row| row.get(0)).map_err(fail)?;
+    // A page of the log has a head. The log begins anew with the commit behind this many, so some room is left.
+    let pages = LOG_BYTES * 7 / 8 / (page + 24);
+    for setting in [format!("journal_size_limit = {LOG_BYTES}"), format!("wal_autocheckpoint = {pages}")] {
+        db.query_row(&format!("PRAGMA {setting}"), [], |_| Ok(())).map_err(fail)?;
+    }
     if version < known {
         let transaction = db.transaction().map_err(fail)?;
         for step in STEPS.iter().skip(usize::try_from(version).unwrap_or_default()) {

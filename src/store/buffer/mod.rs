@@ -47,8 +47,9 @@ pub use rescue::Rescued;
 pub use sealed::{Sum, manifest};
 pub use view::{Pending, View};
 
-/// The log is cut back to this after a checkpoint, in bytes.
-const JOURNAL_MAX: i64 = 16 * 1024 * 1024;
+/// The log is written from its beginning again after so many bytes, and stays so long: a file that neither grows nor is cut costs
+/// the file system nothing but the bytes. What one large commit made longer is cut back to this.
+const LOG_BYTES: i64 = 4 * 1024 * 1024;
 /// Freed pages are given back to the file system at most so many at a time, so that no commit waits long.
 const VACUUM_PAGES: i64 = 2_000;
 /// Longest wait for another connection's moment of writing.

@@ -3,22 +3,17 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::base::time::{Micros, SECOND};
-use crate::model::event::Partition;
-use crate::store::archive::DayFile;
 use crate::store::buffer::Pending;
+use crate::model::event::Partition;
 use crate::store::meter::Meter;
+use crate::base::time::{Micros, SECOND};
 
 use super::{ROLL_ROWS, RollError, Roller};
 
 /// When to roll, and when to seal.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Rows older than this are rolled even if they are few, in microseconds.
-    pub age_max: Micros,
-    /// A partition is rolled when its pending rows are at least this part of its file's.
-    pub share: u64,
-    /// A partition with so many pending rows is rolled at once.
+    /// A partition with so many pending rows is rolled at once, and does not wait for the timer.
     pub rows_max: u64,
     /// A day file is sealed so long after its day is over, in microseconds.
     pub quiet: Micros,
@@ -26,15 +21,14 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        let minute = 60 * SECOND;
-        Self { age_max: 60 * minute, share: 8, rows_max: ROLL_ROWS as u64, quiet: 15 * minute }
+        Self { rows_max: ROLL_ROWS as u64, quiet: 15 * 60 * SECOND }
     }
 }
 
 /// When a recorder rolls.
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// How often to look for something to roll or seal.
+    /// How often all that the buffer holds is rolled, and what is quiet is sealed.
     pub roll_every: Duration,
     /// What is due then.
     pub policy: Policy,
@@ -46,7 +40,7 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { roll_every: Duration::from_mins(15), policy: Policy::default(), seals_at_end: true, checks_sealed: false }
+        Self { roll_every: Duration::from_hours(1), policy: Policy::default(), seals_at_end: true, checks_sealed: false }
     }
 }
 
@@ -78,9 +72,9 @@ pub enum Work {
 /// How far to look for something to roll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Everything in the buffer.
+    /// Everything in the buffer, at the end.
     All,
-    /// What is due by the policy.
+    /// Everything in the buffer, when the timer has come round: a block goes when all that is in it is rolled.
     Due,
     /// Only partitions that have grown too large to wait for the timer.
     Large,
@@ -93,18 +87,7 @@ impl Roller {
     /// When the buffer cannot be read.
     pub fn due(&self, policy: &Policy, now: Micros, scope: Scope) -> Result<Vec<Work>, RollError> {
         let pending = self.view.pending()?;
-        let is_due = |pending: &&Pending| {
-            let large = pending.events >= policy.rows_max;
-            match scope {
-                Scope::All => true,
-                Scope::Large => large,
-                Scope::Due => {
-                    let over = pending.partition.day.end() <= now;
-                    let old = now - pending.kept_first >= policy.age_max;
-                    large || over || old || self.is_fair_share(pending, policy)
-                }
-            }
-        };
+        let is_due = |pending: &&Pending| scope != Scope::Large || pending.events >= policy.rows_max;
         let mut work: Vec<Work> = pending.iter().filter(is_due).map(|pending| Work::Roll(pending.partition.clone())).collect();
         if scope != Scope::Large {
             let quiet = self.unsealed.iter().filter(|partition| partition.day.end() + policy.quiet <= now);
@@ -112,11 +95,5 @@ impl Roller {
             work.extend(done.map(|partition| Work::Seal(partition.clone())));
         }
         Ok(work)
-    }
-
-    /// A day file that does not read counts as none: the roll itself then tells what is wrong with it.
-    fn is_fair_share(&self, pending: &Pending, policy: &Policy) -> bool {
-        let file = DayFile::of(&self.layout, &pending.partition).ok().flatten();
-        pending.events * policy.share >= file.map_or(0, |file| file.footer().rows)
     }
 }

@@ -70,6 +70,8 @@ impl Turn<'_> {
         }
         if !work.is_empty() {
             self.meter.last_roll.store((self.now)(), Ordering::Relaxed);
+        }
+        if ends {
             self.writer.send(Order::Tidy);
         }
         failure.map_or(Ok(()), Err)

@@ -120,7 +120,7 @@ impl Night {
         fs::create_dir_all(base).unwrap();
         let layout = Layout::new(&base.join("recording"));
         let disk = Rc::new(Disk::new(base, &layout, registry, rng.u64(..), None));
-        let policy = Policy { age_max: 30 * SECOND, share: 2, rows_max: 20, quiet: 60 * SECOND };
+        let policy = Policy { rows_max: 20, quiet: 60 * SECOND };
         let timing = Timing { roll_every: Duration::ZERO, policy, seals_at_end: false, checks_sealed: false };
         let script = Rc::new(Strikes { disk: Rc::clone(&disk), broken });
         let ping = crate::base::time::micros(PING);

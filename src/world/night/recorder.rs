@@ -32,6 +32,8 @@ use super::cloud::Cloud;
 
 /// How often the cloud pings; silence for two seconds more is the end of a session.
 pub(super) const PING: Duration = Duration::from_secs(2);
+/// Some of what a stream brings is not kept yet when a process dies.
+const KEEP_EVERY: Duration = Duration::from_millis(250);
 /// The history of a night is behind by a second, and asked again half a minute and a minute after a gap.
 pub(super) fn passes() -> Passes {
     Passes { index_delay: SECOND, confirm_after: vec![25 * SECOND, 40 * SECOND], look_back: 20 * SECOND }
@@ -113,6 +115,7 @@ impl Recorder {
             accept: Accept::Json,
             ping: PING,
             retries_max: None,
+            keep_every: KEEP_EVERY,
             rotate_after: Duration::from_secs(20),
             lasts,
             account: "a".to_owned(),
@@ -174,7 +177,7 @@ impl Recorder {
                     self.next += 1;
                     let (said, known) =
                         ((Frames::lines(), Mask::default()), (Arc::clone(&self.place.registry), Arc::clone(&self.meter)));
-                    let session = Session::new(self.machine.run(), self.next, PING, said, known, now);
+                    let session = Session::new(self.machine.run(), self.next, (PING, KEEP_EVERY), said, known, now);
                     self.sessions.insert(self.next, (session, pipe));
                     self.story.push(format!("    session {} opens", self.next));
                     self.on(Input::Opened { session: self.next, dies: None }, now);
