@@ -114,7 +114,7 @@ fn main() {
         for work in roller.due(&policy, i64::MAX / 2, Scope::All).unwrap() {
             let Work::Roll(partition) = work else { continue };
             while let Some(rolled) = roller.roll(&partition, &policy, i64::MAX / 2).unwrap() {
-                keeper.step(&Order::Forget(partition.clone(), rolled.seq), 0).unwrap();
+                keeper.step(&Order::Forget(vec![(partition.clone(), rolled.seq)]), 0).unwrap();
                 if !rolled.more {
                     break;
                 }

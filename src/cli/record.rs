@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tokio::sync::oneshot;
 
+use crate::base::disk;
 use crate::base::text;
 use crate::base::time::{self, Micros};
 use crate::cloud::client::Accept;
@@ -18,6 +19,7 @@ use crate::model::layout::Layout;
 use crate::model::schema::is_plain;
 use crate::model::settings::{File, Filters};
 use crate::query::coverage;
+use crate::query::status::Written;
 use crate::recorder::{self, Filling, RecordError, Recorder, Sources, Timing};
 use crate::store::buffer::View;
 use crate::store::meter::Meter;
@@ -195,7 +197,7 @@ pub(super) fn record(
     let live = Live::start(Arc::clone(&meter));
     let recorded = drive(recorder, sources, end, hangs_up, &meter);
     drop(live);
-    summary(&layout, &meter);
+    summary(&layout, &meter, begun);
     let missing = coverage::missing(&View::open(&layout)?, (begun, Micros::MAX), time::now())?;
     let covered = tell_missing(missing.as_deref(), &layout);
     recorded?;
@@ -285,7 +287,7 @@ fn tell_end(end: Option<Duration>, now: Micros, layout: &Layout) {
 }
 
 /// What was recorded, and how to load it.
-fn summary(layout: &Layout, meter: &Meter) {
+fn summary(layout: &Layout, meter: &Meter, begun: Micros) {
     let parts = meter.parts();
     let kept = Meter::get(&meter.kept);
     let faults = Meter::get(&meter.faults);
@@ -300,6 +302,9 @@ fn summary(layout: &Layout, meter: &Meter) {
     };
     let (events, sessions) = (text::counted(kept, "event"), text::counted(Meter::get(&meter.sessions), "session"));
     tell!("recorded {events} in {sessions}{pushes}{twice}, into {}", layout.root().display());
+    if let Some(bytes) = disk::written() {
+        tell!("wrote {} to the disk", Written::new(bytes, (begun, time::now())).said());
+    }
     if faults > 0 {
         let (lines, were) = if faults == 1 { ("line", "was") } else { ("lines", "were") };
         tell!(

@@ -59,6 +59,9 @@ fn print(status: &Status) -> Result<(), Failure> {
     }
     say!("events      {}, {} of them in the buffer", text::count(status.events), text::count(status.buffered));
     say!("on disk     day files {}, buffer {}", text::bytes(status.bytes), text::bytes(status.buffer_bytes));
+    if let Some(written) = &status.written {
+        say!("written     {} by the last recorder", written.said());
+    }
     say!("last event  {}", status.last_event_at.as_deref().unwrap_or("none yet"));
     if !status.partitions.is_empty() {
         say!("\n{}", partitions(status));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::base::disk::Room;
-use crate::base::text::printable;
+use crate::base::text::{self, printable};
 use crate::base::time::{DAY, Day, Micros, SECOND, Utc, rfc3339};
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
@@ -49,6 +49,8 @@ pub struct Status {
     pub bytes: u64,
     /// Size of the buffer with its log in bytes.
     pub buffer_bytes: u64,
+    /// What the last recorder had written to the disk at its last sign of life; null where the system does not tell.
+    pub written: Option<Written>,
     /// Every event type and day.
     pub partitions: Vec<PartitionStatus>,
     /// Day files that do not read, with the reason.
@@ -77,6 +79,33 @@ pub struct Status {
     pub disconnected_because: Option<String>,
     /// Time of the latest event (RFC 3339).
     pub last_event_at: Option<String>,
+}
+
+/// What a recorder writes to the disk.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Written {
+    /// Bytes since it began.
+    pub bytes: u64,
+    /// Since when (RFC 3339).
+    pub since: Utc,
+    /// Bytes a day, at the rate since then; null before it has run for a minute.
+    pub bytes_a_day: Option<u64>,
+}
+
+impl Written {
+    /// So many bytes in a span of time.
+    pub fn new(bytes: u64, (since, until): (Micros, Micros)) -> Self {
+        let ran = u128::from((until - since).max(0).unsigned_abs());
+        let a_day = u128::from(bytes) * u128::from(DAY.unsigned_abs()) / ran.max(1);
+        let bytes_a_day = u64::try_from(a_day).ok().filter(|_| ran >= u128::from(60 * SECOND.unsigned_abs()));
+        Self { bytes, since: Utc(since), bytes_a_day }
+    }
+
+    /// The same for people.
+    pub fn said(&self) -> String {
+        let a_day = self.bytes_a_day.map_or_else(String::new, |bytes| format!(", {} a day", text::bytes(bytes)));
+        format!("{}{a_day}", text::bytes(self.bytes))
+    }
 }
 
 /// One project.
@@ -250,6 +279,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         misfits: misfits.collect(),
         bytes: sums.values().map(|sum| sum.bytes).sum(),
         buffer_bytes: size(&layout.buffer()) + size(&log),
+        written: view.written()?.map(|(since, until, bytes)| Written::new(bytes, (since, until))),
         last_event_at: sums.values().filter_map(|sum| sum.times).map(|(_, last)| last).max().map(rfc3339),
         odd_times: odd_times(&sums, now),
         partitions: sums.into_iter().map(|(partition, sum)| partition_status(&partition, &sum)).collect(),

@@ -36,10 +36,13 @@ impl World {
         // All that was sent is of the past then: what is still to come is no gap.
         let now = self.clock.now();
         self.clock.set(now.max(FIRST.start() + 3 * DAY));
-        let Some((event_type, lost)) = self.damage()? else { return Ok(()) };
+        let lost = self.damage()?;
+        if lost.is_empty() {
+            return Ok(());
+        }
         (self.is_rotten, self.has_rotted) = (true, true);
         let row = |key: &Key| -> Option<Row> { Some((parse_rfc3339(key.2.as_bytes())?.time, key.1.clone())) };
-        let is_lost = |key: &Key| key.0 == event_type && row(key).is_some_and(|row| lost.contains(&row));
+        let is_lost = |key: &Key| row(key).is_some_and(|row| lost.contains(&(key.0.clone(), row)));
         let model = &mut self.writer.get_mut().model;
         let doubted = model.doubt(is_lost);
         model.doubt_faults(FAULTS);
@@ -61,25 +64,30 @@ impl World {
     }
 
     /// Cuts a day file off, or spoils one of its row groups or a block of the buffer. Gives what that may have lost.
-    fn damage(&mut self) -> Result<Option<(String, BTreeSet<Row>)>, Wrong> {
+    fn damage(&mut self) -> Result<BTreeSet<(String, Row)>, Wrong> {
         let view = View::open(&self.layout).map_err(told)?;
         if self.rng.u8(..3) == 0 {
-            let pending = view.pending().map_err(told)?;
-            let Some(pending) = self.rng.choice(&pending) else { return Ok(None) };
-            let (blocks, _) = view.blocks(&pending.partition, 0, usize::MAX).map_err(told)?;
-            let Some((seq, block)) = self.rng.choice(&blocks) else { return Ok(None) };
-            self.disk.note(format!("block {seq} of {} rots", pending.partition));
+            let mut parts = Vec::new();
+            for pending in view.pending().map_err(told)? {
+                let (blocks, _) = view.blocks(&pending.partition, 0, usize::MAX).map_err(told)?;
+                let name = pending.partition.event_type.to_string();
+                parts.extend(blocks.into_iter().map(|(seq, rows)| (seq, name.clone(), rows)));
+            }
+            let Some(seq) = self.rng.choice(&parts).map(|part| part.0) else { return Ok(BTreeSet::new()) };
+            self.disk.note(format!("block {seq} rots"));
+            let what = ["body = x'00'", "parts = 'x'"][self.rng.usize(..2)];
             let database = rusqlite::Connection::open(self.layout.buffer()).map_err(told)?;
-            database.execute("UPDATE block SET body = x'00' WHERE seq = ?", [seq]).map_err(told)?;
-            return Ok(Some((pending.partition.event_type.to_string(), keys(block).into_iter().collect())));
+            database.execute(&format!("UPDATE block SET {what} WHERE seq = ?"), [seq]).map_err(told)?;
+            let of_it = parts.iter().filter(|part| part.0 == seq);
+            return Ok(of_it.flat_map(|(_, name, rows)| keys(rows).into_iter().map(|row| (name.clone(), row))).collect());
         }
         let paths = day_files(&self.layout).map_err(told)?;
-        let Some((path, _)) = self.rng.choice(&paths) else { return Ok(None) };
+        let Some((path, _)) = self.rng.choice(&paths) else { return Ok(BTreeSet::new()) };
         let file = DayFile::open(path).map_err(told)?.ok_or("gone")?;
         let partition = &file.footer().partition;
         if file.footer().sealed && !view.sealed().map_err(told)?.contains_key(partition) {
             // Nobody can tell one that changes before it has its first checksum.
-            return Ok(None);
+            return Ok(BTreeSet::new());
         }
         let mut bytes = fs::read(path).map_err(told)?;
         let mut lost = rows(&file)?;
@@ -98,7 +106,8 @@ impl World {
             lost = vec![lost.swap_remove(group)];
         }
         fs::write(path, bytes).map_err(told)?;
-        Ok(Some((partition.event_type.to_string(), lost.into_iter().flatten().collect())))
+        let name = partition.event_type.to_string();
+        Ok(lost.into_iter().flatten().map(|row| (name.clone(), row)).collect())
     }
 
     fn mend(&mut self) -> Result<(), Wrong> {

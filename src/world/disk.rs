@@ -403,11 +403,9 @@ impl Disk {
             Some(Broken::RowsDeletedFirst) => {
                 let footer = DayFile::open(staged).unwrap().unwrap().footer().clone();
                 let database = rusqlite::Connection::open(self.layout.buffer()).unwrap();
-                let sql = "DELETE FROM block WHERE event_type = ? AND day = ? AND seq <= ?
+                let sql = "DELETE FROM block WHERE seq <= ?
                            AND EXISTS (SELECT 1 FROM meta WHERE key = 'buffer_id' AND value = ?)";
-                let values =
-                    rusqlite::params![&*footer.partition.event_type, footer.partition.day.0, footer.seq_last, footer.buffer_id];
-                database.execute(sql, values).unwrap();
+                database.execute(sql, rusqlite::params![footer.seq_last, footer.buffer_id]).unwrap();
             }
             Some(Broken::FooterAhead) => {
                 let file = DayFile::open(staged).unwrap().unwrap();

@@ -189,7 +189,10 @@ impl ToWriter for RefCell<Writer> {
 
 fn tell(order: &Order) -> String {
     match order {
-        Order::Forget(partition, seq) => format!("forget {partition} up to {seq}"),
+        Order::Forget(rolled) => {
+            let each: Vec<String> = rolled.iter().map(|(partition, seq)| format!("{partition} up to {seq}")).collect();
+            format!("forget {}", each.join(", "))
+        }
         Order::Sealed(partition, sum) => format!("{partition} is sealed, {}", &sum.sha256[..8]),
         Order::Unsealed(partition) => format!("{partition} is sealed no longer"),
         other => format!("{other:?}"),

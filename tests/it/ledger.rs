@@ -623,7 +623,7 @@ fn a_recording_of_the_first_version_is_read_as_it_is_and_taken_over_when_a_recor
     };
     assert_eq!(version(), 1);
     assert_eq!(place.run(&["roll"]).code, 0);
-    assert_eq!((version(), gaps()), (4, (expected, 1, last_sign)), "taken over as it was read");
+    assert_eq!((version(), gaps()), (5, (expected, 1, last_sign)), "taken over as it was read");
     let cloud = Cloud::start(&["--rate", "20", "--devices", "5", "--history", "6h"]);
     let recorder = record(&place, &cloud, &[]);
     all_filled(&place);

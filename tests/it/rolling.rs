@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use overnight::store::archive::{DayFile, Keys, day_files};
-use overnight::store::buffer::Buffer;
 use overnight::model::decode::Collector;
 use overnight::model::event::{Batch, Source};
-use overnight::store::writer::{Claim, Keeper, Order};
-use overnight::model::layout::Layout;
-use overnight::store::roll::{self, Policy, Roller, Scope, Timing, Work};
-use overnight::model::schema::Registry;
 use overnight::model::framing::Frame;
+use overnight::model::layout::Layout;
+use overnight::model::schema::Registry;
+use overnight::store::archive::{DayFile, Keys, day_files};
+use overnight::store::buffer::Buffer;
+use overnight::store::roll::{self, Policy, Roller, Scope, Timing, Work};
+use overnight::store::writer::{Claim, Keeper, Order};
 
 use crate::support::{Place, by_key, touch};
 
@@ -60,7 +60,7 @@ impl Recording {
                     let rolled = self.roller.roll(&partition, &policy, now).unwrap().unwrap();
                     sums = (sums.0 + rolled.events, sums.1 + rolled.doubles);
                     if forget {
-                        self.keeper.step(&Order::Forget(partition, rolled.seq), now).unwrap();
+                        self.keeper.step(&Order::Forget(vec![(partition, rolled.seq)]), now).unwrap();
                     }
                 }
             }
@@ -256,8 +256,8 @@ fn once_an_hour_all_that_is_kept_is_rolled_together_and_before_only_what_has_gro
         let policy = Policy { rows_max, ..Policy::default() };
         recording.roller.due(&policy, NOW, scope).unwrap().len()
     };
-    assert_eq!((due(800, Scope::Large), due(801, Scope::Large)), (1, 0));
-    assert_eq!(due(801, Scope::Due), 2, "however few and however young");
+    assert_eq!((due(400, Scope::Large), due(401, Scope::Large)), (2, 0));
+    assert_eq!(due(401, Scope::Due), 3, "however few and however young");
 }
 
 #[test]

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use arrow::ipc::CompressionType;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use overnight::model::layout::Layout;
 use overnight::model::schema::Registry;
 use overnight::query::coverage::GapState;
@@ -32,9 +35,27 @@ fn buffered(of_before: bool) -> Place {
     }
     drop(recording);
     if of_before {
-        database(&place).execute("UPDATE block SET checksum = NULL", []).unwrap();
+        let db = database(&place);
+        for seq in 1..=3 {
+            let columns = "SELECT parts, body FROM block WHERE seq = ?";
+            let (parts, body): (String, Vec<u8>) = db.query_row(columns, [seq], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let length: usize = parts.trim_end_matches(']').rsplit(',').next().unwrap().parse().unwrap();
+            let old = of_version_3(&zstd::bulk::decompress(&body, length).unwrap());
+            let parts = parts.replace(&format!(",{length}]"), &format!(",{}]", old.len()));
+            let set = "UPDATE block SET checksum = NULL, parts = ?, body = ? WHERE seq = ?";
+            db.execute(set, params![parts, old, seq]).unwrap();
+        }
     }
     place
+}
+
+/// The same rows as older programs wrote them, whose columns were compressed one by one.
+fn of_version_3(stream: &[u8]) -> Vec<u8> {
+    let mut reader = StreamReader::try_new(stream, None).unwrap();
+    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).unwrap();
+    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &reader.schema(), options).unwrap();
+    writer.write(&reader.next().unwrap().unwrap()).unwrap();
+    writer.into_inner().unwrap()
 }
 
 fn database(place: &Place) -> Connection {
@@ -141,7 +162,7 @@ fn no_bit_of_a_block_nor_of_what_stands_beside_it_flips_unseen() {
         assert!(is_seen(), "bit {bit}");
     }
     set_body(&db, &good);
-    for column in ["day", "events", "time_first", "time_last", "kept_at", "checksum"] {
+    for column in ["time_first", "time_last", "kept_at", "checksum"] {
         for bit in [0, 1, 12, 30] {
             let flip = format!("UPDATE block SET {column} = ({column} | ?1) - ({column} & ?1) WHERE seq = ?2");
             db.execute(&flip, params![1_i64 << bit, SEQ]).unwrap();
@@ -149,8 +170,13 @@ fn no_bit_of_a_block_nor_of_what_stands_beside_it_flips_unseen() {
             db.execute(&flip, params![1_i64 << bit, SEQ]).unwrap();
         }
     }
-    db.execute("UPDATE block SET event_type = 'touci' WHERE seq = ?", [SEQ]).unwrap();
-    assert!(is_seen());
+    let parts: String = db.query_row("SELECT parts FROM block WHERE seq = ?", [SEQ], |row| row.get(0)).unwrap();
+    for at in 0..parts.len() {
+        let mut bad = parts.clone().into_bytes();
+        bad[at] ^= 1;
+        db.execute("UPDATE block SET parts = ? WHERE seq = ?", params![String::from_utf8(bad).unwrap(), SEQ]).unwrap();
+        assert!(is_seen(), "byte {at} of what is in it");
+    }
 }
 
 #[test]
@@ -188,24 +214,22 @@ fn blocks_of_older_programs_have_no_checksum_and_bring_nothing_down_whatever_is_
 }
 
 #[test]
-fn a_rotten_page_of_the_index_of_blocks_loses_nothing() {
+fn a_block_that_does_not_say_what_is_in_it_is_told_and_its_time_is_a_gap() {
+    let place = buffered(false);
+    database(&place).execute("UPDATE block SET parts = 'no parts' WHERE seq = ?", [SEQ]).unwrap();
+    endures(&place, "no parts", true);
+}
+
+#[test]
+fn what_is_noted_of_a_roll_hides_no_event_when_it_rots() {
     let place = buffered(false);
     let db = database(&place);
-    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-    let (page, size): (usize, usize) = db
-        .query_row(
-            "SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = 'block_by_partition'",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .unwrap();
-    drop(db);
-    let path: PathBuf = Layout::new(&place.dir()).buffer();
-    let mut bytes = fs::read(&path).unwrap();
-    // The event time of an entry.
-    let at = page * size - 12;
-    bytes[at] ^= 4;
-    fs::write(&path, bytes).unwrap();
+    // What a version of before did not roll yet, and what nobody ever noted with its checksum.
+    for (day, seq, checksum) in [(20_727, 3, 7), (20_727, i64::MAX, 0)] {
+        let sql = "INSERT OR REPLACE INTO rolled (event_type, day, seq, checksum) VALUES ('touch', ?, ?, ?)";
+        db.execute(sql, params![day, seq, checksum]).unwrap();
+        assert_eq!(ids(&place).len(), 3 * EVENTS);
+    }
     for (verb, ran) in read_by_all(&place) {
         assert!([0, 1, 3].contains(&ran.code), "{verb} ended with {}: {}", ran.code, ran.stderr);
     }

@@ -43,6 +43,25 @@ fn with_no_retries_the_end_of_the_first_session_is_the_end() {
 }
 
 #[test]
+fn how_long_a_stream_waits_to_be_kept_is_bounded_and_what_is_written_to_the_disk_is_told() {
+    let cloud = Cloud::start(&["--rate", "300"]);
+    let place = Place::new();
+    let record =
+        |every: &str| place.run(&["record", "--project", "demo", "--for", "1s", "--keep-every", every, "--api-url", &cloud.url]);
+    for every in ["99ms", "61s"] {
+        assert!(record(every).code == 2 && !place.dir().exists(), "{every}");
+    }
+    let ran = record("1m");
+    assert!(ran.code == 0 && ran.stderr.contains("to the disk"), "{}", ran.stderr);
+    assert!(!place.events().is_empty(), "what waits is kept at the end");
+    let status = place.status();
+    assert!(!cfg!(target_os = "linux") || status["written"]["bytes"].is_u64(), "{status}");
+    write(&place.dir().join("overnight.toml"), "keep_every = \"61s\"\n");
+    let ran = place.run(&["record", "--project", "demo", "--for", "1s", "--api-url", &cloud.url]);
+    assert!(ran.code == 2 && ran.stderr.contains("keep-every"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_filter_reaches_the_cloud() {
     let cloud = Cloud::start(&["--rate", "300"]);
     let place = Place::new();

@@ -52,10 +52,7 @@ class Broken:
 
 DELETE_FIRST = """if let Ok(db) = rusqlite::Connection::open(self.layout.buffer()) {
                 drop(db.busy_timeout(std::time::Duration::from_secs(10)));
-                drop(db.execute(
-                    "DELETE FROM block WHERE event_type = ? AND day = ? AND seq <= ?",
-                    rusqlite::params![&*partition.event_type, partition.day.0, seq],
-                ));
+                drop(db.execute("DELETE FROM block WHERE seq <= ?", [seq]));
             }
             Ok(disk::publish(&staged, &self.layout.day_file(partition))?)"""
 
@@ -67,6 +64,22 @@ BUILDS = [
             ("src/store/buffer/migrate.rs", "if synchronous != 2 {", "if synchronous != 1 {"),
         ],
         [[ORDER], [EXT4, XFS]],
+    ),
+    Broken(
+        "a commit of events says that they are kept before the log is synced",
+        [
+            (
+                "src/store/buffer/mod.rs",
+                "        let write = || -> rusqlite::Result<Vec<u64>> {",
+                '        drop(self.db.pragma_update(None, "synchronous", "NORMAL"));\n        let write = || -> rusqlite::Result<Vec<u64>> {',
+            ),
+            (
+                "src/store/buffer/mod.rs",
+                "        let met = write().map_err(fail)?;",
+                '        let met = write().map_err(fail)?;\n        drop(self.db.pragma_update(None, "synchronous", "FULL"));',
+            ),
+        ],
+        [[ORDER]],
     ),
     Broken(
         "a day file is not synced",
@@ -116,7 +129,7 @@ BUILDS = [
     ),
     Broken(
         "a block is believed whatever its checksum",
-        [("src/store/buffer/block.rs", "if checksum.is_some_and(|noted| noted", "if checksum.is_some_and(|noted| noted < 0 && noted")],
+        [("src/store/buffer/block.rs", "if self.checksum.is_some_and(|noted| noted", "if self.checksum.is_some_and(|noted| noted == 0 && noted")],
         [[ROT]],
     ),
     Broken(

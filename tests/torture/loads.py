@@ -76,6 +76,16 @@ class Load:
         return stop(self.process, seconds)
 
 
+def streams(parts, body):
+    """The Arrow IPC streams of a block, one a part: joined, and under zstd where that is shorter."""
+    length = sum(part[-1] for part in parts)
+    whole = pa.py_buffer(body) if len(body) == length else pa.decompress(body, decompressed_size=length, codec="zstd")
+    at = 0
+    for part in parts:
+        yield whole.slice(at, part[-1])
+        at += part[-1]
+
+
 class Stream(Load):
     """`overnight record` against a cloud at home."""
 
@@ -101,15 +111,16 @@ class Stream(Load):
         try:
             # Closed again at once: a connection that stays open would take part in the recovery after a kill.
             with closing(path) as db:
-                rows = db.execute("SELECT seq, body FROM block WHERE seq > ? ORDER BY seq", [self.seq]).fetchall()
+                rows = db.execute("SELECT seq, parts, body FROM block WHERE seq > ? ORDER BY seq", [self.seq]).fetchall()
         except sqlite3.Error:
             # Not made yet, or just being recovered.
             return
-        for seq, body in rows:
+        for seq, parts, body in rows:
             self.seq = seq
-            table = pa.ipc.open_stream(body).read_all().select(["event_type", "event_id"]).to_pydict()
-            numbers = map(self.events.number, table["event_type"], table["event_id"])
-            self.kept = max(self.kept, 1 + max(numbers, default=-1))
+            for stream in streams(json.loads(parts), body):
+                table = pa.ipc.open_stream(stream).read_all().select(["event_type", "event_id"]).to_pydict()
+                numbers = map(self.events.number, table["event_type"], table["event_id"])
+                self.kept = max(self.kept, 1 + max(numbers, default=-1))
 
     def count(self):
         return self.kept

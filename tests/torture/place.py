@@ -143,7 +143,7 @@ class Place:
         path = (base or self.folder) / f"recording-{self.numbers}"
         self.numbers += 1
         path.mkdir()
-        (path / "overnight.toml").write_text(f'roll_every = "{roll_every}"\n')
+        (path / "overnight.toml").write_text(f'roll_every = "{roll_every}"\nkeep_every = "200ms"\n')
         return path
 
 

@@ -25,7 +25,7 @@ def battery(most):
     def run(place):
         template = buffered(place)
         with database(template) as db:
-            seq, good = db.execute("SELECT seq, body FROM block ORDER BY events, seq LIMIT 1").fetchone()
+            seq, good = db.execute("SELECT seq, body FROM block ORDER BY length(body), seq LIMIT 1").fetchone()
             kept = set(range(KEPT))
         every = max(1, 8 * len(good) // most) if most else 1
         lost = numbers(place, template) - numbers(place, without(place, template, seq))

@@ -11,7 +11,7 @@ from verify import check_buffer
 
 # The recorder ends within two seconds, and a loaded machine may take one more.
 ENDS_WITHIN = 3.0
-SETTINGS = 'index_delay = "1500ms"\nroll_every = "200ms"\n'
+SETTINGS = 'index_delay = "1500ms"\nroll_every = "200ms"\nkeep_every = "200ms"\n'
 CONFIRMING = 'confirm_after = ["6s", "12s"]\nlook_back = "30s"\n'
 
 

@@ -24,6 +24,12 @@ pub use output::{OutputError, Unfinished, output, output_bytes};
 pub use plain::{has_other_names, open, read, read_text, refuse_other_than_plain, refuse_others, refuse_shared};
 pub use temporary::Temporary;
 
+/// Bytes that this process has sent to disks since it began, pages that were written twice twice; none where the system does not tell.
+pub fn written() -> Option<u64> {
+    let told = fs::read_to_string("/proc/self/io").ok()?;
+    told.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
+}
+
 /// A step that failed: what, where, why.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {step} {}: {}", path.display(), said(source))]

@@ -6,15 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::base::backoff::Backoff;
-use crate::store::buffer::{Change, Heard, Run};
 use crate::base::disk::fault;
-use crate::model::event::{CloudError, Source};
-use crate::store::writer::{Numbers, Phase};
-use crate::model::settings::Filters;
-use crate::cloud::client::{Accept, CloudFailure};
 use crate::base::time::{self, Micros, Moment, SECOND, STEP};
-
-use super::pulse::NOTE_ALONE;
+use crate::cloud::client::{Accept, CloudFailure};
+use crate::model::event::{CloudError, Source};
+use crate::model::settings::Filters;
+use crate::store::buffer::{Change, Heard, Run};
+use crate::store::writer::{Numbers, Phase};
 
 /// A ping may be so late.
 pub(crate) const PING_JITTER: Duration = Duration::from_secs(2);
@@ -30,6 +28,10 @@ const ROTATE_LEAST: Duration = Duration::from_secs(30);
 const ROTATE_AGAIN: Duration = Duration::from_mins(1);
 /// First and longest wait between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// A session's sign of life is noted this often in a commit of events, where it costs two pages more.
+pub(crate) const NOTE_WITH: Micros = 10 * SECOND;
+/// And this often where nothing else is committed: then it costs a commit.
+pub(crate) const NOTE_ALONE: Micros = 30 * SECOND;
 /// A session that nobody noted for so long, beside a ping, is none: a sign of life that comes alone is written every 30 seconds.
 const UNNOTED: Micros = NOTE_ALONE + 15 * SECOND;
 /// A session whose ping is overdue by this at the end may have died already.

@@ -9,10 +9,6 @@ use crate::store::buffer::{Heard, Run};
 
 use super::machine::{End, PING_JITTER};
 
-/// A session's sign of life is noted this often in a commit of events, where it costs two pages more.
-pub(crate) const NOTE_WITH: Micros = 10 * SECOND;
-/// And this often where nothing else is committed: then it costs a commit.
-pub(crate) const NOTE_ALONE: Micros = 30 * SECOND;
 /// Who has not looked for so long has left something lying: on this machine, on the way, with the cloud.
 const STALLED: Micros = SECOND / 2;
 /// Beside the stall's own length, so long after it what comes may be old.

@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 
-use crate::store::buffer::{Change, Run};
-use crate::model::decode::{Collector, Found};
 use crate::base::error::plain;
+use crate::base::time::{self, Micros, Moment};
+use crate::cloud::client;
+use crate::model::decode::{Collector, Found};
 use crate::model::event::{Batch, CloudError, Source};
-use crate::store::writer::{Claim, Order};
-use crate::store::meter::Meter;
+use crate::model::framing::Frames;
 use crate::model::schema::Registry;
 use crate::model::settings::Mask;
-use crate::cloud::client;
-use crate::base::time::{self, Micros, Moment};
-use crate::model::framing::Frames;
+use crate::store::buffer::{Change, Run};
+use crate::store::meter::Meter;
+use crate::store::writer::{Claim, Order};
 
-use super::machine::{End, Input, describe};
-use super::pulse::{NOTE_ALONE, NOTE_WITH, Pulse};
+use super::machine::{End, Input, NOTE_ALONE, NOTE_WITH, describe};
+use super::pulse::Pulse;
 
 /// A session that runs.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use rusqlite::{Row, params};
 
 use crate::base::time::Micros;
 
-use super::{Buffer, Result, VACUUM_PAGES, View, commit};
+use super::{Buffer, Result, View, commit};
 
 /// Which faults; by default all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,10 +71,8 @@ impl Buffer {
         let (from, before) = (which.from.unwrap_or(Micros::MIN), which.before.unwrap_or(Micros::MAX));
         let delete = || self.db.execute(&format!("DELETE FROM fault WHERE {WHICH}"), params![which.reason, from, before]);
         let gone = commit(&self.path, delete).map_err(|source| self.error(source))?;
-        let free: i64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0)).map_err(|source| self.error(source))?;
-        for _ in 0..=free / VACUUM_PAGES {
-            self.tidy()?;
-        }
+        commit(&self.path, || self.db.execute_batch("VACUUM").and_then(|()| self.cut_log()))
+            .map_err(|source| self.error(source))?;
         Ok(gone as u64)
     }
 }

@@ -15,10 +15,12 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::base::disk;
 use crate::base::time::{DAY, Micros, STEP};
 use crate::model::event::{Batch, DeviceRow, LABELS_MAX, Misfit, Source};
 use crate::model::settings::Filters;
 
+use super::block::HAS_PARTS;
 use super::takeover::text;
 use super::{Buffer, Result, View, commit};
 
@@ -314,8 +316,8 @@ impl Buffer {
 pub(super) fn heard(db: &Connection, opening: &str, heard: &Heard, now: Micros) -> rusqlite::Result<()> {
     let run = run_id(db, opening, &heard.run)?;
     db.prepare_cached(
-        "INSERT INTO heard (run, session, opened_at, spoke_at, closed_at, cause) VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET spoke_at = max(spoke_at, excluded.spoke_at),
+        "INSERT INTO heard (run, session, opened_at, spoke_at, closed_at, cause, written) VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET spoke_at = max(spoke_at, excluded.spoke_at), written = excluded.written,
             closed_at = coalesce(excluded.closed_at, closed_at), cause = coalesce(excluded.cause, cause)",
     )?
     .execute(params![
@@ -324,7 +326,8 @@ pub(super) fn heard(db: &Connection, opening: &str, heard: &Heard, now: Micros) 
         heard.opened_at,
         heard.spoke_at,
         heard.ended.as_ref().map(|_| now),
-        heard.ended
+        heard.ended,
+        disk::written()
     ])?;
     Ok(())
 }
@@ -740,6 +743,21 @@ impl View {
         )?;
         let fills = fills.into_iter().map(|fill| (fill.id, fill)).collect();
         Ok(Records { runs, sessions, fills, pieces, losses })
+    }
+
+    /// Since when the last recorder was heard, until when, and how many bytes it had written to the disk by then; none where nobody
+    /// noted that.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn written(&self) -> Result<Option<(Micros, Micros, u64)>> {
+        if self.version < HAS_PARTS {
+            return Ok(None);
+        }
+        let sql = "SELECT min(opened_at), max(spoke_at), max(written) FROM heard WHERE written IS NOT NULL AND run IN
+            (SELECT id FROM run WHERE opening = (SELECT opening FROM run JOIN heard ON heard.run = run.id
+             WHERE written IS NOT NULL ORDER BY run.id DESC LIMIT 1)) HAVING count(*) > 0";
+        Ok(self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.pop())
     }
 
     /// Whether anything was ever heard of a project by who asks now, or by somebody of whom nobody noted who it was.

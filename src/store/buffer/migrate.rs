@@ -7,14 +7,15 @@ use rusqlite::{Connection, params};
 
 use crate::model::event::Labels;
 
+use super::block::{Blocks, HAS_PARTS};
 use super::takeover::take_over;
-use super::{BufferError, LOG_BYTES, Result, commit, failure};
+use super::{BufferError, LOG_BYTES, PAGE_BYTES, Result, commit, failure};
 
 /// "ovnt", so that a foreign database is told from ours.
 const APPLICATION_ID: i64 = 0x6f76_6e74;
 
 /// One step a version; never changed once released, only added to.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE block (
@@ -76,15 +77,45 @@ const STEPS: [&str; 4] = [
     LEDGER,
     MISFITS,
     CHECKSUMS,
+    PARTS,
 ];
+
+/// Since version 5: a block holds the parts of a commit, and what is rolled is noted. A page less is written a commit without
+/// `AUTOINCREMENT`, and some without an index.
+const PARTS: &str = "
+    DROP INDEX block_by_partition;
+    ALTER TABLE block RENAME TO block_of_before;
+    CREATE TABLE block (
+        seq        INTEGER PRIMARY KEY,                -- the order of keeping, never reused: meta has that of what is gone
+        kept_at    INTEGER NOT NULL,                   -- microseconds since 1970-01-01 UTC, as all times here
+        time_first INTEGER NOT NULL,                   -- event time of all that was held when it was kept
+        time_last  INTEGER NOT NULL,
+        checksum   INTEGER,                            -- CRC-32 of kept_at, both times (8 bytes each, little endian), parts << 32 | of body
+        parts      TEXT    NOT NULL,                   -- [[event type, day, events, first time, last time, bytes of its stream], ...]
+        body       BLOB    NOT NULL                    -- an Arrow IPC stream a part; under zstd where it is shorter than all of them
+    ) STRICT;
+    CREATE TABLE rolled (                              -- up to which seq a partition's parts of these blocks stand in its day file
+        event_type TEXT    NOT NULL,
+        day        INTEGER NOT NULL,
+        seq        INTEGER NOT NULL,
+        checksum   INTEGER NOT NULL,                   -- CRC-32 of event type, day (4 bytes, little endian), seq (8)
+        PRIMARY KEY (event_type, day)
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE heard ADD COLUMN written INTEGER;      -- bytes that its recorder had written to the disk by then
+";
+/// The blocks of before, until they are moved.
+const OF_BEFORE: &str = "block_of_before";
+/// Since version 5 they are.
+const WITHOUT_BLOCKS_OF_BEFORE: &str = "
+    INSERT INTO meta (key, value) SELECT 'seq', CAST(seq AS TEXT) FROM sqlite_sequence WHERE name = 'block_of_before';
+    DROP TABLE block_of_before;
+";
 
 /// Since version 2 there is another ledger.
 const WITHOUT_FIRST_LEDGER: &str = "DROP TABLE session; DROP TABLE gap; DROP TABLE gap_device";
 
 /// Since version 4: blocks have a checksum, of their body and all that stands beside it; null in those of before.
 const CHECKSUMS: &str = "ALTER TABLE block ADD COLUMN checksum INTEGER;";
-/// The version since which they have.
-pub(super) const HAS_CHECKSUMS: i64 = 4;
 
 /// Since version 3.
 const MISFITS: &str = "
@@ -173,25 +204,21 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
     let fail = |source| BufferError::Sqlite { path: path.to_owned(), source };
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let version = check(db, path)?;
-    if version == 0 {
-        // Only a database without tables takes this; later it would need a full VACUUM.
-        db.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(fail)?;
-    }
-    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
-    if mode != "wal" {
-        return Err(BufferError::Setting { path: path.to_owned(), setting: "journal_mode = WAL", found: mode });
-    }
+    db.pragma_update(None, "page_size", PAGE_BYTES).map_err(fail)?;
+    let keep_log = |db: &Connection| -> Result<()> {
+        let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
+        if mode == "wal" {
+            Ok(())
+        } else {
+            Err(BufferError::Setting { path: path.to_owned(), setting: "journal_mode = WAL", found: mode })
+        }
+    };
+    keep_log(db)?;
     db.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
     let synchronous: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).map_err(fail)?;
     if synchronous != 2 {
         let found = synchronous.to_string();
         return Err(BufferError::Setting { path: path.to_owned(), setting: "synchronous = FULL", found });
-    }
-    let page: i64 = db.query_row("PRAGMA page_size", [], |row| row.get(0)).map_err(fail)?;
-    // A page of the log has a head. The log begins anew with the commit behind this many, so some room is left.
-    let pages = LOG_BYTES * 7 / 8 / (page + 24);
-    for setting in [format!("journal_size_limit = {LOG_BYTES}"), format!("wal_autocheckpoint = {pages}")] {
-        db.query_row(&format!("PRAGMA {setting}"), [], |_| Ok(())).map_err(fail)?;
     }
     if version < known {
         let transaction = db.transaction().map_err(fail)?;
@@ -202,15 +229,57 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
             take_over(&transaction, &transaction).map_err(fail)?;
             transaction.execute_batch(WITHOUT_FIRST_LEDGER).map_err(fail)?;
         }
+        if version < HAS_PARTS {
+            move_blocks(&transaction, version).map_err(fail)?;
+            transaction.execute_batch(WITHOUT_BLOCKS_OF_BEFORE).map_err(fail)?;
+        }
         if version == 0 {
             transaction.execute("INSERT INTO meta (key, value) VALUES ('buffer_id', ?)", [random_id()]).map_err(fail)?;
         }
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fail)?;
         transaction.pragma_update(None, "user_version", known).map_err(fail)?;
         commit(path, || transaction.commit()).map_err(fail)?;
+        if (1..HAS_PARTS).contains(&version) {
+            repage(db);
+            keep_log(db)?;
+        }
+    }
+    let page: i64 = db.query_row("PRAGMA page_size", [], |row| row.get(0)).map_err(fail)?;
+    // A page of the log has a head. The log begins anew with the commit behind this many, so some room is left.
+    let pages = LOG_BYTES * 7 / 8 / (page + 24);
+    for setting in [format!("journal_size_limit = {LOG_BYTES}"), format!("wal_autocheckpoint = {pages}")] {
+        db.query_row(&format!("PRAGMA {setting}"), [], |_| Ok(())).map_err(fail)?;
     }
     mend_labels(db, path).map_err(fail)?;
     id(db).map_err(fail)
+}
+
+/// Brings the blocks of before into today's form, one at a time. One that does not read stays one that does not.
+fn move_blocks(db: &Connection, version: i64) -> rusqlite::Result<()> {
+    let (from, mut heads) = (Blocks::moved(db, OF_BEFORE, version), Vec::new());
+    from.heads("true ORDER BY seq", [], |head| {
+        heads.push(head);
+        true
+    })?;
+    let mut held = None;
+    for head in heads {
+        if let Some(body) = from.body(head.seq)? {
+            head.brought_up(&mut held, body).insert(db)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a buffer of before pages of today's size, and no room for what moved them about. A reader may keep it from that, or a lack of
+/// room; then it goes on with large ones, which only wears the disk.
+fn repage(db: &Connection) {
+    let repage = || -> rusqlite::Result<()> {
+        db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+        db.pragma_update(None, "page_size", PAGE_BYTES)?;
+        db.pragma_update(None, "auto_vacuum", "NONE")?;
+        db.execute_batch("VACUUM")
+    };
+    repage().unwrap_or_default();
 }
 
 /// Earlier programs took any object for labels; SQLite adds nothing to one that is nested too deeply, and refused all that came
@@ -239,8 +308,8 @@ fn mend_labels(db: &Connection, path: &Path) -> rusqlite::Result<()> {
 pub(super) fn look_over(db: &Connection, version: i64) -> rusqlite::Result<()> {
     let seen_here =
         |step: &str| step.replace("CREATE TABLE ", "CREATE TEMP TABLE ").replace("CREATE INDEX ", "CREATE INDEX temp.");
-    // Whoever reads blocks knows that these have no checksum.
-    let steps = STEPS.iter().skip(usize::try_from(version).unwrap_or_default()).filter(|step| **step != CHECKSUMS);
+    // Whoever reads blocks knows that these have no checksum, or one part each.
+    let steps = STEPS.iter().skip(usize::try_from(version).unwrap_or_default()).filter(|step| ![CHECKSUMS, PARTS].contains(step));
     let steps: String = steps.map(|step| seen_here(step)).collect();
     if !steps.is_empty() {
         db.pragma_update(None, "temp_store", "MEMORY")?;
@@ -303,6 +372,9 @@ pub(super) fn schema(db: &Connection) -> rusqlite::Result<Schema> {
     }
     if version >= 2 {
         ours.execute_batch(WITHOUT_FIRST_LEDGER)?;
+    }
+    if version >= HAS_PARTS {
+        ours.execute_batch(WITHOUT_BLOCKS_OF_BEFORE)?;
     }
     let ours = objects(&ours)?;
     let mut missing: Vec<&Object> = ours.difference(&found).collect();

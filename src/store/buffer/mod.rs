@@ -1,8 +1,12 @@
 //! The buffer: the SQLite database of kept events that no day file holds yet.
 //!
-//! **What a row is.** One row of `block` holds what one commit brought for one partition, as an Arrow IPC stream with
-//! the columns of the partition's day file. So an event is parsed once, on arrival; the roll and the export read columns.
-//! A block is self-describing: `pyarrow.ipc.open_stream(body)` reads it without this program.
+//! **What a row is.** A row of `block` holds what one commit brought: a part a partition, each an Arrow IPC stream with the columns
+//! of the partition's day file. So an event is parsed once, on arrival; the roll and the export read columns. Small parts share a
+//! row, under one zstd, since a commit costs blocks of the disk whatever it brings; large ones have rows of their own. A block is
+//! self-describing: `parts` says in JSON what is in it and how long each stream is, and `pyarrow.ipc.open_stream` reads one.
+//!
+//! **What is gone.** Whoever reads sees the parts of a partition above the seq up to which it is rolled (`rolled`). A row goes when
+//! all of its parts are rolled.
 //!
 //! **What it costs** (1,000,000 events of `benches/README.md`, 5,000 a commit, `synchronous=FULL`; the first two rows are
 //! trials with SQLite's C interface and the events' JSON as it came, the last one is this code):
@@ -13,7 +17,7 @@
 //! | a commit and partition, compressed JSON | 1.0 to 1.3 us with the envelope parsed | 460,000 to 510,000 | 30 to 60 |
 //! | a commit and partition, Arrow IPC, LZ4 | 0.4 us, and 0.5 to 0.7 for the parsing that the roll is spared | 550,000 with the network | 72 |
 //!
-//! A commit of one event is a block of one row, 1.5 KB: at four a second that is 5 MB until the roll.
+//! What a few events cost the disk is measured by `benches/wear`.
 //!
 //! **What is assumed of the disk.** `COMMIT` in WAL mode with `synchronous=FULL` syncs the log before it returns.
 
@@ -23,6 +27,7 @@ mod ledger;
 mod lock;
 mod migrate;
 mod rescue;
+mod rolled;
 mod sealed;
 mod takeover;
 mod view;
@@ -38,8 +43,10 @@ use crate::base::disk::fault::{self, Step};
 use crate::base::disk::{self, DiskError};
 use crate::base::error::{Advice, plain};
 use crate::base::time::Micros;
-use crate::model::event::{Batch, Partition};
+use crate::model::event::Batch;
 use crate::model::layout::Layout;
+
+use block::Block;
 
 pub use faults::{FaultReason, WhichFaults};
 pub use ledger::{Change, Fill, FillRow, Heard, Loss, Outcome, Piece, Records, Run, RunRow, Session};
@@ -50,8 +57,10 @@ pub use view::{Pending, View};
 /// The log is written from its beginning again after so many bytes, and stays so long: a file that neither grows nor is cut costs
 /// the file system nothing but the bytes. What one large commit made longer is cut back to this.
 const LOG_BYTES: i64 = 4 * 1024 * 1024;
-/// Freed pages are given back to the file system at most so many at a time, so that no commit waits long.
-const VACUUM_PAGES: i64 = 2_000;
+/// Size of a page. A commit writes whole ones, so small ones wear a flash card less.
+const PAGE_BYTES: i64 = 1024;
+/// Free pages are given back to the file system at the end where they have more than so many bytes; else the next events fill them.
+const FREE_MAX: i64 = 16 * 1024 * 1024;
 /// Longest wait for another connection's moment of writing.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Page cache of one connection, in KiB.
@@ -218,6 +227,10 @@ pub struct Buffer {
     db: Connection,
     path: PathBuf,
     id: String,
+    /// The highest seq that was ever given, also to what was not kept after all.
+    seq: i64,
+    /// Event time of all that it holds.
+    held: Option<block::Span>,
     compression: block::Compression,
     speakers: ledger::Speakers,
     rescued: Option<Rescued>,
@@ -253,6 +266,8 @@ impl Buffer {
         disk::make_private(path)?;
         let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let id = migrate::run(&mut db, path)?;
+        let seq = rolled::seq_highest(&db).map_err(failure(path))?;
+        let held = rolled::held(&db).map_err(failure(path))?;
         if fresh {
             disk::sync_dir(path.parent().unwrap_or(Path::new(".")))?;
         }
@@ -260,6 +275,8 @@ impl Buffer {
             db,
             path: path.to_owned(),
             id,
+            seq,
+            held,
             compression: block::Compression::new()?,
             speakers: ledger::Speakers::default(),
             rescued: None,
@@ -295,18 +312,15 @@ impl Buffer {
     /// When SQLite or the disk refuses; then nothing of the batch is kept.
     pub fn keep(&mut self, batch: &Batch, heard: Option<&Heard>, now: Micros) -> Result<i64> {
         let fail = |source| BufferError::Sqlite { path: self.path.clone(), source };
-        let mut blocks = Vec::with_capacity(batch.parts.len());
-        for (partition, rows) in &batch.parts {
-            blocks.push((block::Head::new(partition, rows, now), block::encode(rows, &self.compression)?));
-        }
-        let write = || -> rusqlite::Result<(i64, Vec<u64>)> {
+        let blocks = Block::of(&batch.parts, (self.seq + 1, now), &mut self.held, &self.compression)?;
+        // Nobody knows of a commit that fails whether it is there after all: its numbers are not given again.
+        self.seq += i64::try_from(blocks.len()).unwrap_or_default();
+        let write = || -> rusqlite::Result<Vec<u64>> {
             let transaction = rusqlite::Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-            let seq;
             {
-                for (head, body) in &blocks {
-                    insert(&transaction, head, body)?;
+                for block in &blocks {
+                    block.insert(&transaction)?;
                 }
-                seq = transaction.last_insert_rowid();
                 let mut insert =
                     transaction.prepare_cached("INSERT INTO fault (at, source, reason, length, raw) VALUES (?, ?, ?, ?, ?)")?;
                 for fault in &batch.faults {
@@ -325,22 +339,11 @@ impl Buffer {
                 ledger::heard(&transaction, &self.id, heard, now)?;
             }
             commit(&self.path, || transaction.commit())?;
-            Ok((seq, met))
+            Ok(met)
         };
-        let (seq, met) = write().map_err(fail)?;
+        let met = write().map_err(fail)?;
         self.speakers.remember(met);
-        Ok(seq)
-    }
-
-    /// Deletes the blocks of a partition up to a seq: a day file holds them now.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn forget(&mut self, partition: &Partition, seq: i64) -> Result<usize> {
-        self.db
-            .prepare_cached("DELETE FROM block WHERE event_type = ? AND day = ? AND seq <= ?")
-            .and_then(|mut delete| commit(&self.path, || delete.execute(params![&*partition.event_type, partition.day.0, seq])))
-            .map_err(|source| self.error(source))
+        Ok(self.seq)
     }
 
     /// Gives the buffer a new random id, at each opening and after all that footers of the old one cover is deleted: from
@@ -359,36 +362,32 @@ impl Buffer {
         Ok(())
     }
 
-    /// How many events of a partition stand in blocks up to a seq.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub fn covered(&self, partition: &Partition, seq: i64) -> Result<u64> {
-        let sql = "SELECT coalesce(sum(events), 0) FROM block WHERE event_type = ? AND day = ? AND seq <= ?";
-        let values = params![&*partition.event_type, partition.day.0, seq];
-        self.db.query_row(sql, values, |row| row.get(0)).map_err(|source| self.error(source))
-    }
-
-    /// Gives freed space back and cuts the log, a bounded piece at a time.
+    /// Cuts the log, and gives much free space back: at the end, and where there is no room.
     ///
     /// # Errors
     /// When SQLite refuses.
     pub fn tidy(&mut self) -> Result<()> {
+        let number = |sql: &str| self.db.query_row(sql, [], |row| row.get::<_, i64>(0));
         let tidy = || -> rusqlite::Result<()> {
-            let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
-            let mut rows = vacuum.query([])?;
-            while rows.next()?.is_some() {}
-            drop(rows);
-            // A reader may hold the log; then it is cut the next time, and nobody waits.
-            self.db.busy_timeout(Duration::ZERO)?;
-            let cut = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            self.db.busy_timeout(PATIENCE)?;
-            match cut {
-                Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(()),
-                cut => cut,
+            self.cut_log()?;
+            if number("PRAGMA freelist_count")? * number("PRAGMA page_size")? > FREE_MAX {
+                self.db.execute_batch("VACUUM")?;
+                self.cut_log()?;
             }
+            Ok(())
         };
         commit(&self.path, tidy).map_err(|source| self.error(source))
+    }
+
+    fn cut_log(&self) -> rusqlite::Result<()> {
+        // A reader may hold the log; then it is cut the next time, and nobody waits.
+        self.db.busy_timeout(Duration::ZERO)?;
+        let cut = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.db.busy_timeout(PATIENCE)?;
+        match cut {
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(()),
+            cut => cut,
+        }
     }
 
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<()> {
@@ -402,25 +401,6 @@ impl Buffer {
     fn error(&self, source: rusqlite::Error) -> BufferError {
         BufferError::Sqlite { path: self.path.clone(), source }
     }
-}
-
-/// Adds a block, with its checksum.
-fn insert(db: &Connection, head: &block::Head, body: &[u8]) -> rusqlite::Result<()> {
-    let block::Head { partition, events, time_first, time_last, kept_at } = head;
-    db.prepare_cached(
-        "INSERT INTO block (event_type, day, events, time_first, time_last, kept_at, body, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    )?
-    .execute(params![
-        &*partition.event_type,
-        partition.day.0,
-        events,
-        time_first,
-        time_last,
-        kept_at,
-        body,
-        head.checksum(body)
-    ])
-    .map(drop)
 }
 
 /// Does what commits, with what tests put before and after it.

@@ -3,29 +3,27 @@
 //! The new one is made in staging, and gets its first name, `state/rescued-TIME.db`, when it is complete. From then on the
 //! damaged one can go and it can come, however often a crash interrupts that; before, nothing was touched.
 //!
-//! Rows are read from both ends of each table until one does not read. Which blocks are missing, and of what time, the
-//! index tells where it reads: it has everything but the bodies.
+//! Rows are read from both ends of each table until one does not read, blocks between them by their numbers. Of a block whose body
+//! alone does not read, what stands beside it tells the time.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OpenFlags, params, params_from_iter};
 
 use crate::base::disk;
-use crate::base::time::{Day, Micros, SECOND, rfc3339};
+use crate::base::time::{Micros, SECOND, rfc3339};
 use crate::model::layout::{self, Layout};
 
-use super::block::Head;
+use super::block::{Blocks, Head, Part, Span, TODAY, both};
 use super::ledger::Change;
 use super::lock::Lock;
 use super::migrate::Schema;
 use super::takeover::take_over;
-use super::view::{body, head};
-use super::{Buffer, BufferError, Result, View, commit, connect, insert, ledger, migrate, restrict};
+use super::{Buffer, Result, View, commit, connect, ledger, migrate, restrict, rolled};
 
-/// What a damaged buffer may have held is at most so old: rows are rolled after an hour, and looked at every 15 minutes.
+/// What a stream brought to a damaged buffer is at most so old: all is rolled once an hour.
 const HELD: Micros = 2 * 3600 * SECOND;
 /// A database, its log, and the index of the log.
 pub(super) const FILES: [&str; 3] = ["", "-wal", "-shm"];
@@ -143,7 +141,6 @@ impl Buffer {
         let touched = damaged.metadata().and_then(|about| about.modified()).ok();
         let touched = touched.map_or(now, crate::base::time::from_system);
         let from = connect(damaged, OpenFlags::SQLITE_OPEN_READ_WRITE);
-        let known = from.as_ref().ok().and_then(|from| index(from).ok());
         if let Ok(from) = &from {
             // At once: a commit for each row would wait for the disk each time.
             let copy = || {
@@ -161,6 +158,7 @@ impl Buffer {
                     "sealed",
                     "fault",
                     "misfit",
+                    "rolled",
                 ];
                 for table in tables {
                     self.copy(from, table)?;
@@ -168,18 +166,16 @@ impl Buffer {
                 if !has_runs(from) {
                     take_over(from, &self.db)?;
                 }
-                let taken = self.copy_blocks(from, known.as_deref())?;
+                let taken = self.copy_blocks(from)?;
                 all.commit().map(|()| taken)
             };
             let taken = copy().map_err(|source| self.error(source))?;
-            rescued.events = taken.values().sum();
-            if let Some(known) = known {
-                let missing = || known.iter().filter(|(seq, _)| !taken.contains_key(seq)).map(|(_, head)| head);
-                rescued.lost = Some(missing().map(|head| u64::try_from(head.events).unwrap_or_default()).sum());
-                let spans = missing().map(|head| span(head).unwrap_or((touched - HELD, now)));
-                rescued.span = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-            } else {
-                rescued.span = Some((touched - HELD, now));
+            (rescued.events, rescued.lost, rescued.span) = (taken.events, Some(taken.lost), taken.span);
+            if !taken.all {
+                let asked = self.asked_since(touched - HELD).map_err(|source| self.error(source))?;
+                let streamed = Some((touched - HELD, now));
+                rescued.lost = None;
+                rescued.span = [asked.map(|first| (first, now)), taken.span, taken.held, streamed].into_iter().fold(None, both);
             }
         } else {
             rescued.span = Some((touched - HELD, now));
@@ -192,7 +188,10 @@ impl Buffer {
 
     /// Copies the rows of a table that read.
     fn copy(&self, from: &Connection, table: &str) -> rusqlite::Result<()> {
-        for row in rows(from, table, "*") {
+        let width = self.db.prepare(&format!("SELECT * FROM {table}"))?.column_count();
+        for mut row in rows(from, table, "*").0 {
+            // Columns that came with a later version.
+            row.resize(width, Value::Null);
             let marks = vec!["?"; row.len()].join(", ");
             // The new buffer has its own id, and its own first rows.
             let sql = format!("INSERT OR IGNORE INTO {table} VALUES ({marks})");
@@ -205,72 +204,93 @@ impl Buffer {
         Ok(())
     }
 
-    /// Copies the blocks whose bodies read, one at a time; gives their seqs before and their events. What stands beside a body
-    /// stands in the index as well: one of both does.
-    fn copy_blocks(&self, from: &Connection, known: Option<&[(i64, Head)]>) -> rusqlite::Result<BTreeMap<i64, u64>> {
-        let mut taken = BTreeMap::new();
-        let known: BTreeMap<i64, &Head> = known.unwrap_or_default().iter().map(|(seq, head)| (*seq, head)).collect();
-        let mut seqs: BTreeSet<i64> = rows(from, "block", "seq").iter().map(|row| key(&row[0]).0).collect();
-        seqs.extend(known.keys());
-        let has_checksums = from.prepare("SELECT checksum FROM block").is_ok();
+    /// Copies the blocks that read, one at a time.
+    fn copy_blocks(&self, from: &Connection) -> rusqlite::Result<Taken> {
+        // What does not even say its version is taken for one of today.
+        let version = from.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap_or(TODAY);
+        let blocks = Blocks::of(from, version);
+        let rolled = blocks.rolled().unwrap_or_default();
+        let (found, has_all) = rows(from, "block", "seq");
+        let mut taken = Taken { all: has_all, ..Taken::default() };
+        let mut seqs: Vec<i64> = found.iter().map(|row| key(&row[0]).0).collect();
+        if let (Some(first), Some(last), false) = (seqs.first().copied(), seqs.last().copied(), has_all) {
+            seqs = (first..=last).take(ROWS_MAX).collect();
+        }
+        let mut held = None;
         for seq in seqs {
-            let Ok(Some((body, checksum))) = body(from, seq, has_checksums) else { continue };
-            let beside = beside(from, seq).ok().flatten();
-            let mut heads = beside.iter().chain(known.get(&seq).copied());
-            if let Some((head, rows)) = heads.find_map(|head| Some((head, head.read(&body, checksum).ok()?))) {
-                insert(&self.db, head, &body)?;
-                taken.insert(seq, rows.num_rows() as u64);
+            let head = match blocks.one(seq) {
+                Ok(Some(head)) => head,
+                Ok(None) => continue,
+                Err(_) => {
+                    taken.all = false;
+                    continue;
+                }
+            };
+            taken.held = both(taken.held, head.span_held());
+            let left = |part: &Part| rolled.is_left(part, seq);
+            let parts = head.parts().iter().filter(|part| left(part));
+            let events = parts.map(|part| u64::try_from(part.events).unwrap_or_default()).sum::<u64>();
+            let body = blocks.body(seq).ok().flatten();
+            if let Some(body) = body.filter(|body| head.read(body, |_| true).is_ok()) {
+                head.brought_up(&mut held, body).insert(&self.db)?;
+                taken.events += events;
+            } else {
+                taken.lost += events;
+                taken.all &= head.is_true();
+                taken.span = both(taken.span, head.span(left));
             }
         }
         Ok(taken)
     }
 
+    /// The beginning of what passes over the history may have brought since a time.
+    fn asked_since(&self, since: Micros) -> rusqlite::Result<Option<Micros>> {
+        let sql = "SELECT min(begins - look_back) FROM piece JOIN fill ON fill.id = fill WHERE coalesce(done_at, ?1) >= ?1";
+        self.db.query_row(sql, [since], |row| row.get(0))
+    }
+
     /// Moves a block that does not read to the faults, where its bytes stay, and notes its span as gaps: all of it or nothing.
-    /// One that reads once it is found without the index stays where it is, and the index is made anew.
+    /// One that reads after all stays where it is.
     ///
     /// # Errors
     /// When SQLite refuses, as it may where more than the block is damaged; a buffer like that is rescued when it is opened.
     pub fn condemn(&mut self, seq: i64, why: &str, now: Micros) -> Result<()> {
-        let reads = || -> rusqlite::Result<bool> {
-            let (Some(head), Some((body, checksum))) = (beside(&self.db, seq)?, body(&self.db, seq, true)?) else {
-                return Ok(false);
-            };
-            Ok(head.read(&body, checksum).is_ok())
-        };
-        if reads().unwrap_or(false) {
-            return self.execute("REINDEX block_by_partition", []);
+        let blocks = Blocks::of(&self.db, TODAY);
+        let head = blocks.one(seq).ok().flatten();
+        let body = blocks.body(seq).ok().flatten();
+        if let (Some(head), Some(body)) = (&head, &body)
+            && head.read(body, |_| true).is_ok()
+        {
+            return Ok(());
         }
-        let by_index = index(&self.db).unwrap_or_default().into_iter().find(|(other, _)| *other == seq).map(|(_, head)| head);
-        let head = by_index.or_else(|| beside(&self.db, seq).ok().flatten());
-        match self.cast_out(seq, head.as_ref(), why, now) {
-            // The index has another entry for it than its row says.
-            Err(BufferError::Sqlite { source, .. }) if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
-                self.execute("REINDEX block_by_partition", [])?;
-                self.cast_out(seq, head.as_ref(), why, now)
-            }
-            done => done,
-        }
-    }
-
-    fn cast_out(&mut self, seq: i64, head: Option<&Head>, why: &str, now: Micros) -> Result<()> {
+        let rolled = blocks.rolled().unwrap_or_default();
         let projects = self.projects()?;
-        let (begins, ends) = head.and_then(span).unwrap_or((now - HELD, now));
+        let own = head.as_ref().and_then(|head| head.span(|part| rolled.is_left(part, seq)));
+        // All of it may be rolled: then nothing is lost. Where nobody knows, all is that was held.
+        let lost = match &head {
+            Some(head) if head.is_true() => own,
+            head => {
+                let held = both(self.held, head.as_ref().and_then(Head::span_held));
+                both(both(own, held), Some((now - HELD, now)))
+            }
+        };
         let write = || -> rusqlite::Result<()> {
             let transaction = self.db.unchecked_transaction()?;
             // What is left of it, whatever SQLite takes it for.
             let read = transaction.query_row("SELECT CAST(body AS BLOB) FROM block WHERE seq = ?", [seq], |row| row.get(0));
             let body: Vec<u8> = read.unwrap_or_default();
+            rolled::note_seq(&transaction)?;
             let gone = transaction.execute("DELETE FROM block WHERE seq = ?", [seq])?;
             if gone == 0 {
                 return Ok(());
             }
-            let (at, reason) = (head.map_or(now, |head| head.kept_at), format!("a block of the buffer does not read: {why}"));
+            let at = head.as_ref().map_or(now, |head| head.kept_at);
             transaction.execute(
                 "INSERT INTO fault (at, source, reason, length, raw) VALUES (?, 'buffer', ?, ?, ?)",
-                params![at, reason, body.len(), body],
+                params![at, format!("a block of the buffer does not read: {why}"), body.len(), body],
             )?;
-            for project in &projects {
-                ledger::lost(&transaction, project, CAUSE, (begins, ends), now)?;
+            for (project, span) in projects.iter().filter_map(|project| lost.map(|span| (project, span))) {
+                ledger::lost(&transaction, project, CAUSE, span, now)?;
             }
             commit(&self.path, || transaction.commit())
         };
@@ -326,24 +346,18 @@ impl fmt::Display for Rescued {
     }
 }
 
-/// All blocks, read from the index alone.
-fn index(from: &Connection) -> rusqlite::Result<Vec<(i64, Head)>> {
-    let sql = "SELECT seq, event_type, day, events, time_first, time_last, kept_at FROM block INDEXED BY block_by_partition";
-    from.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, head(row, 1)?)))?.collect()
-}
-
-/// What stands beside the body of a block, in its row.
-fn beside(from: &Connection, seq: i64) -> rusqlite::Result<Option<Head>> {
-    let sql = "SELECT event_type, day, events, time_first, time_last, kept_at FROM block WHERE seq = ?";
-    from.query_row(sql, [seq], |row| head(row, 0)).optional()
-}
-
-/// The event time of a block, up to behind its last event; none where that is no time of its day.
-fn span(head: &Head) -> Option<(Micros, Micros)> {
-    let day = Day::FIRST.max(head.partition.day).min(Day::BEHIND_LAST);
-    let is_of_day = |time: &Micros| day == head.partition.day && (day.start()..day.end()).contains(time);
-    let (first, last) = (Some(head.time_first).filter(is_of_day)?, Some(head.time_last).filter(is_of_day)?);
-    (first <= last).then_some((first, last + 1))
+/// What is taken of the blocks of a damaged buffer.
+#[derive(Default)]
+struct Taken {
+    events: u64,
+    /// Events of blocks that do not read.
+    lost: u64,
+    /// Their time.
+    span: Option<Span>,
+    /// These are all that are lost.
+    all: bool,
+    /// The time of all that was held, as blocks tell that read.
+    held: Option<Span>,
 }
 
 /// Whether a database has today's ledger.
@@ -351,8 +365,8 @@ fn has_runs(db: &Connection) -> bool {
     db.query_row("SELECT 1 FROM sqlite_master WHERE name = 'run'", [], |_| Ok(())).is_ok()
 }
 
-/// Rows of a table: from its beginning until one does not read, and then from its end until one does not.
-fn rows(from: &Connection, table: &str, columns: &str) -> Vec<Vec<Value>> {
+/// Rows of a table: from its beginning until one does not read, and then from its end until one does not. True when these are all.
+fn rows(from: &Connection, table: &str, columns: &str) -> (Vec<Vec<Value>>, bool) {
     let mut found: Vec<Vec<Value>> = Vec::new();
     let mut pass = |sql: String| -> rusqlite::Result<()> {
         let mut statement = from.prepare(&sql)?;
@@ -367,18 +381,22 @@ fn rows(from: &Connection, table: &str, columns: &str) -> Vec<Vec<Value>> {
         }
         Ok(())
     };
-    let order = if matches!(table, "meta" | "heard" | "piece" | "fill_device" | "known_device" | "device" | "sealed" | "misfit") {
+    let order = if matches!(
+        table,
+        "meta" | "heard" | "piece" | "fill_device" | "known_device" | "device" | "sealed" | "misfit" | "rolled"
+    ) {
         "1"
     } else {
         "rowid"
     };
-    if pass(format!("SELECT {columns} FROM {table} NOT INDEXED")).is_err() {
+    let has_all = pass(format!("SELECT {columns} FROM {table} NOT INDEXED")).is_ok();
+    if !has_all {
         // The error is the damage itself, which is told already.
         pass(format!("SELECT {columns} FROM {table} NOT INDEXED ORDER BY {order} DESC")).unwrap_or_default();
         found.sort_by_key(|row| row.first().map(key));
         found.dedup();
     }
-    found
+    (found, has_all)
 }
 
 /// Most rows taken from a table; far more than a buffer has.

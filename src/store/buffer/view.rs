@@ -1,17 +1,18 @@
 //! Reading the buffer beside its writer: a read-only connection, short transactions.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use crate::base::disk::{self, Temporary};
 use crate::base::time::{Day, Micros};
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
 
-use super::block::Head;
+use super::block::{Blocks, Head, Part, Rolled};
 use super::{BufferError, Result, connect, lock, migrate};
 
 /// Most bytes of columns read from the buffer at a time.
@@ -32,6 +33,8 @@ pub struct Pending {
     pub time_first: Micros,
     /// Event time of the last.
     pub time_last: Micros,
+    /// Lowest seq.
+    pub seq_first: i64,
     /// Highest seq.
     pub seq_last: i64,
 }
@@ -48,8 +51,8 @@ pub struct View {
     path: PathBuf,
     id: String,
     layout: Layout,
-    /// Whether its blocks may have checksums.
-    has_checksums: bool,
+    /// The version of its tables.
+    pub(super) version: i64,
     /// Behind the connection, so that it goes after it.
     _copy: Option<Temporary>,
 }
@@ -91,8 +94,8 @@ fn look_at_copy(path: &Path) -> Result<(Connection, i64, Option<Temporary>)> {
     Ok((db, version, (!cfg!(unix)).then_some(folder)))
 }
 
-/// Blocks of a partition: each one's seq and rows, and where to go on if more follow.
-pub(super) type Blocks = (Vec<(i64, RecordBatch)>, Option<i64>);
+/// Blocks of a partition: each part's seq and rows, and where to go on if more follow.
+pub(super) type Found = (Vec<(i64, RecordBatch)>, Option<i64>);
 
 impl View {
     /// Opens the buffer of a recording for reading. Where nothing can be written beside it, as SQLite has to, a copy of it is read.
@@ -125,8 +128,7 @@ impl View {
         }
         migrate::look_over(&db, version).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
         let id = migrate::id(&db).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
-        let has_checksums = version >= migrate::HAS_CHECKSUMS;
-        Ok(Self { db, path, id, layout: layout.clone(), has_checksums, _copy: copy })
+        Ok(Self { db, path, id, layout: layout.clone(), version, _copy: copy })
     }
 
     /// The buffer's random id.
@@ -153,26 +155,47 @@ impl View {
         result
     }
 
+    fn blocks_of(&self) -> Blocks<'_> {
+        Blocks::of(&self.db, self.version)
+    }
+
+    /// Looks at each block above a seq, in the order of keeping, with what is rolled; until `take` has enough.
+    fn each_head(&self, above: i64, mut take: impl FnMut(Head, &Rolled) -> bool) -> Result<()> {
+        let mut look = || -> rusqlite::Result<()> {
+            let rolled = self.blocks_of().rolled()?;
+            self.blocks_of().heads("seq > ? ORDER BY seq", [above], |head| take(head, &rolled))
+        };
+        look().map_err(|source| self.error(source))
+    }
+
     /// Everything that no day file is known to hold, by partition.
     ///
     /// # Errors
     /// When SQLite refuses.
     pub fn pending(&self) -> Result<Vec<Pending>> {
-        // Sums of numbers that nobody has checked; and days of four digits, since no other has a day file.
-        let sql =
-            "SELECT event_type, day, sum(min(max(events, 0), 1 << 32)), min(kept_at), min(time_first), max(time_last), max(seq)
-                   FROM block WHERE day >= ? AND day < ? GROUP BY event_type, day ORDER BY event_type, day";
-        let read = |row: &Row<'_>| {
-            Ok(Pending {
-                partition: Partition { event_type: text(row, 0)?.into(), day: Day(row.get(1)?) },
-                events: row.get(2)?,
-                kept_first: row.get(3)?,
-                time_first: row.get(4)?,
-                time_last: row.get(5)?,
-                seq_last: row.get(6)?,
-            })
-        };
-        self.rows(sql, [Day::FIRST.0, Day::BEHIND_LAST.0], read)
+        let mut all: BTreeMap<Partition, Pending> = BTreeMap::new();
+        self.each_head(i64::MIN, |head, rolled| {
+            // Days of four digits, since no other has a day file.
+            let has_file = |day: Day| (Day::FIRST..Day::BEHIND_LAST).contains(&day);
+            for part in head.parts().iter().filter(|part| has_file(part.partition.day) && rolled.is_left(part, head.seq)) {
+                let sum = all.entry(part.partition.clone()).or_insert_with(|| Pending {
+                    partition: part.partition.clone(),
+                    events: 0,
+                    kept_first: head.kept_at,
+                    time_first: part.time_first,
+                    time_last: part.time_last,
+                    seq_first: head.seq,
+                    seq_last: head.seq,
+                });
+                // Of numbers that nobody has checked.
+                sum.events = sum.events.saturating_add(part.events.clamp(0, 1 << 32).unsigned_abs());
+                sum.kept_first = sum.kept_first.min(head.kept_at);
+                (sum.time_first, sum.time_last) = (sum.time_first.min(part.time_first), sum.time_last.max(part.time_last));
+                sum.seq_last = head.seq;
+            }
+            true
+        })?;
+        Ok(all.into_values().collect())
     }
 
     /// Events of a partition above a seq.
@@ -180,8 +203,41 @@ impl View {
     /// # Errors
     /// When SQLite refuses.
     pub fn count_above(&self, partition: &Partition, seq: i64) -> Result<u64> {
-        let sql = "SELECT coalesce(sum(events), 0) FROM block WHERE event_type = ? AND day = ? AND seq > ?";
-        self.one(sql, params![&*partition.event_type, partition.day.0, seq])
+        let mut events = 0_u64;
+        self.each_head(seq, |head, rolled| {
+            for part in head.parts().iter().filter(|part| part.partition == *partition && rolled.is_left(part, head.seq)) {
+                events = events.saturating_add(part.events.clamp(0, 1 << 32).unsigned_abs());
+            }
+            true
+        })?;
+        Ok(events)
+    }
+
+    /// How many events stand in its blocks, also those that are rolled already.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn held(&self) -> Result<u64> {
+        let mut events = 0_u64;
+        self.each_head(i64::MIN, |head, _| {
+            let all = head.parts().iter().map(|part| part.events.clamp(0, 1 << 32).unsigned_abs()).sum();
+            events = events.saturating_add(all);
+            true
+        })?;
+        Ok(events)
+    }
+
+    /// Blocks that do not say what is in them.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn untold_blocks(&self) -> Result<Vec<(i64, String)>> {
+        let mut untold = Vec::new();
+        self.each_head(i64::MIN, |head, _| {
+            untold.extend(head.parts.err().map(|what| (head.seq, what)));
+            true
+        })?;
+        Ok(untold)
     }
 
     /// The blocks of a partition above a seq, in the order of keeping, until they hold `most` events or so many bytes that
@@ -189,11 +245,12 @@ impl View {
     ///
     /// # Errors
     /// When SQLite refuses or a block does not read.
-    pub fn blocks(&self, partition: &Partition, above: i64, most: usize) -> Result<Blocks> {
+    pub fn blocks(&self, partition: &Partition, above: i64, most: usize) -> Result<Found> {
         self.blocks_but(partition, above, most, |seq, what| Err(BufferError::Block { path: self.path.clone(), seq, what }))
     }
 
-    /// The same; of a block that does not read, `damaged` gets the seq and the reason.
+    /// The same; of a block that does not read, `damaged` gets the seq and the reason. One that does not say what is in it may
+    /// hold rows of any partition.
     ///
     /// # Errors
     /// When SQLite refuses, or what `damaged` says.
@@ -203,44 +260,46 @@ impl View {
         above: i64,
         most: usize,
         mut damaged: impl FnMut(i64, String) -> Result<()>,
-    ) -> Result<Blocks> {
-        let which = "event_type = ? AND day = ? AND seq > ? ORDER BY seq LIMIT ?";
-        let heads = self.heads(which, params![&*partition.event_type, partition.day.0, above, BLOCKS_MAX])?;
+    ) -> Result<Found> {
+        let mut heads = Vec::new();
+        self.each_head(above, |head, rolled| {
+            let is_of =
+                |parts: &[_]| parts.iter().any(|part: &Part| part.partition == *partition && rolled.is_left(part, head.seq));
+            if head.parts.as_ref().map_or(true, |parts| is_of(parts)) {
+                heads.push(head);
+            }
+            heads.len() < BLOCKS_MAX
+        })?;
         let (mut blocks, mut events, mut bytes) = (Vec::new(), 0, 0);
-        let mut next = heads.last().filter(|_| heads.len() == BLOCKS_MAX).map(|(seq, _)| *seq);
+        let mut next = heads.last().filter(|_| heads.len() == BLOCKS_MAX).map(|head| head.seq);
         let mut before = above;
-        for (seq, head) in heads {
+        for head in heads {
             if events >= most || bytes >= BLOCKS_BYTES {
                 next = Some(before);
                 break;
             }
-            before = seq;
-            match self.block(seq, &head)? {
+            before = head.seq;
+            match self.parts(&head, |part| part.partition == *partition)? {
                 None => {}
-                Some(Ok(batch)) => {
-                    events += batch.num_rows();
-                    bytes += batch.get_array_memory_size();
-                    blocks.push((seq, batch));
+                Some(Ok(parts)) => {
+                    events += parts.iter().map(RecordBatch::num_rows).sum::<usize>();
+                    bytes += parts.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+                    blocks.extend(parts.into_iter().map(|part| (head.seq, part)));
                 }
-                Some(Err(what)) => damaged(seq, what)?,
+                Some(Err(what)) => damaged(head.seq, what)?,
             }
         }
         Ok((blocks, next))
     }
 
-    /// What the index says of blocks, which has all but their bodies. `which` is the end of a statement.
-    fn heads(&self, which: &str, values: impl rusqlite::Params) -> Result<Vec<(i64, Head)>> {
-        let sql = format!(
-            "SELECT seq, event_type, day, events, time_first, time_last, kept_at
-             FROM block INDEXED BY block_by_partition WHERE {which}"
-        );
-        self.rows(&sql, values, |row| Ok((row.get(0)?, head(row, 1)?)))
-    }
-
-    /// The rows of a block, or why they do not read; none where it is gone.
-    fn block(&self, seq: i64, head: &Head) -> Result<Option<std::result::Result<RecordBatch, String>>> {
-        match body(&self.db, seq, self.has_checksums) {
-            Ok(found) => Ok(found.map(|(body, checksum)| head.read(&body, checksum))),
+    /// The rows of the parts of a block that are asked for, or why they do not read; none where it is gone.
+    fn parts(
+        &self,
+        head: &Head,
+        wants: impl FnMut(&Part) -> bool,
+    ) -> Result<Option<std::result::Result<Vec<RecordBatch>, String>>> {
+        match self.blocks_of().body(head.seq) {
+            Ok(found) => Ok(found.map(|body| head.read(&body, wants))),
             Err(error) if is_of_row(&error) => Ok(Some(Err(error.to_string()))),
             Err(source) => Err(self.error(source)),
         }
@@ -267,15 +326,27 @@ impl View {
         Ok(found)
     }
 
+    fn all_heads(&self) -> Result<(Vec<Head>, Rolled)> {
+        let (mut heads, mut is_rolled) = (Vec::new(), Rolled::default());
+        self.each_head(i64::MIN, |head, rolled| {
+            if heads.is_empty() {
+                is_rolled = rolled.clone();
+            }
+            heads.push(head);
+            true
+        })?;
+        Ok((heads, is_rolled))
+    }
+
     /// Blocks that do not read, with the reason. One at a time, so that no long transaction holds the log.
     ///
     /// # Errors
     /// When SQLite refuses.
     pub fn unreadable_blocks(&self) -> Result<Vec<(i64, String)>> {
         let mut wrong = Vec::new();
-        for (seq, head) in self.heads("true", [])? {
-            if let Some(Err(what)) = self.block(seq, &head)? {
-                wrong.push((seq, what));
+        for head in self.all_heads()?.0 {
+            if let Some(Err(what)) = self.parts(&head, |_| true)? {
+                wrong.push((head.seq, what));
             }
         }
         Ok(wrong)
@@ -287,9 +358,13 @@ impl View {
     /// # Errors
     /// When SQLite refuses.
     pub fn each_block(&self, event_type: &str, mut take: impl FnMut(&RecordBatch)) -> Result<()> {
-        for (seq, head) in self.heads("event_type = ?", [event_type])? {
-            if let Some(Ok(rows)) = self.block(seq, &head)? {
-                take(&rows);
+        let (heads, rolled) = self.all_heads()?;
+        for head in heads {
+            let is_of = |part: &Part| *part.partition.event_type == *event_type && rolled.is_left(part, head.seq);
+            if head.parts().iter().any(is_of)
+                && let Some(Ok(parts)) = self.parts(&head, is_of)?
+            {
+                parts.iter().for_each(&mut take);
             }
         }
         Ok(())
@@ -317,37 +392,9 @@ impl View {
     }
 }
 
-/// What stands beside the body of a block: event type, day, events, first and last time, time of keeping, from a column on.
-pub(super) fn head(row: &Row<'_>, from: usize) -> rusqlite::Result<Head> {
-    // A day that is out of bounds is none that any rows have.
-    let day = Day(row.get::<_, i64>(from + 1)?.try_into().unwrap_or(i32::MAX));
-    Ok(Head {
-        partition: Partition { event_type: text(row, from)?.into(), day },
-        events: row.get(from + 2)?,
-        time_first: row.get(from + 3)?,
-        time_last: row.get(from + 4)?,
-        kept_at: row.get(from + 5)?,
-    })
-}
-
-/// The body of a block, and its checksum if it has one; none where it is gone.
-pub(super) fn body(db: &Connection, seq: i64, has_checksum: bool) -> rusqlite::Result<Option<(Vec<u8>, Option<i64>)>> {
-    let sql = if has_checksum {
-        "SELECT body, checksum FROM block WHERE seq = ?"
-    } else {
-        "SELECT body, NULL FROM block WHERE seq = ?"
-    };
-    db.prepare_cached(sql)?.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?))).optional()
-}
-
 /// True when it is the bytes of a row that are wrong, and nothing else failed.
 pub(super) fn is_of_row(error: &rusqlite::Error) -> bool {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
     matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..))
         || matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::TooBig))
-}
-
-/// A text, whatever its bytes are.
-fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
-    Ok(String::from_utf8_lossy(row.get_ref(column)?.as_bytes()?).into_owned())
 }

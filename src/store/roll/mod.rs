@@ -4,7 +4,8 @@
 //! 2. Write day file + new rows to staging, without an event that the day file has already; footer: `seq_last` = S.
 //! 3. Close, sync the file; read its footer back.
 //! 4. Rename over `data/<type>/<day>.parquet`; sync the directory (and the parent of a new one). **The commit point.**
-//! 5. Delete the partition's buffer rows up to S. Clean-up: it may happen any time later.
+//! 5. Note in the buffer that the partition is rolled up to S, for all partitions of a turn at once; blocks go of which all parts are
+//!    rolled. Clean-up: it may happen any time later.
 //!
 //! New rows become a row group behind the whole day file, which is copied byte for byte, its old footer as dead bytes. So a reader
 //! that takes the footer of one file and the pages of the next still reads what it meant to (DuckDB opens a file twice), and so

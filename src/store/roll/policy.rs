@@ -3,12 +3,15 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::store::buffer::Pending;
-use crate::model::event::Partition;
-use crate::store::meter::Meter;
 use crate::base::time::{Micros, SECOND};
+use crate::model::event::Partition;
+use crate::store::buffer::Pending;
+use crate::store::meter::Meter;
 
 use super::{ROLL_ROWS, RollError, Roller};
+
+/// When the buffer holds so many times what makes one partition large, all are rolled: they share its blocks.
+const HELD_MAX: u64 = 8;
 
 /// When to roll, and when to seal.
 #[derive(Debug, Clone)]
@@ -87,7 +90,9 @@ impl Roller {
     /// When the buffer cannot be read.
     pub fn due(&self, policy: &Policy, now: Micros, scope: Scope) -> Result<Vec<Work>, RollError> {
         let pending = self.view.pending()?;
-        let is_due = |pending: &&Pending| scope != Scope::Large || pending.events >= policy.rows_max;
+        // Where most of what is held was rolled already, the rest keeps it from going.
+        let is_all = scope != Scope::Large || self.view.held()? >= HELD_MAX * policy.rows_max;
+        let is_due = |pending: &&Pending| is_all || pending.events >= policy.rows_max;
         let mut work: Vec<Work> = pending.iter().filter(is_due).map(|pending| Work::Roll(pending.partition.clone())).collect();
         if scope != Scope::Large {
             let quiet = self.unsealed.iter().filter(|partition| partition.day.end() + policy.quiet <= now);

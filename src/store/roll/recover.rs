@@ -1,6 +1,6 @@
 //! Recovery: makes a recording whole after any stop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::base::disk;
 use crate::base::time::Micros;
@@ -43,6 +43,8 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
     let mut recovered = Recovered::default();
     let view = View::open(layout)?;
     let listed = view.sealed()?;
+    let first: HashMap<Partition, i64> = view.pending()?.into_iter().map(|held| (held.partition, held.seq_first)).collect();
+    let mut rolled = Vec::new();
     for path in disk::list(&layout.staging())? {
         disk::remove(&path)?;
         recovered.staged += 1;
@@ -97,10 +99,10 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
             continue;
         }
         let covered = footer.covers(buffer.id());
-        if covered > 0 && buffer.covered(&footer.partition, covered)? > 0 {
+        if first.get(&footer.partition).is_some_and(|first| *first <= covered) {
             // The rename was seen, but a crash may have come before it was durable.
             make_names_durable(layout, &footer.partition)?;
-            recovered.blocks += buffer.forget(&footer.partition, covered)?;
+            rolled.push((footer.partition.clone(), covered));
         }
         if !footer.sealed {
             recovered.unsealed.insert(footer.partition.clone());
@@ -112,6 +114,9 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
             recovered.unlisted.insert(footer.partition.clone());
         }
         recovered.partitions.push(footer.partition.clone());
+    }
+    if !rolled.is_empty() {
+        recovered.blocks = buffer.forget(&rolled)?;
     }
     buffer.renew_id()?;
     Ok(recovered)

@@ -46,22 +46,25 @@ impl Turn<'_> {
 
     fn roll(&mut self, scope: Scope) -> Result<(), RollError> {
         let ends = scope == Scope::All;
-        let mut failure = None;
+        let mut failure = self.condemn_untold().err();
         let work = self.roller.due(&self.timing.policy, (self.now)(), scope)?;
         let opened = self.reopen(&work, ends && self.timing.checks_sealed, &mut failure)?;
+        let mut rolled = Vec::new();
         for work in &work {
             let result = match work {
                 Work::Roll(partition) if opened.stuck.contains(partition) => Err(RollError::Listed(partition.clone())),
-                work => self.carry_out(work),
+                work => self.carry_out(work, &mut rolled),
             };
             failure = failure.or(result.err());
         }
+        // All at once: partitions share the blocks that go.
+        self.forget(&mut rolled);
         if ends && self.timing.seals_at_end {
             // What was rolled just now is out of the buffer then, and its file may be whole.
             self.writer.reach();
             let due = self.roller.due(&self.timing.policy, (self.now)(), scope)?;
             for work in due.iter().filter(|work| matches!(work, Work::Seal(_))) {
-                failure = failure.or(self.carry_out(work).err());
+                failure = failure.or(self.carry_out(work, &mut rolled).err());
             }
         }
         failure = failure.or(self.note_sums(opened.sums).err());
@@ -143,37 +146,55 @@ impl Turn<'_> {
     }
 
     /// Rolls or seals a partition, if need be after what is damaged was set aside.
-    fn carry_out(&mut self, work: &Work) -> Result<(), RollError> {
+    /// What is rolled is noted in `rolled`.
+    fn carry_out(&mut self, work: &Work, rolled: &mut Vec<(Partition, i64)>) -> Result<(), RollError> {
         let (Work::Roll(partition) | Work::Seal(partition)) = work;
         // Each block once, and the day file.
         let mut mended = BTreeSet::new();
         loop {
-            match self.guarded(work) {
+            match self.guarded(work, rolled) {
                 Err(error) if mended.insert(block_of(&error)) && self.mend(partition, &error)? => {}
                 result => return result,
             }
         }
     }
 
-    fn guarded(&mut self, work: &Work) -> Result<(), RollError> {
+    fn guarded(&mut self, work: &Work, rolled: &mut Vec<(Partition, i64)>) -> Result<(), RollError> {
         let (Work::Roll(partition) | Work::Seal(partition)) = work;
         let result = catch_unwind(AssertUnwindSafe(|| match work {
-            Work::Roll(partition) => self.roll_partition(partition),
+            Work::Roll(partition) => self.roll_partition(partition, rolled),
             Work::Seal(partition) => self.roller.seal(partition).map(drop),
         }));
         result.unwrap_or_else(|_| Err(RollError::Panicked(partition.clone())))
     }
 
-    fn roll_partition(&mut self, partition: &Partition) -> Result<(), RollError> {
+    fn roll_partition(&mut self, partition: &Partition, all: &mut Vec<(Partition, i64)>) -> Result<(), RollError> {
         while let Some(rolled) = self.roller.roll(partition, &self.timing.policy, (self.now)())? {
             Meter::add(&self.meter.rolled, rolled.events);
             Meter::add(&self.meter.doubles, rolled.doubles);
             let gone = i64::try_from(rolled.events + rolled.doubles).unwrap_or(i64::MAX);
             self.meter.buffered.fetch_sub(gone, Ordering::Relaxed);
-            self.writer.send(Order::Forget(rolled.partition, rolled.seq));
+            all.push((rolled.partition, rolled.seq));
             if !rolled.more {
                 break;
             }
+            self.forget(all);
+        }
+        Ok(())
+    }
+
+    fn forget(&self, rolled: &mut Vec<(Partition, i64)>) {
+        if !rolled.is_empty() {
+            self.writer.send(Order::Forget(std::mem::take(rolled)));
+        }
+    }
+
+    /// Sets blocks aside that do not say what is in them: no partition would come to them.
+    fn condemn_untold(&mut self) -> Result<(), RollError> {
+        for (seq, why) in self.roller.view.untold_blocks()? {
+            Meter::add(&self.meter.roll_errors, 1);
+            self.meter.note((self.now)(), format!("block {seq} of the buffer does not read: {why}"));
+            has_done(self.writer, [Order::Condemn(seq, why)]);
         }
         Ok(())
     }
@@ -185,7 +206,7 @@ impl Turn<'_> {
             let is_done = has_done(self.writer, [Order::Condemn(*seq, what.clone())]);
             let became = match (is_done, self.roller.view.has_block(*seq)?) {
                 (true, false) => "it stands among the faults now, and its time is a gap",
-                (true, true) => "nothing is lost: it was the index of blocks, which is made anew",
+                (true, true) => "nothing is lost: it reads now",
                 (false, _) => "it cannot be set aside alone; the next start looks at the whole buffer",
             };
             self.meter.note((self.now)(), format!("{error}; {became}"));

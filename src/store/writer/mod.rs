@@ -31,8 +31,8 @@ pub enum Order {
     Keep(Batch, Claim),
     /// Commit a batch if its senders still wait for that, and tell them.
     Push(Push),
-    /// A day file holds the partition's rows up to this seq: delete them.
-    Forget(Partition, i64),
+    /// Day files hold the rows of these partitions up to these seqs: they may go.
+    Forget(Vec<(Partition, i64)>),
     /// A change of the ledger.
     Note(Change),
     /// A day file was sealed, and has this checksum.
@@ -41,7 +41,7 @@ pub enum Order {
     Unsealed(Partition),
     /// A block does not read, for this reason: set it aside.
     Condemn(i64, String),
-    /// Give freed space back to the disk.
+    /// Give space back to the disk.
     Tidy,
     /// Nothing: there are chores to look after.
     Look,
@@ -231,7 +231,7 @@ impl Keeper {
                     self.pay(now);
                 }
             }
-            Order::Forget(partition, seq) => drop(self.buffer.forget(partition, *seq)?),
+            Order::Forget(rolled) => drop(self.buffer.forget(rolled)?),
             Order::Tidy => self.buffer.tidy()?,
             // Whoever waits is told when the order is dropped.
             Order::Reach(_) | Order::Reached(_) | Order::Look => self.pay(now),
