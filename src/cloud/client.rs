@@ -4,7 +4,6 @@
 //! is read with a cap, and every time that the cloud names is held between two that make sense. Source of the API's facts: its
 //! public documentation and its Python client 1.7.3.
 
-use std::num::IntErrorKind;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,21 +11,22 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde_json::value::RawValue;
 use sha2::Sha256;
 use tokio::sync::Mutex;
 
-use crate::base::error;
-use crate::base::text::printable;
 use crate::base::time::{self, SECOND};
 use crate::model::event::CloudError;
 use crate::model::framing::Frames;
 use crate::model::settings::{Credentials, Filters, Mask, Secret};
 
-/// The cloud's API.
-pub const API_URL: &str = "https://api.disruptive-technologies.com/v2";
+pub use super::answer::{API_URL, CloudFailure};
+use super::answer::{
+    PATIENCE, body_of, date, header, is_json, media, network, no_page, portal, retry_after, uncompressed, within,
+};
+
 /// The cloud's token endpoint.
 pub const TOKEN_URL: &str = "https://identity.disruptive-technologies.com/oauth2/token";
 
@@ -38,16 +38,12 @@ const EVENTS: &str = "text/event-stream";
 const BODY_MAX: usize = 256 * 1024;
 /// Longest access token: more is no header that a server takes.
 const TOKEN_MAX: usize = 16 * 1024;
-/// Longest wait for a connection, and for a whole answer that is no stream.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// A token is renewed so long before it dies.
 const MARGIN: Duration = Duration::from_mins(1);
 /// Seconds that a token lives when the cloud does not say so, or says what cannot be; and at most.
 const LIFE: (f64, f64) = (3600.0, 86_400.0);
 /// A token is used for so long whatever life it is said to have: one that is dead at once must not make a busy loop of sign-ins.
 const USE_LEAST: Duration = Duration::from_secs(5);
-/// The cloud is left alone for so long at most, whatever it asks for: a number out of all reason must not silence a night.
-const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
 /// Clocks that differ by more than so many seconds are worth a word, and a second try.
 pub const CLOCK_OFF: i64 = 30;
 /// Clocks that differ by so many seconds are the same: dates of answers have whole seconds, and answers take their time.
@@ -56,56 +52,6 @@ const CLOCK_SAME: i64 = 2;
 const NO_CLOCK: i64 = i64::MIN;
 /// A signed request for a token says that it was issued so long ago: clocks differ.
 const SKEW: i64 = 5;
-
-/// Why the cloud gave no stream, or no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum CloudFailure {
-    /// The network, or what stands between.
-    #[error("no connection: {0}")]
-    Network(String),
-    /// The cloud answered, but not with what was asked for.
-    #[error("{what}: HTTP {status}: {error}")]
-    Answer {
-        /// What was asked for.
-        what: &'static str,
-        /// The HTTP status.
-        status: u16,
-        /// The cloud's words.
-        error: CloudError,
-        /// How long the cloud wants to be left alone, a quarter of an hour at most.
-        retry_after: Option<Duration>,
-    },
-    /// The cloud answered, and what it gives can never be taken: asking again brings the same.
-    #[error("{0}")]
-    Unfit(String),
-    /// An address that is none. A password in it is not said.
-    #[error("{:?} is no address of an API; it looks like {API_URL}", without_password(.0))]
-    Address(String),
-}
-
-impl CloudFailure {
-    /// An answer of status 200 that holds something else.
-    pub(super) fn strange(what: &'static str, why: &str) -> Self {
-        let error = CloudError { code: 0, message: why.to_owned() };
-        Self::Answer { what, status: StatusCode::OK.as_u16(), error, retry_after: None }
-    }
-
-    /// The HTTP status, if the cloud answered at all.
-    pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Answer { status, .. } => Some(*status),
-            _ => None,
-        }
-    }
-
-    /// How long the cloud wants to be left alone, a quarter of an hour at most.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Answer { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-}
 
 /// The format asked of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -464,82 +410,14 @@ fn address(text: &str) -> Result<Url, CloudFailure> {
     Ok(url)
 }
 
-/// An address without what stands before an `@`.
-fn without_password(address: &str) -> String {
-    match address.rsplit_once('@') {
-        Some((before, after)) => {
-            format!("{}***@{after}", before.split_once("://").map_or("", |(scheme, _)| &before[..scheme.len() + 3]))
-        }
-        None => address.to_owned(),
-    }
-}
-
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-async fn within(answer: impl Future<Output = reqwest::Result<Response>>) -> Result<Response, CloudFailure> {
-    match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(answer) => answer.map_err(network),
-        Err(_) => Err(CloudFailure::Network(format!("no answer within {} s", PATIENCE.as_secs()))),
-    }
-}
-
 /// Our clock, in seconds since 1970.
 fn seconds() -> i64 {
     time::now() / SECOND
-}
-
-/// A header of an answer, if it is text.
-fn header(response: &Response, name: HeaderName) -> Option<&str> {
-    response.headers().get(name)?.to_str().ok()
-}
-
-/// What an answer says that it is, in small letters and without parameters.
-fn media(response: &Response, mask: &Mask) -> Option<String> {
-    let media = mask.text(header(response, CONTENT_TYPE)?).split(';').next()?.trim().to_ascii_lowercase();
-    Some(media).filter(|media| !media.is_empty())
-}
-
-fn is_json(media: &str) -> bool {
-    media.starts_with("application/") && media.contains("json")
-}
-
-/// Refuses what is compressed, for which nobody asked.
-fn uncompressed(what: &'static str, response: &Response, mask: &Mask) -> Result<(), CloudFailure> {
-    match header(response, CONTENT_ENCODING).filter(|encoding| !matches!(encoding.trim(), "" | "identity")) {
-        Some(encoding) => {
-            let encoding = printable(&mask.text(encoding), 40);
-            let why = format!("the answer is compressed ({encoding}), for which nobody asked; a proxy in between may do that");
-            Err(CloudFailure::strange(what, &why))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Refuses a page where JSON should be.
-fn no_page(what: &'static str, media: Option<String>, body: &[u8]) -> Result<(), CloudFailure> {
-    let is_page = body.trim_ascii_start().starts_with(b"<");
-    match media.filter(|media| media.contains("html")).or(is_page.then(|| "a page".to_owned())) {
-        Some(kind) => Err(CloudFailure::strange(what, &portal(&kind, "JSON"))),
-        None => Ok(()),
-    }
-}
-
-/// What people should know of a page that comes instead.
-fn portal(kind: &str, wanted: &str) -> String {
-    format!("the answer is {}, no {wanted}; a portal of this network may want you to log in first", printable(kind, 80))
-}
-
-/// When an answer was made, by the cloud's clock, in seconds since 1970.
-fn date(response: &Response) -> Option<i64> {
-    header(response, DATE).and_then(http_date)
-}
-
-/// Seconds since 1970 of an HTTP date.
-fn http_date(text: &str) -> Option<i64> {
-    Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_second())
 }
 
 /// Seconds that a clock is ahead of ours which says `date` in an answer that was asked for at one time of ours and came at
@@ -550,18 +428,6 @@ fn ahead(date: i64, asked: i64, came: i64) -> i64 {
     if ahead.abs() <= CLOCK_SAME { 0 } else { ahead }
 }
 
-/// How long the cloud wants to be left alone: seconds, or an HTTP date by a clock that says `now`.
-fn retry_after(text: &str, now: i64) -> Option<Duration> {
-    let text = text.trim();
-    let seconds = match text.parse::<i64>().map_err(|error| *error.kind()) {
-        Ok(seconds) => seconds,
-        Err(IntErrorKind::PosOverflow) => i64::MAX,
-        Err(IntErrorKind::NegOverflow) => 0,
-        Err(_) => http_date(text)?.saturating_sub(now),
-    };
-    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()).min(RETRY_AFTER_MAX))
-}
-
 /// How long a token is used of which the cloud says that it lives so many seconds, as a JSON number or a string.
 fn use_of(expires_in: Option<&str>) -> Duration {
     let said = expires_in.and_then(|text| text.trim_matches('"').trim().parse().ok());
@@ -570,30 +436,10 @@ fn use_of(expires_in: Option<&str>) -> Duration {
     life.saturating_sub(MARGIN.min(life / 10)).max(USE_LEAST)
 }
 
-/// The error in plain words, and without its URL, which may hold a token.
-fn network(error: reqwest::Error) -> CloudFailure {
-    CloudFailure::Network(error::plain(&error.without_url()))
-}
-
-/// The body of an answer as far as the cap goes, and whether that is all of it.
-async fn body_of(mut response: Response, most: usize) -> Result<(Vec<u8>, bool), CloudFailure> {
-    let read = async {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(network)? {
-            let room = (most - body.len()).min(chunk.len());
-            body.extend_from_slice(&chunk[..room]);
-            if room < chunk.len() {
-                return Ok((body, false));
-            }
-        }
-        Ok((body, true))
-    };
-    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(CloudFailure::Network("the answer stalls".to_owned())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::answer::http_date;
 
     fn cloud(api: &str) -> Cloud {
         let credentials = Credentials {

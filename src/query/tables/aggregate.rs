@@ -152,7 +152,7 @@ pub(super) struct Point {
 /// the order whether a double holds it: where it leaves the doubles on the way, it goes on so much smaller.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sum {
-    sum: f64,
+    so_far: f64,
     rest: f64,
     is_scaled: bool,
 }
@@ -164,7 +164,7 @@ impl Sum {
     /// Of a sum and what was rounded off it.
     #[cfg(feature = "reports")]
     pub(crate) fn of(sum: f64, rest: f64) -> Self {
-        Self { sum, rest, is_scaled: false }
+        Self { so_far: sum, rest, is_scaled: false }
     }
 
     /// Adds another sum.
@@ -174,7 +174,7 @@ impl Sum {
             self.scale();
         }
         let by = if self.is_scaled && !other.is_scaled { SCALE } else { 1.0 };
-        if !self.takes(other.sum * by) {
+        if !self.takes(other.so_far * by) {
             self.scale();
             return self.add_all(other);
         }
@@ -190,17 +190,17 @@ impl Sum {
 
     /// Adds a value of its scale; false, and nothing added, where no double holds that.
     fn takes(&mut self, value: f64) -> bool {
-        let sum = self.sum + value;
-        if sum.is_infinite() && self.sum.is_finite() && value.is_finite() {
+        let sum = self.so_far + value;
+        if sum.is_infinite() && self.so_far.is_finite() && value.is_finite() {
             return false;
         }
-        self.rest += if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
-        self.sum = sum;
+        self.rest += if self.so_far.abs() >= value.abs() { (self.so_far - sum) + value } else { (value - sum) + self.so_far };
+        self.so_far = sum;
         true
     }
 
     fn scale(&mut self) {
-        (self.sum, self.rest, self.is_scaled) = (self.sum * SCALE, self.rest * SCALE, true);
+        (self.so_far, self.rest, self.is_scaled) = (self.so_far * SCALE, self.rest * SCALE, true);
     }
 
     fn unscaled(self, value: f64) -> f64 {
@@ -209,15 +209,18 @@ impl Sum {
 
     /// What the total, which is one double, does not hold.
     fn lost(self) -> f64 {
-        let total = self.sum + self.rest;
-        let lost =
-            if self.sum.abs() >= self.rest.abs() { (self.sum - total) + self.rest } else { (self.rest - total) + self.sum };
+        let total = self.so_far + self.rest;
+        let lost = if self.so_far.abs() >= self.rest.abs() {
+            (self.so_far - total) + self.rest
+        } else {
+            (self.rest - total) + self.so_far
+        };
         self.unscaled(lost)
     }
 
     /// Infinite where no double can hold it.
     pub(crate) fn total(self) -> f64 {
-        let total = if self.sum.is_finite() { self.unscaled(self.sum + self.rest) } else { f64::INFINITY };
+        let total = if self.so_far.is_finite() { self.unscaled(self.so_far + self.rest) } else { f64::INFINITY };
         if total.is_finite() { total } else { f64::INFINITY }
     }
 }
@@ -448,22 +451,26 @@ mod tests {
 
     #[test]
     fn whether_a_double_holds_a_sum_does_not_depend_on_the_order() {
-        let total = |values: &[f64]| {
+        let sum = |values: &[f64]| {
+            let mut sum = Sum::default();
+            for value in values {
+                sum.add(*value);
+            }
+            sum
+        };
+        let check = |values: &[f64], right: f64| {
             let (first, second) = values.split_at(values.len() / 2);
-            let [mut one, mut other, mut all] = [Sum::default(); 3];
-            first.iter().for_each(|value| one.add(*value));
-            second.iter().for_each(|value| other.add(*value));
-            values.iter().for_each(|value| all.add(*value));
-            one.add_all(other);
-            assert_eq!(one.total(), all.total());
-            all.total()
+            let mut parts = sum(first);
+            parts.add_all(sum(second));
+            let found = [sum(values).total(), parts.total()].map(f64::to_bits);
+            assert_eq!(found, [right.to_bits(); 2], "{values:?}");
         };
         let big = 1.7e308;
-        assert_eq!(total(&[big, big, -big, -big, 0.25]), 0.25);
-        assert_eq!(total(&[-big, -big, 40.0, big]), -big);
-        assert_eq!(total(&[big, -big, big, 1.0]), big);
-        assert_eq!(total(&[big, 1.0, big]), f64::INFINITY);
-        assert_eq!(total(&[-big, -big]), f64::INFINITY);
-        assert_eq!(total(&[1e16, 1.0, -1e16]), 1.0);
+        check(&[big, big, -big, -big, 0.25], 0.25);
+        check(&[-big, -big, 40.0, big], -big);
+        check(&[big, -big, big, 1.0], big);
+        check(&[big, 1.0, big], f64::INFINITY);
+        check(&[-big, -big], f64::INFINITY);
+        check(&[1e16, 1.0, -1e16], 1.0);
     }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Chores {
 
 impl Chores {
     pub(crate) fn new(keep: mpsc::Sender<Order>) -> (Self, Receiver<Order>) {
+        // Without a bound of its own: a turn of the roll gives a few orders a partition and waits for them before the next turn.
         let (chores, todo) = channel();
         (Self { keep, chores }, todo)
     }
