@@ -12,7 +12,7 @@ use crate::support::{Place, write};
 fn event(kind: &str, device: &str, day: u32, hour: u32) -> String {
     let time = format!("2026-10-{day:02}T{hour:02}:10:00.000000Z");
     let value = match kind {
-        "contact" => format!(r#""state":"{}","#, if (day + hour) % 2 == 0 { "OPEN" } else { "CLOSED" }),
+        "contact" => format!(r#""state":"{}","#, if (day + hour).is_multiple_of(2) { "OPEN" } else { "CLOSED" }),
         "touchCount" => format!(r#""total":{},"#, day * 10 + hour),
         "temperature" => format!(r#""value":{day}.5,"#),
         _ => String::new(),
@@ -113,6 +113,9 @@ fn garble(path: &Path) {
     File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
 }
 
+/// What is done to an index, and how it is called.
+type Tear<'t> = (&'t str, &'t dyn Fn(&Path));
+
 #[test]
 fn whatever_the_index_says_every_answer_is_the_same() {
     let place = Place::new();
@@ -128,7 +131,7 @@ fn whatever_the_index_says_every_answer_is_the_same() {
     let other = Place::new();
     let text: String = (1..=6).map(|day| event("contact", "z", day, 9)).collect();
     assert_eq!(other.import(text).code, 0);
-    let torn: [(&str, &dyn Fn(&Path)); 6] = [
+    let torn: [Tear<'_>; 6] = [
         ("torn", &|file| write(file, &fs::read(file).unwrap()[..200])),
         ("empty", &|file| write(file, "")),
         ("no text", &|file| write(file, [0xff; 300])),
@@ -146,7 +149,9 @@ fn whatever_the_index_says_every_answer_is_the_same() {
     ];
     for (what, tear) in torn {
         copy(&kept, &index);
-        files(&index).iter().for_each(|file| tear(file));
+        for file in &files(&index) {
+            tear(file);
+        }
         assert_same(&answers(&place), &without, what);
     }
 

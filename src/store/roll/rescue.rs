@@ -68,7 +68,8 @@ impl Roller {
     /// What is lost is noted before anything changes: a crash between must not make a silence of it.
     ///
     /// `is_changed` where its checksum tells that it is not the file that was sealed. Then it is damaged even if all of it reads,
-    /// and nobody knows where: all its time is a gap.
+    /// and nobody knows where: all its time is a gap. What the disk does not give back today it may give tomorrow: only `by_hand`
+    /// is it given up.
     ///
     /// # Errors
     /// When anything refuses; the damaged file is still there then, under its own name or the one of what is set aside.
@@ -76,7 +77,7 @@ impl Roller {
         &mut self,
         partition: &Partition,
         why: String,
-        is_changed: bool,
+        (is_changed, by_hand): (bool, bool),
         now: Micros,
         note: impl FnOnce(&Damage) -> Result<(), RollError>,
     ) -> Result<Option<Damage>, RollError> {
@@ -102,6 +103,10 @@ impl Roller {
         if groups > 0 && bad.is_empty() && !is_changed {
             // Every page reads: whatever went wrong, it was not the file.
             return Ok(None);
+        }
+        if !by_hand && (groups == 0 || !bad.is_empty()) {
+            // Behind the reads that failed: a disk that dies may have given all of it a moment ago.
+            disk::sha256(&path)?;
         }
         let Some(file) = file.filter(|_| !good.is_empty()) else {
             note(&damage)?;

@@ -220,7 +220,8 @@ impl Turn<'_> {
         let (projects, now) = (self.roller.projects()?, (self.now)());
         let writer = self.writer;
         let note = |damage: &Damage| note_lost(writer, partition, &damage.cause(), damage.span, projects);
-        let rescued = self.roller.rescue(partition, why, is_changed, now, note).inspect_err(|_| {
+        let by_hand = self.timing.checks_sealed;
+        let rescued = self.roller.rescue(partition, why, (is_changed, by_hand), now, note).inspect_err(|_| {
             // It may have no checksum any more, and must not get one before somebody has looked at it again.
             self.roller.unlisted.insert(partition.clone());
         });
