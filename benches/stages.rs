@@ -26,7 +26,7 @@ use overnight::query::tables::{Ask, tables};
 use overnight::store::buffer::Buffer;
 use overnight::store::devices::Directory;
 use overnight::store::roll::{Policy, Roller, Scope, Work, recover};
-use overnight::store::writer::{Claim, Keeper, Order};
+use overnight::store::writer::{Claim, Command, Writer};
 
 /// Events in one commit, as the recorder has it.
 const COMMIT: usize = 5000;
@@ -100,10 +100,10 @@ fn main() {
         batches
     });
     drop(text);
-    let mut keeper = Keeper::new(buffer);
+    let mut writer = Writer::new(buffer);
     stage("columns to the buffer, FULL", events, || {
         for batch in batches {
-            keeper.step(&Order::Keep(batch, Claim::Nothing), time::now()).unwrap();
+            writer.step(&Command::Keep(batch, Claim::Nothing), time::now()).unwrap();
         }
     });
     let bytes = std::fs::metadata(layout.buffer()).unwrap().len();
@@ -114,7 +114,7 @@ fn main() {
         for work in roller.due(&policy, i64::MAX / 2, Scope::All).unwrap() {
             let Work::Roll(partition) = work else { continue };
             while let Some(rolled) = roller.roll(&partition, &policy, i64::MAX / 2).unwrap() {
-                keeper.step(&Order::Forget(vec![(partition.clone(), rolled.seq)]), 0).unwrap();
+                writer.step(&Command::Forget(vec![(partition.clone(), rolled.seq)]), 0).unwrap();
                 if !rolled.more {
                     break;
                 }

@@ -96,7 +96,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             filters: request.filters.clone(),
             cloud: Arc::clone(&cloud),
             pace: Arc::clone(&pace),
-            outlet: recorder.outlet(),
+            writer: recorder.writer(),
             layout: layout.clone(),
             passes: passes.clone(),
             reconcile: None,

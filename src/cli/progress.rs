@@ -146,8 +146,11 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
         (Some(url), true) => pushes(meter, &url),
         (Some(url), false) => format!("{connection}; {}", pushes(meter, &url)),
     };
-    let connection =
-        if meter.full.load(Ordering::Relaxed) { format!("THE DISK IS FULL, waiting for room; {connection}") } else { connection };
+    let connection = if meter.pressure.full.load(Ordering::Relaxed) {
+        format!("THE DISK IS FULL, waiting for room; {connection}")
+    } else {
+        connection
+    };
     let kept = Meter::get(&meter.kept);
     let faults = Meter::get(&meter.faults);
     let faults = if faults > 0 { format!(", {}", text::counted(faults, "fault")) } else { String::new() };
@@ -162,7 +165,7 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
     }
     let rolled = meter.last_roll.load(Ordering::Relaxed);
     let rolled = if rolled == 0 { "not rolled yet".to_owned() } else { format!("rolled {}", show::ago(rolled, now)) };
-    let buffered = u64::try_from(meter.buffered.load(Ordering::Relaxed)).unwrap_or_default();
+    let buffered = u64::try_from(meter.pressure.buffered.load(Ordering::Relaxed)).unwrap_or_default();
     let last = parts.last_event.map_or_else(|| "none yet".to_owned(), show::local);
     let filling = parts.backfill.map_or_else(String::new, |(done, all)| format!("; filling a gap, {done} of {all} devices"));
     [connection + &filling, events, by_type.join(", "), format!("{} buffered, {rolled}", text::count(buffered)), last]

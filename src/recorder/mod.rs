@@ -30,15 +30,15 @@ use crate::model::schema::Registry;
 use crate::store::buffer::{Buffer, BufferError, View};
 use crate::store::meter::Meter;
 use crate::store::roll::{self, RollError, Roller};
-use crate::store::writer::{Keeper, Numbers, Order, Outlet, Phase};
+use crate::store::writer::{Command, Numbers, Phase, Writer, WriterHandle};
 
-use crate::store::writer::thread::{Chores, Keeping};
+use crate::store::writer::thread::{Housekeeping, WriterThread};
 
 pub use crate::store::roll::Timing;
 pub use import::{Imported, Input, NoEvents, import};
 pub use rebuild::{Rebuilt, rebuild};
 
-/// Batches between the network and the keeper: a burst of a quarter of a second, and at most some 16 MB of columns.
+/// Batches between the network and the writer: a burst of a quarter of a second, and at most some 16 MB of columns.
 const QUEUE_BATCHES: usize = 4;
 /// When it takes longer than this, people are told what is waited for.
 const FILL_TELL: Duration = Duration::from_secs(1);
@@ -96,8 +96,8 @@ pub struct Recorder {
     layout: Layout,
     registry: Arc<Registry>,
     meter: Arc<Meter>,
-    keep: mpsc::Sender<Order>,
-    keeper: JoinHandle<(Keeper, Result<(), BufferError>)>,
+    keep: mpsc::Sender<Command>,
+    writer: JoinHandle<(Writer, Result<(), BufferError>)>,
     roll: Sender<()>,
     roller: JoinHandle<Result<(), RollError>>,
     stopping: Arc<AtomicBool>,
@@ -111,18 +111,18 @@ impl Recorder {
     /// # Errors
     /// When the buffer or a day file does not open.
     pub fn open(layout: &Layout, registry: Arc<Registry>, meter: Arc<Meter>, timing: Timing) -> Result<Self, RecordError> {
-        let (keeper, roller) = open_whole(layout, &registry, &meter, time::now())?;
+        let (writer, roller) = open_whole(layout, &registry, &meter, time::now())?;
         let (keep, orders) = mpsc::channel(QUEUE_BATCHES);
         let (failing, failed) = watch::channel(false);
         let stopping = Arc::new(AtomicBool::new(false));
-        let (chores, todo) = Chores::new(keep.clone());
-        let keeper = {
+        let (chores, todo) = Housekeeping::new(keep.clone());
+        let writer = {
             let (layout, stopping) = (layout.clone(), Arc::clone(&stopping));
-            let keeping = Keeping::new(keeper, Arc::clone(&meter), todo);
+            let keeping = WriterThread::new(writer, Arc::clone(&meter), todo);
             spawn("keep", move || {
-                let (keeper, result) = keeping.run(orders, &layout, &stopping);
+                let (writer, result) = keeping.run(orders, &layout, &stopping);
                 failing.send_replace(result.is_err());
-                (keeper, result)
+                (writer, result)
             })?
         };
         let numbers = Arc::new(Numbers { boot: time::boot(), ..Numbers::default() });
@@ -131,7 +131,7 @@ impl Recorder {
             let meter = Arc::clone(&meter);
             spawn("roll", move || roll::run(roller, &timing, &meter, &chores, &stop))?
         };
-        Ok(Self { layout: layout.clone(), registry, meter, keep, keeper, roll, roller, stopping, failed, numbers })
+        Ok(Self { layout: layout.clone(), registry, meter, keep, writer, roll, roller, stopping, failed, numbers })
     }
 
     /// The recording.
@@ -140,8 +140,8 @@ impl Recorder {
     }
 
     /// Where a source sends what it has.
-    pub fn outlet(&self) -> Outlet {
-        Outlet {
+    pub fn writer(&self) -> WriterHandle {
+        WriterHandle {
             keep: self.keep.clone(),
             meter: Arc::clone(&self.meter),
             registry: Arc::clone(&self.registry),
@@ -164,18 +164,18 @@ impl Recorder {
     /// # Errors
     /// When something could not be kept, or not be rolled; what was kept is safe in either case.
     pub fn close(self) -> Result<(), RecordError> {
-        let Self { keep, keeper, roll, roller, stopping, failed, .. } = self;
+        let Self { keep, writer, roll, roller, stopping, failed, .. } = self;
         stopping.store(true, Ordering::Relaxed);
         // The roll must see what is still queued.
         let (done, wait) = channel();
-        if !*failed.borrow() && keep.blocking_send(Order::Reach(done)).is_ok() {
+        if !*failed.borrow() && keep.blocking_send(Command::Barrier(done)).is_ok() {
             // Nothing is ever sent: the order's end drops the sender.
             while wait.recv().is_ok() {}
         }
         drop(keep);
         drop(roll);
         let rolled = roller.join().map_err(|_| RecordError::Died("roll"))?;
-        let (_keeper, kept) = keeper.join().map_err(|_| RecordError::Died("keep"))?;
+        let (_keeper, kept) = writer.join().map_err(|_| RecordError::Died("keep"))?;
         kept?;
         Ok(rolled?)
     }
@@ -231,18 +231,18 @@ pub async fn run(
                 filters: plan.filters.clone(),
                 cloud: Arc::clone(&cloud),
                 pace: Arc::clone(&pace),
-                outlet: recorder.outlet(),
+                writer: recorder.writer(),
                 layout: recorder.layout.clone(),
                 passes: filling.passes.clone(),
                 reconcile: filling.reconcile,
             };
             fillers.spawn(filler.run(Arc::clone(&gaps), streams_left.clone(), stopped.clone()));
         }
-        runs.spawn(stream::run(plan, cloud, recorder.outlet(), gaps, finish.clone()));
+        runs.spawn(stream::run(plan, cloud, recorder.writer(), gaps, finish.clone()));
     }
     if let Some(receiver) = receiver {
         let projects = View::open(&recorder.layout)?.pushing_projects()?;
-        let received = receiver.run(recorder.outlet(), projects, end, finish.clone());
+        let received = receiver.run(recorder.writer(), projects, end, finish.clone());
         runs.spawn(async {
             received.await;
             Ok(())
@@ -316,7 +316,7 @@ pub(crate) fn open_whole(
     registry: &Arc<Registry>,
     meter: &Meter,
     now: Micros,
-) -> Result<(Keeper, Roller), RecordError> {
+) -> Result<(Writer, Roller), RecordError> {
     let mut buffer = Buffer::open(layout, now)?;
     buffer.join_sessions(now)?;
     if let Some(rescued) = buffer.rescued() {
@@ -343,8 +343,8 @@ pub(crate) fn open_whole(
     for partition in recovered.partitions.into_iter().chain(roller.pending()?) {
         registry.meet(&partition.event_type, partition.day, now);
     }
-    meter.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
-    Ok((Keeper::new(buffer), roller))
+    meter.pressure.buffered.store(i64::try_from(roller.buffered()?).unwrap_or(i64::MAX), Ordering::Relaxed);
+    Ok((Writer::new(buffer), roller))
 }
 
 fn spawn<T: Send + 'static>(name: &'static str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RecordError> {

@@ -1,11 +1,13 @@
 //! What a running recorder can tell of itself: counts, times, notes. Written by its threads, read by whoever shows it.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::time::Micros;
 use crate::model::event::Batch;
+
+use super::pressure::Pressure;
 
 /// Notes that nobody has read yet; older ones give way.
 const NOTES_MAX: usize = 200;
@@ -13,6 +15,8 @@ const NOTES_MAX: usize = 200;
 /// Shared by the threads of one recorder.
 #[derive(Debug, Default)]
 pub struct Meter {
+    /// What it is not only told of, but acts on.
+    pub pressure: Pressure,
     /// Events committed to the buffer.
     pub kept: AtomicU64,
     /// Faults committed to the buffer.
@@ -21,8 +25,6 @@ pub struct Meter {
     pub rolled: AtomicU64,
     /// Events that the day file had already.
     pub doubles: AtomicU64,
-    /// Events in the buffer.
-    pub buffered: AtomicI64,
     /// Sessions opened.
     pub sessions: AtomicU64,
     /// Pings received.
@@ -31,8 +33,6 @@ pub struct Meter {
     pub pushes: AtomicU64,
     /// Pushes refused.
     pub refused: AtomicU64,
-    /// The disk is full: nothing is kept until there is room.
-    pub full: AtomicBool,
     /// Times that the source had to wait because the queue to the buffer was full.
     pub waits: AtomicU64,
     /// When the last roll ended, 0 before the first.
@@ -53,10 +53,6 @@ pub struct Parts {
     pub connected: BTreeMap<String, Option<Micros>>,
     /// Where pushes are received; none where they are not.
     pub listening: Option<String>,
-    /// Devices that the cloud has listed.
-    pub devices: HashSet<String>,
-    /// A device spoke that is not among them.
-    pub stranger: bool,
     /// Devices of a backfill that are done, and how many there are; none while there is no backfill.
     pub backfill: Option<(u64, u64)>,
     notes: VecDeque<(Micros, String)>,
@@ -95,11 +91,6 @@ impl Meter {
     /// Notes how far a backfill is.
     pub fn backfill(&self, devices: Option<(u64, u64)>) {
         self.lock().backfill = devices;
-    }
-
-    /// Whether a device spoke that the cloud had not listed, since this was asked last.
-    pub fn take_stranger(&self) -> bool {
-        std::mem::take(&mut self.lock().stranger)
     }
 
     /// A copy of what does not fit an atomic.

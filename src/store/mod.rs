@@ -4,5 +4,6 @@ pub mod archive;
 pub mod buffer;
 pub mod devices;
 pub mod meter;
+pub mod pressure;
 pub mod roll;
 pub mod writer;

@@ -20,7 +20,7 @@ use crate::model::layout::{self, Layout};
 use crate::model::schema::Registry;
 use crate::query::coverage::{GapState, Timeline};
 use crate::store::archive::{ArchiveError, DayFile, Index, Keys, Merge};
-use crate::store::buffer::{BufferError, Sum, View, manifest};
+use crate::store::buffer::{BufferError, Checksum, View, manifest};
 
 use doubles::{Ids, Rows, doubles};
 
@@ -332,7 +332,7 @@ fn check_sum(layout: &Layout, view: Option<&View>, file: &DayFile, report: &mut 
         // Changed between the two looks: then its checksum has changed as well, or is gone.
         Ok(_) if noted(partition).is_ok_and(|now| now.as_ref() != Some(&sum)) => {}
         Ok((sha256, bytes)) => {
-            let Sum { sha256: expected, bytes: size } = &sum;
+            let Checksum { sha256: expected, bytes: size } = &sum;
             let found = format!("SHA-256 {sha256}, {bytes} bytes");
             report.add(Severity::Damage, &path, &format!("SHA-256 {expected}, {size} bytes"), found, SET_ASIDE);
         }

@@ -38,12 +38,12 @@ use crate::model::schema::Registry;
 use crate::store::buffer::{Change, Heard};
 use crate::store::meter::Meter;
 use crate::store::roll::{Policy, RollError, Roller, Scope, Timing, Turn};
-use crate::store::writer::{Claim, Order, Push, Verdict};
+use crate::store::writer::{Claim, Command, Push, Verdict};
 
 use disk::{Broken, Disk, Fault, Plan, STEPS, Seen};
 use model::Sent;
 use sender::Sender;
-use writer::{Clock, Sending, Writer};
+use writer::{Clock, Sending, WriterLoop};
 
 /// Worlds of one test run, so many that every fault comes before and after every step; more by hand:
 /// `OVERNIGHT_WORLD_SEEDS=20000`.
@@ -63,7 +63,7 @@ struct World {
     timing: Timing,
     meter: Arc<Meter>,
     clock: Clock,
-    writer: RefCell<Writer>,
+    writer: RefCell<WriterLoop>,
     roller: Option<Roller>,
     /// Faults that had struck when thread "roll" took its last turn.
     strikes: u32,
@@ -110,7 +110,7 @@ impl World {
             sender: Sender::new(registry, &mut rng),
             timing: Timing { roll_every: Duration::ZERO, policy, seals_at_end: rng.bool(), checks_sealed: rng.u8(..3) == 0 },
             meter: Arc::default(),
-            writer: RefCell::new(Writer::new(rng.fork(), &disk, &clock)),
+            writer: RefCell::new(WriterLoop::new(rng.fork(), &disk, &clock)),
             disk,
             clock,
             roller: None,
@@ -199,9 +199,9 @@ impl World {
             // Its end is not waited for here: the verdict tells.
             let (reached, _) = oneshot::channel();
             withdrawn = self.rng.u8(..6) == 0 && verdict.withdraw();
-            Order::Push(Push { batch, verdict, reached })
+            Command::Push(Push { batch, verdict, reached })
         } else {
-            Order::Keep(batch, Claim::Nothing)
+            Command::Keep(batch, Claim::Nothing)
         };
         let way = if withdrawn { ", withdrawn" } else { "" };
         self.note(format!("send by {}{way}: {}", source.name(), names(&sent)));
@@ -221,7 +221,7 @@ impl World {
             3 => heard(self.session, Some("end".to_owned())),
             _ => Change::Devices(project, sender::devices(&mut self.rng)),
         };
-        let order = Order::Note(change);
+        let order = Command::Note(change);
         self.writer.get_mut().queue.push_back(Sending { order, sent: None, withdrawn: false });
     }
 
@@ -364,8 +364,8 @@ impl World {
             };
             self.disk.recovering.set(false);
             match opened {
-                Ok((keeper, roller)) => {
-                    self.writer.get_mut().open(keeper, &self.meter);
+                Ok((writer, roller)) => {
+                    self.writer.get_mut().open(writer, &self.meter);
                     self.roller = Some(roller);
                     self.opened += 1;
                     self.check_recovered(&expected)?;
@@ -507,7 +507,7 @@ fn a_rename_that_may_not_last_lets_no_row_go_even_if_only_doubles_follow() {
                     return Ok(());
                 }
                 world.writer.get_mut().queue.push_back(Sending {
-                    order: Order::Keep(batch, Claim::Nothing),
+                    order: Command::Keep(batch, Claim::Nothing),
                     sent: Some(sent),
                     withdrawn: false,
                 });
@@ -536,7 +536,7 @@ fn a_list_of_checksums_that_could_not_be_written_lets_no_sealed_file_change() {
             for round in 0..2 {
                 let (batch, sent) = world.sender.batch(Source::Stream, &mut fastrand::Rng::with_seed(seed + round));
                 world.writer.get_mut().queue.push_back(Sending {
-                    order: Order::Keep(batch, Claim::Nothing),
+                    order: Command::Keep(batch, Claim::Nothing),
                     sent: Some(sent),
                     withdrawn: false,
                 });

@@ -10,8 +10,8 @@ use crate::base::disk::fault;
 use crate::base::time::{Micros, SECOND};
 use crate::store::meter::Meter;
 use crate::store::writer::ToWriter;
-use crate::store::writer::thread::{Keeping, Outcome};
-use crate::store::writer::{Keeper, Order};
+use crate::store::writer::thread::{Outcome, WriterThread};
+use crate::store::writer::{Command, Writer};
 
 use super::disk::Disk;
 use super::model::{Model, Sent};
@@ -38,7 +38,7 @@ impl Clock {
 
 /// An order on its way.
 pub(super) struct Sending {
-    pub(super) order: Order,
+    pub(super) order: Command,
     /// What its batch brings.
     pub(super) sent: Option<Sent>,
     /// A push whose receiver waits no longer.
@@ -47,13 +47,13 @@ pub(super) struct Sending {
 
 /// An open buffer, and the way of orders that overtake.
 struct Open {
-    keeping: Keeping,
+    keeping: WriterThread,
     /// None when the thread has ended: orders come to nothing then. The buffer stays open until the recording is closed.
-    chores: Option<Sender<Order>>,
+    chores: Option<Sender<Command>>,
 }
 
 /// The writer of a world.
-pub(super) struct Writer {
+pub(super) struct WriterLoop {
     rng: fastrand::Rng,
     disk: Rc<Disk>,
     clock: Clock,
@@ -65,7 +65,7 @@ pub(super) struct Writer {
     wrong: Option<Wrong>,
 }
 
-impl Writer {
+impl WriterLoop {
     pub(super) fn new(rng: fastrand::Rng, disk: &Rc<Disk>, clock: &Clock) -> Self {
         Self {
             rng,
@@ -79,9 +79,9 @@ impl Writer {
         }
     }
 
-    pub(super) fn open(&mut self, keeper: Keeper, meter: &Arc<Meter>) {
+    pub(super) fn open(&mut self, writer: Writer, meter: &Arc<Meter>) {
         let (chores, todo) = channel();
-        self.open = Some(Open { keeping: Keeping::new(keeper, Arc::clone(meter), todo), chores: Some(chores) });
+        self.open = Some(Open { keeping: WriterThread::new(writer, Arc::clone(meter), todo), chores: Some(chores) });
     }
 
     pub(super) fn close(&mut self) {
@@ -134,17 +134,17 @@ impl Writer {
             self.clock.set(self.clock.now() + SECOND);
         };
         match (&order, sent) {
-            (Order::Push(push), _) if withdrawn => {
+            (Command::Push(push), _) if withdrawn => {
                 ensure(result.is_ok() && !push.verdict.is_kept(), || "a push that was withdrawn is kept".to_owned())?;
             }
-            (Order::Push(push), Some(sent)) if push.verdict.is_kept() => self.model.kept(sent, tries),
-            (Order::Keep(..), Some(sent)) if matches!(result, Ok(Outcome::Done)) => self.model.kept(sent, tries),
+            (Command::Push(push), Some(sent)) if push.verdict.is_kept() => self.model.kept(sent, tries),
+            (Command::Keep(..), Some(sent)) if matches!(result, Ok(Outcome::Done)) => self.model.kept(sent, tries),
             (_, Some(sent)) => self.model.failed(sent, tries),
             (_, None) => {}
         }
         if let Err(error) = result {
             *chores = None;
-            self.disk.note(format!("    the keeper ends: {error}"));
+            self.disk.note(format!("    the writer ends: {error}"));
             ensure(self.disk.strikes() > strikes || self.disk.is_dead(), || error.to_string())?;
         }
         Ok(())
@@ -157,7 +157,7 @@ impl Writer {
     }
 
     /// An order of thread "roll". Meanwhile thread "keep" does nothing, looks after it, or comes to it behind a batch.
-    fn hand(&mut self, order: Order) {
+    fn hand(&mut self, order: Command) {
         self.disk.note(format!("    {}", tell(&order)));
         let Some(Open { chores: Some(chores), .. }) = &self.open else { return };
         drop(chores.send(order));
@@ -173,28 +173,28 @@ impl Writer {
     }
 }
 
-impl ToWriter for RefCell<Writer> {
-    fn send(&self, order: Order) {
+impl ToWriter for RefCell<WriterLoop> {
+    fn send(&self, order: Command) {
         self.borrow_mut().hand(order);
     }
 
     fn reach(&self) -> bool {
         let (done, wait) = channel();
         let mut writer = self.borrow_mut();
-        writer.hand(Order::Reach(done));
+        writer.hand(Command::Barrier(done));
         writer.do_chores();
         wait.try_recv().is_ok()
     }
 }
 
-fn tell(order: &Order) -> String {
+fn tell(order: &Command) -> String {
     match order {
-        Order::Forget(rolled) => {
+        Command::Forget(rolled) => {
             let each: Vec<String> = rolled.iter().map(|(partition, seq)| format!("{partition} up to {seq}")).collect();
             format!("forget {}", each.join(", "))
         }
-        Order::Sealed(partition, sum) => format!("{partition} is sealed, {}", &sum.sha256[..8]),
-        Order::Unsealed(partition) => format!("{partition} is sealed no longer"),
+        Command::Sealed(partition, sum) => format!("{partition} is sealed, {}", &sum.sha256[..8]),
+        Command::Unsealed(partition) => format!("{partition} is sealed no longer"),
         other => format!("{other:?}"),
     }
 }

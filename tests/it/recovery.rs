@@ -358,7 +358,7 @@ fn buffered(place: &Place) -> usize {
         let lines: Vec<String> = (0..20).map(|at| touch(&format!("b{block:03}e{at:02}"), 1, block * 20 + at)).collect();
         recording.keep(&lines);
     }
-    recording.keeper.step(&overnight::store::writer::Order::Tidy, 1).unwrap();
+    recording.writer.step(&overnight::store::writer::Command::Vacuum, 1).unwrap();
     120 * 20
 }
 

@@ -13,7 +13,7 @@ use overnight::model::schema::Registry;
 use overnight::store::archive::{DayFile, Keys, day_files};
 use overnight::store::buffer::Buffer;
 use overnight::store::roll::{self, Policy, Roller, Scope, Timing, Work};
-use overnight::store::writer::{Claim, Keeper, Order};
+use overnight::store::writer::{Claim, Command, Writer};
 
 use crate::support::{Place, by_key, touch};
 
@@ -23,7 +23,7 @@ const NOW: i64 = 1_800_000_000_000_000;
 pub(crate) struct Recording {
     pub layout: Layout,
     registry: Arc<Registry>,
-    pub keeper: Keeper,
+    pub writer: Writer,
     pub roller: Roller,
 }
 
@@ -34,7 +34,7 @@ impl Recording {
         let mut buffer = Buffer::open(&layout, overnight::base::time::now()).unwrap();
         let recovered = roll::recover(&mut buffer, &layout, overnight::base::time::now()).unwrap();
         let roller = Roller::new(&layout, Arc::clone(&registry), recovered.unsealed, recovered.unlisted).unwrap();
-        Self { layout, registry, keeper: Keeper::new(buffer), roller }
+        Self { layout, registry, writer: Writer::new(buffer), roller }
     }
 
     fn batch(&self, lines: &[String]) -> Batch {
@@ -47,7 +47,7 @@ impl Recording {
 
     pub fn keep(&mut self, lines: &[String]) {
         let batch = self.batch(lines);
-        self.keeper.step(&Order::Keep(batch, Claim::Nothing), NOW).unwrap();
+        self.writer.step(&Command::Keep(batch, Claim::Nothing), NOW).unwrap();
     }
 
     /// Rolls and seals what is due; with `forget`, deletes the buffer's rows as well. Gives new rows and doubles.
@@ -60,7 +60,7 @@ impl Recording {
                     let rolled = self.roller.roll(&partition, &policy, now).unwrap().unwrap();
                     sums = (sums.0 + rolled.events, sums.1 + rolled.doubles);
                     if forget {
-                        self.keeper.step(&Order::Forget(vec![(partition, rolled.seq)]), now).unwrap();
+                        self.writer.step(&Command::Forget(vec![(partition, rolled.seq)]), now).unwrap();
                     }
                 }
             }

@@ -27,7 +27,7 @@ use crate::model::layout::Layout;
 use crate::model::settings::{Filters, Mask};
 use crate::query::coverage::{RETENTION, Span};
 use crate::store::buffer::{BufferError, Change, Records, View};
-use crate::store::writer::{Claim, Order, Outlet, Phase, told};
+use crate::store::writer::{Claim, Command, Phase, WriterHandle, shutdown_requested};
 
 use plan::{Answer, Ask, Due, Filling, Job, Known};
 
@@ -57,8 +57,8 @@ pub struct Filler {
     pub cloud: Arc<Cloud>,
     /// The cloud's pace, and the room for its pages, shared by all projects.
     pub pace: Arc<Pace>,
-    /// To the keeper.
-    pub outlet: Outlet,
+    /// To the writer.
+    pub writer: WriterHandle,
     /// The recording.
     pub layout: Layout,
     /// How the history is asked.
@@ -113,7 +113,7 @@ impl Filler {
         mut finish: watch::Receiver<bool>,
         mut stop: watch::Receiver<Phase>,
     ) {
-        // Tasks of their own: one that was given a place in the keeper's queue takes it, whatever is waited for here.
+        // Tasks of their own: one that was given a place in the writer's queue takes it, whatever is waited for here.
         let mut jobs: JoinSet<Done> = JoinSet::new();
         let mut looks = tokio::time::interval(LOOK_EVERY);
         let mut asked = tokio::time::interval(ASKED_EVERY);
@@ -129,7 +129,7 @@ impl Filler {
             let is_finishing = *finish.borrow();
             is_looking |= is_finishing && !std::mem::replace(&mut was_finishing, is_finishing);
             if std::mem::take(&mut is_looking) || filling.is_due(time::now()) {
-                if self.outlet.meter.take_stranger() {
+                if self.writer.meter.pressure.take_stranger() {
                     filling.met_a_stranger(time::now());
                 }
                 match self.look().await {
@@ -143,14 +143,14 @@ impl Filler {
             while let Some(job) = filling.next(time::now()) {
                 jobs.spawn(self.clone().carry_out(job));
             }
-            self.outlet.meter.backfill(filling.progress());
+            self.writer.meter.backfill(filling.progress());
             if is_finishing && jobs.is_empty() && filling.is_settled() {
                 break;
             }
             let wake = filling.wake_at(time::now()).map(|at| time::duration(at - time::now()));
             tokio::select! {
                 biased;
-                _ = told(&mut stop) => lasts = false,
+                _ = shutdown_requested(&mut stop) => lasts = false,
                 Some(done) = jobs.join_next() => {
                     let changes = match done {
                         Ok(Done::Listed(filters, listed)) => filling.listed(&filters, listed, time::now()),
@@ -185,11 +185,11 @@ impl Filler {
                 changed = finish.changed(), if !is_finishing => is_looking = changed.is_ok(),
             }
         }
-        self.outlet.meter.backfill(None);
+        self.writer.meter.backfill(None);
     }
 
     fn say(&self, text: &str) {
-        self.outlet.meter.note(time::now(), format!("{}: backfill: {text}", self.project));
+        self.writer.meter.note(time::now(), format!("{}: backfill: {text}", self.project));
     }
 
     /// Hands changes of the ledger on, and says what people should know of them.
@@ -211,7 +211,7 @@ impl Filler {
                 }
                 _ => {}
             }
-            self.outlet.send(Order::Note(change)).await;
+            self.writer.send(Command::Note(change)).await;
         }
     }
 
@@ -256,7 +256,7 @@ impl Filler {
     /// Waits until everything ordered so far is in the buffer.
     async fn all_carried_out(&self) {
         let (done, reached) = oneshot::channel();
-        self.outlet.send(Order::Reached(done)).await;
+        self.writer.send(Command::AsyncBarrier(done)).await;
         // The sender is dropped when the order is.
         drop(reached.await);
     }
@@ -301,9 +301,9 @@ impl Filler {
             self.say("no device of the list has what --device or --label asks for");
         }
         let ids: Vec<String> = all.devices.iter().map(|device| device.id.clone()).collect();
-        self.outlet.meter.update(|parts| parts.devices.extend(ids.iter().cloned()));
+        self.writer.meter.pressure.list(ids.iter().cloned());
         let rows = std::mem::take(&mut all.devices);
-        self.outlet.send(Order::Note(Change::Devices(self.project.clone(), rows))).await;
+        self.writer.send(Command::Note(Change::Devices(self.project.clone(), rows))).await;
         Ok(ids)
     }
 
@@ -321,7 +321,7 @@ impl Filler {
 
     async fn walk(&self, ask: &Ask) -> Result<Vec<(i64, Vec<(Micros, u64)>)>, Failure> {
         let fills: Vec<i64> = ask.fills.iter().map(|(fill, _)| *fill).collect();
-        let mut collector = Collector::new(Arc::clone(&self.outlet.registry), Source::History);
+        let mut collector = Collector::new(Arc::clone(&self.writer.registry), Source::History);
         let (mut walk, mut mask) = (Walk::default(), Mask::default());
         let mut counts = Counts::new(ask);
         let window = for_both_clocks(ask.window, self.cloud.clock_ahead().unwrap_or_default().saturating_mul(SECOND));
@@ -354,7 +354,7 @@ impl Filler {
         let batch = collector
             .take_masked(mask)
             .map_err(|error| Failure::Failed(format!("a batch could not be built: {}", plain(&error))))?;
-        self.outlet.send(Order::Keep(batch, Claim::Fills(fills.to_vec()))).await;
+        self.writer.send(Command::Keep(batch, Claim::Fills(fills.to_vec()))).await;
         Ok(())
     }
 

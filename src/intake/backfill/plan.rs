@@ -90,7 +90,7 @@ pub(crate) struct Ask {
 /// What the cloud answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// All that it has, handed to the keeper: how many events lie in which span of which pass.
+    /// All that it has, handed to the writer: how many events lie in which span of which pass.
     Brought(Vec<(i64, Vec<(Micros, u64)>)>),
     /// It does not give this device's history, and will not.
     Refused(String),

@@ -148,7 +148,7 @@ pub enum Input {
         /// When.
         at: Moment,
     },
-    /// A session is over, and all that it brought is handed to the keeper.
+    /// A session is over, and all that it brought is handed to the writer.
     Ended {
         /// Number of the session.
         session: u64,

@@ -1,7 +1,7 @@
 //! Ingest: keeps a stream open and its events flowing into the buffer.
 //!
 //! [`machine`] decides and knows no I/O: what the end of a session means, when to connect again, when to give up. `session`
-//! is one session between its stream and the keeper, with its `pulse`: when it was heard, when it is over. [`run`] is the thin
+//! is one session between its stream and the writer, with its `pulse`: when it was heard, when it is over. [`run`] is the thin
 //! async shell around them.
 
 pub mod machine;
@@ -22,7 +22,7 @@ use crate::base::time::{self, Micros, Moment, SECOND};
 use crate::cloud::client::{CLOCK_OFF, Cloud, CloudFailure, Stream};
 use crate::model::framing::Frames;
 use crate::store::buffer::{Change, Run};
-use crate::store::writer::{Order, Outlet, Phase, told};
+use crate::store::writer::{Command, Phase, WriterHandle, shutdown_requested};
 
 use machine::{Act, End, Input, Machine, STOPPED};
 use session::Session;
@@ -48,7 +48,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<Stream, CloudFailure>> + Send>
 struct Shell {
     plan: Plan,
     cloud: Arc<Cloud>,
-    outlet: Outlet,
+    writer: WriterHandle,
     opening: Option<Opening>,
     running: JoinSet<Input>,
     /// Sessions, and where they are told to leave, and why.
@@ -67,16 +67,16 @@ struct Shell {
 pub async fn run(
     plan: Plan,
     cloud: Arc<Cloud>,
-    outlet: Outlet,
+    writer: WriterHandle,
     gaps: Arc<Notify>,
     mut stop: watch::Receiver<Phase>,
 ) -> Result<(), IngestError> {
-    let (mut machine, acts) = Machine::start(plan.clone(), Arc::clone(&outlet.numbers), fastrand::Rng::new(), time::moment());
+    let (mut machine, acts) = Machine::start(plan.clone(), Arc::clone(&writer.numbers), fastrand::Rng::new(), time::moment());
     let (live, running) = (HashMap::new(), JoinSet::new());
     let mut shell = Shell {
         plan,
         cloud,
-        outlet,
+        writer,
         opening: None,
         running,
         live,
@@ -91,7 +91,7 @@ pub async fn run(
         let input = tokio::select! {
             // What a session says last comes before its end.
             biased;
-            phase = told(&mut stop), if !stopping => {
+            phase = shutdown_requested(&mut stop), if !stopping => {
                 stopping = true;
                 Input::Stop(phase)
             }
@@ -126,9 +126,9 @@ impl Shell {
                         stop.send_replace(Some(why));
                     }
                 }
-                Act::Note(change) => self.outlet.send(Order::Note(change)).await,
-                Act::Say(text) => self.outlet.meter.note(time::now(), text),
-                Act::Connected(since) => self.outlet.meter.connected(&self.plan.project, since),
+                Act::Note(change) => self.writer.send(Command::Note(change)).await,
+                Act::Say(text) => self.writer.meter.note(time::now(), text),
+                Act::Connected(since) => self.writer.meter.connected(&self.plan.project, since),
                 Act::GapEnded => self.gaps.notify_one(),
                 Act::Finish(result) => finished = Some(result),
             }
@@ -150,27 +150,27 @@ impl Shell {
     async fn tell_clock(&mut self, run: Arc<Run>) {
         let Some(ahead) = self.cloud.clock_ahead() else { return };
         if self.told_run.replace(run.number) != Some(run.number) {
-            self.outlet.send(Order::Note(Change::CloudAhead(run, ahead.saturating_mul(SECOND)))).await;
+            self.writer.send(Command::Note(Change::CloudAhead(run, ahead.saturating_mul(SECOND)))).await;
         }
         let ahead = Some(ahead).filter(|ahead| ahead.abs() > CLOCK_OFF);
         if let Some(ahead) = ahead.filter(|_| !std::mem::replace(&mut self.told_clock, true)) {
             let (seconds, which) = (ahead.abs(), if ahead > 0 { "behind" } else { "ahead of" });
             let text =
                 format!("this machine's clock is {seconds} s {which} the cloud's; set it: `received_at` and gaps go by it");
-            self.outlet.meter.note(time::now(), text);
+            self.writer.meter.note(time::now(), text);
         }
     }
 
     fn start(&mut self, mut stream: Stream, run: Arc<Run>) -> Input {
-        let number = self.outlet.meter.sessions.fetch_add(1, Ordering::Relaxed);
+        let number = self.writer.meter.sessions.fetch_add(1, Ordering::Relaxed);
         let (stop, stopped) = watch::channel(None);
         let dies = stream.dies.map(|dies| dies.saturating_duration_since(time::instant()));
         self.live.insert(number, stop);
         let said = (std::mem::replace(&mut stream.frames, Frames::lines()), std::mem::take(&mut stream.mask));
-        let (outlet, news) = (self.outlet.clone(), self.news.0.clone());
-        let known = (Arc::clone(&outlet.registry), Arc::clone(&outlet.meter));
+        let (writer, news) = (self.writer.clone(), self.news.0.clone());
+        let known = (Arc::clone(&writer.registry), Arc::clone(&writer.meter));
         let session = Session::new(run, number, (self.plan.ping, self.plan.keep_every), said, known, time::moment());
-        self.running.spawn(run_session(session, number, stream, outlet, news, stopped));
+        self.running.spawn(run_session(session, number, stream, writer, news, stopped));
         Input::Opened { session: number, dies }
     }
 
@@ -203,19 +203,19 @@ async fn until(at: Option<Micros>) {
     }
 }
 
-/// One session, from its opening to its end. What it brought has been handed to the keeper when this returns.
+/// One session, from its opening to its end. What it brought has been handed to the writer when this returns.
 async fn run_session(
     mut session: Session,
     number: u64,
     mut stream: Stream,
-    outlet: Outlet,
+    writer: WriterHandle,
     news: mpsc::Sender<News>,
     stop: watch::Receiver<Option<&'static str>>,
 ) -> Input {
     let mut orders = Vec::new();
-    let end = listen(&mut session, number, &mut stream, &outlet, &news, &stop, &mut orders).await;
+    let end = listen(&mut session, number, &mut stream, &writer, &news, &stop, &mut orders).await;
     let ended = session.end(end, time::moment(), &mut orders);
-    outlet.send_all(&mut orders).await;
+    writer.send_all(&mut orders).await;
     ended
 }
 
@@ -224,10 +224,10 @@ async fn listen(
     session: &mut Session,
     number: u64,
     stream: &mut Stream,
-    outlet: &Outlet,
+    writer: &WriterHandle,
     news: &mpsc::Sender<News>,
     stop: &watch::Receiver<Option<&'static str>>,
-    orders: &mut Vec<Order>,
+    orders: &mut Vec<Command>,
 ) -> End {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -250,12 +250,12 @@ async fn listen(
                     if let Err(end) = session.take(piece, now, orders) {
                         return end;
                     }
-                    outlet.send_all(orders).await;
+                    writer.send_all(orders).await;
                 }
                 match session.taken(now, orders) {
                     // Its sign of life goes first: whoever hears of it finds it in the ledger.
                     Ok(Some(at)) => {
-                        outlet.send_all(orders).await;
+                        writer.send_all(orders).await;
                         if news.send((number, at)).await.is_err() {
                             return End::Left(STOPPED);
                         }
@@ -293,6 +293,6 @@ async fn listen(
         if let Err(end) = session.look(time::moment(), orders) {
             return end;
         }
-        outlet.send_all(orders).await;
+        writer.send_all(orders).await;
     }
 }

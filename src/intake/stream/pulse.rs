@@ -34,7 +34,7 @@ pub(crate) struct Pulse {
     /// After a stall an empty socket proves nothing yet: what the cloud could not send meanwhile still comes. Whoever reads as
     /// long as the stall was has caught up.
     behind_until: Micros,
-    /// All that came up to here is handed to the keeper.
+    /// All that came up to here is handed to the writer.
     handed_over: Option<Moment>,
     noted: Option<Moment>,
     /// So long without a sign of life, or without a look at it, is its end.
@@ -127,7 +127,7 @@ impl Pulse {
         Moment { wall, steady: now.steady }
     }
 
-    /// All that was collected is handed to the keeper now, or nothing is collected.
+    /// All that was collected is handed to the writer now, or nothing is collected.
     pub(crate) fn handed_over(&mut self) {
         self.handed_over = self.drained;
     }

@@ -1,22 +1,19 @@
-//! One session between its stream and the keeper: bytes come in, orders for the keeper go out. No I/O; both clocks are handed in.
+//! One session between its stream and the writer: bytes come in, orders for the writer go out. No I/O; both clocks are handed in.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-use arrow::array::{Array, AsArray, RecordBatch};
 
 use crate::base::error::plain;
 use crate::base::time::{self, Micros, Moment};
 use crate::cloud::client;
 use crate::model::decode::{Collector, Found};
-use crate::model::event::{Batch, CloudError, Source};
+use crate::model::event::{CloudError, Source};
 use crate::model::framing::Frames;
 use crate::model::schema::Registry;
 use crate::model::settings::Mask;
 use crate::store::buffer::{Change, Run};
 use crate::store::meter::Meter;
-use crate::store::writer::{Claim, Order};
+use crate::store::writer::{Claim, Command};
 
 use super::machine::{End, Input, NOTE_ALONE, NOTE_WITH, describe};
 use super::pulse::Pulse;
@@ -66,7 +63,7 @@ impl Session {
     ///
     /// # Errors
     /// When the cloud ends the stream with an error, or what came cannot be kept.
-    pub(crate) fn take(&mut self, bytes: &[u8], now: Moment, orders: &mut Vec<Order>) -> Result<(), End> {
+    pub(crate) fn take(&mut self, bytes: &[u8], now: Moment, orders: &mut Vec<Command>) -> Result<(), End> {
         let (mut error, Self { frames, collector, mask, meter, spoke, .. }) = (None, &mut *self);
         frames.feed(bytes, &mut |frame| {
             *spoke = true;
@@ -87,7 +84,7 @@ impl Session {
     ///
     /// # Errors
     /// When the session is over.
-    pub(crate) fn taken(&mut self, now: Moment, orders: &mut Vec<Order>) -> Result<Option<Moment>, End> {
+    pub(crate) fn taken(&mut self, now: Moment, orders: &mut Vec<Command>) -> Result<Option<Moment>, End> {
         if !self.pulse.came(std::mem::take(&mut self.spoke), now)? {
             return Ok(None);
         }
@@ -112,7 +109,7 @@ impl Session {
     ///
     /// # Errors
     /// When the session is over.
-    pub(crate) fn look(&mut self, now: Moment, orders: &mut Vec<Order>) -> Result<(), End> {
+    pub(crate) fn look(&mut self, now: Moment, orders: &mut Vec<Command>) -> Result<(), End> {
         if now.steady - self.flushed >= self.keep_every {
             self.flush(now, orders)?;
         }
@@ -126,7 +123,7 @@ impl Session {
     }
 
     /// It is over: hands over what is left, with its last sign of life.
-    pub(crate) fn end(mut self, mut end: End, now: Moment, orders: &mut Vec<Order>) -> Input {
+    pub(crate) fn end(mut self, mut end: End, now: Moment, orders: &mut Vec<Command>) -> Input {
         if let Err(lost) = self.flush(now, orders) {
             end = lost;
         }
@@ -134,7 +131,7 @@ impl Session {
             self.meter.note(now.wall, why.clone());
         }
         let heard = self.pulse.last(describe(&end));
-        orders.extend(heard.clone().map(|heard| Order::Note(Change::Heard(heard))));
+        orders.extend(heard.clone().map(|heard| Command::Note(Change::Heard(heard))));
         Input::Ended {
             session: self.pulse.session(),
             end,
@@ -144,14 +141,14 @@ impl Session {
     }
 
     /// Hands over what was collected, with the sign of life up to which that is all.
-    fn flush(&mut self, now: Moment, orders: &mut Vec<Order>) -> Result<(), End> {
+    fn flush(&mut self, now: Moment, orders: &mut Vec<Command>) -> Result<(), End> {
         self.flushed = now.steady;
         if self.lost {
             return Err(End::Lost("a batch could not be built and is lost".to_owned()));
         }
         if self.collector.is_empty() {
             self.pulse.handed_over();
-            orders.extend(self.pulse.due(NOTE_ALONE, now).map(|heard| Order::Note(Change::Heard(heard))));
+            orders.extend(self.pulse.due(NOTE_ALONE, now).map(|heard| Command::Note(Change::Heard(heard))));
             return Ok(());
         }
         let last = self.collector.last_time();
@@ -161,11 +158,11 @@ impl Session {
         })?;
         self.meter.update(|parts| {
             parts.last_event = last.or(parts.last_event);
-            parts.stranger |= speaks_a_stranger(&batch, &parts.devices);
             parts.count(&batch);
         });
+        self.meter.pressure.meet(&batch);
         self.pulse.handed_over();
-        orders.push(Order::Keep(batch, Claim::Session(self.pulse.run_number(), self.pulse.due(NOTE_WITH, now))));
+        orders.push(Command::Keep(batch, Claim::Session(self.pulse.run_number(), self.pulse.due(NOTE_WITH, now))));
         Ok(())
     }
 }
@@ -176,15 +173,4 @@ fn ended_by(error: CloudError) -> End {
         1 | 4 | 408 | 504 => End::Over(format!("the session's time is up: {error}")),
         _ => End::Error(error),
     }
-}
-
-/// A device that the cloud has not listed is among those that spoke last of each type. Not every event is looked at: who is
-/// missed now is found in another batch.
-fn speaks_a_stranger(batch: &Batch, devices: &HashSet<String>) -> bool {
-    let last = |rows: &RecordBatch| {
-        let ids = rows.column_by_name("device_id")?.as_string_opt::<i32>()?;
-        let row = ids.len().checked_sub(1).filter(|row| ids.is_valid(*row))?;
-        Some(!devices.contains(ids.value(row)))
-    };
-    !devices.is_empty() && batch.parts.iter().any(|(_, rows)| last(rows).unwrap_or(false))
 }

@@ -20,7 +20,7 @@ use crate::base::error::plain;
 use crate::base::time;
 use crate::cloud::push::{About, SIGNATURE, SignatureError, Verifier};
 use crate::store::meter::Meter;
-use crate::store::writer::{Phase, told};
+use crate::store::writer::{Phase, shutdown_requested};
 
 use super::pending::Fate;
 use super::places::Place;
@@ -116,7 +116,7 @@ impl WebhookServer {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            _ = told(&mut stop) => {
+            _ = shutdown_requested(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection.as_mut() => ended,
@@ -154,7 +154,7 @@ impl WebhookServer {
 
     async fn answer_push(&self, request: Request<Incoming>, visit: &Visit<'_>) -> Response<Full<Bytes>> {
         let Err(Refusal(status, why)) = self.push(request, visit).await else {
-            Meter::add(&self.outlet.meter.pushes, 1);
+            Meter::add(&self.writer.meter.pushes, 1);
             return Response::new(Full::default());
         };
         self.refused(why, "");
@@ -237,9 +237,9 @@ impl WebhookServer {
     fn not_ready(&self) -> Option<&'static str> {
         if *self.stop.borrow() != Phase::Going {
             Some("stopping")
-        } else if self.outlet.keep.is_closed() {
+        } else if self.writer.keep.is_closed() {
             Some("nothing can be kept")
-        } else if self.outlet.meter.full.load(Ordering::Relaxed) {
+        } else if self.writer.meter.pressure.full.load(Ordering::Relaxed) {
             Some("the disk is full")
         } else {
             None

@@ -32,7 +32,7 @@ use crate::base::error::plain;
 use crate::base::time;
 use crate::model::settings::SettingsError;
 use crate::store::meter::Meter;
-use crate::store::writer::{Outlet, Phase, told};
+use crate::store::writer::{Phase, WriterHandle, shutdown_requested};
 
 use keys::{Guard, Hangup};
 use line::Line;
@@ -143,11 +143,17 @@ impl Receiver {
 
     /// Receives until told to stop. What came before is answered when this returns. `projects` are those of which pushes came before: they
     /// are listened for from now on, for so long as is planned.
-    pub async fn run(mut self, outlet: Outlet, projects: Vec<String>, lasts: Option<Duration>, mut stop: watch::Receiver<Phase>) {
-        outlet.meter.update(|parts| parts.listening = Some(self.url()));
-        let server = Arc::new(WebhookServer::new(self.guard, self.limits, outlet, stop.clone()));
+    pub async fn run(
+        mut self,
+        writer: WriterHandle,
+        projects: Vec<String>,
+        lasts: Option<Duration>,
+        mut stop: watch::Receiver<Phase>,
+    ) {
+        writer.meter.update(|parts| parts.listening = Some(self.url()));
+        let server = Arc::new(WebhookServer::new(self.guard, self.limits, writer, stop.clone()));
         let (closing, closed) = watch::channel(Phase::Going);
-        let sessions = Sessions::begin(projects, lasts, &server.outlet);
+        let sessions = Sessions::begin(projects, lasts, &server.writer);
         let commit_loop = tokio::spawn(Arc::clone(&server).commit_loop(sessions, closed));
         let mut connections = JoinSet::new();
         let places = Places::new(server.limits.connections, server.limits.connections_of_peer);
@@ -160,7 +166,7 @@ impl Receiver {
                     server.reload(&self.keys);
                     continue;
                 }
-                _ = told(&mut stop) => break,
+                _ = shutdown_requested(&mut stop) => break,
             };
             match stream.map(|(stream, peer)| (stream, places.take(peer.ip()))) {
                 Ok((stream, Some(place))) => drop(connections.spawn(Arc::clone(&server).connection(stream, place))),
@@ -187,7 +193,7 @@ impl Receiver {
         connections.shutdown().await;
         closing.send_replace(*stop.borrow());
         drop(commit_loop.await);
-        server.outlet.meter.update(|parts| parts.listening = None);
+        server.writer.meter.update(|parts| parts.listening = None);
     }
 }
 
@@ -208,7 +214,7 @@ async fn send_away(mut stream: TcpStream, is_tls: bool) {
 struct WebhookServer {
     guard: RwLock<Guard>,
     limits: Limits,
-    outlet: Outlet,
+    writer: WriterHandle,
     pending: Mutex<PendingBatch>,
     filled: Notify,
     reading: Semaphore,
@@ -217,12 +223,12 @@ struct WebhookServer {
 }
 
 impl WebhookServer {
-    fn new(guard: Guard, limits: Limits, outlet: Outlet, stop: watch::Receiver<Phase>) -> Self {
-        let pending = PendingBatch::new(&outlet.registry);
+    fn new(guard: Guard, limits: Limits, writer: WriterHandle, stop: watch::Receiver<Phase>) -> Self {
+        let pending = PendingBatch::new(&writer.registry);
         Self {
             guard: RwLock::new(guard),
             limits,
-            outlet,
+            writer,
             pending: Mutex::new(pending),
             filled: Notify::new(),
             reading: Semaphore::new(http::READING_KIB as usize),
@@ -251,7 +257,7 @@ impl WebhookServer {
             }
             Err(error) => format!("certificate and secrets stay as they were: {error}"),
         };
-        self.outlet.meter.note(time::now(), note);
+        self.writer.meter.note(time::now(), note);
     }
 
     /// Serves a connection until it ends, or its place is needed.
@@ -285,14 +291,14 @@ impl WebhookServer {
 
     /// Counts a refusal and tells people.
     fn refused(&self, class: Class, detail: &str) {
-        Meter::add(&self.outlet.meter.refused, 1);
+        Meter::add(&self.writer.meter.refused, 1);
         self.told(class, detail);
     }
 
     /// Tells people: the first of a class at once, then now and then.
     fn told(&self, class: Class, detail: &str) {
         if let Some(text) = self.refusals.note(class, detail) {
-            self.outlet.meter.note(time::now(), text);
+            self.writer.meter.note(time::now(), text);
         }
     }
 }

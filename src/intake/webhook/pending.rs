@@ -13,7 +13,7 @@ use crate::model::decode::{Collector, Found};
 use crate::model::event::{Batch, CloudError, DeviceRow, Source};
 use crate::model::framing::Frame;
 use crate::model::schema::Registry;
-use crate::store::writer::{Order, Phase, Push, Verdict, told};
+use crate::store::writer::{Command, Phase, Push, Verdict, shutdown_requested};
 
 use super::WebhookServer;
 use super::sessions::{NOTE_EVERY, Sessions};
@@ -115,25 +115,25 @@ impl WebhookServer {
     /// Takes what is pending to the writer, again and again, until told that nothing more will come.
     pub(super) async fn commit_loop(self: Arc<Self>, mut sessions: Sessions, mut closing: watch::Receiver<Phase>) {
         for order in sessions.begun() {
-            self.outlet.send(order).await;
+            self.writer.send(order).await;
         }
         let mut tick = tokio::time::interval(NOTE_EVERY);
         loop {
             tokio::select! {
                 () = self.filled.notified() => {}
                 _ = tick.tick() => {
-                    sessions.spoke(&self.outlet);
+                    sessions.spoke(&self.writer);
                     for text in self.refusals.due() {
-                        self.outlet.meter.note(time::now(), text);
+                        self.writer.meter.note(time::now(), text);
                     }
                 }
-                _ = told(&mut closing) => break,
+                _ = shutdown_requested(&mut closing) => break,
             }
             // In a statement of its own: the lock must not be held while what was taken is carried.
             while let Some(taken) = { self.pending().take() } {
                 for unfit in self.carry(taken, &mut sessions).await {
                     // Each alone: what does not fit must not take others along.
-                    let mut pending = PendingBatch::new(&self.outlet.registry);
+                    let mut pending = PendingBatch::new(&self.writer.registry);
                     pending.put(unfit, time::now());
                     let Some(alone) = pending.take() else { continue };
                     for Waiting { fate, .. } in self.carry(alone, &mut sessions).await {
@@ -143,7 +143,7 @@ impl WebhookServer {
             }
         }
         let phase = *closing.borrow();
-        sessions.close(phase, &self.outlet).await;
+        sessions.close(phase, &self.writer).await;
     }
 
     /// Carries what was taken to the writer and tells those who wait for it what became of it; gives them back when something in it is
@@ -153,15 +153,15 @@ impl WebhookServer {
         let fate = match batch {
             Some(batch) if batch.is_empty() => Fate::Kept,
             Some(batch) => {
-                let mut orders = sessions.open(&batch.devices, &self.outlet.meter);
+                let mut orders = sessions.open(&batch.devices, &self.writer.meter);
                 let counts: Vec<_> =
                     batch.parts.iter().map(|(part, rows)| (part.event_type.to_string(), rows.num_rows() as u64)).collect();
                 let verdict = Arc::new(Verdict::default());
                 let (reached, done) = oneshot::channel();
-                orders.push(Order::Push(Push { batch, verdict: Arc::clone(&verdict), reached }));
+                orders.push(Command::Push(Push { batch, verdict: Arc::clone(&verdict), reached }));
                 let fate = self.keep(orders, &verdict, done, oldest).await;
                 if fate == Fate::Kept {
-                    self.outlet.meter.update(|parts| {
+                    self.writer.meter.update(|parts| {
                         parts.last_event = last.or(parts.last_event);
                         for (event_type, count) in counts {
                             *parts.by_type.entry(event_type).or_default() += count;
@@ -171,7 +171,7 @@ impl WebhookServer {
                 fate
             }
             None => {
-                self.outlet.meter.note(time::now(), "pushes could not be built into a batch");
+                self.writer.meter.note(time::now(), "pushes could not be built into a batch");
                 Fate::Unfit
             }
         };
@@ -185,11 +185,11 @@ impl WebhookServer {
         Vec::new()
     }
 
-    /// What becomes of the push that is the last of the orders. Gives up in time, if the keeper has not begun by then.
-    async fn keep(&self, orders: Vec<Order>, verdict: &Verdict, done: oneshot::Receiver<()>, oldest: Instant) -> Fate {
+    /// What becomes of the push that is the last of the orders. Gives up in time, if the writer has not begun by then.
+    async fn keep(&self, orders: Vec<Command>, verdict: &Verdict, done: oneshot::Receiver<()>, oldest: Instant) -> Fate {
         let carried = async {
             for order in orders {
-                self.outlet.send(order).await;
+                self.writer.send(order).await;
             }
             drop(done.await);
         };

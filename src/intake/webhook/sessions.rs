@@ -10,7 +10,7 @@ use crate::model::event::{DeviceRow, Source};
 use crate::model::settings::Filters;
 use crate::store::buffer::{Change, Heard, Run};
 use crate::store::meter::Meter;
-use crate::store::writer::{Numbers, Order, Outlet, Phase};
+use crate::store::writer::{Command, Numbers, Phase, WriterHandle};
 
 /// A session's sign of life is noted in the buffer this often.
 pub(super) const NOTE_EVERY: Duration = Duration::from_secs(10);
@@ -41,19 +41,19 @@ struct Held {
 }
 
 impl Held {
-    fn heard(&self, spoke_at: Micros, ended: Option<String>) -> Order {
+    fn heard(&self, spoke_at: Micros, ended: Option<String>) -> Command {
         let (run, session, opened_at) = (Arc::clone(&self.run), self.session, self.opened_at);
-        Order::Note(Change::Heard(Heard { run, session, opened_at, spoke_at, ended }))
+        Command::Note(Change::Heard(Heard { run, session, opened_at, spoke_at, ended }))
     }
 }
 
 impl Sessions {
-    pub(super) fn begin(projects: Vec<String>, lasts: Option<Duration>, outlet: &Outlet) -> Self {
+    pub(super) fn begin(projects: Vec<String>, lasts: Option<Duration>, writer: &WriterHandle) -> Self {
         let now = time::moment();
         let mut sessions = Self {
             by_project: HashMap::new(),
             ends_at: lasts.map(|lasts| now.steady.saturating_add(time::micros(lasts))),
-            numbers: Arc::clone(&outlet.numbers),
+            numbers: Arc::clone(&writer.numbers),
             anchor: now,
             next: SESSIONS_FROM,
         };
@@ -83,15 +83,15 @@ impl Sessions {
     }
 
     /// What is to be noted of those that are listened for from the beginning.
-    pub(super) fn begun(&self) -> Vec<Order> {
+    pub(super) fn begun(&self) -> Vec<Command> {
         self.by_project
             .values()
-            .flat_map(|held| [Order::Note(Change::Begins(Arc::clone(&held.run))), held.heard(held.opened_at, None)])
+            .flat_map(|held| [Command::Note(Change::Begins(Arc::clone(&held.run))), held.heard(held.opened_at, None)])
             .collect()
     }
 
     /// Orders that open a session for each project that has none.
-    pub(super) fn open(&mut self, devices: &[(Micros, DeviceRow)], meter: &Meter) -> Vec<Order> {
+    pub(super) fn open(&mut self, devices: &[(Micros, DeviceRow)], meter: &Meter) -> Vec<Command> {
         let mut orders = Vec::new();
         for (_, device) in devices {
             if self.by_project.contains_key(&device.project) || self.by_project.len() >= PROJECTS_MAX {
@@ -99,15 +99,15 @@ impl Sessions {
             }
             let now = time::moment();
             let held = self.hold(device.project.clone(), now.wall, now);
-            orders.extend([Order::Note(Change::Begins(Arc::clone(&held.run))), held.heard(now.wall, None)]);
+            orders.extend([Command::Note(Change::Begins(Arc::clone(&held.run))), held.heard(now.wall, None)]);
             meter.note(time::now(), format!("{}: pushes arrive", device.project));
             Meter::add(&meter.sessions, 1);
         }
         orders
     }
 
-    /// A sign of life of each, if the keeper has time for it: those who push must not wait for this.
-    pub(super) fn spoke(&mut self, outlet: &Outlet) {
+    /// A sign of life of each, if the writer has time for it: those who push must not wait for this.
+    pub(super) fn spoke(&mut self, writer: &WriterHandle) {
         let now = time::moment();
         let before = std::mem::replace(&mut self.anchor, now);
         let is_set = now.step_since(before).abs() > time::STEP;
@@ -119,24 +119,24 @@ impl Sessions {
                 let cause = "this machine's clock was set".to_owned();
                 for order in [
                     held.heard(before.wall, Some(cause)),
-                    Order::Note(Change::Begins(Arc::clone(&new.run))),
-                    Order::Note(Change::Ends(held.run, before.wall)),
+                    Command::Note(Change::Begins(Arc::clone(&new.run))),
+                    Command::Note(Change::Ends(held.run, before.wall)),
                     new.heard(now.wall, None),
                 ] {
-                    drop(outlet.keep.try_send(order));
+                    drop(writer.keep.try_send(order));
                 }
             } else {
-                drop(outlet.keep.try_send(held.heard(now.wall, None)));
+                drop(writer.keep.try_send(held.heard(now.wall, None)));
             }
         }
     }
 
-    pub(super) async fn close(&mut self, phase: Phase, outlet: &Outlet) {
+    pub(super) async fn close(&mut self, phase: Phase, writer: &WriterHandle) {
         let now = time::now();
         for (_, held) in self.by_project.drain() {
-            outlet.send(held.heard(now, Some("the receiver stopped".to_owned()))).await;
+            writer.send(held.heard(now, Some("the receiver stopped".to_owned()))).await;
             if phase != Phase::HungUp {
-                outlet.send(Order::Note(Change::Ends(held.run, now))).await;
+                writer.send(Command::Note(Change::Ends(held.run, now))).await;
             }
         }
     }

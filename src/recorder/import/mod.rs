@@ -13,7 +13,7 @@ use crate::model::decode::{Collector, Found};
 use crate::model::event::{CloudError, Source};
 use crate::model::framing::Frame;
 use crate::store::meter::Meter;
-use crate::store::writer::{Claim, Order};
+use crate::store::writer::{Claim, Command};
 
 use super::{RecordError, Recorder};
 
@@ -43,8 +43,8 @@ pub fn import(
     name: &Path,
     mut progress: impl FnMut(u64),
 ) -> Result<Imported, RecordError> {
-    let outlet = recorder.outlet();
-    let mut collector = Collector::new(Arc::clone(&outlet.registry), Source::Import);
+    let writer = recorder.writer();
+    let mut collector = Collector::new(Arc::clone(&writer.registry), Source::Import);
     let mut imported = Imported::default();
     let mut bytes = vec![0; READ];
     loop {
@@ -73,16 +73,16 @@ pub fn import(
         let is_over = !matches!(read, Ok(1..));
         if collector.is_full() || (is_over && !collector.is_empty()) {
             let batch = collector.take()?;
-            outlet.meter.update(|parts| parts.count(&batch));
-            if outlet.keep.blocking_send(Order::Keep(batch, Claim::Nothing)).is_err() {
-                // The keeper has failed; closing the recorder tells why.
+            writer.meter.update(|parts| parts.count(&batch));
+            if writer.keep.blocking_send(Command::Keep(batch, Claim::Nothing)).is_err() {
+                // The writer has failed; closing the recorder tells why.
                 return Ok(imported);
             }
         }
         progress(input.progress());
         match read {
             Ok(0) => {
-                Meter::add(&outlet.meter.sessions, 1);
+                Meter::add(&writer.meter.sessions, 1);
                 return Ok(imported);
             }
             Ok(_) => {}

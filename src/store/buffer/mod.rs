@@ -51,7 +51,7 @@ use block::Block;
 pub use faults::{FaultReason, WhichFaults};
 pub use ledger::{Change, Fill, FillRow, Heard, Loss, Outcome, Piece, Records, Run, RunRow, Session};
 pub use rescue::Rescued;
-pub use sealed::{Sum, manifest};
+pub use sealed::{Checksum, manifest};
 pub use view::{Pending, View};
 
 /// The log is written from its beginning again after so many bytes, and stays so long: a file that neither grows nor is cut costs

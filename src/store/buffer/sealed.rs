@@ -13,7 +13,7 @@ use super::{Buffer, Result, View};
 
 /// What a sealed file consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sum {
+pub struct Checksum {
     /// SHA-256 of the file, in hex.
     pub sha256: String,
     /// Its size in bytes.
@@ -25,7 +25,7 @@ impl Buffer {
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn sealed(&mut self, partition: &Partition, sum: &Sum) -> Result<()> {
+    pub fn sealed(&mut self, partition: &Partition, sum: &Checksum) -> Result<()> {
         self.execute(
             "INSERT OR REPLACE INTO sealed (event_type, day, sha256, bytes) VALUES (?, ?, ?, ?)",
             params![&*partition.event_type, partition.day.0, sum.sha256, sum.bytes],
@@ -46,9 +46,9 @@ impl View {
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn sum(&self, partition: &Partition) -> Result<Option<Sum>> {
+    pub fn sum(&self, partition: &Partition) -> Result<Option<Checksum>> {
         let sql = "SELECT sha256, bytes FROM sealed WHERE event_type = ? AND day = ?";
-        let read = |row: &Row<'_>| Ok(Sum { sha256: row.get(0)?, bytes: row.get(1)? });
+        let read = |row: &Row<'_>| Ok(Checksum { sha256: row.get(0)?, bytes: row.get(1)? });
         Ok(self.rows(sql, params![&*partition.event_type, partition.day.0], read)?.pop())
     }
 
@@ -56,17 +56,17 @@ impl View {
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub fn sealed(&self) -> Result<BTreeMap<Partition, Sum>> {
+    pub fn sealed(&self) -> Result<BTreeMap<Partition, Checksum>> {
         let read = |row: &Row<'_>| {
             let partition = Partition { event_type: row.get::<_, String>(0)?.into(), day: Day(row.get(1)?) };
-            Ok((partition, Sum { sha256: row.get(2)?, bytes: row.get(3)? }))
+            Ok((partition, Checksum { sha256: row.get(2)?, bytes: row.get(3)? }))
         };
         Ok(self.rows("SELECT event_type, day, sha256, bytes FROM sealed", [], read)?.into_iter().collect())
     }
 }
 
 /// A list of checksums, as `sha256sum --check MANIFEST` reads it.
-pub fn manifest(layout: &Layout, sums: &BTreeMap<Partition, Sum>) -> String {
+pub fn manifest(layout: &Layout, sums: &BTreeMap<Partition, Checksum>) -> String {
     let mut lines = String::new();
     for (partition, sum) in sums {
         let path = layout.day_file(partition);

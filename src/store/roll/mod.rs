@@ -34,7 +34,7 @@ use crate::model::event::{DeviceRow, Partition};
 use crate::model::layout::Layout;
 use crate::model::schema::{Registry, Schema};
 use crate::store::archive::{ArchiveError, DayFile, Footer};
-use crate::store::buffer::{BufferError, Sum, View};
+use crate::store::buffer::{BufferError, Checksum, View};
 
 pub use append::Rolled;
 pub use policy::{Policy, Scope, Timing, Work};
@@ -137,7 +137,7 @@ pub struct Roller {
     /// Folders below `data/` of which the index may not know all sealed files.
     unindexed: BTreeSet<PathBuf>,
     /// Checksums of files that were sealed, for whoever notes them.
-    sums: Vec<(Partition, Sum)>,
+    sums: Vec<(Partition, Checksum)>,
     /// The list of checksums that this process has published.
     manifest: Option<String>,
     /// The device list that it has.
@@ -176,7 +176,7 @@ impl Roller {
     ///
     /// # Errors
     /// When the buffer cannot be read.
-    pub fn sealed(&self) -> Result<BTreeMap<Partition, Sum>, RollError> {
+    pub fn sealed(&self) -> Result<BTreeMap<Partition, Checksum>, RollError> {
         Ok(self.view.sealed()?)
     }
 

@@ -51,9 +51,9 @@ impl Timing {
     /// How far to look now, if at all: `is_time` when the timer has come round, `has_failed` when the last turn has.
     pub fn scope(&self, meter: &Meter, is_time: bool, has_failed: bool) -> Option<Scope> {
         let most = i64::try_from(self.policy.rows_max).unwrap_or(i64::MAX);
-        let is_crowded = meter.buffered.load(Ordering::Relaxed) >= most;
+        let is_crowded = meter.pressure.buffered.load(Ordering::Relaxed) >= most;
         // A roll writes before it frees.
-        let is_full = meter.full.load(Ordering::Relaxed);
+        let is_full = meter.pressure.full.load(Ordering::Relaxed);
         match is_time {
             _ if is_full => None,
             true => Some(Scope::Due),

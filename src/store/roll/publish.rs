@@ -8,7 +8,7 @@ use crate::model::event::Partition;
 use crate::model::layout::Layout;
 use crate::model::schema::Schema;
 use crate::store::archive::{DayFile, DayWriter, Effort, Footer, Index, Keys, Merge, Run};
-use crate::store::buffer::{Sum, manifest};
+use crate::store::buffer::{Checksum, manifest};
 use crate::store::devices;
 
 use super::{RollError, Roller};
@@ -29,7 +29,7 @@ pub(super) struct Draft<'a> {
 
 impl Roller {
     /// Checksums of the files that were sealed since this was called last.
-    pub fn take_sums(&mut self) -> Vec<(Partition, Sum)> {
+    pub fn take_sums(&mut self) -> Vec<(Partition, Checksum)> {
         std::mem::take(&mut self.sums)
     }
 
@@ -42,13 +42,13 @@ impl Roller {
             // A checksum lasts, so its file has to: whoever sealed it may have died before its name was durable.
             make_names_durable(&self.layout, partition)?;
             let (sha256, bytes) = disk::sha256(&self.layout.day_file(partition))?;
-            self.sums.push((partition.clone(), Sum { sha256, bytes }));
+            self.sums.push((partition.clone(), Checksum { sha256, bytes }));
         }
         Ok(())
     }
 
     /// True when a partition's day file is the one that has this checksum.
-    pub(super) fn is_file(&self, partition: &Partition, sum: &Sum) -> Result<bool, DiskError> {
+    pub(super) fn is_file(&self, partition: &Partition, sum: &Checksum) -> Result<bool, DiskError> {
         Ok(disk::sha256(&self.layout.day_file(partition))?.0 == sum.sha256)
     }
 
@@ -94,7 +94,7 @@ impl Roller {
         Ok(())
     }
 
-    /// Steps 2 to 4. A file that fails is removed from staging: on a full disk the keeper needs its room.
+    /// Steps 2 to 4. A file that fails is removed from staging: on a full disk the writer needs its room.
     pub(super) fn publish(&mut self, draft: Draft<'_>) -> Result<(), RollError> {
         let (partition, sealed) = (draft.partition, draft.sealed);
         // Also when this fails, since it may fail behind the rename. What the file consisted of before is of no worth any more.
@@ -105,7 +105,7 @@ impl Roller {
         let written = stage(&staged, draft).and_then(|()| {
             if sealed {
                 let (sha256, bytes) = disk::sha256(&staged)?;
-                sum = Some(Sum { sha256, bytes });
+                sum = Some(Checksum { sha256, bytes });
             }
             let folder = self.layout.folder(&partition.event_type);
             if !self.folders.contains(&folder) {

@@ -24,7 +24,7 @@ pub(crate) fn run(
     let (mut last, mut has_failed) = (time::instant(), false);
     loop {
         let stopping = stop.recv_timeout(LOOK_EVERY.min(timing.roll_every)) != Err(RecvTimeoutError::Timeout);
-        if stopping && meter.full.load(Ordering::Relaxed) {
+        if stopping && meter.pressure.full.load(Ordering::Relaxed) {
             // A roll writes before it frees, and who asked for an end does not wait for what must fail.
             meter.note(time::now(), "the disk is full: what is kept is rolled at the next start");
             return Ok(());

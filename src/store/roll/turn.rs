@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use crate::base::disk::fault;
 use crate::base::time::Micros;
 use crate::model::event::Partition;
-use crate::store::buffer::{BufferError, Change, Sum};
+use crate::store::buffer::{BufferError, Change, Checksum};
 use crate::store::meter::Meter;
-use crate::store::writer::Order;
+use crate::store::writer::Command;
 use crate::store::writer::ToWriter;
 
 use super::rescue::so_far;
@@ -30,7 +30,7 @@ pub(crate) struct Turn<'a> {
 #[derive(Debug, Default)]
 struct Opened {
     /// Checksums that were taken back.
-    sums: BTreeMap<Partition, Sum>,
+    sums: BTreeMap<Partition, Checksum>,
     /// Files of which a checksum still speaks, or may: they stay as they are, and the next time may be better.
     stuck: BTreeSet<Partition>,
 }
@@ -75,7 +75,7 @@ impl Turn<'_> {
             self.meter.last_roll.store((self.now)(), Ordering::Relaxed);
         }
         if ends {
-            self.writer.send(Order::Tidy);
+            self.writer.send(Command::Vacuum);
         }
         failure.map_or(Ok(()), Err)
     }
@@ -111,7 +111,7 @@ impl Turn<'_> {
         }
         if !opened.sums.is_empty() {
             for partition in opened.sums.keys() {
-                self.writer.send(Order::Unsealed(partition.clone()));
+                self.writer.send(Command::Unsealed(partition.clone()));
             }
             self.writer.reach();
         }
@@ -126,7 +126,7 @@ impl Turn<'_> {
 
     /// Holds a sealed day file against its checksum. Another file is set aside, and a gap; so is one that is gone, where another
     /// is about to take its place. True when it is the one that was sealed.
-    fn hold(&mut self, partition: &Partition, sum: &Sum, is_changing: bool) -> Result<bool, RollError> {
+    fn hold(&mut self, partition: &Partition, sum: &Checksum, is_changing: bool) -> Result<bool, RollError> {
         match self.roller.is_file(partition, sum) {
             Ok(true) => return Ok(true),
             Ok(false) => {
@@ -173,7 +173,7 @@ impl Turn<'_> {
             Meter::add(&self.meter.rolled, rolled.events);
             Meter::add(&self.meter.doubles, rolled.doubles);
             let gone = i64::try_from(rolled.events + rolled.doubles).unwrap_or(i64::MAX);
-            self.meter.buffered.fetch_sub(gone, Ordering::Relaxed);
+            self.meter.pressure.buffered.fetch_sub(gone, Ordering::Relaxed);
             all.push((rolled.partition, rolled.seq));
             if !rolled.more {
                 break;
@@ -185,7 +185,7 @@ impl Turn<'_> {
 
     fn forget(&self, rolled: &mut Vec<(Partition, i64)>) {
         if !rolled.is_empty() {
-            self.writer.send(Order::Forget(std::mem::take(rolled)));
+            self.writer.send(Command::Forget(std::mem::take(rolled)));
         }
     }
 
@@ -194,7 +194,7 @@ impl Turn<'_> {
         for (seq, why) in self.roller.view.untold_blocks()? {
             Meter::add(&self.meter.roll_errors, 1);
             self.meter.note((self.now)(), format!("block {seq} of the buffer does not read: {why}"));
-            has_done(self.writer, [Order::Condemn(seq, why)]);
+            has_done(self.writer, [Command::Quarantine(seq, why)]);
         }
         Ok(())
     }
@@ -203,7 +203,7 @@ impl Turn<'_> {
     fn mend(&mut self, partition: &Partition, error: &RollError) -> Result<bool, RollError> {
         if let RollError::Buffer(BufferError::Block { seq, what, .. }) = error {
             Meter::add(&self.meter.roll_errors, 1);
-            let is_done = has_done(self.writer, [Order::Condemn(*seq, what.clone())]);
+            let is_done = has_done(self.writer, [Command::Quarantine(*seq, what.clone())]);
             let became = match (is_done, self.roller.view.has_block(*seq)?) {
                 (true, false) => "it stands among the faults now, and its time is a gap",
                 (true, true) => "nothing is lost: it reads now",
@@ -233,9 +233,9 @@ impl Turn<'_> {
 
     /// Notes the checksums of what was sealed, and those of `opened` whose files are the ones that they were: all their rows
     /// were doubles, or they could not be rolled.
-    fn note_sums(&mut self, opened: BTreeMap<Partition, Sum>) -> Result<(), RollError> {
+    fn note_sums(&mut self, opened: BTreeMap<Partition, Checksum>) -> Result<(), RollError> {
         let failed = self.sum_unlisted().err();
-        let mut sums: BTreeMap<Partition, Sum> = self.roller.take_sums().into_iter().collect();
+        let mut sums: BTreeMap<Partition, Checksum> = self.roller.take_sums().into_iter().collect();
         for (partition, sum) in opened {
             if !sums.contains_key(&partition) && self.roller.is_file(&partition, &sum).unwrap_or(false) {
                 sums.insert(partition, sum);
@@ -244,7 +244,7 @@ impl Turn<'_> {
         if !sums.is_empty() {
             let sealed: Vec<Partition> = sums.keys().cloned().collect();
             for (partition, sum) in sums {
-                self.writer.send(Order::Sealed(partition, sum));
+                self.writer.send(Command::Sealed(partition, sum));
             }
             if !self.writer.reach() {
                 // The next turn's, those that are not on the list then.
@@ -289,14 +289,14 @@ fn note_lost(
     (begins, ends): (Micros, Micros),
     projects: Vec<String>,
 ) -> Result<(), RollError> {
-    let gaps = projects.into_iter().map(|project| Order::Note(Change::Lost { project, cause: cause.to_owned(), begins, ends }));
+    let gaps = projects.into_iter().map(|project| Command::Note(Change::Lost { project, cause: cause.to_owned(), begins, ends }));
     let gaps = gaps.filter(|_| !fault::leaves_out("gaps for what is lost"));
-    let is_noted = has_done(writer, gaps.chain([Order::Unsealed(partition.clone())]));
+    let is_noted = has_done(writer, gaps.chain([Command::Unsealed(partition.clone())]));
     if is_noted { Ok(()) } else { Err(RollError::Unnoted(partition.clone())) }
 }
 
 /// True when these orders are carried out, all of them, whatever became of others before.
-fn has_done(writer: &dyn ToWriter, orders: impl IntoIterator<Item = Order>) -> bool {
+fn has_done(writer: &dyn ToWriter, orders: impl IntoIterator<Item = Command>) -> bool {
     writer.reach();
     orders.into_iter().for_each(|order| writer.send(order));
     writer.reach()

@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::base::time::Micros;
 use crate::model::event::{Batch, Partition};
 use crate::model::schema::Registry;
-use crate::store::buffer::{Buffer, BufferError, Change, Heard, Sum};
+use crate::store::buffer::{Buffer, BufferError, Change, Checksum, Heard};
 use crate::store::meter::Meter;
 
 /// The way to the one who writes to the buffer, and carries out orders one after the other.
 pub(crate) trait ToWriter {
     /// Hands over an order. Where the writer has failed it comes to nothing, which closing the recorder tells.
-    fn send(&self, order: Order);
+    fn send(&self, order: Command);
 
     /// Waits until everything handed over so far is done; false when some of it could not be, since this was asked last.
     fn reach(&self) -> bool;
@@ -26,7 +26,7 @@ pub(crate) trait ToWriter {
 
 /// Something to do with the buffer.
 #[derive(Debug)]
-pub enum Order {
+pub enum Command {
     /// Commit a batch, with what its sender may claim once that is done.
     Keep(Batch, Claim),
     /// Commit a batch if its senders still wait for that, and tell them.
@@ -36,19 +36,19 @@ pub enum Order {
     /// A change of the ledger.
     Note(Change),
     /// A day file was sealed, and has this checksum.
-    Sealed(Partition, Sum),
+    Sealed(Partition, Checksum),
     /// A sealed day file is going to change: its checksum is good no longer.
     Unsealed(Partition),
     /// A block does not read, for this reason: set it aside.
-    Condemn(i64, String),
+    Quarantine(i64, String),
     /// Give space back to the disk.
-    Tidy,
+    Vacuum,
     /// Nothing: there are chores to look after.
-    Look,
+    Wake,
     /// Say that everything ordered before is done, by dropping this.
-    Reach(Sender<()>),
+    Barrier(Sender<()>),
     /// The same for those who wait without a thread.
-    Reached(oneshot::Sender<()>),
+    AsyncBarrier(oneshot::Sender<()>),
 }
 
 /// What the sender of a batch says in the ledger, and must not say when the batch is not kept.
@@ -74,7 +74,7 @@ pub struct Push {
     pub reached: oneshot::Sender<()>,
 }
 
-/// What becomes of a push: kept or refused, never both. Whoever is first decides: the keeper begins, or the receiver, which
+/// What becomes of a push: kept or refused, never both. Whoever is first decides: the writer begins, or the receiver, which
 /// has to answer in time, withdraws.
 #[derive(Debug, Default)]
 pub struct Verdict(AtomicU8);
@@ -86,7 +86,7 @@ impl Verdict {
     const KEPT: u8 = 3;
     const UNFIT: u8 = 4;
 
-    /// The receiver waits no longer; false when the keeper has begun, and the verdict has to be waited for.
+    /// The receiver waits no longer; false when the writer has begun, and the verdict has to be waited for.
     pub fn withdraw(&self) -> bool {
         self.0.compare_exchange(Self::WAITING, Self::WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -117,9 +117,9 @@ impl Verdict {
 
 /// Where sources send what they have.
 #[derive(Debug, Clone)]
-pub struct Outlet {
-    /// To the keeper.
-    pub keep: mpsc::Sender<Order>,
+pub struct WriterHandle {
+    /// To the writer.
+    pub keep: mpsc::Sender<Command>,
     /// What is shown to people.
     pub meter: Arc<Meter>,
     /// The schemas.
@@ -148,10 +148,10 @@ pub enum Phase {
     HungUp,
 }
 
-impl Outlet {
-    /// Hands an order to the keeper; waits while its queue is full. A closed queue means that the keeper has failed, which
+impl WriterHandle {
+    /// Hands an order to the writer; waits while its queue is full. A closed queue means that the writer has failed, which
     /// the recorder tells.
-    pub async fn send(&self, order: Order) {
+    pub async fn send(&self, order: Command) {
         let order = match self.keep.try_send(order) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(order) | mpsc::error::TrySendError::Closed(order)) => order,
@@ -161,7 +161,7 @@ impl Outlet {
     }
 
     /// Hands over several, in order.
-    pub async fn send_all(&self, orders: &mut Vec<Order>) {
+    pub async fn send_all(&self, orders: &mut Vec<Command>) {
         for order in orders.drain(..) {
             self.send(order).await;
         }
@@ -169,7 +169,7 @@ impl Outlet {
 }
 
 /// Resolves when it is time to stop; says how.
-pub async fn told(stop: &mut watch::Receiver<Phase>) -> Phase {
+pub async fn shutdown_requested(stop: &mut watch::Receiver<Phase>) -> Phase {
     // A sender that is gone will tell nothing more: stop as well.
     stop.wait_for(|stop| *stop != Phase::Going).await.map_or(Phase::HungUp, |phase| *phase)
 }
@@ -186,9 +186,9 @@ pub struct Kept {
 /// Most changes of the ledger that wait for room; the oldest give way, which can only make a gap larger.
 const OWED_MAX: usize = 10_000;
 
-/// The keeper of the buffer.
+/// The writer of the buffer.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Writer {
     buffer: Buffer,
     /// Changes of the ledger that could not be written yet, in order.
     owed: VecDeque<Change>,
@@ -196,7 +196,7 @@ pub struct Keeper {
     torn: (HashSet<u64>, HashSet<i64>),
 }
 
-impl Keeper {
+impl Writer {
     /// Takes over the buffer.
     pub fn new(buffer: Buffer) -> Self {
         Self { buffer, owed: VecDeque::new(), torn: (HashSet::new(), HashSet::new()) }
@@ -211,10 +211,10 @@ impl Keeper {
     ///
     /// # Errors
     /// When SQLite or the disk refuses; nothing of the order has happened then.
-    pub fn step(&mut self, order: &Order, now: Micros) -> Result<Kept, BufferError> {
+    pub fn step(&mut self, order: &Command, now: Micros) -> Result<Kept, BufferError> {
         let mut kept = Kept::default();
         match order {
-            Order::Keep(batch, claim) => {
+            Command::Keep(batch, claim) => {
                 let heard = match claim {
                     Claim::Session(run, heard) if !self.torn.0.contains(run) => heard.as_ref(),
                     _ => None,
@@ -223,7 +223,7 @@ impl Keeper {
                 kept = Kept { events: batch.events(), faults: batch.faults.len() };
                 self.pay(now);
             }
-            Order::Push(push) => {
+            Command::Push(push) => {
                 if push.verdict.begin() {
                     self.buffer.keep(&push.batch, None, now)?;
                     push.verdict.kept();
@@ -231,14 +231,14 @@ impl Keeper {
                     self.pay(now);
                 }
             }
-            Order::Forget(rolled) => drop(self.buffer.forget(rolled)?),
-            Order::Tidy => self.buffer.tidy()?,
+            Command::Forget(rolled) => drop(self.buffer.forget(rolled)?),
+            Command::Vacuum => self.buffer.tidy()?,
             // Whoever waits is told when the order is dropped.
-            Order::Reach(_) | Order::Reached(_) | Order::Look => self.pay(now),
-            Order::Condemn(seq, why) => self.buffer.condemn(*seq, why, now)?,
-            Order::Sealed(partition, sum) => self.buffer.sealed(partition, sum)?,
-            Order::Unsealed(partition) => self.buffer.unsealed(partition)?,
-            Order::Note(change) => self.note(change, now)?,
+            Command::Barrier(_) | Command::AsyncBarrier(_) | Command::Wake => self.pay(now),
+            Command::Quarantine(seq, why) => self.buffer.condemn(*seq, why, now)?,
+            Command::Sealed(partition, sum) => self.buffer.sealed(partition, sum)?,
+            Command::Unsealed(partition) => self.buffer.unsealed(partition)?,
+            Command::Note(change) => self.note(change, now)?,
         }
         Ok(kept)
     }
@@ -296,10 +296,10 @@ impl Keeper {
     }
 
     /// A batch is given up: who sent it may claim nothing any more that lies behind it.
-    pub fn give_up(&mut self, order: &Order) {
+    pub fn give_up(&mut self, order: &Command) {
         match order {
-            Order::Keep(_, Claim::Session(run, _)) => drop(self.torn.0.insert(*run)),
-            Order::Keep(_, Claim::Fills(fills)) => self.torn.1.extend(fills),
+            Command::Keep(_, Claim::Session(run, _)) => drop(self.torn.0.insert(*run)),
+            Command::Keep(_, Claim::Fills(fills)) => self.torn.1.extend(fills),
             _ => {}
         }
     }

@@ -15,37 +15,37 @@ use crate::model::layout::Layout;
 use crate::store::buffer::BufferError;
 use crate::store::meter::Meter;
 use crate::store::writer::ToWriter;
-use crate::store::writer::{Claim, Keeper, Order};
+use crate::store::writer::{Claim, Command, Writer};
 
 /// How often a batch that found no room on the disk is tried again.
 const FULL_RETRY: Duration = Duration::from_millis(250);
 
 /// Orders of thread "roll". They free room, so they overtake a batch that waits for room.
 #[derive(Debug, Clone)]
-pub(crate) struct Chores {
-    keep: mpsc::Sender<Order>,
-    chores: Sender<Order>,
+pub(crate) struct Housekeeping {
+    keep: mpsc::Sender<Command>,
+    chores: Sender<Command>,
 }
 
-impl Chores {
-    pub(crate) fn new(keep: mpsc::Sender<Order>) -> (Self, Receiver<Order>) {
+impl Housekeeping {
+    pub(crate) fn new(keep: mpsc::Sender<Command>) -> (Self, Receiver<Command>) {
         // Without a bound of its own: a turn of the roll gives a few orders a partition and waits for them before the next turn.
         let (chores, todo) = channel();
         (Self { keep, chores }, todo)
     }
 }
 
-impl ToWriter for Chores {
-    fn send(&self, order: Order) {
-        // A keeper that is gone has failed, which closing the recorder tells.
+impl ToWriter for Housekeeping {
+    fn send(&self, order: Command) {
+        // A writer that is gone has failed, which closing the recorder tells.
         drop(self.chores.send(order));
-        // Where the queue is full, the keeper is at work, and looks after each order.
-        drop(self.keep.try_send(Order::Look));
+        // Where the queue is full, the writer is at work, and looks after each order.
+        drop(self.keep.try_send(Command::Wake));
     }
 
     fn reach(&self) -> bool {
         let (done, wait) = channel();
-        self.send(Order::Reach(done));
+        self.send(Command::Barrier(done));
         wait.recv().is_ok()
     }
 }
@@ -103,27 +103,27 @@ pub(crate) enum Outcome {
 
 /// Everything that thread "keep" works with.
 #[derive(Debug)]
-pub(crate) struct Keeping {
-    keeper: Keeper,
+pub(crate) struct WriterThread {
+    writer: Writer,
     meter: Arc<Meter>,
-    chores: Receiver<Order>,
+    chores: Receiver<Command>,
     /// A chore has failed of which nobody was told yet.
     has_failed: bool,
 }
 
-impl Keeping {
-    pub(crate) fn new(keeper: Keeper, meter: Arc<Meter>, chores: Receiver<Order>) -> Self {
-        Self { keeper, meter, chores, has_failed: false }
+impl WriterThread {
+    pub(crate) fn new(writer: Writer, meter: Arc<Meter>, chores: Receiver<Command>) -> Self {
+        Self { writer, meter, chores, has_failed: false }
     }
 
-    /// Carries out orders until nobody is left who could give one. Gives back the keeper, which holds the lock of the recording:
+    /// Carries out orders until nobody is left who could give one. Gives back the writer, which holds the lock of the recording:
     /// after a failure, thread "roll" may still be at work.
     pub(crate) fn run(
         mut self,
-        mut orders: mpsc::Receiver<Order>,
+        mut orders: mpsc::Receiver<Command>,
         layout: &Layout,
         stopping: &AtomicBool,
-    ) -> (Keeper, Result<(), BufferError>) {
+    ) -> (Writer, Result<(), BufferError>) {
         let space = Space::new(layout, &self.meter);
         space.set_aside();
         // An order is dropped before the next one is waited for: that tells whoever waits for it.
@@ -135,12 +135,12 @@ impl Keeping {
                 match outcome {
                     Ok(Outcome::Wait) => thread::sleep(FULL_RETRY),
                     Ok(_) => break,
-                    Err(error) => return (self.keeper, Err(error)),
+                    Err(error) => return (self.writer, Err(error)),
                 }
             }
         }
         self.do_chores(time::now());
-        (self.keeper, Ok(()))
+        (self.writer, Ok(()))
     }
 
     /// Carries out an order, as far as there is room: on a full disk a batch waits, and the stream behind it, until there is
@@ -151,50 +151,50 @@ impl Keeping {
     /// When events could not be kept: the recorder has to end.
     pub(crate) fn step(
         &mut self,
-        order: &Order,
+        order: &Command,
         stopping: bool,
         is_low: &dyn Fn(bool) -> bool,
         now: Micros,
     ) -> Result<Outcome, BufferError> {
-        let brings_events = matches!(order, Order::Keep(..) | Order::Push(_));
-        let low = brings_events && !stopping && is_low(self.meter.full.load(Ordering::Relaxed));
-        let result = if low { None } else { Some(self.keeper.step(order, now)) };
+        let brings_events = matches!(order, Command::Keep(..) | Command::Push(_));
+        let low = brings_events && !stopping && is_low(self.meter.pressure.full.load(Ordering::Relaxed));
+        let result = if low { None } else { Some(self.writer.step(order, now)) };
         let full = match &result {
             None => true,
             Some(Err(error)) => error.is_full(),
             Some(Ok(_)) => false,
         };
-        if full && !self.meter.full.swap(true, Ordering::Relaxed) {
+        if full && !self.meter.pressure.full.swap(true, Ordering::Relaxed) {
             self.meter.note(now, "the disk is full: nothing is kept or rolled until there is room");
             // What was freed already may be all that is needed.
-            self.keeper.step(&Order::Tidy, now).map_or_else(drop, drop);
+            self.writer.step(&Command::Vacuum, now).map_or_else(drop, drop);
         }
-        if brings_events && !full && self.meter.full.swap(false, Ordering::Relaxed) {
+        if brings_events && !full && self.meter.pressure.full.swap(false, Ordering::Relaxed) {
             self.meter.note(now, "there is room on the disk again, recording goes on");
         }
         match result {
             Some(Ok(kept)) => {
                 Meter::add(&self.meter.kept, kept.events as u64);
                 Meter::add(&self.meter.faults, kept.faults as u64);
-                self.meter.buffered.fetch_add(i64::try_from(kept.events).unwrap_or(i64::MAX), Ordering::Relaxed);
+                self.meter.pressure.buffered.fetch_add(i64::try_from(kept.events).unwrap_or(i64::MAX), Ordering::Relaxed);
                 Ok(Outcome::Done)
             }
-            _ if full && matches!(order, Order::Keep(..)) => {
+            _ if full && matches!(order, Command::Keep(..)) => {
                 if !stopping {
                     return Ok(Outcome::Wait);
                 }
                 // Who was asked to end does not wait for room. What is given up here is a gap; an import has none, so it fails.
-                if let (Order::Keep(_, Claim::Nothing), Some(Err(error))) = (order, result) {
+                if let (Command::Keep(_, Claim::Nothing), Some(Err(error))) = (order, result) {
                     return Err(error);
                 }
-                self.keeper.give_up(order);
+                self.writer.give_up(order);
                 self.meter.note(now, "the disk is full: what came last is not kept, and its time is a gap");
                 Ok(Outcome::Dropped)
             }
-            _ if full && matches!(order, Order::Push(_)) => Ok(Outcome::Dropped),
+            _ if full && matches!(order, Command::Push(_)) => Ok(Outcome::Dropped),
             Some(Err(error)) if brings_events => match order {
                 // Nobody may end the recorder by what is in a push.
-                Order::Push(push) if error.is_of_content() => {
+                Command::Push(push) if error.is_of_content() => {
                     self.meter.note(now, format!("pushes do not fit the buffer: {error}"));
                     push.verdict.unfit();
                     Ok(Outcome::Dropped)
@@ -212,11 +212,11 @@ impl Keeping {
     /// Carries out what thread "roll" has ordered meanwhile.
     pub(crate) fn do_chores(&mut self, now: Micros) {
         while let Ok(chore) = self.chores.try_recv() {
-            if let Err(error) = self.keeper.step(&chore, now) {
+            if let Err(error) = self.writer.step(&chore, now) {
                 self.meter.note(now, format!("buffer: {error}"));
                 self.has_failed = true;
             }
-            if let Order::Reach(done) = chore
+            if let Command::Barrier(done) = chore
                 && !std::mem::take(&mut self.has_failed)
             {
                 // Who waits no longer need not hear it.

@@ -25,8 +25,8 @@ use crate::store::buffer::{Change, View};
 use crate::store::meter::Meter;
 use crate::store::roll::{Roller, Scope, Timing, Turn};
 use crate::store::writer::ToWriter;
-use crate::store::writer::thread::{Keeping, Outcome};
-use crate::store::writer::{Claim, Numbers, Order, Phase};
+use crate::store::writer::thread::{Outcome, WriterThread};
+use crate::store::writer::{Claim, Command, Numbers, Phase};
 
 use super::cloud::Cloud;
 
@@ -48,21 +48,21 @@ pub(super) struct Place {
 }
 
 /// Thread "keep" in place.
-struct Writer {
-    keeping: RefCell<Keeping>,
-    chores: Sender<Order>,
+struct WriterLoop {
+    keeping: RefCell<WriterThread>,
+    chores: Sender<Command>,
     now: std::cell::Cell<Micros>,
 }
 
-impl ToWriter for Writer {
-    fn send(&self, order: Order) {
+impl ToWriter for WriterLoop {
+    fn send(&self, order: Command) {
         drop(self.chores.send(order));
         self.keeping.borrow_mut().do_chores(self.now.get());
     }
 
     fn reach(&self) -> bool {
         let (done, wait) = channel();
-        self.send(Order::Reach(done));
+        self.send(Command::Barrier(done));
         wait.try_recv().is_ok()
     }
 }
@@ -78,7 +78,7 @@ pub(super) enum Over {
 
 pub(super) struct Recorder {
     place: Rc<Place>,
-    writer: Writer,
+    writer: WriterLoop,
     roller: Roller,
     meter: Arc<Meter>,
     machine: Machine,
@@ -104,7 +104,7 @@ impl Recorder {
     /// Opens the recording and begins. None when a fault struck meanwhile.
     pub(super) fn start(place: &Rc<Place>, now: Moment, lasts: Option<Duration>, rng: fastrand::Rng) -> Option<Self> {
         let meter = Arc::new(Meter::default());
-        let (keeper, roller) = {
+        let (writer, roller) = {
             let _script = fault::install(Some(Rc::clone(&place.script)));
             open_whole(&place.layout, &place.registry, &meter, now.wall).ok()?
         };
@@ -122,7 +122,7 @@ impl Recorder {
             was_heard,
         };
         let (chores, todo) = channel();
-        let keeping = RefCell::new(Keeping::new(keeper, Arc::clone(&meter), todo));
+        let keeping = RefCell::new(WriterThread::new(writer, Arc::clone(&meter), todo));
         let (machine, acts) = Machine::start(
             plan,
             Arc::new(Numbers { boot: "night".to_owned(), ..Numbers::default() }),
@@ -131,7 +131,7 @@ impl Recorder {
         );
         let mut recorder = Self {
             place: Rc::clone(place),
-            writer: Writer { keeping, chores, now: std::cell::Cell::new(now.wall) },
+            writer: WriterLoop { keeping, chores, now: std::cell::Cell::new(now.wall) },
             roller,
             meter,
             machine,
@@ -348,7 +348,7 @@ impl Recorder {
                             let fills: Vec<i64> = ask.fills.iter().map(|(fill, _)| *fill).collect();
                             let batch = collector.take().unwrap_or_default();
                             if !batch.is_empty() {
-                                self.orders(vec![Order::Keep(batch, Claim::Fills(fills.clone()))], cloud, clock);
+                                self.orders(vec![Command::Keep(batch, Claim::Fills(fills.clone()))], cloud, clock);
                             }
                             Answer::Brought(fills.into_iter().map(|fill| (fill, Vec::new())).collect())
                         }
@@ -372,7 +372,7 @@ impl Recorder {
     }
 
     /// Thread "keep" takes orders; while it waits for room, time goes by.
-    fn orders(&mut self, orders: Vec<Order>, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
+    fn orders(&mut self, orders: Vec<Command>, cloud: &mut Cloud, clock: &dyn Fn(&Cloud) -> Moment) {
         for order in orders {
             while self.order_once(&order, clock(cloud)) == Some(Outcome::Wait) {
                 cloud.pass(SECOND);
@@ -381,15 +381,15 @@ impl Recorder {
     }
 
     fn note(&mut self, change: Change, now: Moment) {
-        self.order_once(&Order::Note(change), now);
+        self.order_once(&Command::Note(change), now);
     }
 
     /// None when nothing can be kept any more.
-    fn order_once(&mut self, order: &Order, now: Moment) -> Option<Outcome> {
+    fn order_once(&mut self, order: &Command, now: Moment) -> Option<Outcome> {
         if self.over == Some(Over::Failed) {
             return None;
         }
-        if let Order::Note(change) = order {
+        if let Command::Note(change) = order {
             self.story.push(format!("    {change:?}"));
         }
         let _script = fault::install(Some(Rc::clone(&self.place.script)));
@@ -399,7 +399,7 @@ impl Recorder {
         match result {
             Ok(outcome) => Some(outcome),
             Err(error) => {
-                self.story.push(format!("    the keeper ends: {error}"));
+                self.story.push(format!("    the writer ends: {error}"));
                 self.over = Some(Over::Failed);
                 None
             }
