@@ -1,7 +1,7 @@
 //! Reader: day files and buffer as one, in time order, each event once, in constant memory.
 //!
 //! A partition is read like this: first its blocks, in one SQLite read transaction, then its day file. Blocks that the
-//! file's footer covers are in the file already. So recording may go on meanwhile, and no long transaction holds its log.
+//! file's footer covers are in the file already. So recording may go on meanwhile, and no long transaction holds its log. One file: what is promised here is an order between its parts.
 
 mod backwards;
 mod ends;

@@ -1,6 +1,7 @@
 //! Verify: every check that can be made of a recording, and what to do about each finding. Changes nothing.
 //!
-//! Works beside a running recorder: what it does meanwhile is not taken for damage.
+//! Works beside a running recorder: what it does meanwhile is not taken for damage. A check after the other, each a function; what
+//! makes the file long is what it says to people.
 
 mod doubles;
 

@@ -2,7 +2,7 @@
 //! jobs and changes of the ledger go out.
 //!
 //! A pass over the devices fills all gaps that are due at once. Nothing waits behind anything else: a device or a span that is
-//! not ready is skipped and comes again.
+//! not ready is skipped and comes again. Its length is that of its rules: who is asked next reads as one, in its order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

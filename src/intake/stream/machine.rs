@@ -1,5 +1,5 @@
 //! What the end of a session means, when to connect again, when to rotate, what is said in the ledger. No I/O: inputs and both
-//! clocks come in, acts go out, so that tests drive the very thing.
+//! clocks come in, acts go out, so that tests drive the very thing. One machine, so one file: each input, and what it means in each state.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

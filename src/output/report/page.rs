@@ -4,13 +4,13 @@
 use maud::{Markup, PreEscaped, html};
 
 use crate::base::text::{bytes, clean, count};
-use crate::base::time::{Micros, rfc3339};
+use crate::base::time::Micros;
 use crate::base::zone::Zone;
 
 use super::charts::Picture;
 use super::facts::Facts;
 use super::sections::{coverage, faults, hours, measured};
-use super::words::{Clock, length};
+use super::words::{Clock, length, time};
 use super::{people, seconds};
 
 /// How the page looks: on screens light and dark, on phones, on paper.
@@ -126,9 +126,4 @@ fn foot(facts: &Facts, clock: &Clock) -> Markup {
             }
         }
     }
-}
-
-/// A time with what a program reads of it.
-pub(super) fn time(at: Micros, text: &str) -> Markup {
-    html! { time datetime=(rfc3339(at)) { (text) } }
 }

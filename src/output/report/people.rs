@@ -5,9 +5,8 @@ use maud::{Markup, html};
 use crate::base::text::count;
 
 use super::facts::{DeviceFacts, Facts};
-use super::page::time;
 use super::sections::said;
-use super::words::{Clock, length, number};
+use super::words::{Clock, length, number, time};
 
 /// Most devices in the table; the rest is in `--json`.
 const ROWS: usize = 300;

@@ -10,9 +10,8 @@ use super::charts::Picture;
 use super::facts::{Facts, TypeFacts};
 use super::figures::Figures;
 use super::ledger::Span;
-use super::page::time;
 use super::pictures;
-use super::words::{Clock, breakable, length, number, unit};
+use super::words::{Clock, breakable, length, number, time, unit};
 
 /// Most gaps that are listed; the longest.
 const GAPS: usize = 200;

@@ -237,6 +237,11 @@ pub(super) fn share(time: Micros, (from, to): Span) -> f64 {
     ((time - from) as f64 / (to - from).max(1) as f64).clamp(0.0, 1.0)
 }
 
+/// A time with what a program reads of it.
+pub(super) fn time(at: Micros, text: &str) -> Markup {
+    html! { time datetime=(rfc3339(at)) { (text) } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! The one timeline: what was wanted less what was heard less what was filled is what is missing. Pure; every surface asks it.
 //!
 //! A span is counted once, however many sessions and passes overlap in it. What somebody asked for by hand is a pass over the
-//! history and no gap.
+//! history and no gap. One file on purpose: half of it are the types that every surface shows, the rest is the one derivation.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};

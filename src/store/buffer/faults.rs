@@ -37,17 +37,11 @@ pub struct FaultReason {
 
 impl View {
     /// How many faults there are.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn faults(&self) -> Result<u64> {
         self.one("SELECT count(*) FROM fault", [])
     }
 
     /// Faults by reason, the newest first; of so many reasons at most.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn fault_reasons(&self, which: &WhichFaults, most: usize) -> Result<Vec<FaultReason>> {
         let sql = format!(
             "SELECT reason, count(*), min(at), max(at), coalesce(substr(raw, 1, 200), x'') FROM fault WHERE {WHICH}

@@ -66,7 +66,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Page cache of one connection, in KiB.
 const CACHE_KIB: i64 = 4 * 1024;
 
-/// Why the buffer cannot be used.
+/// Why the buffer cannot be used. What says nothing of its errors fails with this where SQLite refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum BufferError {
     /// SQLite refused.
@@ -349,9 +349,6 @@ impl Buffer {
     /// Gives the buffer a new random id, at each opening and after all that footers of the old one cover is deleted: from
     /// then on only files that this very run writes can cover rows. So neither a restored or copied buffer, nor day files
     /// copied in from elsewhere, make rows look rolled that are not.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn renew_id(&mut self) -> Result<()> {
         if fault::leaves_out("new id") {
             return Ok(());
@@ -363,9 +360,6 @@ impl Buffer {
     }
 
     /// Cuts the log, and gives much free space back: at the end, and where there is no room.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn tidy(&mut self) -> Result<()> {
         let number = |sql: &str| self.db.query_row(sql, [], |row| row.get::<_, i64>(0));
         let tidy = || -> rusqlite::Result<()> {

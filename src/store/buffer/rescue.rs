@@ -306,9 +306,6 @@ impl Buffer {
     }
 
     /// Projects that the ledger speaks of; where there are none, one that stands for them, so that what is lost is told.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn projects(&self) -> Result<Vec<String>> {
         projects(&self.db).map_err(|source| self.error(source))
     }
@@ -316,9 +313,6 @@ impl Buffer {
 
 impl View {
     /// Projects that the ledger speaks of; where there are none, one that stands for them, so that what is lost is told.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn projects(&self) -> Result<Vec<String>> {
         projects(&self.db).map_err(|source| self.error(source))
     }

@@ -36,9 +36,6 @@ pub(super) fn note_seq(db: &Connection) -> rusqlite::Result<()> {
 impl Buffer {
     /// Day files hold the parts of these partitions up to these seqs now: nobody sees them here any more. Blocks of which all
     /// parts are rolled go, in one commit. Gives how many parts went out of sight.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn forget(&mut self, upto: &[(Partition, i64)]) -> Result<usize> {
         let forget = || -> rusqlite::Result<(usize, Option<Span>)> {
             let transaction = self.db.unchecked_transaction()?;
@@ -53,9 +50,6 @@ impl Buffer {
     }
 
     /// How many events of a partition stand in blocks up to a seq.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn covered(&self, partition: &Partition, seq: i64) -> Result<u64> {
         let count = || -> rusqlite::Result<u64> {
             let blocks = Blocks::of(&self.db, TODAY);

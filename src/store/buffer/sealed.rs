@@ -22,9 +22,6 @@ pub struct Checksum {
 
 impl Buffer {
     /// Notes the checksum of a day file that was sealed.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn sealed(&mut self, partition: &Partition, sum: &Checksum) -> Result<()> {
         self.execute(
             "INSERT OR REPLACE INTO sealed (event_type, day, sha256, bytes) VALUES (?, ?, ?, ?)",
@@ -33,9 +30,6 @@ impl Buffer {
     }
 
     /// Forgets the checksum of a day file that is going to change, or is gone for good.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn unsealed(&mut self, partition: &Partition) -> Result<()> {
         self.execute("DELETE FROM sealed WHERE event_type = ? AND day = ?", params![&*partition.event_type, partition.day.0])
     }
@@ -43,9 +37,6 @@ impl Buffer {
 
 impl View {
     /// The checksum of one day file, if it is sealed.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn sum(&self, partition: &Partition) -> Result<Option<Checksum>> {
         let sql = "SELECT sha256, bytes FROM sealed WHERE event_type = ? AND day = ?";
         let read = |row: &Row<'_>| Ok(Checksum { sha256: row.get(0)?, bytes: row.get(1)? });
@@ -53,9 +44,6 @@ impl View {
     }
 
     /// Checksums of all sealed day files.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn sealed(&self) -> Result<BTreeMap<Partition, Checksum>> {
         let read = |row: &Row<'_>| {
             let partition = Partition { event_type: row.get::<_, String>(0)?.into(), day: Day(row.get(1)?) };

@@ -169,9 +169,6 @@ impl View {
     }
 
     /// Everything that no day file is known to hold, by partition.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn pending(&self) -> Result<Vec<Pending>> {
         let mut all: BTreeMap<Partition, Pending> = BTreeMap::new();
         self.each_head(i64::MIN, |head, rolled| {
@@ -199,9 +196,6 @@ impl View {
     }
 
     /// Events of a partition above a seq.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn count_above(&self, partition: &Partition, seq: i64) -> Result<u64> {
         let mut events = 0_u64;
         self.each_head(seq, |head, rolled| {
@@ -214,9 +208,6 @@ impl View {
     }
 
     /// How many events stand in its blocks, also those that are rolled already.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn held(&self) -> Result<u64> {
         let mut events = 0_u64;
         self.each_head(i64::MIN, |head, _| {
@@ -228,9 +219,6 @@ impl View {
     }
 
     /// Blocks that do not say what is in them.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn untold_blocks(&self) -> Result<Vec<(i64, String)>> {
         let mut untold = Vec::new();
         self.each_head(i64::MIN, |head, _| {
@@ -306,17 +294,11 @@ impl View {
     }
 
     /// True when there is a block with this seq, whether it reads or not.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn has_block(&self, seq: i64) -> Result<bool> {
         Ok(self.one("SELECT count(*) FROM block WHERE seq = ?", [seq])? > 0)
     }
 
     /// What SQLite's own check of every page finds wrong; nothing as a rule.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn integrity(&self) -> Result<Vec<String>> {
         let mut found = self.rows("PRAGMA integrity_check(20)", [], |row| row.get::<_, String>(0))?;
         found.retain(|line| line != "ok");
@@ -339,9 +321,6 @@ impl View {
     }
 
     /// Blocks that do not read, with the reason. One at a time, so that no long transaction holds the log.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn unreadable_blocks(&self) -> Result<Vec<(i64, String)>> {
         let mut wrong = Vec::new();
         for head in self.all_heads()?.0 {
@@ -354,9 +333,6 @@ impl View {
 
     /// Hands on the rows of each block of an event type; those that do not read are passed over. One at a time, so that no
     /// long transaction holds the log.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn each_block(&self, event_type: &str, mut take: impl FnMut(&RecordBatch)) -> Result<()> {
         let (heads, rolled) = self.all_heads()?;
         for head in heads {
