@@ -370,7 +370,8 @@ fn a_buffer_with_anything_in_it_that_this_program_does_not_make_is_refused_and_l
         "CREATE VIEW v AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT * FROM n",
         // Instead of a table.
         "ALTER TABLE misfit RENAME TO m; CREATE VIEW misfit AS SELECT * FROM m",
-        "CREATE VIRTUAL TABLE words USING fts5(word)",
+        // Of a module that this SQLite is built without.
+        "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES ('table', 'words', 'words', 0, 'CREATE VIRTUAL TABLE words USING fts5(word)')",
         "CREATE INDEX i ON fault (length(raw))",
         "CREATE TABLE strange (x)",
         "ALTER TABLE fault ADD COLUMN twice INTEGER GENERATED ALWAYS AS (length * 2) VIRTUAL",

@@ -64,7 +64,7 @@ def watch(product, seconds):
 
 def watch_one(world, url, directory):
     recorder = world.product.start(
-        "record", "--dir", directory, "--project", PROJECT, "--api-url", url, "--roll-every", "300ms", "--for", f"{ROUND}s"
+        "record", "--dir", directory, "--project", PROJECT, "--api-url", url, "--roll-every", "300ms", "--keep-every", "250ms", "--for", f"{ROUND}s"
     )
     wait_until("the first day file", lambda: alive(recorder) or any(directory.glob("data/temperature/*.parquet")))
     known, rows, read_at = {}, Counter(), {}
