@@ -5,11 +5,12 @@ GENERATOR is the harness's `gen.py`, as for `compare.py`: so many events of 31 d
 `import`; then whole processes are timed: CPU an event, and the memory at its peak. By hand: 100 million take an hour and 50 GB.
 """
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from age import cpu
 
 
 def main():
@@ -40,14 +41,8 @@ def main():
 
 
 def measure(events, name, command):
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        said = process.stderr.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 3):
-        sys.exit(f"{command}: {process.returncode}\n{said.decode()}")
-    micros = (used.ru_utime + used.ru_stime) / events * 1e6
-    print(f"| {events:,} | {name} | {micros:.3f} | {used.ru_maxrss / 1024:.0f} |", flush=True)
+    seconds, megabytes = cpu(command)
+    print(f"| {events:,} | {name} | {seconds / events * 1e6:.3f} | {megabytes:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

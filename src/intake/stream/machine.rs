@@ -37,6 +37,11 @@ const UNNOTED: Micros = NOTE_ALONE + 15 * SECOND;
 /// A session whose ping is overdue by this at the end may have died already.
 const OVERDUE: Duration = Duration::from_millis(250);
 
+/// A session with such a ping counts as one that hears for so long after its last sign of life.
+pub(crate) fn quiet(ping: Duration) -> Micros {
+    time::micros(ping + PING_JITTER) + UNNOTED
+}
+
 /// Why a session is asked to leave: the recorder ends, or a younger one has spoken.
 pub(crate) const STOPPED: &str = "the recorder stopped";
 const RELIEVED: &str = "the next session had taken over";
@@ -546,7 +551,7 @@ fn begin(plan: &Plan, numbers: &Numbers, ends_at: Option<Micros>, begins: Micros
         account: plan.account.clone(),
         begins,
         until: ends_at.map(|at| now.wall.saturating_add(at - now.steady)),
-        quiet: time::micros(plan.ping + PING_JITTER) + UNNOTED,
+        quiet: quiet(plan.ping),
     })
 }
 

@@ -8,7 +8,6 @@
 //! device stands in two lists, at its first day and at its last, and what an index forgets of a day it must not forget of those.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -164,8 +163,5 @@ impl Index {
 }
 
 fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    })
+    base16ct::lower::encode_string(&Sha256::digest(text.as_bytes()))
 }

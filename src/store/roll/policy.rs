@@ -37,7 +37,7 @@ pub struct Timing {
     pub policy: Policy,
     /// Whether the end also seals what its own roll has opened: for whoever brings much of the past, and is in no hurry to stop.
     pub seals_at_end: bool,
-    /// Whether the end holds every sealed day file against its checksum.
+    /// Whether the end holds every sealed day file against its checksum, and gives up what the disk does not give back: by hand.
     pub checks_sealed: bool,
 }
 

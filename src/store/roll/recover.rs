@@ -55,7 +55,6 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
             recovered.staged += 1;
         }
     }
-    let pending: BTreeSet<Partition> = view.pending()?.into_iter().map(|pending| pending.partition).collect();
     drop(view);
     let catalog = Catalog::list(layout)?;
     for (folder, listing) in catalog.files() {
@@ -63,7 +62,7 @@ pub fn recover(buffer: &mut Buffer, layout: &Layout, now: Micros) -> Result<Reco
         // A sealed file that nobody has changed since is not opened, unless the buffer has rows for it: what is deleted there is
         // deleted on the word of the file.
         let known = folder.indexed(listing).map(|entry| entry.footer.partition.clone());
-        if let Some(partition) = known.filter(|known| !pending.contains(known) && layout.day_file(known) == path) {
+        if let Some(partition) = known.filter(|known| !first.contains_key(known) && layout.day_file(known) == path) {
             if !listed.contains_key(&partition) {
                 recovered.unlisted.insert(partition.clone());
             }

@@ -25,6 +25,7 @@ use std::{fs, io, thread};
 
 use crate::base::disk::fault::{self, Script, Step};
 use crate::base::time::{Micros, Moment, SECOND};
+use crate::intake::stream::machine::quiet;
 use crate::model::layout::Layout;
 use crate::model::schema::Registry;
 use crate::query::coverage::{Gap, GapState, Timeline};
@@ -38,9 +39,6 @@ use super::sender::begin;
 use cloud::{Cloud, GONE, STRAY};
 use recorder::{Over, PING, Place, Recorder};
 
-/// So long without a sign of life a session of a night counts as one that hears (its ping, and what `intake::stream` leaves it), and
-/// a moment more.
-const HEARS: Micros = 55 * SECOND;
 /// Nights of one test run; more by hand: `OVERNIGHT_NIGHT_SEEDS=20000`.
 const SEEDS: u64 = 2000;
 /// A broken recorder has to be found within so many.
@@ -423,7 +421,7 @@ impl Night {
         let missing = self.cloud.events.iter().filter(|event| !recorded.contains(&event.id()));
         for event in missing.filter(|event| event.device != STRAY || event.at > known_from) {
             // What lies in a socket or a batch is on its way, as long as a recorder that lives counts as one that hears.
-            let on_its_way = self.recorder.is_some() && event.at > self.cloud.now - HEARS;
+            let on_its_way = self.recorder.is_some() && event.at > self.cloud.now - quiet(PING) - 6 * SECOND;
             let in_gap = |time: Micros, counts: &dyn Fn(&Gap) -> bool| {
                 gaps.iter().any(|gap| counts(gap) && (gap.span.0..=gap.span.1).contains(&time))
             };
