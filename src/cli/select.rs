@@ -130,7 +130,8 @@ impl Select {
             refuse_label(key, *value, directory)?;
         }
         for (id, known) in directory.iter() {
-            let is_named = self.device.is_empty() || self.device.iter().any(|wanted| wanted == id || *wanted == known.name);
+            let is_named = self.device.is_empty()
+                || self.device.iter().any(|wanted| [id, &known.name, &known.called].contains(&wanted.as_str()));
             let is_of_type = self.device_type.is_empty() || self.device_type.contains(&known.kind);
             let has = |(key, value): &(&str, Option<&str>)| {
                 known.labels.get(*key).is_some_and(|found| value.is_none_or(|value| value == found))
@@ -158,7 +159,8 @@ fn refuse_strangers(names: &HashSet<String>, reader: &Reader, directory: &Direct
     /// Ids that are looked through for what somebody may have meant.
     const MOST: usize = 100_000;
     let mut known: BTreeSet<&str> = directory.iter().map(|(_, known)| known.name.as_str()).collect();
-    let mut strangers: HashSet<&str> = names.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
+    let is_known = |name: &&str| known.contains(name) || directory.iter().any(|(_, known)| known.called == *name);
+    let mut strangers: HashSet<&str> = names.iter().map(String::as_str).filter(|name| !is_known(name)).collect();
     if strangers.is_empty() {
         return Ok(());
     }

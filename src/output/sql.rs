@@ -20,7 +20,11 @@ use crate::query::tables::main_value;
 const COMMON: [&str; 3] = ["events", "devices", "events_named"];
 
 /// Columns of the device list that hold plain text.
-const DEVICE: [&str; 5] = ["id", "type", "product_number", "name", "project_id"];
+const DEVICE: [&str; 6] = ["id", "type", "product_number", "name", "project_id", "display_name"];
+
+/// Where an older list has no display names, the id tells devices of one name apart.
+const DISPLAY_NAME: &str = "coalesce(display_name, if(min(id) OVER (PARTITION BY \"name\") <> max(id) OVER (PARTITION BY \"name\"), \
+                            \"name\" || ' (' || id || ')', nullif(\"name\", '')), id)";
 
 /// What the script says of itself.
 #[derive(Debug, Clone)]
@@ -147,17 +151,21 @@ fn write_events(views: &[View<'_>], out: &mut String) {
 
 fn write_devices(layout: &Layout, out: &mut String) {
     out.push_str(
-        "\n-- devices: as the cloud told them last; labels['room'] is the label room.\nCREATE OR REPLACE VIEW devices AS\n",
+        "\n-- devices: as the cloud told them last; display_name is no other one's, labels['room'] is the label room.\nCREATE OR REPLACE VIEW devices AS\n",
     );
     let path = layout.devices();
+    let nothing = DEVICE.map(|name| format!("NULL::VARCHAR AS {}", quoted(name))).join(", ");
     if path.is_file() {
-        let plain = DEVICE.map(quoted).join(", ");
+        let plain = DEVICE.map(quoted).join(", ").replace("\"display_name\"", &format!("{DISPLAY_NAME} AS display_name"));
         let files = read_parquet(&pattern(&path));
-        push(out, &format!("SELECT {plain}, labels::JSON::MAP(VARCHAR, VARCHAR) AS labels\nFROM {files};\n"));
+        push(out, &format!("SELECT {plain},\n  labels::JSON::MAP(VARCHAR, VARCHAR) AS labels\n"));
+        push(
+            out,
+            &format!("FROM (\n  SELECT {nothing}, NULL::VARCHAR AS labels WHERE false\n  UNION ALL BY NAME FROM {files}\n);\n"),
+        );
     } else {
-        let plain = DEVICE.map(|name| format!("NULL::VARCHAR AS {}", quoted(name))).join(", ");
         out.push_str("-- No device list yet: empty until the script is made anew.\n");
-        push(out, &format!("SELECT {plain}, NULL::MAP(VARCHAR, VARCHAR) AS labels WHERE false;\n"));
+        push(out, &format!("SELECT {nothing}, NULL::MAP(VARCHAR, VARCHAR) AS labels WHERE false;\n"));
     }
 }
 
@@ -165,7 +173,7 @@ fn write_named(out: &mut String) {
     out.push_str(
         "\n-- events_named: the events with names, types and labels of their devices. Without a name, a device is called by its id.\n\
          CREATE OR REPLACE VIEW events_named AS\n\
-         SELECT e.\"time\", e.device_id, coalesce(nullif(if(d.id IS NULL, o.name, d.name), ''), e.device_id) AS device_name,\n\
+         SELECT e.\"time\", e.device_id, coalesce(d.display_name, o.display_name, e.device_id) AS device_name,\n\
          \x20 if(d.id IS NULL, o.\"type\", d.\"type\") AS device_type, if(d.id IS NULL, o.labels, d.labels) AS labels,\n\
          \x20 e.* EXCLUDE (\"time\", device_id)\n\
          FROM events AS e\n\

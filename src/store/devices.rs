@@ -12,8 +12,10 @@ use crate::base::disk;
 use crate::model::event::DeviceRow;
 use crate::model::layout::Layout;
 use crate::store::archive::ArchiveError;
+use crate::store::names::unique;
 
-/// Publishes the list: `id`, `type`, `product_number`, `name`, `labels` (JSON), `project_id`, all strings.
+/// Publishes the list: `id`, `type`, `product_number`, `name`, `labels` (JSON), `project_id`, `display_name`, all strings. Several
+/// devices may have one `name`; what an export, a chart and a report call a device is its `display_name`.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -22,6 +24,7 @@ pub fn publish(layout: &Layout, devices: &[DeviceRow]) -> Result<(), ArchiveErro
     let column = |value: &dyn Fn(&DeviceRow) -> Option<String>| -> ArrayRef {
         Arc::new(devices.iter().map(value).collect::<StringArray>())
     };
+    let directory = Directory::new(devices);
     let rows = RecordBatch::try_from_iter_with_nullable([
         ("id", column(&|device| Some(device.id.clone())), false),
         ("type", column(&|device| Some(device.kind.clone())), false),
@@ -29,6 +32,7 @@ pub fn publish(layout: &Layout, devices: &[DeviceRow]) -> Result<(), ArchiveErro
         ("name", column(&name), true),
         ("labels", column(&|device| Some(device.labels.clone())), false),
         ("project_id", column(&|device| Some(device.project.clone())), false),
+        ("display_name", column(&|device| Some(directory.name_in(&device.project, &device.id).to_owned())), false),
     ])
     .map_err(ArchiveError::arrow(&path))?;
     let fail = ArchiveError::parquet(&path);
@@ -57,8 +61,11 @@ fn labels(device: &DeviceRow) -> BTreeMap<String, String> {
 /// A device as people know it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
-    /// What people call it; its id where it has no name.
+    /// What it is called, and no other device of the recording: its name, with what tells it apart where others have that too;
+    /// its id where it has none.
     pub name: String,
+    /// What people call it, and maybe others; its id where it has no name.
+    pub called: String,
     /// Its type; empty where nobody knows.
     pub kind: String,
     /// Its product number; empty where nobody knows.
@@ -76,14 +83,13 @@ pub struct Directory {
 impl Directory {
     /// Of the devices that a recording knows of.
     pub fn new(devices: &[DeviceRow]) -> Self {
-        let known = |device: &DeviceRow| {
-            let labels = labels(device);
-            let name = labels.get("name").filter(|name| !name.is_empty()).unwrap_or(&device.id).clone();
-            Known { name, kind: device.kind.clone(), product_number: device.product_number.clone(), labels }
-        };
+        let labels: Vec<BTreeMap<String, String>> = devices.iter().map(labels).collect();
+        let names = unique(&devices.iter().map(|device| device.id.as_str()).zip(&labels).collect::<Vec<_>>());
         let mut by_id: BTreeMap<String, Vec<(String, Known)>> = BTreeMap::new();
-        for device in devices {
-            by_id.entry(device.id.clone()).or_default().push((device.project.clone(), known(device)));
+        for ((device, labels), name) in devices.iter().zip(labels).zip(names) {
+            let called = labels.get("name").unwrap_or(&device.id).clone();
+            let known = Known { name, called, kind: device.kind.clone(), product_number: device.product_number.clone(), labels };
+            by_id.entry(device.id.clone()).or_default().push((device.project.clone(), known));
         }
         Self { by_id }
     }
@@ -99,12 +105,12 @@ impl Directory {
         all.iter().find(|(of, _)| of == project).or_else(|| all.last()).map(|(_, known)| known)
     }
 
-    /// What people call a device.
+    /// What a device is called, and no other one.
     pub fn name<'a>(&'a self, id: &'a str) -> &'a str {
         self.get(id).map_or(id, |known| &known.name)
     }
 
-    /// What people of a project call a device.
+    /// What a device is called in a project, and no other one.
     pub fn name_in<'a>(&'a self, project: &str, id: &'a str) -> &'a str {
         self.of(project, id).map_or(id, |known| &known.name)
     }

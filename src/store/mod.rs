@@ -4,6 +4,7 @@ pub mod archive;
 pub mod buffer;
 pub mod devices;
 pub mod meter;
+mod names;
 pub mod pressure;
 pub mod roll;
 pub mod writer;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use arrow::array::AsArray;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rusqlite::Connection;
 
 use crate::support::{Place, Running, lines, overnight, touch, until};
@@ -474,6 +476,28 @@ fn wide_tables_join_types_on_time_with_a_column_a_device() {
     );
     assert_eq!(export(&place, &["--wide", "humidity.temperature"])[1], "2026-11-23T10:00:00.000000Z,19.5");
     ends(&place, &["--wide", "temprature"], 1, "humidity.relative_humidity");
+}
+
+#[test]
+fn a_name_stands_for_one_device_alone_whatever_else_is_selected() {
+    let at = "2026-11-23T10:00:00.000000Z";
+    let place = recording(&[temperature("x1", at, 20.0), temperature("x2", at, 30.0), temperature("x3", at, 40.0)]);
+    name(&place, "x1", "temperature", r#"{"name":"Server room","room":"2.14"}"#);
+    name(&place, "x2", "temperature", r#"{"name":"Server room","room":"3.01"}"#);
+    name(&place, "x3", "temperature", r#"{"name":"Hall","room":"3.01"}"#);
+    assert_eq!(
+        export(&place, &["--wide", "temperature", "--names"]),
+        ["time,Hall,Server room (2.14),Server room (3.01)", &format!("{at},40,20,30")]
+    );
+    assert_eq!(export(&place, &["--wide", "temperature", "--names", "--device", "x2"])[0], "time,Server room (3.01)");
+    // Who asks for a name means all that have it, unless it says which.
+    let rows = |device: &str| export(&place, &["--names", "--device", device]).len() - 1;
+    assert_eq!((rows("Server room"), rows("Server room (3.01)"), rows("Hall")), (2, 1, 1));
+    assert_eq!(place.run(&["roll"]).code, 0);
+    let list = std::fs::File::open(place.dir().join("devices.parquet")).unwrap();
+    let list = ParquetRecordBatchReaderBuilder::try_new(list).unwrap().build().unwrap().next().unwrap().unwrap();
+    let names = list.column_by_name("display_name").unwrap().as_string::<i32>();
+    assert_eq!(names.iter().flatten().collect::<Vec<_>>(), ["Server room (2.14)", "Server room (3.01)", "Hall"]);
 }
 
 #[test]

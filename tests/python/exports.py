@@ -493,6 +493,30 @@ def a_device_that_was_moved_has_the_name_that_the_events_project_gives_it(world)
     check(len(rows.merge(names, left_on=["project_id", "device_id"], right_on=["project_id", "id"], how="left")) == 3, "a merge doubles rows")
 
 
+def devices_of_one_name_have_the_same_other_names_everywhere(world):
+    other, lines = world.product.folder / "twins", world.product.folder / "twins.ndjson"
+    one = next(one for one in world.events if one["eventType"] == "temperature")
+    lines.write_text("".join(json.dumps(one | {"eventId": device, "targetName": f"projects/p/devices/{device}"}) + "\n" for device in ("d1", "d2", "d3")))
+    world.product.run("import", "--dir", other, lines)
+    with sqlite3.connect(other / "state/buffer.db") as db:
+        rows = [("p", device, "temperature", "", json.dumps({"name": "Server room", "room": room})) for device, room in (("d1", "2.14"), ("d2", "3.01"))]
+        db.executemany("INSERT INTO device VALUES (?, ?, ?, ?, ?)", rows)
+    db.close()
+    world.product.run("roll", "--dir", other)
+    wanted = [("d1", "Server room (2.14)"), ("d2", "Server room (3.01)"), ("d3", "d3")]
+    exported = csv.DictReader(io.StringIO(world.product.run("export", "--dir", other, "--names")))
+    check(sorted((row["device_id"], row["device_name"]) for row in exported) == wanted, "export names them otherwise")
+    with duckdb.connect() as db:
+        db.execute(world.product.run("sql", "--dir", other))
+        query = "SELECT device_id, device_name FROM events_named ORDER BY 1"
+        check(db.execute(query).fetchall() == wanted, f"events_named: {db.execute(query).fetchall()}")
+        # A list of before there were such names.
+        table = pq.read_table(other / "devices.parquet")
+        pq.write_table(table.drop_columns(["display_name"]), other / "devices.parquet")
+        older = db.execute(query).fetchall()
+        check(older == [("d1", "Server room (d1)"), ("d2", "Server room (d2)"), ("d3", "d3")], f"{older}")
+
+
 def the_sql_script_of_events_that_are_in_no_day_file_is_typed_and_says_so(world):
     other = world.product.folder / "buffered"
     recorder = world.product.start("listen", "--dir", other, "--addr", "127.0.0.1:0", "--allow-unsigned")
@@ -622,6 +646,7 @@ RULES = [
     names_labels_and_filters,
     the_sql_script_makes_typed_views,
     a_device_that_was_moved_has_the_name_that_the_events_project_gives_it,
+    devices_of_one_name_have_the_same_other_names_everywhere,
     the_sql_script_of_events_that_are_in_no_day_file_is_typed_and_says_so,
     an_existing_file_stays_and_an_empty_result_says_why,
     a_broken_pipe_is_no_error,

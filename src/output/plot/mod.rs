@@ -283,19 +283,10 @@ impl<'s> Tracks<'s> {
     }
 }
 
-/// What the lines are called, by the ids of devices: their names, with the id behind it where two share one.
+/// What the lines are called, by the ids of devices.
 fn names(devices: BTreeSet<String>, directory: &Directory) -> BTreeMap<String, String> {
     let called = |id: &str| if id.is_empty() { "no device".to_owned() } else { directory.name(id).to_owned() };
-    let mut shared: HashMap<String, usize> = HashMap::new();
-    for id in &devices {
-        *shared.entry(called(id)).or_default() += 1;
-    }
-    let unique = |id: String| {
-        let name = called(&id);
-        let name = if shared.get(&name) == Some(&1) { name } else { format!("{name} ({id})") };
-        (id, name)
-    };
-    devices.into_iter().map(unique).collect()
+    devices.into_iter().map(|id| (id.clone(), called(&id))).collect()
 }
 
 /// True when between two events that follow each other nothing was known for a while: what is known ends, and begins anew.

@@ -1,6 +1,6 @@
 //! The columns of a wide table: a device and a value each, with names that nothing else has.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -73,8 +73,6 @@ pub(super) fn asked(reader: &Reader, plans: &[TypePlan], selection: &Selection, 
 pub(super) struct Names<'a> {
     directory: &'a Directory,
     by_name: bool,
-    /// How many of the devices have this name.
-    shared: HashMap<String, usize>,
     /// How many of the values have this name.
     values: HashMap<String, usize>,
     taken: HashSet<String>,
@@ -82,20 +80,11 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Of these devices and values, beside a time that is told about.
-    pub(super) fn new(
-        directory: &'a Directory,
-        by_name: bool,
-        devices: &BTreeSet<&str>,
-        asked: &[Asked],
-        about_time: &str,
-    ) -> Self {
+    /// Of these values, beside a time that is told about.
+    pub(super) fn new(directory: &'a Directory, by_name: bool, asked: &[Asked], about_time: &str) -> Self {
         let time = Arc::new(field("time", time_type(), None, about_time));
         let taken = HashSet::from(["time".to_owned()]);
-        let mut names = Self { directory, by_name, shared: HashMap::new(), values: HashMap::new(), taken, fields: vec![time] };
-        for device in devices {
-            *names.shared.entry(names.called(device).to_owned()).or_default() += 1;
-        }
+        let mut names = Self { directory, by_name, values: HashMap::new(), taken, fields: vec![time] };
         for value in asked.iter().flat_map(|asked| &asked.values) {
             *names.values.entry(value.name().to_owned()).or_default() += 1;
         }
@@ -140,9 +129,8 @@ impl<'a> Names<'a> {
             parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
         };
         let (short, long) = (parts(called), parts(&format!("{called} ({device})")));
-        // Two devices of one name, or one that is called "time".
-        let is_clear = self.shared.get(called) == Some(&1) && called != "time" && !self.taken.contains(&short);
-        let name = if is_clear { short } else { long };
+        // One that is called "time", or like another one with its value.
+        let name = if called == "time" || self.taken.contains(&short) { long } else { short };
         self.push(&name, kind, unit, description, Some(device));
     }
 

@@ -26,9 +26,14 @@ impl DeviceColumns<'_> {
     pub(super) fn fields(&self, beside: &[FieldRef]) -> Vec<FieldRef> {
         /// Columns that tables have beside those.
         const TAKEN: [&str; 6] = ["time", "device_id", "device_name", "event_id", "event_type", "event_time"];
-        let name = self
-            .names
-            .then(|| field("device_name", DataType::Utf8, None, "What people call the device; its id where it has no name."));
+        let name = self.names.then(|| {
+            field(
+                "device_name",
+                DataType::Utf8,
+                None,
+                "What the device is called, and no other one; its id where it has no name.",
+            )
+        });
         let mut all: Vec<FieldRef> = name.into_iter().map(Arc::new).collect();
         for label in &self.labels {
             let mut name = label.clone();

@@ -41,9 +41,8 @@ impl<'a> Buckets<'a> {
             all.push(opened::series(reader, &asked.plan, selection, &asked.values, &[Aggregate::Mean], (directory, ask))?);
         }
         check_width(all.iter().map(|series| series.width() * series.devices.len()).sum())?;
-        let devices = all.iter().flat_map(|series| series.devices.iter().map(String::as_str)).collect();
         let about = format!("Beginning of the bucket ({every}, {}).", ask.zone.name());
-        let mut names = Names::new(directory, ask.names, &devices, &asked, &about);
+        let mut names = Names::new(directory, ask.names, &asked, &about);
         let mut places = Vec::new();
         for series in &all {
             let mut of_series = vec![0; series.devices.len()];

@@ -81,8 +81,7 @@ impl<'a> Wide<'a> {
             devices.push(found(reader, &asked.plan, selection, &asked.values)?.0.into_iter().collect());
         }
         check_width(asked.iter().zip(&devices).map(|(asked, devices)| asked.values.len() * devices.len()).sum())?;
-        let of_all = devices.iter().flatten().map(String::as_str).collect();
-        let mut names = Names::new(directory, ask.names, &of_all, &asked, "Time of the events.");
+        let mut names = Names::new(directory, ask.names, &asked, "Time of the events.");
         let mut places = Vec::new();
         for (asked, devices) in asked.iter().zip(&devices) {
             let arrow = asked.plan.schema.arrow();

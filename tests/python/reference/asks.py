@@ -34,8 +34,6 @@ def random_ask(dice, world, tables):
     ask.names = bool(world.devices) and dice.random() < 0.25
     if world.devices and dice.random() < 0.15:
         choose(dice, ask, world, tables)
-    if ask.names and ask.shape.startswith("wide") and len({tables.name(device) for device in tables.homes}) < len(tables.homes):
-        ask.names = False
     if ask.shape.startswith("wide"):
         ask.types = []
         possible = [(name, column) for name in types if name in MEASURES for column in MEASURES[name]]

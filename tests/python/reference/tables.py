@@ -82,6 +82,29 @@ class Tables:
 
     @cached_property
     def names(self):
+        """By project and id, what tells a device from all others: its name, with a label or the end of its id where that is no one's alone."""
+        devices = [(one.project, one.id, one.labels) for one in self.world.devices]
+        out = {(project, device): device for project, device, _ in devices}
+        taken = {device for _, device, _ in devices} | {labels["name"] for _, _, labels in devices if "name" in labels}
+        for name in sorted({labels["name"] for _, _, labels in devices if "name" in labels}, key=lambda name: name.encode()):
+            alike = [(project, device, labels) for project, device, labels in devices if labels.get("name") == name]
+            ids = {device for _, device, _ in alike}
+            if len(ids) == 1 and (name in ids or name not in {device for _, device, _ in devices}):
+                out |= {(project, device): name for project, device, _ in alike}
+                continue
+            marks = [[labels.get("room") for _, _, labels in alike]]
+            marks += [[device if len(device) <= length else "…" + device[-length:] for _, device, _ in alike] for length in range(4, 21)]
+            for mark in marks:
+                called = [f"{name} ({one})" for one in mark]
+                if None not in mark and len(set(zip(mark, (one[1] for one in alike)))) == len(set(mark)) and not taken & set(called):
+                    out |= {(project, device): one for (project, device, _), one in zip(alike, called)}
+                    taken |= set(called)
+                    break
+        return out
+
+    @cached_property
+    def given(self):
+        """By project and id, what people call a device."""
         return {(one.project, one.id): one.labels.get("name", one.id) for one in self.world.devices}
 
     def name(self, device, project=None):
@@ -90,11 +113,11 @@ class Tables:
     @cached_property
     def alone(self):
         """Devices whose id is no other one's name: `--device` takes both."""
-        return sorted(set(self.homes) - {name for (_, device), name in self.names.items() if name != device})
+        return sorted(set(self.homes) - {name for (_, device), name in self.given.items() if name != device})
 
     def called(self, device):
         """All its names."""
-        return {name for (_, one), name in self.names.items() if one == device}
+        return {name for names in (self.names, self.given) for (_, one), name in names.items() if one == device}
 
     def label(self, device, project, key):
         return next((one.labels.get(key) for one in self.world.devices if (one.project, one.id) == (project, device)), None)
