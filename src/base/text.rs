@@ -61,6 +61,21 @@ pub fn bytes(number: u64) -> String {
     format!("{value:.1} TB")
 }
 
+/// A measured number: four digits that matter, no noise behind, as `21.4` or `−3.25`.
+pub fn measured(value: f64) -> String {
+    let digits = match value.abs() {
+        0.0..10.0 => 2,
+        10.0..1000.0 => 1,
+        _ => 0,
+    };
+    // What is no measure, but can be sent, does not burst a table.
+    let mut text = if value.abs() < 1e12 { format!("{value:.digits$}") } else { format!("{value:.2e}") };
+    if text.contains('.') {
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    }
+    if text == "-0" { "0".to_owned() } else { text.replacen('-', "\u{2212}", 1) }
+}
+
 /// `a, b, c`; of many, the first ones and how many more there are.
 pub fn few<T: AsRef<str>>(names: &[T]) -> String {
     const MOST: usize = 20;

@@ -8,7 +8,7 @@ use crate::base::disk;
 use crate::base::text;
 use crate::base::time::{self, Micros};
 use crate::output::chart::{self, Chart, Screen, Size};
-use crate::output::plot::{Settings, charts};
+use crate::output::plot::{Settings, charts, groups, main_values};
 use crate::query::coverage;
 use crate::query::reader::Reader;
 use crate::query::tables;
@@ -19,6 +19,8 @@ use super::{Failure, Outcome, Recording, progress, tell_left_out, tell_missing};
 
 /// Width of a picture where nobody says, in the pixels of a page.
 const WIDTH: u32 = 1000;
+/// Devices of one event type in a picture: twelve charts of eight.
+const MOST: usize = 96;
 /// A PNG has so many times as many, so that it is sharp on paper.
 const SHARP: u32 = 2;
 
@@ -91,15 +93,15 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         end: selection.until(now),
     };
     let bar = progress::bar(Some(plans.iter().map(|plan| plan.events).sum()), false);
-    let drawn = charts(&reader, &plans, &selection, &directory, &settings);
+    let drawn = charts(&reader, &main_values(&plans), &selection, &directory, &settings);
     bar.finish_and_clear();
     let drawn = drawn?;
-    let charts: Vec<&Chart> = drawn.iter().collect();
-    if charts.is_empty() {
+    if drawn.is_empty() {
         tell!("no events: {}", why_empty(&reader)?);
     } else if let (Some(path), Some(kind)) = (&args.output, kind) {
-        write(path, kind, &charts, args)?;
+        write(path, kind, drawn, args)?;
     } else {
+        let charts: Vec<&Chart> = drawn.iter().collect();
         match io::stdout().write_all(chart::terminal(&charts, &screen).as_bytes()).and_then(|()| io::stdout().flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Failure::EndOfOutput),
             written => written?,
@@ -114,7 +116,18 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     Ok(left_out.max(tell_missing(missing.as_deref(), &args.recording.layout())))
 }
 
-fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), Failure> {
+/// Draws each chart as several, if it has many lines.
+fn write(path: &Path, kind: Kind, whole: Vec<Chart>, args: &Args) -> Result<(), Failure> {
+    if let Some(chart) = whole.iter().find(|chart| chart.lines.len() > MOST) {
+        let (many, title) = (text::counted(chart.lines.len() as u64, "device"), text::printable(&chart.title, 40));
+        return Err(Failure::usage(format!(
+            "{many} with {title} are too many for one picture; choose up to {MOST} of them by --device, --device-type or --label, or make \
+             a page: `overnight report`"
+        )));
+    }
+    let titles = whole.iter().map(|chart| text::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
+    let split: Vec<Chart> = whole.into_iter().flat_map(groups).collect();
+    let charts = &split.iter().collect::<Vec<_>>()[..];
     let fitting = Size::fitting(charts, WIDTH);
     if let Some(size) = args.size {
         let smallest = Size::smallest(charts, size.width);
@@ -149,10 +162,8 @@ fn write(path: &Path, kind: Kind, charts: &[&Chart], args: &Args) -> Result<(), 
         let texts: Vec<String> = lacking.iter().map(|text| format!("{:?}", crate::base::text::printable(text, 40))).collect();
         tell!("warning: the font of PNG pictures lacks some letters of {}; an SVG shows them", text::few(&texts));
     }
-    // A device has the same name in all of them, and no other one has it.
-    let names: BTreeSet<&str> = charts.iter().flat_map(|chart| &chart.lines).map(|line| line.name.as_str()).collect();
+    let names: BTreeSet<&str> = charts.iter().flat_map(|chart| &chart.lines).map(|line| line.device.as_str()).collect();
     let devices = text::counted(names.len() as u64, "device");
-    let titles = charts.iter().map(|chart| crate::base::text::printable(&chart.title, 40)).collect::<Vec<_>>().join(", ");
     tell!("drew {titles} of {devices} to {}, {} x {} pixels", path.display(), size.width, size.height);
     Ok(())
 }

@@ -82,7 +82,7 @@ fn a_gap_breaks_the_line_is_shaded_and_is_told() {
     let (ran, torn) = drawn(&place, &["--event-type", "temperature"]);
     assert_eq!((ran.code, lines_of(&torn, BLUE)), (3, 2), "{}", ran.stderr);
     assert!(ran.stderr.contains("1 gap lost"), "{}", ran.stderr);
-    assert!(torn.contains("gap: nothing was recorded") && torn.contains("fill=\"#f3e9da\""));
+    assert!(torn.contains("gap: nothing was recorded") && torn.contains("fill=\"#f1e0c2\""));
     let shown = in_locale(&place, "C.UTF-8", &["--event-type", "temperature"]);
     assert!(shown.stdout.contains("░ gap: nothing was recorded"), "{}", shown.stdout);
 }
@@ -116,7 +116,8 @@ fn names_stand_in_the_key_and_do_no_harm() {
     let odd = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
     assert!(!picture.contains(odd));
     let shown = in_locale(&place, "C.UTF-8", &["--event-type", "temperature"]).stdout;
-    assert!(shown.contains("A <script>") && shown.contains("B Møte & \"rom\" [31m") && !shown.contains(odd), "{shown}");
+    // Each line has rows of its own, behind or below its name.
+    assert!(shown.contains("<script>alert(1)") && shown.contains("Møte & \"rom\" [31m") && !shown.contains(odd), "{shown}");
 }
 
 #[test]
@@ -157,12 +158,51 @@ fn eighty_columns_and_24_lines_are_enough_whatever_is_drawn() {
 }
 
 #[test]
-fn of_many_devices_the_key_names_those_that_stray_and_counts_the_rest() {
+fn every_one_of_many_devices_is_drawn_and_no_chart_has_more_than_eight_lines() {
     let mut events: String = (0..40).map(|device| temperatures(&format!("d{device:02}"), 0..20)).collect();
     events += &(0..20).map(|minute| temperature("cooler", NIGHT + minute * MINUTE, 3.0)).collect::<String>();
     let place = recording(&events);
     let (_, picture) = drawn(&place, &["--event-type", "temperature"]);
-    assert!(picture.contains(">cooler</text>") && picture.contains("and 35 more"), "{picture}");
+    let charts: Vec<&str> = picture.split("font-weight=\"600\"").skip(1).collect();
+    let lines = |chart: &&str| chart.matches("stroke-width=\"1.6\"").count();
+    assert_eq!(charts.iter().map(lines).collect::<Vec<_>>(), [1, 8, 8, 8, 8, 8], "{picture}");
+    assert!((0..40).all(|device| picture.contains(&format!(">d{device:02}</text>"))) && picture.contains(">cooler</text>"));
+    // The cooler does not squeeze the others flat.
+    assert!(charts[0].contains(">cooler</text>") && charts[1].contains(">20.2</text>"), "{}", charts[1]);
+}
+
+#[test]
+fn more_devices_than_a_picture_can_show_are_refused_with_what_to_do() {
+    let place = recording(&(0..97).map(|device| temperatures(&format!("d{device:02}"), 0..2)).collect::<String>());
+    let file = place.path("plot.svg");
+    let ran = place.run(&["plot", "--event-type", "temperature", "-o", file.to_str().unwrap()]);
+    assert!(
+        ran.code == 2 && ran.stderr.contains("97 devices") && ran.stderr.contains("--label") && !file.exists(),
+        "{}",
+        ran.stderr
+    );
+    // A terminal says how many it leaves out.
+    let shown = in_locale(&place, "C.UTF-8", &["--event-type", "temperature"]).stdout;
+    assert!(shown.contains("more: --device, --label"), "{shown}");
+}
+
+#[test]
+fn devices_of_a_room_stand_in_one_chart_that_is_called_like_it() {
+    let names: Vec<String> = (0..12).map(|device| format!("d{device:02}")).collect();
+    let place = recording(&names.iter().map(|name| temperatures(name, 0..20)).collect::<String>());
+    let buffer = rusqlite::Connection::open(place.dir().join("state/buffer.db")).unwrap();
+    for (number, name) in names.iter().enumerate() {
+        let room = ["Cellar", "Attic"][number % 2];
+        let labels = serde_json::json!({ "name": format!("Sensor {number}"), "room": room }).to_string();
+        buffer.execute("INSERT INTO device VALUES ('p', ?, 'temperature', '', ?)", [name, &labels]).unwrap();
+    }
+    let (_, picture) = drawn(&place, &["--event-type", "temperature"]);
+    let (attic, cellar) =
+        (picture.find("temperature, °C  ·  Attic").unwrap(), picture.find("temperature, °C  ·  Cellar").unwrap());
+    assert!(attic < cellar && (attic..cellar).contains(&picture.find(">Sensor 1</text>").unwrap()), "{picture}");
+    let some = ["--device", "Sensor 0", "--device", "Sensor 1"];
+    let (_, picture) = drawn(&place, &[&["--event-type", "temperature"], &some[..]].concat());
+    assert!(picture.contains(">Sensor 0 · Cellar</text>") && picture.contains(">Sensor 1 · Attic</text>"), "{picture}");
 }
 
 /// How long all bars of a colour are together.
@@ -182,7 +222,7 @@ fn what_a_clock_that_runs_ahead_tells_is_no_time_in_a_state() {
     let told = contact("d", -300, "OPEN") + &contact("d", -240, "CLOSED") + &contact("e", -1, "CLOSED");
     let place = recording(&(told + &contact("d", 60, "OPEN") + &contact("d", 180, "CLOSED")));
     let (_, picture) = drawn(&place, &["--event-type", "contact"]);
-    let (open, closed) = (bars_of(&picture, "#d55e00"), bars_of(&picture, "#c9d6e2"));
+    let (open, closed) = (bars_of(&picture, "#0072b2"), bars_of(&picture, "#c9d6e2"));
     assert!(open > 100.0 && (closed / open - 239.0 / 60.0).abs() < 0.05, "open 60 minutes, closed 239: {open} and {closed}");
 }
 
@@ -200,7 +240,7 @@ fn states_are_strips_that_know_what_was_before_the_span() {
         assert!(picture.contains(text), "no {text} in {picture}");
     }
     let bar = |colour: &str| bars_of(&picture, colour);
-    let (open, closed) = (bar("#d55e00"), bar("#c9d6e2"));
+    let (open, closed) = (bar("#0072b2"), bar("#c9d6e2"));
     assert!(open > 100.0 && (open - closed).abs() < 1.0, "open 40 minutes, closed 40 minutes: {open} and {closed}");
     // Whether or not it moved at all.
     let late = overnight::base::time::rfc3339(NIGHT + 3 * 24 * 60 * MINUTE);
@@ -210,7 +250,7 @@ fn states_are_strips_that_know_what_was_before_the_span() {
     // Unless nobody recorded in between.
     lose(&place, (20, 30));
     let (_, picture) = drawn(&place, &["--event-type", "contact", "--start", &start, "--end", &end]);
-    assert!(!picture.contains("#d55e00"), "{picture}");
+    assert!(!picture.contains("#0072b2"), "{picture}");
 }
 
 #[test]
@@ -371,13 +411,14 @@ fn a_hundred_thousand_events_are_a_small_picture_that_still_shows_the_worst_of_t
 }
 
 fn chart(lines: Vec<Line>, span: (Micros, Micros)) -> Chart {
-    Chart { title: "t".to_owned(), axis: "t, °C".to_owned(), zone: Zone::utc(), span, lines, gaps: Vec::new() }
+    let (title, axis, part) = ("t".to_owned(), "t, °C".to_owned(), String::new());
+    Chart { title, axis, part, zone: Zone::utc(), span, lines, gaps: Vec::new() }
 }
 
 #[test]
 fn nothing_and_one_point_and_the_same_all_night_are_pictures_too() {
     let point = |time: Micros, value: f64| Point { time, value, min: value, max: value };
-    let line = |data: Data| vec![Line { name: "d".to_owned(), data }];
+    let line = |data: Data| vec![Line { device: "d".to_owned(), name: "d".to_owned(), room: String::new(), data }];
     let flat = |value: f64| line(Data::Numbers(vec![(0..9).map(|at| point(at * MINUTE, value)).collect()]));
     let states = |from, to| line(Data::States(vec![Span { from, to, state: Arc::from("OPEN"), part: 1.0 }]));
     let charts = [

@@ -360,9 +360,10 @@ fn whatever_a_device_is_called_the_page_stands_alone() {
     place.import(lines + &event(2, "a", WICKED, "2026-10-24T23:55:00.000000Z", &named));
     let page = page(&place, &[]);
     assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script"), "a name became an element");
-    for reference in ["http://", "https://", "src=", "href=", "url(", "@import"] {
+    for reference in ["http://", "https://", "src=", "url(", "@import"] {
         assert!(!page.contains(reference), "the page refers to something by {reference}");
     }
+    assert_eq!(page.matches("href=").count(), page.matches("href=\"#").count(), "a link leaves the page");
     assert!(page.contains("default-src 'none'") && page.contains("<html lang=\"en\">") && page.contains("name=\"viewport\""));
 }
 
@@ -466,6 +467,101 @@ fn a_report_is_made_of_the_files_that_read_and_names_the_others() {
     let ran = place.run(&["status"]);
     let says = format!("unreadable: {}", path(1).display());
     assert!(ran.code == 3 && ran.stdout.contains(&says) && ran.stdout.contains("`overnight verify`"), "{}", ran.stdout);
+}
+
+/// Where each section of a page begins, by its links at the top, which all lead somewhere.
+fn sections(page: &str) -> Vec<&str> {
+    let links = page.split_once("<nav").unwrap().1.split_once("</nav>").unwrap().0;
+    let all: Vec<&str> = links.split("href=\"#").skip(1).map(|link| link.split_once('"').unwrap().0).collect();
+    let places: Vec<usize> =
+        all.iter().map(|id| page.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no {id}"))).collect();
+    assert!(places.is_sorted(), "links are not in the order of the page: {all:?}");
+    all
+}
+
+#[test]
+fn what_is_missing_and_what_needs_somebody_come_first_and_radio_last() {
+    let place = Place::new();
+    let water = |id: usize, time: &str, state: &str| event(id, "w", "waterPresent", time, &json!({ "state": state }));
+    let more = [
+        water(20, "2026-10-25T00:00:00.000000Z", "NOT_PRESENT"),
+        water(21, "2026-10-25T01:00:00.000000Z", "PRESENT"),
+        water(22, "2026-10-25T01:30:00.000000Z", "NOT_PRESENT"),
+        event(23, "h", "humidity", "2026-10-25T01:30:00.000000Z", &json!({ "temperature": 21, "relativeHumidity": 40 })),
+    ];
+    place.import(night() + &more.concat());
+    note(&place, "lost", "2026-10-25T00:50:00Z", "2026-10-25T01:00:00Z");
+    let page = page(&place, &["--tz", "Europe/Oslo"]);
+    let wanted = [
+        "missing",
+        "faults",
+        "look",
+        "values",
+        "value-waterPresent",
+        "value-temperature",
+        "value-relative-humidity",
+        "value-contact",
+        "devices",
+        "radio",
+        "recorded",
+    ];
+    assert_eq!(sections(&page), wanted);
+    let look = page.split_once("id=\"look\"").unwrap().1.split_once("</section>").unwrap().0;
+    assert!(look.contains("<h3>Alarm</h3>") && look.contains("water for 30 min"), "{look}");
+    // What a humidity sensor measures is a temperature too.
+    let temperature = page.split_once("id=\"value-temperature\"").unwrap().1.split_once("id=\"value-relative").unwrap().0;
+    assert!(temperature.contains(">h</text>") && temperature.contains(">a</text>"), "{temperature}");
+    // A mean over unlike devices is no figure of a page.
+    assert!(!page.split_once("id=\"recorded\"").unwrap().1.contains("Mean"));
+}
+
+#[test]
+fn every_device_stands_in_a_chart_of_at_most_eight_lines_with_its_numbers_as_a_table() {
+    let place = Place::new();
+    let one = |id: usize| {
+        let time = |at| format!("2026-10-05T1{at}:10:00.000000Z");
+        let one = |at| event(10 * id + at, &format!("d{id:02}"), "temperature", &time(at), &json!({ "value": id + at }));
+        (0..3).map(one).collect::<String>()
+    };
+    place.import((0..30).map(one).collect::<String>());
+    let page = page(&place, &[]);
+    let figures: Vec<&str> = page.split("<figure>").skip(1).map(|figure| figure.split_once("</figure>").unwrap().0).collect();
+    assert!(figures.len() >= 4, "{} charts", figures.len());
+    for figure in &figures {
+        let wide = figure.split_once("class=\"narrow\"").unwrap().0;
+        let lines = wide.matches("stroke-width=\"1.6\"").count();
+        assert!((1..=8).contains(&lines), "{lines} lines");
+        assert!(figure.contains("<details><summary>") && figure.contains(">least</th>"), "{figure}");
+    }
+    for id in 0..30 {
+        let name = format!(">d{id:02}</text>");
+        assert_eq!(figures.iter().filter(|figure| figure.contains(&name)).count(), 1, "d{id:02}");
+    }
+    let table = figures[0].split_once("<tbody>").unwrap().1;
+    let cells: Vec<&str> = table.split("<td class=\"n\">").skip(1).map(|cell| cell.split_once('<').unwrap().0).collect();
+    assert_eq!((cells[0], cells[cells.len() / 5]), ("0", "2"), "least and greatest of the first: {cells:?}");
+}
+
+#[test]
+fn a_page_of_several_years_says_which() {
+    let place = Place::new();
+    let of = |id: usize, day: &str| event(id, "a", "temperature", &format!("{day}T23:50:00.000000Z"), &json!({ "value": 1 }));
+    place.import(of(1, "2025-12-24") + &of(2, "2026-01-10"));
+    let page = page(&place, &[]);
+    assert!(page.contains("10 Jan 2026 23:50"), "{page}");
+    let axis = page.rsplit_once("class=\"axis\"").unwrap().1.split_once("</div>").unwrap().0;
+    assert!(axis.contains(" 2025</span>") && axis.contains(" 2026</span>"), "{axis}");
+}
+
+#[test]
+fn gaps_that_were_filled_are_said_to_be_nothing_that_is_missing() {
+    let place = Place::new();
+    place.import(event(1, "a", "temperature", "2026-10-05T10:10:00.000000Z", &json!({ "value": 20 })));
+    note(&place, "session", "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z");
+    note(&place, "filled", "2026-10-05T11:00:00Z", "2026-10-05T12:00:00Z");
+    let page = page(&place, &["--start", "2026-10-05T10:00", "--end", "2026-10-05T12:00"]);
+    assert_eq!(verdict(&page), ("good".to_owned(), vec!["Nothing is missing: every gap was filled from history.".to_owned()]));
+    assert!(page.contains("<b>1</b> <span>gap, filled</span>"), "{page}");
 }
 
 #[test]

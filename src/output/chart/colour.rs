@@ -15,22 +15,56 @@ pub(super) const GREY: Colour = 0x5C_66_70;
 pub(super) const GRID: Colour = 0xE3_E6_E9;
 /// Axes, and lines among many.
 pub(super) const AXIS: Colour = 0x8A_93_9B;
-/// Lines that stand behind those that are named.
-pub(super) const CROWD: Colour = 0xC3_C8_CD;
 /// Times without a recording.
-pub(super) const GAP: Colour = 0xF3_E9_DA;
-/// What stands on them.
-pub(super) const GAP_INK: Colour = 0x8A_6D_3B;
+pub(super) const GAP: Colour = 0xF1_E0_C2;
+/// What stands on them, and their edge.
+pub(super) const GAP_INK: Colour = 0x7A_5C_2A;
 /// A state in which nothing is going on.
 pub(super) const QUIET: Colour = 0xC9_D6_E2;
 
-const LINES: [Colour; 6] = [0x00_72_B2, 0xD5_5E_00, 0x00_9E_73, 0xCC_79_A7, 0x56_B4_E9, 0xE6_9F_00];
-const STATES: [Colour; 6] = [0xD5_5E_00, 0x00_72_B2, 0x00_9E_73, 0xCC_79_A7, 0xE6_9F_00, 0x56_B4_E9];
+const LINES: [Colour; 8] = [0x00_72_B2, 0xD5_5E_00, 0x00_9E_73, 0xB0_4A_8C, 0x22_2B_33, 0x8A_5A_2B, 0x3A_A0_DC, 0xD9_8E_00];
+const STATES: [Colour; 5] = [0x00_72_B2, 0x00_9E_73, 0xE6_9F_00, 0xCC_79_A7, 0x56_B4_E9];
+/// A state that somebody has to see.
+const ALARM: Colour = 0xC0_30_3A;
 
-/// The colour of a line by its number, and its dashes: with every round of the colours others.
+/// The colour of a line by its number, and its dashes: the second half of the colours has some.
 pub(super) fn line(number: usize) -> (Colour, &'static [f64]) {
-    const DASHES: [&[f64]; 3] = [&[], &[6.0, 3.0], &[2.0, 2.5]];
-    (LINES[number % LINES.len()], DASHES[number / LINES.len() % DASHES.len()])
+    const DASHES: [&[f64]; 3] = [&[], &[7.0, 3.0], &[2.0, 2.5]];
+    (LINES[number % LINES.len()], DASHES[(number * 2 / LINES.len()).min(2)])
+}
+
+/// True for a colour that dark letters stand on.
+pub(super) fn is_pale(colour: Colour) -> bool {
+    let [_, red, green, blue] = colour.to_be_bytes().map(u32::from);
+    red * 2 + green * 5 + blue > 8 * 100
+}
+
+/// What a state means to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Meaning {
+    /// Somebody has to see it: a device that is offline, water where none should be.
+    Alarm,
+    /// Something is going on: a door is open, a desk in use.
+    Busy,
+    /// Nothing is going on.
+    Quiet,
+}
+
+/// What a state of an event type means: by its name, and by the event type where one name means several things.
+pub fn meaning(event_type: &str, state: &str) -> Meaning {
+    const ALARMS: [&str; 7] = ["OFFLINE", "INVALID", "ERROR", "FAULT", "FAILED", "ALARM", "LEAK"];
+    let has = |word: &&str| state.split('_').any(|part| part == *word);
+    let is_quiet = state.starts_with("NO_")
+        || state.starts_with("NOT_")
+        || ["CLOSED", "SDS", "ETHERNET", "ONLINE", "OK", "OFF"].contains(&state)
+        || (event_type == "probeWireStatus" && state.ends_with("_WIRE"));
+    if is_quiet {
+        Meaning::Quiet
+    } else if ALARMS.iter().any(has) || (event_type == "waterPresent" && state == "PRESENT") {
+        Meaning::Alarm
+    } else {
+        Meaning::Busy
+    }
 }
 
 /// A state and how it is shown.
@@ -38,8 +72,7 @@ pub(super) fn line(number: usize) -> (Colour, &'static [f64]) {
 pub(super) struct State {
     pub(super) name: Arc<str>,
     pub(super) colour: Colour,
-    /// Nothing is going on in it.
-    pub(super) is_quiet: bool,
+    pub(super) meaning: Meaning,
 }
 
 /// All states of a chart, in the order of their names. A state looks the same in every chart of its type: what the name says
@@ -55,13 +88,38 @@ pub(super) fn states(chart: &Chart) -> Vec<State> {
             }
         }
     }
-    let is_quiet = |name: &str| name.starts_with("NO_") || name.starts_with("NOT_") || name == "CLOSED" || name == "SDS";
-    let mut strong = 0;
+    let mut busy = 0;
     let all = names.into_iter().map(|name| {
-        let is_quiet = is_quiet(name);
-        let colour = if is_quiet { QUIET } else { STATES[strong % STATES.len()] };
-        strong += usize::from(!is_quiet);
-        State { name: Arc::clone(name), colour, is_quiet }
+        let meaning = meaning(&chart.title, name);
+        let colour = match meaning {
+            Meaning::Alarm => ALARM,
+            Meaning::Quiet => QUIET,
+            Meaning::Busy => STATES[busy % STATES.len()],
+        };
+        busy += usize::from(meaning == Meaning::Busy);
+        State { name: Arc::clone(name), colour, meaning }
     });
     all.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_has_the_colour_of_what_it_means() {
+        for (event_type, state, wanted) in [
+            ("connectionStatus", "OFFLINE", Meaning::Alarm),
+            ("connectionStatus", "SDS", Meaning::Quiet),
+            ("waterPresent", "PRESENT", Meaning::Alarm),
+            ("waterPresent", "NOT_PRESENT", Meaning::Quiet),
+            ("objectPresent", "PRESENT", Meaning::Busy),
+            ("deskOccupancy", "OCCUPIED", Meaning::Busy),
+            ("contact", "OPEN", Meaning::Busy),
+            ("probeWireStatus", "INVALID_WIRE_CONFIGURATION", Meaning::Alarm),
+            ("probeWireStatus", "FOUR_WIRE", Meaning::Quiet),
+        ] {
+            assert_eq!(meaning(event_type, state), wanted, "{event_type} {state}");
+        }
+    }
 }

@@ -48,7 +48,7 @@ impl Size {
 
 /// The left margin that charts of a width have in common, so that a time stands in the same place in all of them.
 pub(super) fn common_margin(charts: &[&Chart], width: f64, stretch: f64) -> f64 {
-    let margins = charts.iter().map(|chart| margin(chart, width, Heights::of(chart, width).inner(stretch)));
+    let margins = charts.iter().map(|chart| margin(chart, Heights::of(chart, width).inner(stretch)));
     margins.fold(0.0, f64::max)
 }
 
@@ -75,9 +75,9 @@ impl Heights {
     }
 }
 
-/// Room that a chart needs at its left for names or numbers.
-fn margin(chart: &Chart, width: f64, height: f64) -> f64 {
-    if chart.has_strips() { strips::margin(chart, width - 2.0 * PAD) } else { numbers::Scale::of(chart, height).margin() }
+/// Room that a chart needs at its left for numbers; names of strips stand above these.
+fn margin(chart: &Chart, height: f64) -> f64 {
+    if chart.has_strips() { 0.0 } else { numbers::Scale::of(chart, height).margin() }
 }
 
 /// Charts above each other. Their drawings take what room is left by what stands around them.
@@ -131,7 +131,7 @@ fn draw(chart: &Chart, scene: &mut Scene, top: f64, height: f64, margin: f64) {
 fn heading(frame: &Frame, chart: &Chart, scene: &mut Scene, top: f64) {
     let width = frame.right - PAD;
     let (title, about) = chart.heading();
-    let text = fit(title, TITLE, width);
+    let text = fit(&title, TITLE, width);
     let (x, y) = (PAD, top + PAD + 10.0);
     scene.shapes.push(Shape::Text { x, y, size: TITLE, anchor: Anchor::Left, is_bold: true, fill: colour::INK, text });
     let span = ticks::words(shown(chart), &chart.zone);
@@ -144,8 +144,7 @@ fn gaps(frame: &Frame, chart: &Chart, scene: &mut Scene) {
     for (begins, ends) in chart.gaps_within() {
         let x = frame.x(begins);
         let width = (frame.x(ends) - x).max(1.5);
-        let height = frame.bottom - frame.top;
-        scene.shapes.push(Shape::Box { x, y: frame.top, width, height, fill: colour::GAP });
+        scene.gap((x, frame.top), (width, frame.bottom - frame.top));
         // Between strips there is no room for a word; the key has it.
         if !chart.has_strips() && width > font::width("gap", SMALL) + 4.0 {
             scene.text((x + width / 2.0, frame.top + SMALL + 1.0), SMALL, Anchor::Middle, colour::GAP_INK, "gap");

@@ -1,21 +1,24 @@
 //! The key below a chart: which colour is which device or state.
 
+use super::Chart;
 use super::colour::{self, Colour};
 use super::font::{self, fit};
 use super::frame::SMALL;
 use super::scene::{Anchor, Scene, Shape};
-use super::{Chart, numbers, strips};
 
 const ROW: f64 = 18.0;
 /// Between a sample and its text, and between a text and the next sample.
 const SPACE: (f64, f64) = (6.0, 18.0);
 /// The longest text.
-const LONGEST: f64 = 240.0;
+const LONGEST: f64 = 300.0;
+/// What a hole in a line means.
+const BREAKS: &str = "a line breaks where its device said nothing";
 
 #[derive(Debug)]
 enum Sample {
     Line(Colour, &'static [f64]),
     Box(Colour),
+    Gap,
     Nothing,
 }
 
@@ -23,7 +26,7 @@ impl Sample {
     fn width(&self) -> f64 {
         match self {
             Self::Line(..) => 22.0 + SPACE.0,
-            Self::Box(_) => 12.0 + SPACE.0,
+            Self::Box(_) | Self::Gap => 12.0 + SPACE.0,
             Self::Nothing => 0.0,
         }
     }
@@ -41,26 +44,20 @@ impl Key {
         let mut items = Vec::new();
         if chart.has_strips() {
             items.extend(colour::states(chart).into_iter().map(|state| (Sample::Box(state.colour), state.name.to_string())));
-            let more = chart.lines.len() - strips::most(chart);
-            if more > 0 {
-                items.push((Sample::Nothing, format!("and {more} more devices")));
-            }
         } else {
-            let named = numbers::named(chart);
-            for (number, line) in named.iter().enumerate() {
+            for (number, line) in chart.lines.iter().enumerate() {
                 let (ink, dashes) = colour::line(number);
-                items.push((Sample::Line(ink, dashes), chart.lines[*line].name.clone()));
+                items.push((Sample::Line(ink, dashes), chart.called(line)));
             }
-            let more = chart.lines.len() - named.len();
-            if more > 0 {
-                items.push((Sample::Line(colour::CROWD, &[]), format!("and {more} more")));
-            }
-        }
-        if !chart.gaps_within().is_empty() {
-            items.push((Sample::Box(colour::GAP), "gap: nothing was recorded".to_owned()));
         }
         for (_, text) in &mut items {
             *text = fit(text, SMALL, LONGEST);
+        }
+        if !chart.gaps_within().is_empty() {
+            items.push((Sample::Gap, "gap: nothing was recorded".to_owned()));
+        }
+        if chart.has_breaks() {
+            items.push((Sample::Nothing, BREAKS.to_owned()));
         }
         Self { items }
     }
@@ -97,6 +94,7 @@ impl Key {
                     let y = middle - 6.0;
                     scene.shapes.push(Shape::Box { x, y, width: 12.0, height: 12.0, fill: *fill });
                 }
+                Sample::Gap => scene.gap((x, middle - 6.0), (12.0, 12.0)),
                 Sample::Nothing => {}
             }
             scene.text((x + sample.width(), middle + 4.0), SMALL, Anchor::Left, colour::INK, text.as_str());

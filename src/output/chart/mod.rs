@@ -21,6 +21,7 @@ use std::sync::Arc;
 use crate::base::time::Micros;
 use crate::base::zone::Zone;
 
+pub use colour::{Meaning, meaning};
 pub use compose::Size;
 pub use font::lacking;
 pub use png::{PngError, png};
@@ -34,6 +35,8 @@ pub struct Chart {
     pub title: String,
     /// What is measured and in which unit as people write it, such as `temperature, °C`; empty for states.
     pub axis: String,
+    /// Which part of all devices it shows, such as a room, or `2 of 5`; empty where it shows all of them.
+    pub part: String,
     /// Whose clock the time axis shows.
     pub zone: Zone,
     /// From when to when.
@@ -47,8 +50,12 @@ pub struct Chart {
 /// What one device says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
+    /// The device's id; empty for events that are about no device.
+    pub device: String,
     /// What people call the device.
     pub name: String,
+    /// The room that it is in; empty where nobody said.
+    pub room: String,
     /// What it says.
     pub data: Data,
 }
@@ -95,12 +102,29 @@ pub struct Span {
 impl Chart {
     /// True when each device has a strip of its own, instead of a line among others.
     fn has_strips(&self) -> bool {
-        matches!(self.lines.first().map(|line| &line.data), Some(Data::States(_) | Data::Moments(_)))
+        self.lines.first().is_some_and(|line| line.data.is_strip())
     }
 
     /// What stands above it, and what explains that; the unit stands there in any case.
-    fn heading(&self) -> (&str, &str) {
-        if self.axis.starts_with(&self.title) { (&self.axis, "") } else { (&self.title, &self.axis) }
+    fn heading(&self) -> (String, &str) {
+        let (title, about) =
+            if self.axis.starts_with(&self.title) { (&self.axis, "") } else { (&self.title, self.axis.as_str()) };
+        (if self.part.is_empty() { title.clone() } else { format!("{title}  ·  {}", self.part) }, about)
+    }
+
+    /// What a line is called: with its room, where the lines are of several rooms and its name does not tell.
+    pub fn called(&self, line: &Line) -> String {
+        let is_told = line.room.is_empty() || line.name.contains(&line.room);
+        if is_told || self.lines.iter().all(|other| other.room == line.room) {
+            line.name.clone()
+        } else {
+            format!("{} · {}", line.name, line.room)
+        }
+    }
+
+    /// True where a line has holes that somebody should explain.
+    fn has_breaks(&self) -> bool {
+        self.lines.iter().any(|line| line.data.pieces().len() > 1)
     }
 
     /// The gaps within the span, cut to it.
@@ -112,8 +136,13 @@ impl Chart {
 }
 
 impl Data {
+    /// True for what has a strip of its own, instead of a line among others.
+    pub fn is_strip(&self) -> bool {
+        matches!(self, Self::States(_) | Self::Moments(_))
+    }
+
     /// The pieces of a line; none for a strip.
-    fn pieces(&self) -> &[Vec<Point>] {
+    pub fn pieces(&self) -> &[Vec<Point>] {
         match self {
             Self::Numbers(pieces) | Self::Steps(pieces) => pieces,
             Self::States(_) | Self::Moments(_) => &[],

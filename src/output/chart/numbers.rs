@@ -3,42 +3,10 @@
 use super::colour;
 use super::frame::{Frame, SMALL};
 use super::scene::{Anchor, Scene, Shape};
-use super::{Chart, Data, Line, Point, extent, font, ticks};
+use super::{Chart, Data, Point, extent, font, ticks};
 
-/// Up to so many lines have each a colour and a name.
-const NAMED: usize = 12;
-/// Of more than these, so many: those that differ most from the rest.
-const STRAYING: usize = 6;
 /// Ranges of more lines than this would only hide each other.
 const RANGES: usize = 4;
-/// Points of all the lines without a name together; more make a file large and a picture no better.
-const CROWD_POINTS: usize = 20_000;
-
-/// The lines that have a name, by their numbers.
-pub(super) fn named(chart: &Chart) -> Vec<usize> {
-    if chart.lines.len() <= NAMED {
-        return (0..chart.lines.len()).collect();
-    }
-    let middles: Vec<f64> = chart.lines.iter().map(middle).collect();
-    let mut sorted: Vec<f64> = middles.iter().copied().filter(|middle| middle.is_finite()).collect();
-    sorted.sort_by(f64::total_cmp);
-    let usual = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
-    let strays = |line: &usize| if middles[*line].is_finite() { (middles[*line] - usual).abs() } else { -1.0 };
-    let mut all: Vec<usize> = (0..chart.lines.len()).collect();
-    all.sort_by(|a, b| strays(b).total_cmp(&strays(a)).then(a.cmp(b)));
-    all.truncate(STRAYING);
-    all.sort_unstable();
-    all
-}
-
-/// The mean of a line's points.
-#[expect(clippy::cast_precision_loss, reason = "a few thousand points")]
-fn middle(line: &Line) -> f64 {
-    let values = line.data.pieces().iter().flatten().map(|point| point.value).filter(|value| value.is_finite());
-    let (count, sum) = values.fold((0_usize, 0.0), |(count, sum), value| (count + 1, sum + value));
-    sum / count as f64
-}
-
 /// The axis of values.
 #[derive(Debug)]
 pub(super) struct Scale {
@@ -82,27 +50,16 @@ pub(super) fn padded((least, greatest): (f64, f64)) -> (f64, f64) {
     (below, greatest + around)
 }
 
-/// Draws the lines of a chart, those without a name behind the others.
+/// Draws the lines of a chart, the first of the key in front.
 pub(super) fn draw(chart: &Chart, frame: &Frame, scale: &Scale, scene: &mut Scene) {
-    let named = named(chart);
-    let crowd: Vec<&Line> = (0..chart.lines.len()).filter(|line| !named.contains(line)).map(|line| &chart.lines[line]).collect();
-    let points: usize = crowd.iter().flat_map(|line| line.data.pieces()).map(Vec::len).sum();
-    let each = points.div_ceil(CROWD_POINTS).max(1);
-    for line in crowd {
-        for piece in line.data.pieces() {
-            let thinned: Vec<Point> = piece.iter().step_by(each).copied().collect();
-            scene.shapes.extend(shape(&line.data, &thinned, frame, scale, (colour::CROWD, &[], 0.9)));
-        }
-    }
-    if named.len() <= RANGES && named.len() == chart.lines.len() {
-        for (number, line) in named.iter().enumerate() {
-            let data = &chart.lines[*line].data;
+    let lines = || chart.lines.iter().map(|line| &line.data).enumerate();
+    if chart.lines.len() <= RANGES {
+        for (number, data) in lines() {
             scene.shapes.extend(data.pieces().iter().filter_map(|piece| range(piece, frame, scale, colour::line(number).0)));
         }
     }
-    for (number, line) in named.iter().enumerate().rev() {
+    for (number, data) in lines().rev() {
         let (ink, dashes) = colour::line(number);
-        let data = &chart.lines[*line].data;
         scene.shapes.extend(data.pieces().iter().filter_map(|piece| shape(data, piece, frame, scale, (ink, dashes, 1.6))));
     }
 }

@@ -1,6 +1,6 @@
 //! Shapes on a plane: all that a picture is made of, before somebody writes it down as SVG or PNG.
 
-use super::colour::Colour;
+use super::colour::{self, Colour};
 
 /// Where a text is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,14 @@ pub(super) struct Scene {
 impl Scene {
     pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: Colour, width: f64) {
         self.shapes.push(Shape::Path { points: vec![from, to], colour, width, dashes: &[] });
+    }
+
+    /// A time without a recording: shaded, with edges that are seen however narrow it is.
+    pub(super) fn gap(&mut self, (x, y): (f64, f64), (width, height): (f64, f64)) {
+        self.shapes.push(Shape::Box { x, y, width, height, fill: colour::GAP });
+        for edge in [x, x + width] {
+            self.line((edge, y), (edge, y + height), colour::GAP_INK, 1.0);
+        }
     }
 
     pub(super) fn text(&mut self, (x, y): (f64, f64), size: f64, anchor: Anchor, fill: Colour, text: impl Into<String>) {

@@ -4,56 +4,34 @@ use std::sync::Arc;
 
 use crate::base::time::Micros;
 
-use super::colour::{self, State};
+use super::colour::{self, Meaning, State};
 use super::font::{self, fit};
-use super::frame::{Frame, PAD, SMALL};
+use super::frame::{Frame, SMALL};
 use super::scene::{Anchor, Scene, Shape};
 use super::{Chart, Data, Span};
 
-/// How high a row looks best, and the least that can be read.
-const ROW: (f64, f64) = (22.0, 6.0);
-/// The least height of a row that has a name, and how many have one in any case.
-const NAME: f64 = 11.0;
-const NAMED: f64 = 20.0;
-/// Room for names, at most this and a part of the picture.
-const NAMES: f64 = 220.0;
-/// More rows than this are no picture any more.
-const MOST: usize = 60;
-
-/// How many of the devices have a row.
-pub(super) fn most(chart: &Chart) -> usize {
-    chart.lines.len().min(MOST)
-}
+/// How high a row looks best, and the least that can be read: a name, and the strip below it.
+const ROW: (f64, f64) = (34.0, 18.0);
+/// The name's part of it.
+const NAME: f64 = 12.0;
 
 /// How high it looks best, and the least that can be read.
 #[expect(clippy::cast_precision_loss, reason = "a few rows")]
 pub(super) fn heights(chart: &Chart) -> (f64, f64) {
-    let rows = most(chart).max(1) as f64;
-    (rows * ROW.0, (rows * ROW.1).max(rows.min(NAMED) * NAME))
-}
-
-/// Room for the names at the left.
-pub(super) fn margin(chart: &Chart, width: f64) -> f64 {
-    let most = NAMES.min(width * 0.3);
-    let widths = chart.lines.iter().take(MOST).map(|line| font::width(&fit(&line.name, SMALL, most), SMALL));
-    widths.fold(0.0, f64::max) + 8.0
+    let rows = chart.lines.len().max(1) as f64;
+    (rows * ROW.0, rows * ROW.1)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few rows")]
 pub(super) fn draw(chart: &Chart, frame: &Frame, scene: &mut Scene) {
     let states = colour::states(chart);
-    let rows = most(chart).max(1);
-    let row = (frame.bottom - frame.top) / rows as f64;
-    // In a low picture every other name, or less.
-    let names_each = (NAME / row).ceil().max(1.0);
-    for (number, line) in chart.lines.iter().take(rows).enumerate() {
+    let row = (frame.bottom - frame.top) / chart.lines.len().max(1) as f64;
+    for (number, line) in chart.lines.iter().enumerate() {
         let top = frame.top + number as f64 * row;
-        let bar = (top + row * 0.14, row * 0.72);
-        let middle = top + row / 2.0;
-        if (number as f64 / names_each).fract() == 0.0 {
-            let text = fit(&line.name, SMALL, frame.left - PAD - 7.9);
-            scene.text((frame.left - 8.0, middle + 4.0), SMALL, Anchor::Right, colour::INK, text);
-        }
+        let bar = (top + NAME + 2.0, (row - NAME - 4.0).max(2.0));
+        let middle = bar.0 + bar.1 / 2.0;
+        let text = fit(&chart.called(line), SMALL, frame.right - frame.left);
+        scene.text((frame.left, top + NAME - 1.0), SMALL, Anchor::Left, colour::INK, text);
         scene.line((frame.left, middle), (frame.right, middle), colour::GRID, 1.0);
         match &line.data {
             Data::States(spans) => draw_states(spans, &states, frame, bar, scene),
@@ -83,7 +61,8 @@ fn draw_states(spans: &[Span], states: &[State], frame: &Frame, (top, height): (
         used += part;
         // What stands in the strip itself needs no colour.
         if part > 0.99 && height >= SMALL && font::width(&state.name, SMALL - 2.0) + 8.0 < width {
-            let ink = if state.is_quiet { colour::INK } else { 0xFF_FF_FF };
+            let is_dark = state.meaning != Meaning::Quiet && !colour::is_pale(state.colour);
+            let ink = if is_dark { 0xFF_FF_FF } else { colour::INK };
             words.push((x + 4.0, ink, Arc::clone(&state.name)));
         }
     }

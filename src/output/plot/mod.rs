@@ -3,6 +3,7 @@
 //! Events are read once, in the order of time, into one track a device. A track that grows beyond what a picture can show
 //! becomes coarser by itself, so nobody needs to know beforehand how many events there are.
 
+mod groups;
 mod moments;
 mod numbers;
 mod states;
@@ -21,9 +22,11 @@ use crate::output::chart::{Chart, Data, Line};
 use crate::query::coverage::{Span, merged};
 use crate::query::reader::{Reader, Selection, TypePlan};
 use crate::query::tables::{
-    Last, StateValidity, TableError, Unrecorded, Value, Whose, figure, holds_until, lookback, main_value,
+    Last, StateValidity, TableError, Unrecorded, Value, Whose, figure, holds_until, lookback, main_value, values,
 };
 use crate::store::devices::Directory;
+
+pub use groups::groups;
 
 use moments::EventMarks;
 use numbers::Numbers;
@@ -51,39 +54,81 @@ pub struct Settings {
     pub end: Option<Micros>,
 }
 
-/// The charts of a selection, one an event type that has events in it, all of the same span. Lines are called by the names of
-/// their devices; a device has one name in all charts, which no other one has.
+/// What a chart is of: a value, and the event types that bring it.
+#[derive(Debug, Clone)]
+pub struct Quantity<'p> {
+    /// What it is called: an event type, or a column that several may have.
+    pub title: String,
+    /// Who brings it, with the value there; all values behave alike and have one unit.
+    pub sources: Vec<(&'p TypePlan, Value)>,
+}
+
+/// A quantity an event type: its main value.
+pub fn main_values(plans: &[TypePlan]) -> Vec<Quantity<'_>> {
+    let mut all = Vec::new();
+    for plan in plans {
+        all.push(Quantity { title: plan.schema.name.clone(), sources: vec![(plan, main_value(&plan.schema))] });
+    }
+    all
+}
+
+/// All that event types measure: measures of one name and unit are one quantity, whoever brings them; states, totals and what
+/// only happens are one each.
+pub fn quantities(plans: &[TypePlan]) -> Vec<Quantity<'_>> {
+    let mut all: Vec<Quantity<'_>> = Vec::new();
+    for plan in plans {
+        for value in values(&plan.schema) {
+            let is_measure = value.behaves() == Some(Behaviour::Gauge);
+            let same = |known: &&mut Quantity<'_>| {
+                let (_, other) = &known.sources[0];
+                is_measure && other.behaves() == value.behaves() && other.name() == value.name() && other.unit() == value.unit()
+            };
+            if let Some(known) = all.iter_mut().find(same) {
+                known.sources.push((plan, value));
+            } else {
+                let title = if is_measure { value.name().replace('_', " ") } else { plan.schema.name.clone() };
+                all.push(Quantity { title, sources: vec![(plan, value)] });
+            }
+        }
+    }
+    all
+}
+
+/// The charts of quantities, each of those that a selection has something of, all of the same span. Lines are called by the names
+/// of their devices; a device has one name in all charts, which no other one has.
 ///
 /// # Errors
 /// When the recording does not read.
 pub fn charts(
     reader: &Reader,
-    plans: &[TypePlan],
+    quantities: &[Quantity<'_>],
     selection: &Selection,
     directory: &Directory,
     settings: &Settings,
 ) -> Result<Vec<Chart>, TableError> {
     let mut all = Vec::new();
-    for plan in plans {
-        let value = main_value(&plan.schema);
-        let mut tracks = Tracks::new(&value, settings, (reader, directory));
-        let from = (reader, directory);
-        for (device, last) in lookback(from, &plan.schema, selection, std::slice::from_ref(&value), &settings.known)? {
-            if let Some(Some(Last::State { state, until })) = last.first() {
-                tracks.begin(&device, (selection.start.unwrap_or_default(), *until), state);
+    for quantity in quantities {
+        let Some((_, main)) = quantity.sources.first() else { continue };
+        let mut tracks = Tracks::new(quantity, settings, (reader, directory));
+        for (source, (plan, value)) in quantity.sources.iter().enumerate() {
+            let from = (reader, directory);
+            for (device, last) in lookback(from, &plan.schema, selection, std::slice::from_ref(value), &settings.known)? {
+                if let Some(Some(Last::State { state, until })) = last.first() {
+                    tracks.begin((source, &device), (selection.start.unwrap_or_default(), *until), state);
+                }
             }
+            tracks.read(reader, (source, plan, value), selection)?;
         }
-        tracks.read(reader, plan, selection)?;
         if !tracks.by_device.is_empty() {
-            all.push((value, tracks));
+            all.push((main, tracks));
         }
     }
     let first = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.0)).min();
     let last = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.1)).max();
     let from = selection.start.or(first).unwrap_or_default();
     let to = settings.end.or(Some(settings.known.until)).max(last).unwrap_or(from).max(from);
-    let names = names(all.iter().flat_map(|(_, tracks)| tracks.devices.iter().cloned()).collect(), directory);
-    Ok(all.into_iter().map(|(value, tracks)| tracks.chart(&value, (from, to), &names)).collect())
+    let names = names(all.iter().flat_map(|(_, tracks)| tracks.devices.iter().map(|(_, id)| id.clone())).collect(), directory);
+    Ok(all.into_iter().map(|(value, tracks)| tracks.chart(value, (from, to), &names)).collect())
 }
 
 /// What one device says of one value.
@@ -101,12 +146,14 @@ struct Tracks<'s> {
     settings: &'s Settings,
     /// Whom to ask what is known.
     asks: (&'s Reader, &'s Directory),
-    event_type: String,
+    title: String,
+    /// By source.
+    event_types: Vec<String>,
     behaves: Option<Behaviour>,
-    column: String,
     by_device: Vec<Track>,
-    devices: Vec<String>,
-    numbers: HashMap<String, usize>,
+    /// By the number of their source and their id.
+    devices: Vec<(usize, String)>,
+    numbers: Vec<HashMap<String, usize>>,
     /// By device: its project, and what is known of it there.
     known: Vec<Option<(String, Arc<[Span]>)>>,
     /// Names of states, each once.
@@ -116,16 +163,16 @@ struct Tracks<'s> {
 }
 
 impl<'s> Tracks<'s> {
-    fn new(value: &Value, settings: &'s Settings, asks: (&'s Reader, &'s Directory)) -> Self {
+    fn new(quantity: &Quantity<'_>, settings: &'s Settings, asks: (&'s Reader, &'s Directory)) -> Self {
         Self {
             settings,
             asks,
-            event_type: value.event_type.clone(),
-            behaves: value.behaves(),
-            column: value.name().to_owned(),
+            title: quantity.title.clone(),
+            event_types: quantity.sources.iter().map(|(_, value)| value.event_type.clone()).collect(),
+            behaves: quantity.sources.first().and_then(|(_, value)| value.behaves()),
             by_device: Vec::new(),
             devices: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: vec![HashMap::new(); quantity.sources.len()],
             known: Vec::new(),
             states: Vec::new(),
             seen: None,
@@ -137,9 +184,9 @@ impl<'s> Tracks<'s> {
         (MOST / self.by_device.len().max(1)).clamp(16, 2 * self.settings.points.max(8))
     }
 
-    /// The track of a device, by its number.
-    fn of(&mut self, device: &str) -> usize {
-        if let Some(number) = self.numbers.get(device) {
+    /// The track of what a source says of a device, by its number.
+    fn of(&mut self, (source, device): (usize, &str)) -> usize {
+        if let Some(number) = self.numbers[source].get(device) {
             return *number;
         }
         let number = self.by_device.len();
@@ -149,9 +196,9 @@ impl<'s> Tracks<'s> {
             Some(Behaviour::State) => Track::State(States::default()),
             None => Track::Events(EventMarks::default()),
         });
-        self.devices.push(device.to_owned());
+        self.devices.push((source, device.to_owned()));
         self.known.push(None);
-        self.numbers.insert(device.to_owned(), number);
+        self.numbers[source].insert(device.to_owned(), number);
         // The more devices, the less for each.
         if self.by_device.len().is_power_of_two() {
             let limit = self.limit();
@@ -180,20 +227,25 @@ impl<'s> Tracks<'s> {
     }
 
     /// A device is in a state already.
-    fn begin(&mut self, device: &str, (start, known_until): (Micros, Micros), state: &str) {
+    fn begin(&mut self, device: (usize, &str), (start, known_until): (Micros, Micros), state: &str) {
         let (number, state) = (self.of(device), self.state(state));
         if let Track::State(track) = &mut self.by_device[number] {
             track.tell(start, state, known_until, usize::MAX);
         }
     }
 
-    fn read(&mut self, reader: &Reader, plan: &TypePlan, selection: &Selection) -> Result<(), TableError> {
-        let wanted = if self.behaves.is_some() { vec![self.column.as_str(), "project_id"] } else { Vec::new() };
+    fn read(
+        &mut self,
+        reader: &Reader,
+        (source, plan, value): (usize, &TypePlan, &Value),
+        selection: &Selection,
+    ) -> Result<(), TableError> {
+        let wanted = if self.behaves.is_some() { vec![value.name(), "project_id"] } else { Vec::new() };
         let mut rows = reader.columns(plan, selection, &wanted);
         while let Some(batch) = rows.next_batch()? {
             let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
             let devices = batch.column(1).as_string::<i32>();
-            let column = self.behaves.and_then(|_| batch.column_by_name(&self.column));
+            let column = self.behaves.and_then(|_| batch.column_by_name(value.name()));
             if self.behaves.is_some() && column.is_none() {
                 continue;
             }
@@ -202,13 +254,13 @@ impl<'s> Tracks<'s> {
                 if column.is_some_and(|column| column.is_null(row)) {
                     continue;
                 }
-                let number = self.of(if devices.is_valid(row) { devices.value(row) } else { "" });
+                let number = self.of((source, if devices.is_valid(row) { devices.value(row) } else { "" }));
                 if let Some(projects) = projects {
                     self.move_to(number, if projects.is_valid(row) { projects.value(row) } else { "" })?;
                 }
                 self.take(number, *time, column, row);
-                let (first, _) = self.seen.unwrap_or((*time, *time));
-                self.seen = Some((first, *time));
+                let (first, last) = self.seen.unwrap_or((*time, *time));
+                self.seen = Some((first.min(*time), last.max(*time)));
             }
         }
         Ok(())
@@ -217,7 +269,8 @@ impl<'s> Tracks<'s> {
     /// A device is where its last event was.
     fn move_to(&mut self, number: usize, project: &str) -> Result<(), TableError> {
         if self.known[number].as_ref().is_none_or(|(of, _)| of != project) {
-            let whose = Whose { project, of: Some((&self.event_type, &self.devices[number])) };
+            let (source, device) = &self.devices[number];
+            let whose = Whose { project, of: Some((&self.event_types[*source], device)) };
             let spans = self.settings.known.spans(self.asks.0, self.asks.1, whose)?;
             self.known[number] = Some((project.to_owned(), spans));
         }
@@ -248,7 +301,7 @@ impl<'s> Tracks<'s> {
     }
 
     fn chart(self, value: &Value, span: (Micros, Micros), names: &BTreeMap<String, String>) -> Chart {
-        let Self { settings, by_device: tracks, devices, states, .. } = self;
+        let Self { settings, asks: (_, directory), title, event_types, by_device: tracks, devices, numbers, states, .. } = self;
         let length = span.1.saturating_sub(span.0);
         let marks = (STRIPS / devices.len().max(1)).clamp(50, settings.points.max(50));
         let data = |track: Track| match track {
@@ -257,12 +310,17 @@ impl<'s> Tracks<'s> {
             Track::Events(track) => Data::Moments(track.moments(marks)),
             Track::State(track) => Data::States(track.spans(span.1, marks, &states)),
         };
-        let mut lines: Vec<(Line, String)> = tracks
-            .into_iter()
-            .zip(devices)
-            .map(|(track, id)| (Line { name: names.get(&id).cloned().unwrap_or_default(), data: data(track) }, id))
-            .collect();
-        lines.sort_by(|(a, a_id), (b, b_id)| (&a.name, a_id).cmp(&(&b.name, b_id)));
+        let line = |(track, (source, device)): (Track, (usize, String))| {
+            let mut name = names.get(&device).cloned().unwrap_or_default();
+            // One that brings the same by two event types has two lines.
+            if numbers.iter().filter(|of| of.contains_key(&device)).count() > 1 {
+                name = format!("{name}, {}", event_types[source]);
+            }
+            let room = directory.get(&device).and_then(|known| known.labels.get("room")).cloned().unwrap_or_default();
+            Line { name, room, data: data(track), device }
+        };
+        let mut lines: Vec<Line> = tracks.into_iter().zip(devices).map(line).collect();
+        lines.sort_by(|a, b| (&a.name, &a.device).cmp(&(&b.name, &b.device)));
         let gaps = merged([settings.known.unknown.clone(), settings.unrecorded.nothing_within(span)].concat());
         // What begins with the last event is not seen.
         let gaps = gaps.into_iter().filter(|(begins, _)| *begins < span.1 - 1).collect();
@@ -272,14 +330,7 @@ impl<'s> Tracks<'s> {
             (_, Some(unit)) => format!("{}, {unit}", value.name().replace('_', " ")),
             (_, None) => value.name().replace('_', " "),
         };
-        Chart {
-            title: value.event_type.clone(),
-            axis,
-            zone: settings.zone.clone(),
-            span,
-            lines: lines.into_iter().map(|(line, _)| line).collect(),
-            gaps,
-        }
+        Chart { title, axis, part: String::new(), zone: settings.zone.clone(), span, lines, gaps }
     }
 }
 

@@ -1,11 +1,11 @@
 //! The facts of a report, for people's page and for programs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::base::time::Utc;
-use crate::query::coverage::{GapReport, NobodyRecords};
+use crate::query::coverage::{GapReport, GapState, NobodyRecords};
 use crate::query::status::FaultReason;
 
 use super::figures::Figures;
@@ -116,6 +116,8 @@ pub struct DeviceFacts {
     pub name: String,
     /// Its type; empty where nobody knows.
     pub kind: String,
+    /// The room that it is in, its label `room`; empty where nobody said.
+    pub room: String,
     /// Events.
     pub events: u64,
     /// Its first event; null where it said nothing.
@@ -179,6 +181,11 @@ impl Facts {
         if self.unreadable.is_empty() { "in this time" } else { "in the files that read" }
     }
 
+    /// Whether every gap was filled, if there are any.
+    pub(super) fn is_filled(&self) -> bool {
+        self.gaps().all(|(_, gap)| gap.state == GapState::Filled && gap.why.is_none())
+    }
+
     /// Devices that said something.
     pub(super) fn speaking(&self) -> usize {
         self.devices.iter().filter(|device| device.events > 0 && !device.id.is_empty()).count()
@@ -187,11 +194,5 @@ impl Facts {
     /// Gaps, project by project, each with its number on the page.
     pub(super) fn gaps(&self) -> impl Iterator<Item = (usize, &GapReport)> {
         self.coverage.iter().flat_map(|project| &project.gaps).enumerate().map(|(number, gap)| (number + 1, gap))
-    }
-
-    /// All states of the types' main values.
-    pub(super) fn states(&self) -> BTreeSet<&str> {
-        let figures = self.types.iter().filter_map(|kind| kind.figures.as_ref());
-        figures.flat_map(|figures| figures.seconds_in.keys().map(String::as_str)).collect()
     }
 }

@@ -13,6 +13,7 @@ mod people;
 mod pictures;
 mod sections;
 mod tally;
+mod values;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -295,6 +296,7 @@ fn devices(
             id: id.to_owned(),
             name: directory.name(id).to_owned(),
             kind: directory.get(id).map(|known| known.kind.clone()).unwrap_or_default(),
+            room: directory.get(id).and_then(|known| known.labels.get("room")).cloned().unwrap_or_default(),
             events: device.map_or(0, |device| device.events.iter().sum()),
             first_seen: device.map(|device| Utc(device.first)),
             last_seen: device.map(|device| Utc(device.last)),

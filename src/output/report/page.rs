@@ -9,9 +9,9 @@ use crate::base::zone::Zone;
 
 use super::charts::Picture;
 use super::facts::Facts;
-use super::sections::{coverage, faults, hours, measured};
+use super::sections::{coverage, faults, measured, radio, recorded};
 use super::words::{Clock, length, time};
-use super::{people, seconds};
+use super::{people, seconds, values};
 
 /// How the page looks: on screens light and dark, on phones, on paper.
 const STYLE: &str = include_str!("style.css");
@@ -19,7 +19,20 @@ const STYLE: &str = include_str!("style.css");
 /// The facts as a page; `pictures` are its charts.
 pub fn page(facts: &Facts, zone: &Zone, pictures: &[Picture]) -> String {
     let (from, to) = (facts.from.map(Micros::from), facts.to.map(Micros::from));
-    let clock = Clock::new(zone, from.or(to).unwrap_or(facts.made_at.into()));
+    let one = from.or(to).unwrap_or(facts.made_at.into());
+    let clock = Clock::new(zone, (one, to.unwrap_or(one)));
+    let sections = html! {
+        @if let Some(span) = from.zip(to) { (coverage(facts, span, &clock)) }
+        (faults(facts, &clock))
+        @if let Some(span) = from.zip(to) {
+            (people::to_look_at(facts, &clock))
+            // A door that nobody touched has its time in state.
+            @if !facts.types.is_empty() { (measured(facts, pictures, &clock)) }
+            (people::table(facts, &clock))
+            (radio(facts, pictures, &clock))
+            @if !facts.types.is_empty() { (recorded(facts, span, zone, &clock)) }
+        }
+    };
     let page = html! {
         (PreEscaped("<!doctype html>\n"))
         html lang="en" {
@@ -27,15 +40,8 @@ pub fn page(facts: &Facts, zone: &Zone, pictures: &[Picture]) -> String {
             body {
                 main {
                     (title(facts, (from, to), &clock))
-                    @if let Some(span) = from.zip(to) {
-                        (coverage(facts, span, &clock))
-                        @if facts.events > 0 { (hours(facts, span, zone, &clock)) }
-                        (people::to_look_at(facts, &clock))
-                        // A door that nobody touched has its time in state.
-                        @if !facts.types.is_empty() { (measured(facts, pictures)) }
-                        (people::table(facts, &clock))
-                    }
-                    (faults(facts, &clock))
+                    (links(&sections, pictures))
+                    (sections)
                     (foot(facts, &clock))
                 }
             }
@@ -84,6 +90,37 @@ fn title(facts: &Facts, bounds: (Option<Micros>, Option<Micros>), clock: &Clock)
     }
 }
 
+/// Links to the sections that there are, and to each quantity.
+fn links(sections: &Markup, pictures: &[Picture]) -> Markup {
+    const ALL: [(&str, &str); 7] = [
+        ("missing", "What is missing"),
+        ("faults", "Faults"),
+        ("look", "What needs somebody"),
+        ("values", "What was measured"),
+        ("devices", "Devices"),
+        ("radio", "Radio and batteries"),
+        ("recorded", "What was recorded"),
+    ];
+    let there = |id: &str| sections.0.contains(&format!("<section id=\"{id}\">"));
+    let quantities = || pictures.iter().filter(|picture| !picture.is_radio);
+    html! {
+        nav aria-label="On this page" {
+            ul.links {
+                @for (id, name) in ALL.into_iter().filter(|(id, _)| there(id)) {
+                    li {
+                        a href={ "#" (id) } { (name) }
+                        @if id == "values" && quantities().count() > 1 {
+                            @for picture in quantities() {
+                                " · " a href={ "#" (values::anchor(picture)) } { (values::heading(&picture.title)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn tiles(facts: &Facts) -> Markup {
     let tile = |number: String, what: &str| html! { li { b { (number) } " " span { (what) } } };
     let gaps = facts.gaps().count() as u64;
@@ -91,7 +128,10 @@ fn tiles(facts: &Facts) -> Markup {
         (tile(count(facts.events), "events"))
         (tile(count(facts.speaking() as u64), "devices heard"))
         (tile(count(facts.types.iter().filter(|kind| kind.events > 0).count() as u64), "event types"))
-        @if !facts.coverage.is_empty() { (tile(count(gaps), if gaps == 1 { "gap" } else { "gaps" })) }
+        @if !facts.coverage.is_empty() {
+            @let filled = if gaps > 0 && facts.is_filled() { ", filled" } else { "" };
+            (tile(count(gaps), &format!("{}{filled}", if gaps == 1 { "gap" } else { "gaps" })))
+        }
         (tile(count(facts.faults), "faults"))
         (tile(bytes(facts.bytes + facts.buffer_bytes), "on disk, all of the recording"))
     }
@@ -101,6 +141,9 @@ fn tiles(facts: &Facts) -> Markup {
 fn verdict(facts: &Facts) -> Markup {
     let (class, text, below) = match (facts.missing.as_slice(), facts.unknown.as_slice()) {
         ([], _) if facts.from.is_none() && facts.to.is_none() => ("unknown", "The recording is empty here.".to_owned(), &[][..]),
+        ([], []) if facts.gaps().next().is_some() => {
+            ("good", "Nothing is missing: every gap was filled from history.".to_owned(), &[][..])
+        }
         ([], []) => ("good", "Nothing is missing.".to_owned(), &[][..]),
         ([], [first, others @ ..]) => ("unknown", first.clone(), others),
         (missing, unknown) => ("bad", missing.join(" "), unknown),

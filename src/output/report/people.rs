@@ -3,20 +3,76 @@
 use maud::{Markup, html};
 
 use crate::base::text::count;
+use crate::output::chart::{Meaning, meaning};
 
+use super::charts::RADIO;
 use super::facts::{DeviceFacts, Facts};
+use super::figures::Figures;
 use super::sections::said;
-use super::words::{Clock, length, number, time};
+use super::words::{Clock, length, number, time, unit};
 
-/// Most devices in the table; the rest is in `--json`.
-const ROWS: usize = 300;
+/// Most devices in the table.
+const ROWS: usize = 2000;
+/// A device strays so many times as far from its own mean as others usually do, if there are enough to know what is usual; and so
+/// many times as far to one side as to the other, since what swings evenly, as a boiler does, is as it always is.
+const STRAYS: f64 = 5.0;
+const LOPSIDED: f64 = 2.5;
+const ENOUGH: usize = 4;
 /// Devices in each list of those to look at.
 const WORST: usize = 5;
 /// Batteries below this percentage, and signals below that, are worth a look.
 const BATTERY: f64 = 20.0;
 const SIGNAL: f64 = 20.0;
 
-/// Devices that somebody should look at: silent at the end, battery nearly empty, hardly heard.
+/// Devices in a state that somebody has to see, and for how long.
+fn alarms(facts: &Facts) -> Vec<(f64, &DeviceFacts, Markup)> {
+    let mut all = Vec::new();
+    for device in &facts.devices {
+        for (event_type, figures) in &device.figures {
+            let states = figures
+                .seconds_in
+                .iter()
+                .filter(|(state, seconds)| **seconds > 0.0 && meaning(event_type, state) == Meaning::Alarm);
+            for (state, seconds) in states {
+                let what = if event_type == "waterPresent" { "water".to_owned() } else { state.to_lowercase().replace('_', " ") };
+                all.push((-seconds, device, html! { (what) " for " (length(*seconds)) }));
+            }
+        }
+    }
+    all
+}
+
+/// Devices that went much farther from their own mean than others of their kind usually do.
+fn strays(facts: &Facts) -> Vec<(f64, &DeviceFacts, Markup)> {
+    let mut all = Vec::new();
+    for kind in facts.types.iter().filter(|kind| !RADIO.contains(&kind.event_type.as_str())) {
+        let of = |device| -> Option<(&DeviceFacts, &Figures, f64)> {
+            let device: &DeviceFacts = device;
+            let figures = device.figures.get(&kind.event_type).filter(|figures| figures.readings > 2)?;
+            let (min, mean, max) = (figures.min?, figures.mean?, figures.max?);
+            let (far, near) = ((max - mean).max(mean - min), (max - mean).min(mean - min));
+            Some((device, figures, if far > LOPSIDED * near { far } else { near })).filter(|(.., far)| far.is_finite())
+        };
+        let found: Vec<_> = facts.devices.iter().filter_map(of).collect();
+        let mut usual: Vec<f64> = found.iter().map(|(.., far)| *far).collect();
+        usual.sort_by(f64::total_cmp);
+        let usual = usual.get(usual.len() / 2).copied().unwrap_or_default();
+        if found.len() < ENOUGH || usual <= 0.0 {
+            continue;
+        }
+        for (device, figures, far) in found.into_iter().filter(|(.., far)| *far > STRAYS * usual) {
+            let unit = unit(figures.unit.as_deref());
+            let [min, mean, max] = [figures.min, figures.mean, figures.max].map(Option::unwrap_or_default);
+            let text = html! {
+                (figures.value.replace('_', " ")) " " (number(min)) " to " (number(max)) (unit) ", in the mean " (number(mean))
+            };
+            all.push((-far / usual, device, text));
+        }
+    }
+    all
+}
+
+/// What needs somebody: alarms, who is silent at the end, who strays, batteries nearly empty, who is hardly heard.
 pub(super) fn to_look_at(facts: &Facts, clock: &Clock) -> Markup {
     let silent = facts.devices.iter().filter_map(|device| {
         let silence = device.silence.as_ref().filter(|silence| silence.lasts && silence.seconds >= 3600.0)?;
@@ -34,15 +90,22 @@ pub(super) fn to_look_at(facts: &Facts, clock: &Clock) -> Markup {
         Some(low(signal.latest, device))
     });
     let lists = html! {
+        (worst("Alarm", alarms(facts)))
         (worst("Silent at the end", silent.collect()))
+        (worst("Out of the usual", strays(facts)))
         (worst("Battery low", battery.collect()))
         (worst("Signal weak", signal.collect()))
     };
     html! {
         @if !lists.0.is_empty() {
-            section { h2 { "Devices to look at" } div.look { (lists) } }
+            section #look { h2 { "What needs somebody" } div.look { (lists) } }
         }
     }
+}
+
+/// Whether the name tells the room, if there is one.
+fn is_told(device: &DeviceFacts) -> bool {
+    device.name.contains(&device.room)
 }
 
 /// A list of devices, those with the least numbers first.
@@ -54,7 +117,7 @@ fn worst(title: &str, mut all: Vec<(f64, &DeviceFacts, Markup)>) -> Markup {
             div {
                 h3 { (title) }
                 ul {
-                    @for (_, device, text) in all.iter().take(WORST) { li { b { (device.name) } " " (text) } }
+                    @for (_, device, text) in all.iter().take(WORST) { li { b { (device.name) } @if !is_told(device) { " (" (device.room) ")" } " " (text) } }
                     @if more > 0 { li.more { "and " (count(more as u64)) " more" } }
                 }
             }
@@ -73,20 +136,20 @@ pub(super) fn table(facts: &Facts, clock: &Clock) -> Markup {
     }
     html! {
         @if !shown.is_empty() {
-            section {
+            section #devices {
                 h2 { "Devices" }
                 @if left_out > 0 {
                     p {
-                        "The " (ROWS) " of " (count(facts.devices.len() as u64)) " devices that were silent for longest. All of them: "
-                        code { "overnight report --json" } "; some of them: "
-                        code { "--device" } ", " code { "--device-type" } ", " code { "--label" } "."
+                        "The " (count(ROWS as u64)) " of " (count(facts.devices.len() as u64))
+                        " devices that were silent for longest. All of them: " code { "overnight export --latest" }
+                        "; some of them: " code { "--device" } ", " code { "--device-type" } ", " code { "--label" } "."
                     }
                 }
                 table.fold.devices {
                     thead {
                         tr {
-                            th { "Device" } th.n { "Events" } th { "Last seen" } th { "Longest silence" } th.n { "Battery" }
-                            th.n { "Signal " small { "(least)" } } th { "Min / mean / max, time in state" }
+                            th { "Device" } th { "Min / mean / max, time in state" } th { "Last seen" } th { "Longest silence" }
+                            th.n { "Battery" } th.n { "Signal " small { "(least)" } } th.n { "Events" }
                         }
                     }
                     tbody { @for device in shown { (row(device, facts.here(), clock)) } }
@@ -99,7 +162,8 @@ pub(super) fn table(facts: &Facts, clock: &Clock) -> Markup {
 fn row(device: &DeviceFacts, here: &str, clock: &Clock) -> Markup {
     let name = if device.id.is_empty() { "(about no device)" } else { &device.name };
     let id = if device.name == device.id { "" } else { &device.id };
-    let about = [id, &device.kind].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" · ");
+    let room = if is_told(device) { "" } else { &device.room };
+    let about = [room, id, &device.kind].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" · ");
     let last = html! {
         @if let Some(last) = device.last_seen { (time(last.into(), &clock.short(last.into()))) } @else { "never " (here) }
     };
@@ -122,23 +186,23 @@ fn row(device: &DeviceFacts, here: &str, clock: &Clock) -> Markup {
             (dbm(rssi.latest)) " " small { "(" (dbm(rssi.least)) ")" }
         }
     };
-    let own = |event_type: &str| !matches!(event_type, "networkStatus" | "batteryStatus");
+    let own = |event_type: &str| !matches!(event_type, "networkStatus" | "batteryStatus" | "labelsChanged" | "ethernetStatus");
     let only_events = |kind: &str| own(kind) && !device.figures.contains_key(kind);
     let figures = html! {
         @for (event_type, of) in device.figures.iter().filter(|(event_type, _)| own(event_type)) {
-            span.fig { i { (event_type) } " " (said(of)) }
+            span.fig { i { (event_type) } " " (said(event_type, of)) }
         }
         @for (event_type, events) in device.events_by_type.iter().filter(|(kind, _)| only_events(kind)) {
             span.fig { i { (event_type) } " " (count(*events)) "×" }
         }
     };
     let cells = [
-        (Some("n"), "Events", html! { (count(device.events)) }),
+        (None, "Figures", figures),
         (None, "Last seen", last),
         (None, "Longest silence", silence),
         (Some("n"), "Battery", battery),
         (Some("n"), "Signal (least)", signal),
-        (None, "Figures", figures),
+        (Some("n"), "Events", html! { (count(device.events)) }),
     ];
     html! {
         tr {

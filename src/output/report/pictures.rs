@@ -98,7 +98,11 @@ pub(super) fn axis(span: Span, clock: &Clock) -> Markup {
     let has_hours = short || matches!(every, Every::Part(_));
     let is_midnight = |tick: Micros| clock.hour(tick) == "00:00" && !short;
     let kept = ticks.iter().position(|tick| is_midnight(*tick)).unwrap_or_default() % 2;
-    let label = |tick| if has_hours && !is_midnight(tick) { clock.hour(tick) } else { clock.day(tick) };
+    let label = |tick| match every {
+        Every::Months(_) => clock.month(tick),
+        _ if has_hours && !is_midnight(tick) => clock.hour(tick),
+        _ => clock.day(tick),
+    };
     // All of it stays on the page, however narrow that is: a letter is about half as wide as high.
     let style = |tick: Micros, label: &str| {
         let half = f64::from(u32::try_from(label.chars().count()).unwrap_or(u32::MAX)) * 0.28;

@@ -1,17 +1,17 @@
-//! Sections of the page: coverage and gaps, events by hour, what was measured, faults.
+//! Sections of the page: coverage and gaps, faults, what was measured, what was recorded.
 
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use crate::base::text::{count, counted, printable};
 use crate::base::zone::Zone;
 use crate::query::coverage::{GapReport, GapState};
 
 use super::charts::Picture;
-use super::facts::{Facts, TypeFacts};
+use super::facts::Facts;
 use super::figures::Figures;
 use super::ledger::Span;
-use super::pictures;
 use super::words::{Clock, breakable, length, number, time, unit};
+use super::{pictures, values};
 
 /// Most gaps that are listed; the longest.
 const GAPS: usize = 200;
@@ -29,8 +29,11 @@ pub(super) fn coverage(facts: &Facts, span: Span, clock: &Clock) -> Markup {
     let legend = [("covered", "covered")].into_iter().chain(states).chain(others);
     html! {
         @if !facts.coverage.is_empty() {
-            section {
-                h2 { "Coverage" }
+            section #missing {
+                h2 { "What is missing" }
+                @if facts.is_filled() {
+                    p { @if facts.gaps().next().is_some() { "Nothing: every gap was filled from history." } @else { "Nothing." } }
+                }
                 @for (project, first) in with_first_gap {
                     p {
                         b { (project.project) } ": " (length(project.covered_seconds)) " covered by "
@@ -67,9 +70,7 @@ fn gaps(facts: &Facts, clock: &Clock) -> Markup {
         all.sort_by_key(|gap| gap.0);
     }
     html! {
-        @if all.is_empty() {
-            p { "No gaps." }
-        } @else {
+        @if !all.is_empty() {
             table.fold {
                 thead {
                     tr {
@@ -109,78 +110,67 @@ fn gap_row(number: usize, gap: &GapReport, clock: &Clock) -> Markup {
     }
 }
 
-pub(super) fn hours(facts: &Facts, span: Span, zone: &Zone, clock: &Clock) -> Markup {
+/// What came: events by type, and when.
+pub(super) fn recorded(facts: &Facts, span: Span, zone: &Zone, clock: &Clock) -> Markup {
     html! {
-        section { h2 { "Events by type and hour" } (pictures::events(facts, span, zone, clock)) }
-    }
-}
-
-pub(super) fn measured(facts: &Facts, charts: &[Picture]) -> Markup {
-    html! {
-        section {
-            h2 { "What was measured" }
-            table.fold.measured {
-                thead {
-                    tr {
-                        th { "Type" } th.n { "Events" } th.n { "Devices" } th { "Value" } th.n { "Min" } th.n { "Mean" }
-                        th.n { "Max" }
-                    }
-                }
+        section #recorded {
+            h2 { "What was recorded" }
+            table.fold {
+                thead { tr { th { "Event type" } th.n { "Events" } th.n { "Devices" } th { "What it tells" } } }
                 tbody {
                     @for kind in &facts.types {
                         tr {
-                            td data-label="Type" { b { (breakable(&kind.event_type)) } }
+                            td.name { b { (breakable(&kind.event_type)) } }
                             td.n data-label="Events" { (count(kind.events)) }
                             td.n data-label="Devices" { (count(kind.devices as u64)) }
-                            (cells(kind))
+                            td data-label="What it tells" { (kind.description) }
                         }
                     }
                 }
             }
-            @if !facts.states().is_empty() {
-                p.hint {
-                    "The mean is that of all readings. Time in a state is that of all devices together, as far as it is known."
-                }
-            }
-            @for chart in charts {
-                figure {
-                    // Both are SVG that `chart` wrote and escaped.
-                    div.wide { (PreEscaped(&chart.wide)) }
-                    div.narrow { (PreEscaped(&chart.narrow)) }
-                    @if !chart.note.is_empty() { figcaption { (chart.note) } }
-                }
+            @if facts.events > 0 {
+                h3 { "Events by type and hour" }
+                (pictures::events(facts, span, zone, clock))
             }
         }
     }
 }
 
-fn cells(kind: &TypeFacts) -> Markup {
-    let Some(figures) = kind.figures.as_ref().filter(|figures| figures.mean.is_some()) else {
-        return html! {
-            td.value data-label="Value" colspan="4" {
-                @if let Some(figures) = &kind.figures { (said(figures)) } @else { "events only" }
-            }
-        };
-    };
+/// What was measured, and apart from it what tells of radio and batteries.
+pub(super) fn measured(facts: &Facts, charts: &[Picture], clock: &Clock) -> Markup {
     html! {
-        td.value data-label="Value" { (figures.value.replace('_', " ")) }
-        @for (name, value) in [("Min", figures.min), ("Mean", figures.mean), ("Max", figures.max)] {
-            td.n data-label=(name) { @if let Some(value) = value { (number(value)) (unit(figures.unit.as_deref())) } }
+        section #values {
+            h2 { "What was measured" }
+            @if charts.iter().all(|picture| picture.is_radio) { p { "Nothing in this selection." } }
+            (values::quantities(charts.iter().filter(|picture| !picture.is_radio), facts, clock))
+        }
+    }
+}
+
+/// Radio and batteries: who needs a new one stands above, under what needs somebody.
+pub(super) fn radio(facts: &Facts, charts: &[Picture], clock: &Clock) -> Markup {
+    html! {
+        @if charts.iter().any(|picture| picture.is_radio) {
+            section #radio {
+                h2 { "Radio and batteries" }
+                details {
+                    summary { "Charts of connections, batteries and signals" }
+                    (values::quantities(charts.iter().filter(|picture| picture.is_radio), facts, clock))
+                }
+            }
         }
     }
 }
 
 /// Figures in a line: `20.1 / 22.4 / 24.9 °C`, `open 1 h 3 min, closed 7 h`, `+12`.
-pub(super) fn said(figures: &Figures) -> Markup {
-    let states = figures.seconds_in.iter().filter(|(_, seconds)| **seconds > 0.0);
-    let states = states.map(|(state, seconds)| format!("{} {}", state.to_lowercase().replace('_', " "), length(*seconds)));
+pub(super) fn said(event_type: &str, figures: &Figures) -> Markup {
     html! {
         @if let (Some(min), Some(mean), Some(max)) = (figures.min, figures.mean, figures.max) {
             (number(min)) "\u{a0}/ " b { (number(mean)) } "\u{a0}/ " (number(max)) (unit(figures.unit.as_deref()))
         } @else if let Some(increase) = figures.increase {
             "+" (number(increase))
         } @else {
-            (states.collect::<Vec<_>>().join(", "))
+            (values::states(event_type, figures.seconds_in.iter().map(|(state, seconds)| (state.as_str(), *seconds))))
         }
     }
 }
@@ -188,7 +178,7 @@ pub(super) fn said(figures: &Figures) -> Markup {
 pub(super) fn faults(facts: &Facts, clock: &Clock) -> Markup {
     html! {
         @if facts.faults > 0 || !facts.unreadable.is_empty() {
-            section {
+            section #faults {
                 h2 { "Faults" }
                 @if !facts.unreadable.is_empty() {
                     p {

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+pub(super) use crate::base::text::measured as number;
 use crate::base::text::{count, counted};
 use crate::base::time::{Micros, rfc3339};
 use crate::base::zone::{Zone, write_offset};
@@ -48,21 +49,6 @@ pub(super) fn length(seconds: f64) -> String {
     }
 }
 
-/// A measured number: four digits that matter, no noise behind.
-pub(super) fn number(value: f64) -> String {
-    let digits = match value.abs() {
-        0.0..10.0 => 2,
-        10.0..1000.0 => 1,
-        _ => 0,
-    };
-    // What is no measure, but can be sent, does not burst a table.
-    let mut text = if value.abs() < 1e12 { format!("{value:.digits$}") } else { format!("{value:.2e}") };
-    if text.contains('.') {
-        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
-    }
-    if text == "-0" { "0".to_owned() } else { text.replacen('-', "\u{2212}", 1) }
-}
-
 /// A unit behind a number, as people write it.
 pub(super) fn unit(ucum: Option<&str>) -> String {
     let written = ucum.map(written).unwrap_or_default();
@@ -75,13 +61,17 @@ pub(super) struct Clock {
     zone: Zone,
     /// Offset that the page names once; where another one holds, the time says so.
     usual: Micros,
+    /// Several years: each day says which.
+    has_years: bool,
 }
 
 impl Clock {
-    pub(super) fn new(zone: &Zone, start: Micros) -> Self {
+    pub(super) fn new(zone: &Zone, (from, to): Span) -> Self {
         let mut zone = zone.clone();
-        let usual = zone.offset(start);
-        Self { zone, usual }
+        let usual = zone.offset(from);
+        let year = |time| zone.format(time, "%Y");
+        let has_years = year(from) != year(to);
+        Self { zone, usual, has_years }
     }
 
     pub(super) fn zone(&self) -> Zone {
@@ -89,7 +79,8 @@ impl Clock {
     }
 
     fn format(&self, time: Micros, how: &str) -> String {
-        self.zone.format(time, how)
+        let how = if self.has_years { how.replace("%b", "%b %Y") } else { how.to_owned() };
+        self.zone.format(time, &how)
     }
 
     /// `Mon 23 Nov 20:14`; with its offset where the clocks were changed meanwhile.
@@ -120,6 +111,11 @@ impl Clock {
     /// `Mon 23 Nov`
     pub(super) fn day(&self, time: Micros) -> String {
         self.format(time, "%a %-d %b")
+    }
+
+    /// `Nov 2026`
+    pub(super) fn month(&self, time: Micros) -> String {
+        self.zone.format(time, "%b %Y")
     }
 
     /// `Monday, 23 November 2026, 20:14`
@@ -264,8 +260,10 @@ mod tests {
     fn a_time_says_its_offset_only_where_the_clocks_were_changed() {
         let zone = Zone::named("Europe/Oslo").unwrap();
         let micros = |text: &str| parse_rfc3339(text.as_bytes()).unwrap().time;
-        let clock = Clock::new(&zone, micros("2026-10-24T20:00:00Z"));
+        let clock = Clock::new(&zone, (micros("2026-10-24T20:00:00Z"), micros("2026-10-25T06:00:00Z")));
         assert_eq!(clock.minute(micros("2026-10-25T00:30:00Z")), "Sun 25 Oct 02:30");
         assert_eq!(clock.minute(micros("2026-10-25T01:30:00Z")), "Sun 25 Oct 02:30 (UTC+01:00)");
+        let years = Clock::new(&zone, (micros("2025-10-24T20:00:00Z"), micros("2026-10-25T06:00:00Z")));
+        assert_eq!(years.day(micros("2026-10-24T00:30:00Z")), "Sat 24 Oct 2026");
     }
 }

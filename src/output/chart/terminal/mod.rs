@@ -1,4 +1,5 @@
-//! A chart in characters: dots of braille for lines, blocks for states, letters where there is neither colour nor Unicode.
+//! A chart in characters: dots of braille for lines, blocks for states, letters where there is neither colour nor Unicode. Each
+//! device has rows of its own, so nothing is drawn over anything.
 
 mod lines;
 mod paper;
@@ -27,9 +28,16 @@ pub struct Screen {
 /// Lines above the drawing, and below it without the key.
 const HEAD: usize = 2;
 const FOOT: usize = 3;
-/// The longest name in a key, and the most lines of one.
-const LONGEST: usize = 28;
+/// The longest text in a key, and the most lines of one.
+const LONGEST: usize = 48;
 const KEY: usize = 4;
+/// What a hole in a line means.
+const BREAKS: &str = "a line breaks where its device said nothing";
+
+/// What tells of devices that found no room.
+fn more(devices: usize) -> Item {
+    (String::new(), None, format!("and {devices} more: --device, --label or -o FILE.svg"))
+}
 
 /// Charts below each other as lines of text, none longer than the screen is wide; a time stands in the same column of all.
 pub fn terminal(charts: &[&Chart], screen: &Screen) -> String {
@@ -46,7 +54,7 @@ pub fn terminal(charts: &[&Chart], screen: &Screen) -> String {
 fn one(chart: &Chart, screen: &Screen, left: usize) -> String {
     let mut paper = Paper::new(screen.width, screen.has_unicode, screen.has_colour);
     let (title, about) = chart.heading();
-    let title = if about.is_empty() { title.to_owned() } else { format!("{title}  ·  {about}") };
+    let title = if about.is_empty() { title } else { format!("{title}  ·  {about}") };
     paper.write(0, 0, &paper.fit(&title, screen.width), None);
     paper.write(0, 1, &paper.fit(&ticks::words(shown(chart), &chart.zone), screen.width), PALE);
     if chart.lines.is_empty() {
@@ -72,7 +80,7 @@ fn key_height(key: &[Item], paper: &Paper, width: usize) -> usize {
 fn place_key(key: &[Item], paper: &Paper, width: usize) -> Vec<(usize, usize)> {
     let (mut x, mut y) = (0, 0);
     let place = |(sample, _, text): &Item| {
-        let own = paper.columns(sample) + usize::from(!sample.is_empty()) + paper.columns(&paper.fit(text, LONGEST));
+        let own = paper.columns(sample) + usize::from(!sample.is_empty()) + paper.columns(&paper.fit(text, LONGEST.min(width)));
         if x > 0 && x + own > width {
             (x, y) = (0, y + 1);
         }
@@ -86,7 +94,7 @@ fn place_key(key: &[Item], paper: &Paper, width: usize) -> Vec<(usize, usize)> {
 fn write_key(key: &[Item], top: usize, paper: &mut Paper, width: usize) {
     for ((sample, ink, text), (x, y)) in key.iter().zip(place_key(key, paper, width)).filter(|(_, (_, y))| *y < KEY) {
         let used = paper.write(x, top + y, sample, *ink);
-        paper.write(x + used + usize::from(used > 0), top + y, &paper.fit(text, LONGEST), None);
+        paper.write(x + used + usize::from(used > 0), top + y, &paper.fit(text, LONGEST.min(width)), None);
     }
 }
 

@@ -12,7 +12,10 @@ pub(super) type Ink = Option<u8>;
 /// What explains.
 pub(super) const PALE: Ink = Some(245);
 
-const LINES: [u8; 6] = [33, 166, 36, 175, 117, 214];
+/// What somebody has to see.
+pub(super) const ALARM: Ink = Some(160);
+
+const LINES: [u8; 6] = [33, 36, 214, 175, 117, 166];
 
 /// The colour of a line by its number: about the one that it has in a picture.
 pub(super) fn ink_of(number: usize) -> u8 {

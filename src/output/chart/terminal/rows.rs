@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::colour::{State, states};
+use super::super::colour::{Meaning, State, states};
 use super::super::{Chart, Data, Span};
-use super::paper::{Ink, PALE, Paper, ink_of};
-use super::{FOOT, Field, HEAD, Item, Screen, key_height};
+use super::paper::{ALARM, Ink, PALE, Paper, ink_of};
+use super::{FOOT, Field, HEAD, Item, Screen, key_height, more};
 
 /// The longest name.
 const NAMES: usize = 24;
@@ -17,13 +17,13 @@ struct Look {
     /// None: as a block, as high as its part of the time.
     letter: Option<char>,
     ink: Ink,
-    is_quiet: bool,
+    meaning: Meaning,
 }
 
 /// How many columns the names at the left take.
 pub(super) fn margin(chart: &Chart, screen: &Screen, paper: &Paper) -> usize {
     let names = chart.lines.iter().take(screen.height);
-    names.map(|line| paper.columns(&paper.fit(&line.name, longest(screen)))).max().unwrap_or_default()
+    names.map(|line| paper.columns(&paper.fit(&chart.called(line), longest(screen)))).max().unwrap_or_default()
 }
 
 fn longest(screen: &Screen) -> usize {
@@ -36,14 +36,20 @@ pub(super) fn draw(chart: &Chart, screen: &Screen, left: usize, paper: &mut Pape
     let full = |look: &Look| look.letter.unwrap_or('█').to_string();
     let mut key: Vec<Item> = looks.iter().map(|look| (full(look), look.ink, look.name.to_string())).collect();
     key.extend(Field::new(chart, 1, screen, (HEAD, HEAD)).gap_item(chart));
-    let room = screen.height.saturating_sub(HEAD + FOOT + key_height(&key, paper, screen.width)).max(2);
-    let rows = if chart.lines.len() <= room { chart.lines.len() } else { room - 1 };
-    let more = chart.lines.len() - rows;
+    let room = |key: &[Item]| screen.height.saturating_sub(HEAD + FOOT + key_height(key, paper, screen.width)).max(2);
+    let mut rows = chart.lines.len();
+    if rows > room(&key) {
+        key.push(more(rows));
+        rows = room(&key);
+        if let Some(last) = key.last_mut() {
+            *last = more(chart.lines.len() - rows);
+        }
+    }
     let bottom = HEAD + rows;
     let field = Field::new(chart, left, screen, (HEAD, bottom));
     field.gaps(chart, paper);
     for (row, line) in chart.lines.iter().take(rows).enumerate() {
-        let (y, name) = (HEAD + row, paper.fit(&line.name, longest(screen)));
+        let (y, name) = (HEAD + row, paper.fit(&chart.called(line), longest(screen)));
         paper.write(left - 2 - paper.columns(&name), y, &name, None);
         paper.put(left - 1, y, if screen.has_unicode { '│' } else { '|' }, PALE);
         match &line.data {
@@ -57,19 +63,16 @@ pub(super) fn draw(chart: &Chart, screen: &Screen, left: usize, paper: &mut Pape
             Data::Numbers(_) | Data::Steps(_) => {}
         }
     }
-    if more > 0 {
-        key.push((String::new(), None, format!("and {more} more devices")));
-    }
     (key, bottom)
 }
 
 fn looks(states: Vec<State>, screen: &Screen) -> Vec<Look> {
-    let busy = states.iter().filter(|state| !state.is_quiet).count();
+    let busy = states.iter().filter(|state| state.meaning != Meaning::Quiet).count();
     let has_letters = !screen.has_unicode || (busy > 1 && !screen.has_colour);
     let (mut number, mut taken) = (0, Vec::new());
     let mut look = |state: State| {
         let quiet = if screen.has_unicode { '─' } else { '-' };
-        let letter = match (state.is_quiet, has_letters, busy) {
+        let letter = match (state.meaning == Meaning::Quiet, has_letters, busy) {
             (true, ..) => Some(quiet),
             (_, false, _) => None,
             (_, true, 1) => Some('#'),
@@ -79,15 +82,18 @@ fn looks(states: Vec<State>, screen: &Screen) -> Vec<Look> {
             }
         };
         taken.extend(letter);
-        // Blue is for touches; what is going on is red, as in a picture.
-        let ink = if state.is_quiet { PALE } else { Some(ink_of(number + 1)) };
-        number += usize::from(!state.is_quiet);
-        Look { name: state.name, letter, ink, is_quiet: state.is_quiet }
+        let ink = match state.meaning {
+            Meaning::Alarm => ALARM,
+            Meaning::Busy => Some(ink_of(number)),
+            Meaning::Quiet => PALE,
+        };
+        number += usize::from(state.meaning == Meaning::Busy);
+        Look { name: state.name, letter, ink, meaning: state.meaning }
     };
     states.into_iter().map(&mut look).collect()
 }
 
-/// What is going on stands in a column, however short it was; where nothing is, that.
+/// An alarm stands in a column, however short it was; else what is going on; where nothing is, that.
 fn draw_states(spans: &[Span], looks: &[Look], field: &Field, y: usize, paper: &mut Paper) {
     let mut first = 0;
     for column in 0..field.columns {
@@ -102,11 +108,9 @@ fn draw_states(spans: &[Span], looks: &[Look], field: &Field, y: usize, paper: &
             let part = (span.to.min(ends) - span.from.max(begins)).max(0) as f64 / (ends - begins).max(1) as f64;
             parts[look] += part * span.part;
         }
-        let busiest = |is_quiet: bool| {
-            let all = looks.iter().zip(&parts).filter(|(look, part)| look.is_quiet == is_quiet && **part > 0.0);
-            all.max_by(|a, b| a.1.total_cmp(b.1))
-        };
-        let Some((look, part)) = busiest(false).or_else(|| busiest(true)) else { continue };
+        let shown = looks.iter().zip(&parts).filter(|(_, part)| **part > 0.0);
+        let shown = shown.max_by(|a, b| b.0.meaning.cmp(&a.0.meaning).then(a.1.total_cmp(b.1)));
+        let Some((look, part)) = shown else { continue };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "one of eight")]
         let block = BLOCKS[((part * 8.0).ceil() as usize).clamp(1, 8) - 1];
         paper.put(field.left + column, y, look.letter.unwrap_or(block), look.ink);
