@@ -8,7 +8,7 @@ mod moments;
 mod numbers;
 mod states;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -127,8 +127,7 @@ pub fn charts(
     let last = all.iter().filter_map(|(_, tracks)| tracks.seen.map(|seen| seen.1)).max();
     let from = selection.start.or(first).unwrap_or_default();
     let to = settings.end.or(Some(settings.known.until)).max(last).unwrap_or(from).max(from);
-    let names = names(all.iter().flat_map(|(_, tracks)| tracks.devices.iter().map(|(_, id)| id.clone())).collect(), directory);
-    Ok(all.into_iter().map(|(value, tracks)| tracks.chart(value, (from, to), &names)).collect())
+    Ok(all.into_iter().map(|(value, tracks)| tracks.chart(value, (from, to))).collect())
 }
 
 /// What one device says of one value.
@@ -300,7 +299,7 @@ impl<'s> Tracks<'s> {
         }
     }
 
-    fn chart(self, value: &Value, span: (Micros, Micros), names: &BTreeMap<String, String>) -> Chart {
+    fn chart(self, value: &Value, span: (Micros, Micros)) -> Chart {
         let Self { settings, asks: (_, directory), title, event_types, by_device: tracks, devices, numbers, states, .. } = self;
         let length = span.1.saturating_sub(span.0);
         let marks = (STRIPS / devices.len().max(1)).clamp(50, settings.points.max(50));
@@ -311,7 +310,7 @@ impl<'s> Tracks<'s> {
             Track::State(track) => Data::States(track.spans(span.1, marks, &states)),
         };
         let line = |(track, (source, device)): (Track, (usize, String))| {
-            let mut name = names.get(&device).cloned().unwrap_or_default();
+            let mut name = if device.is_empty() { "no device" } else { directory.name(&device) }.to_owned();
             // One that brings the same by two event types has two lines.
             if numbers.iter().filter(|of| of.contains_key(&device)).count() > 1 {
                 name = format!("{name}, {}", event_types[source]);
@@ -332,12 +331,6 @@ impl<'s> Tracks<'s> {
         };
         Chart { title, axis, part: String::new(), zone: settings.zone.clone(), span, lines, gaps }
     }
-}
-
-/// What the lines are called, by the ids of devices.
-fn names(devices: BTreeSet<String>, directory: &Directory) -> BTreeMap<String, String> {
-    let called = |id: &str| if id.is_empty() { "no device".to_owned() } else { directory.name(id).to_owned() };
-    devices.into_iter().map(|id| (id.clone(), called(&id))).collect()
 }
 
 /// True when between two events that follow each other nothing was known for a while: what is known ends, and begins anew.
