@@ -19,13 +19,12 @@ pub(super) const AXIS: Colour = 0x8A_93_9B;
 pub(super) const GAP: Colour = 0xF1_E0_C2;
 /// What stands on them, and their edge.
 pub(super) const GAP_INK: Colour = 0x7A_5C_2A;
-/// A state in which nothing is going on.
-pub(super) const QUIET: Colour = 0xC9_D6_E2;
 
 const LINES: [Colour; 8] = [0x00_72_B2, 0xD5_5E_00, 0x00_9E_73, 0xB0_4A_8C, 0x22_2B_33, 0x8A_5A_2B, 0x3A_A0_DC, 0xD9_8E_00];
 const STATES: [Colour; 5] = [0x00_72_B2, 0x00_9E_73, 0xE6_9F_00, 0xCC_79_A7, 0x56_B4_E9];
-/// A state that somebody has to see.
-const ALARM: Colour = 0xC0_30_3A;
+/// States in which nothing is going on, and those that somebody has to see: no two of one chart look the same.
+const QUIET: [Colour; 4] = [0xC9_D6_E2, 0xD8_D0_C0, 0xC6_DC_CC, 0xDC_D0_DE];
+const ALARMS: [Colour; 3] = [0xC0_30_3A, 0x8E_1F_5B, 0x7A_2E_12];
 
 /// The colour of a line by its number, and its dashes: the second half of the colours has some.
 pub(super) fn line(number: usize) -> (Colour, &'static [f64]) {
@@ -88,15 +87,17 @@ pub(super) fn states(chart: &Chart) -> Vec<State> {
             }
         }
     }
-    let mut busy = 0;
+    let mut used = [0; 3];
     let all = names.into_iter().map(|name| {
         let meaning = meaning(&chart.title, name);
-        let colour = match meaning {
-            Meaning::Alarm => ALARM,
-            Meaning::Quiet => QUIET,
-            Meaning::Busy => STATES[busy % STATES.len()],
+        let colours: &[Colour] = match meaning {
+            Meaning::Alarm => &ALARMS,
+            Meaning::Busy => &STATES,
+            Meaning::Quiet => &QUIET,
         };
-        busy += usize::from(meaning == Meaning::Busy);
+        let used = &mut used[meaning as usize];
+        let colour = colours[*used % colours.len()];
+        *used += 1;
         State { name: Arc::clone(name), colour, meaning }
     });
     all.collect()

@@ -70,8 +70,9 @@ fn looks(states: Vec<State>, screen: &Screen) -> Vec<Look> {
     let busy = states.iter().filter(|state| state.meaning != Meaning::Quiet).count();
     let has_letters = !screen.has_unicode || (busy > 1 && !screen.has_colour);
     let (mut number, mut taken) = (0, Vec::new());
+    let mut quiets = if screen.has_unicode { "─┄╌═" } else { "-=~_" }.chars().cycle();
     let mut look = |state: State| {
-        let quiet = if screen.has_unicode { '─' } else { '-' };
+        let quiet = if state.meaning == Meaning::Quiet { quiets.next().unwrap_or('-') } else { '-' };
         let letter = match (state.meaning == Meaning::Quiet, has_letters, busy) {
             (true, ..) => Some(quiet),
             (_, false, _) => None,
