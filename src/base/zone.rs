@@ -8,6 +8,7 @@ use jiff::fmt::strtime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
+use crate::base::text;
 use crate::base::time::{DAY, Micros, SECOND, YEAR_1, YEAR_10000, rfc3339};
 
 const MINUTE: Micros = 60 * SECOND;
@@ -45,8 +46,7 @@ impl Zone {
             "UTC" | "utc" | "Z" => return Ok(Self::utc()),
             _ => {}
         }
-        let rules = TimeZone::get(name)
-            .map_err(|_| format!("{name:?} is no time zone; write an IANA name such as Europe/Oslo, or UTC, or system"))?;
+        let rules = TimeZone::get(name).map_err(|_| unknown(name))?;
         let name = rules.iana_name().unwrap_or(name).to_owned();
         Ok(Self { rules, name, known: (0, 0, 0) })
     }
@@ -110,6 +110,18 @@ impl Zone {
             return change.timestamp().as_microsecond();
         }
         found.compatible().map_or(Micros::MAX, Timestamp::as_microsecond)
+    }
+}
+
+/// What to say of a zone that nobody knows. A city alone is enough to guess by.
+fn unknown(name: &str) -> String {
+    let all: Vec<String> = jiff::tz::db().available().map(|zone| zone.to_string()).collect();
+    let cities: Vec<&str> = all.iter().map(|zone| zone.rsplit('/').next().unwrap_or(zone)).collect();
+    let by_city =
+        || all.iter().zip(&cities).find(|(_, city)| text::nearest(name, &cities) == Some(city)).map(|(zone, _)| zone.as_str());
+    match text::nearest(name, &all).or_else(by_city) {
+        Some(zone) => format!("{name:?} is no time zone: is it {zone}?"),
+        None => format!("{name:?} is no time zone; write an IANA name such as Europe/Oslo, or UTC, or system"),
     }
 }
 
@@ -416,6 +428,14 @@ mod tests {
             assert_eq!(zone.format(time, "%Y-%m-%d %H:%M:%S"), rfc3339(time)[..19].replace('T', " "));
         }
         assert_eq!(Zone::named("Europe/Oslo").unwrap().offset(at("9999-12-30T00:00:00Z")), HOUR);
+    }
+
+    #[test]
+    fn a_zone_that_nobody_knows_is_refused_with_the_nearest() {
+        let said = |name| Zone::named(name).unwrap_err();
+        assert_eq!(said("Europe/Olso"), "\"Europe/Olso\" is no time zone: is it Europe/Oslo?");
+        assert_eq!(said("oslo"), "\"oslo\" is no time zone: is it Europe/Oslo?");
+        assert!(said("Mars/Base").contains("write an IANA name"));
     }
 
     #[test]

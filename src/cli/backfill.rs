@@ -17,9 +17,10 @@ use crate::store::buffer::{BufferError, View};
 use crate::store::meter::Meter;
 use crate::store::writer::Phase;
 
-use super::connection::{Connection, passes};
-use super::select::moment;
-use super::{Failure, Outcome, Recording, duration, each_once, progress, warn_of_types};
+use super::clock::Tz;
+use super::connection::{Connection, passes, preflight};
+use super::when::{When, since, when};
+use super::{Failure, Outcome, Recording, each_once, progress};
 
 /// How long a recorder that runs may take to find what was asked of it.
 const FOUND_WITHIN: Duration = Duration::from_secs(10);
@@ -36,15 +37,17 @@ pub(super) struct Args {
     /// Project; may be given several times
     #[arg(long, value_name = "ID", env = "DT_PROJECT_ID", value_delimiter = ',', required = true)]
     project: Vec<String>,
-    /// The last so long; the cloud holds 31 days
-    #[arg(long, value_name = "TIME", default_value = "31d", value_parser = duration, conflicts_with = "start")]
-    since: Duration,
-    /// From this time on
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    start: Option<Micros>,
-    /// Up to this time [default: now]
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    end: Option<Micros>,
+    /// The last so long, or as --start; the cloud holds 31 days
+    #[arg(long, value_name = "TIME", default_value = "31d", value_parser = since, allow_hyphen_values = true, conflicts_with = "start")]
+    since: When,
+    /// From this time on: 2026-11-23, "2026-11-23 18:00", 2026-11-23T18:00:00+01:00, today, "yesterday 18:00", 07:00, 7am or -12h
+    #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true)]
+    start: Option<When>,
+    /// Up to this time; 07:00 alone is the first one behind --start [default: now]
+    #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true)]
+    end: Option<When>,
+    #[command(flatten)]
+    tz: Tz,
     /// Only events of this type; may be given several times
     #[arg(long, value_name = "T")]
     event_type: Vec<String>,
@@ -57,10 +60,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let file = File::read(&layout.settings())?;
     let (cloud, passes) = (args.connection.cloud(&file)?, passes(&file)?);
     let now = time::now();
-    let begins = args.start.unwrap_or_else(|| now.saturating_sub(time::micros(args.since)));
-    let ends = match args.end {
+    let clock = args.tz.stderr(&[args.start, args.end, Some(args.since)]);
+    let begins = args.start.unwrap_or(args.since).moment(&clock.zone, now);
+    let ends = match args.end.map(|end| end.behind(begins, &clock.zone, now)) {
         Some(end) if end > now => {
-            tell!("overnight: warning: --end lies in the future, where nothing is yet: up to now is asked for");
+            warn!("--end lies in the future, where nothing is yet: up to now is asked for");
             now
         }
         end => end.unwrap_or(now),
@@ -69,10 +73,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         return Err(Failure::usage("--start lies behind --end, or in the future; nothing can be in between"));
     }
     let filters = Filters { event_types: args.event_type.clone(), ..Filters::default() };
-    let requests = each_once(&args.project).into_iter().map(|project| Request::new(&project, filters.clone(), (begins, ends)));
-    let requests: Vec<Request> = requests.collect();
     let registry = args.recording.registry()?;
-    warn_of_types(&args.event_type, &registry);
+    args.recording.refuse_types(&args.event_type, &registry)?;
+    let projects = each_once(&args.project);
+    let filters = preflight(&layout, &cloud, &projects, filters, true)?;
+    let requests = projects.into_iter().map(|project| Request::new(&project, filters.clone(), (begins, ends)));
+    let requests: Vec<Request> = requests.collect();
     let meter = Arc::new(Meter::default());
     let recorder = match Recorder::open(&layout, registry, Arc::clone(&meter), Timing::default()) {
         Ok(recorder) => recorder,

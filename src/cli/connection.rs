@@ -7,14 +7,20 @@ use std::time::Duration;
 use crate::base::time;
 use crate::cloud::client::{API_URL, Cloud};
 use crate::intake::backfill::Passes;
-use crate::model::settings::{Credentials, File};
+use crate::intake::preflight::{Looked, Unfit, look, resolve};
+use crate::model::layout::Layout;
+use crate::model::settings::{Credentials, File, Filters};
+use crate::store::buffer::View;
 
+use super::messages::{self, Level};
 use super::{Failure, duration};
 
 /// What the cloud's documentation says at most, and some.
 const INDEX_DELAY: Duration = Duration::from_secs(12);
 /// When the history is asked again, for what came later than that.
 const CONFIRM_AFTER: [Duration; 2] = [Duration::from_hours(1), Duration::from_hours(24)];
+/// How long a start waits for what the cloud says to it.
+const ASK_WITHIN: Duration = Duration::from_secs(10);
 /// How far back these passes look: about a page of a device.
 const LOOK_BACK: Duration = Duration::from_hours(72);
 
@@ -47,12 +53,58 @@ impl Connection {
         };
         let token_url = token_url.map(str::to_owned);
         let cloud = Cloud::new(api_url, token_url.as_deref(), credentials)?;
-        tell!("overnight: credentials go to {}", cloud.hosts().join(" and "));
+        messages::tell(Level::Note, format_args!("overnight: credentials go to {}", cloud.hosts().join(" and ")));
         if cloud.is_in_the_clear() {
-            tell!("overnight: warning: {} is not HTTPS; the credentials go over the network in the clear", cloud.host());
+            warn!("{} is not HTTPS; the credentials go over the network in the clear", cloud.host());
         }
         Ok(Arc::new(cloud))
     }
+}
+
+/// Before anything is made: asks the cloud whether it knows who asks, the projects, and the devices of the filters; gives the filters
+/// with devices by their ids. A recording that knows all of it already asks nobody, and what it heard before is no typing error.
+pub(super) fn preflight(
+    layout: &Layout,
+    cloud: &Arc<Cloud>,
+    projects: &[String],
+    filters: Filters,
+    may_refuse: bool,
+) -> Result<Filters, Failure> {
+    // One that does not read is mended when it is opened.
+    let view = View::open(layout).ok();
+    let account = cloud.account();
+    let was_heard = |project: &String| view.as_ref().is_some_and(|view| view.was_heard(project, &account).unwrap_or_default());
+    let heard = projects.iter().filter(|project| was_heard(project)).count();
+    let mut recorded = view.as_ref().and_then(|view| view.devices().ok()).unwrap_or_default();
+    recorded.retain(|device| projects.contains(&device.project));
+    let of_recording = resolve(filters.clone(), &recorded);
+    if heard == projects.len()
+        && let Ok(filters) = of_recording
+    {
+        return Ok(filters);
+    }
+    let asked: Vec<_> = projects.iter().map(|project| (project.clone(), Arc::clone(cloud))).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let looked = runtime.block_on(async { tokio::time::timeout(ASK_WITHIN, look(&asked, filters.clone())).await });
+    runtime.shutdown_background();
+    let why = match looked {
+        Ok(Ok(Looked { filters, unchecked: None })) => return Ok(filters),
+        Ok(Err(Unfit::NoDevice(text))) => return Err(Failure::usage(text)),
+        Ok(Err(Unfit::Refused(error))) if may_refuse && heard == 0 => return Err(Failure::failed(error.to_string())),
+        Ok(Err(Unfit::Refused(error))) => error.to_string(),
+        Ok(Ok(Looked { unchecked: Some(why), .. })) => why,
+        Err(_) => "no answer in time".to_owned(),
+    };
+    if filters.is_about_all_devices() {
+        return Ok(filters);
+    }
+    let filters = of_recording.unwrap_or(filters);
+    let is_id = |word: &&String| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if let Some(name) = filters.devices.iter().find(|word| !is_id(word)) {
+        return Err(Failure::failed(format!("cannot ask which device is called {name:?}: {why}. Give its id, or try again")));
+    }
+    warn!("the cloud does not tell which devices there are ({why}), so the filters are taken as they are");
+    Ok(filters)
 }
 
 /// How the history is asked.

@@ -22,6 +22,7 @@ use crate::simulate::{Options, serve};
 use crate::store::devices::Directory;
 use crate::store::meter::Meter;
 
+use super::clock::Tz;
 use super::progress::Live;
 use super::record::{drive, load_lines};
 use super::{Failure, Outcome, Recording, duration, show};
@@ -76,7 +77,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         account: cloud.account(),
         was_heard: false,
     };
-    let live = Live::start(Arc::clone(&meter));
+    let live = Live::start(Arc::clone(&meter), Tz::default().stderr(&[]));
     let sources = |_| Ok(Sources { plans: vec![(plan, cloud)], ..Sources::default() });
     let recorded = drive(recorder, sources, Some(args.for_), true, &meter);
     drop(live);

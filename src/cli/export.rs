@@ -10,18 +10,19 @@ use clap::ValueEnum;
 use crate::base::disk::Unfinished;
 use crate::base::text::{self, printable};
 use crate::base::time::{self, Micros};
-use crate::base::zone::Every;
-use crate::output::export::{self, Dialect, Format, Misread, Output, Partition, SHEET_ROWS, Settings, TimeFormat};
+use crate::base::zone::{Every, Zone};
+use crate::output::export::{self, Dialect, Format, Glance, Misread, Output, Partition, SHEET_ROWS, Seen, Settings, TimeFormat};
 use crate::query::coverage;
 use crate::query::reader::{Reader, Selection, TypePlan};
 use crate::query::tables::{Aggregate, Ask, Fill, Gaps, Shape, StateValidity, gaps, has_states, known, plans, tables};
 use crate::store::devices::Directory;
 
+use super::clock::Clock;
 #[cfg(not(feature = "workbooks"))]
 use super::left_out::left_out;
 use super::select::{Select, labels, why_empty};
 use super::signal::{INTERRUPTED, on_stop};
-use super::{Failure, Outcome, Recording, duration, progress, tell_left_out, tell_missing};
+use super::{Failure, Outcome, Recording, duration, program, progress, shell, show, tell_left_out, tell_missing};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatName {
@@ -51,11 +52,13 @@ enum PartitionName {
   overnight export --wide temperature,humidity --names --every 15m --fill linear -o wide.csv
   overnight export --event-type contact --every 1d --tz Europe/Oslo     seconds open and closed, by day
   overnight export --format ndjson | jq .                               events as they were received
-Exit codes: 0 done, 1 failed, 2 usage, 3 done but the range has gaps that are not filled.")]
+An export without a row says why and ends with 3: a file of an event type that was asked for has its columns alone, and else there is none.
+Exit codes: 0 done, 1 failed, 2 usage, 3 done but the range has gaps that are not filled, or no row.")]
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,
-    /// Where to: a file, a directory (write it with a `/` at the end), `-` for standard output
+    /// Where to: a file, a directory (write it with a `/` at the end), `-` for standard output: a terminal shows the first 20 rows
+    /// where no --format is given
     #[arg(short, long, value_name = "FILE|DIR|-", default_value = "-")]
     output: PathBuf,
     /// Format [default: by the ending of the output, else csv]
@@ -175,13 +178,13 @@ impl CsvArgs {
         flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
 
-    fn dialect(&self, select: &Select, is_tsv: bool) -> Result<Dialect, Failure> {
+    fn dialect(&self, zone: &Zone, is_tsv: bool) -> Result<Dialect, Failure> {
         let mut dialect = match self.for_excel.as_deref() {
             None => Dialect::default(),
             Some("") => Dialect::for_excel(&locale()).map_err(Failure::usage)?,
             Some(locale) => Dialect::for_excel(locale).map_err(Failure::usage)?,
         };
-        dialect.zone = select.zone().clone();
+        dialect.zone = zone.clone();
         dialect.decimal = self.decimal.unwrap_or(dialect.decimal);
         let usual = if is_tsv {
             b'\t'
@@ -218,7 +221,22 @@ fn locale() -> String {
     said.into_iter().find(|locale| !locale.is_empty()).unwrap_or_else(|| "C".to_owned())
 }
 
+/// Rows that a terminal shows where nobody says a format.
+const FIRST: usize = 20;
+/// What an output may end in.
+const ENDINGS: &str = if cfg!(feature = "workbooks") {
+    "there are .csv, .tsv, .xlsx, .parquet, .arrow and .ndjson"
+} else {
+    "there are .csv, .tsv, .parquet, .arrow and .ndjson"
+};
+
 impl Args {
+    /// Whether an output with this ending is CSV where nobody says a format: directories, devices and pipes have any.
+    fn is_csv(&self, ending: &str) -> bool {
+        let is_file = || matches!(self.output(), Output::File(path) if path.is_file() || !path.exists());
+        matches!(ending, "" | "csv" | "tsv" | "txt") || !is_file()
+    }
+
     fn ending(&self) -> String {
         self.output.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
     }
@@ -233,10 +251,8 @@ impl Args {
             (Some(FormatName::Xlsx), _) | (None, "xlsx") => Format::Xlsx,
             #[cfg(not(feature = "workbooks"))]
             (Some(FormatName::Xlsx), _) | (None, "xlsx") => return Err(left_out("workbooks")),
-            (None, "json" | "xls" | "ods" | "gz" | "zip") => {
-                return Err(Failure::usage(format!(
-                    "no export to .{ending}; there are csv, tsv, parquet, arrow, ndjson and xlsx (give --format for another ending)"
-                )));
+            (None, ending) if !self.is_csv(ending) => {
+                return Err(Failure::usage(format!("no export to .{ending}; {ENDINGS} (give --format for another ending)")));
             }
             (Some(FormatName::Csv) | None, _) => Format::Csv,
         };
@@ -267,7 +283,7 @@ impl Args {
         }
     }
 
-    fn ask(&self) -> Ask {
+    fn ask(&self, zone: &Zone) -> Ask {
         let shape = &self.shape;
         Ask {
             shape: match shape {
@@ -282,7 +298,7 @@ impl Args {
             fill_limit: shape.fill_limit.map(time::micros),
             names: shape.names,
             labels: once(&shape.with_labels),
-            zone: self.select.zone().clone(),
+            zone: zone.clone(),
             known: StateValidity::default(),
             gaps: Gaps::default(),
         }
@@ -322,7 +338,7 @@ fn warn_of_labels(wanted: &[String], directory: &Directory) {
     let known: Vec<String> = labels(directory).into_iter().map(|label| printable(label, 100)).collect();
     for label in wanted.iter().filter(|label| directory.iter().all(|(_, known)| !known.labels.contains_key(*label))) {
         let instead = text::instead(label, &known);
-        tell!("warning: no device has the label {label:?}, so its column is empty; {instead}");
+        warn!("no device has the label {label:?}, so its column is empty; {instead}");
     }
 }
 
@@ -336,8 +352,8 @@ fn warn_of_length(ask: &Ask, plans: &[TypePlan], selection: &Selection) {
     let rows = length / every.about();
     if rows > MANY && (selection.start.is_none() || selection.end.is_none()) {
         let rows = text::count(rows.unsigned_abs());
-        tell!(
-            "warning: about {rows} rows, one for each {every} from {first} to {last}; --start and --end leave out what a wrong clock told"
+        warn!(
+            "about {rows} rows, one for each {every} from {first} to {last}; --start and --end leave out what a wrong clock told"
         );
     }
 }
@@ -348,8 +364,8 @@ fn warn_of_misread(settings: &Settings) {
     let Some((column, text)) = columns.first() else { return };
     let (column, text) = (printable(column, 80), printable(text, 40));
     let names: Vec<_> = columns.iter().map(|(name, _)| printable(name, 80)).collect();
-    tell!(
-        "warning: a spreadsheet shows {} otherwise, as numbers or dates, such as {text:?} of {column}; import them as text, or \
+    warn!(
+        "a spreadsheet shows {} otherwise, as numbers or dates, such as {text:?} of {column}; import them as text, or \
          export a workbook, where all stays as it is: -o FILE.xlsx",
         text::few(&names)
     );
@@ -370,10 +386,33 @@ fn hint_at_columns(settings: &Settings, files: &[PathBuf]) {
     tell!("each event type has its own columns: read one at a time, such as {}{duckdb}", first.display());
 }
 
+/// Shows the first rows, and says how to get the rest.
+fn show_first(glance: Glance, reader: &Reader, directory: &Directory, clock: &Clock) -> Result<Outcome, Failure> {
+    if glance.rows.is_empty() {
+        tell!("no events: {}", why_empty(reader)?);
+        return Ok(Outcome::Incomplete);
+    }
+    let time = format!("time ({})", clock.name());
+    let rows = glance.rows.into_iter().map(|Seen { time, device, of, values }| {
+        vec![clock.second(time), printable(directory.name(&device), 40), printable(&of, 40), values]
+    });
+    say!("{}", show::table(&[&time, "device", "of", "values"], &[], &[1, 3], rows.collect()));
+    if glance.is_cut {
+        let (program, dir) = (program(), shell(reader.layout().root()));
+        tell!(
+            "these are the first {FIRST} rows; the same with `-o night.csv` (or .xlsx, .parquet) writes all of them to a file,"
+        );
+        tell!("and `{program} export --dir {dir} --format csv` all of them here");
+    }
+    Ok(tell_left_out(reader))
+}
+
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     args.recording.refuse_own(&args.output)?;
     let output = args.output();
     let is_tsv = matches!(output, Output::File(_)) && args.ending() == "tsv";
+    let to_terminal = output == Output::Stdout && io::stdout().is_terminal();
+    let zone = args.select.zone(to_terminal);
     let settings = Settings {
         format: args.format()?,
         output,
@@ -383,8 +422,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             Some(PartitionName::Hive) => Partition::Hive,
         },
         force: args.force,
-        dialect: args.csv.dialect(&args.select, is_tsv)?,
-        zone: args.select.zone().clone(),
+        dialect: args.csv.dialect(&zone, is_tsv)?,
+        zone: zone.clone(),
         sheet_rows: args.sheet_rows.unwrap_or(SHEET_ROWS),
         unfinished: Unfinished::default(),
     };
@@ -392,14 +431,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         if args.partition_by.is_some() {
             return Err(Failure::usage("--partition-by makes several files; give -o DIR/"));
         }
-        if !matches!(settings.format, Format::Csv | Format::Ndjson) && io::stdout().is_terminal() {
+        if !matches!(settings.format, Format::Csv | Format::Ndjson) && to_terminal {
             return Err(Failure::usage("this is no text for a terminal; give -o FILE, or redirect"));
         }
     }
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
     let directory = Directory::new(&reader.devices()?);
-    let selection = args.select.selection(&reader, &directory)?;
-    let mut ask = args.ask();
+    let selection = args.select.selection(&reader, &directory, &zone)?;
+    let mut ask = args.ask(&zone);
     warn_of_labels(&ask.labels, &directory);
     // In a bucket, a door that nobody touched is what it was before; a row of its own it has not.
     let mut plans = match (&ask.shape, ask.every) {
@@ -419,11 +458,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if ask.fill != Fill::None {
         ask.gaps = gaps(&reader, time::now())?;
     }
+    if to_terminal && args.format.is_none() && args.csv.given().is_none() {
+        let tables = tables(&reader, &plans, &selection, &directory, &ask).map_err(export::ExportError::from)?;
+        return show_first(export::glance(tables, FIRST)?, &reader, &directory, &Clock { zone });
+    }
     warn_of_length(&ask, &plans, &selection);
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
     leave_nothing_half(&settings.unfinished, &settings.output);
-    let is_in_the_way = settings.output == Output::Stdout && io::stdout().is_terminal();
-    let bar = if is_in_the_way { progress::hidden() } else { progress::bar(Some(events), false) };
+    let bar = if to_terminal { progress::hidden() } else { progress::bar(Some(events), false) };
     let exported = tables(&reader, &plans, &selection, &directory, &ask)
         .map_err(export::ExportError::from)
         .and_then(|tables| export::export(&reader, tables, &settings, |rows| bar.inc(rows)));
@@ -435,12 +477,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     for (column, times) in &exported.overflows {
         let times = text::counted(*times, "time");
-        tell!("warning: {column} is empty {times}: the numbers are greater than a double can hold");
+        warn!("{column} is empty {times}: the numbers are greater than a double can hold");
     }
     warn_of_misread(&settings);
     let rows: u64 = exported.rows.values().sum();
     if rows == 0 {
-        tell!("no events: {}", why_empty(&reader)?);
+        let nothing = if exported.files.is_empty() && settings.output != Output::Stdout { "; nothing is written" } else { "" };
+        tell!("no events: {}{nothing}", why_empty(&reader)?);
     } else if settings.output != Output::Stdout {
         let types = exported.rows.iter().filter(|(_, rows)| **rows > 0);
         let which: Vec<_> = types.map(|(name, rows)| format!("{} {}", printable(name, 40), text::count(*rows))).collect();
@@ -463,6 +506,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Some(view) => coverage::missing(view, span, time::now())?,
         None => None,
     };
-    let left_out = tell_left_out(&reader);
+    let empty = if rows == 0 { Outcome::Incomplete } else { Outcome::Done };
+    let left_out = tell_left_out(&reader).max(empty);
     Ok(left_out.max(tell_missing(missing.as_deref(), &args.recording.layout())))
 }

@@ -5,10 +5,12 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use crate::base::text::{self, printable};
-use crate::base::time::{self, Micros, rfc3339};
+use crate::base::time::{self, Utc};
 use crate::store::buffer::{Buffer, FaultReason, View, WhichFaults};
 
-use super::{Failure, Outcome, Recording, select, show};
+use super::clock::Tz;
+use super::when::{When, when};
+use super::{Failure, Outcome, Recording, show};
 
 /// Reasons that are listed for people: the newest.
 const LISTED: usize = 200;
@@ -31,9 +33,11 @@ enum What {
 struct List {
     #[command(flatten)]
     recording: Recording,
-    /// As JSON, for programs: all reasons
+    /// As JSON, for programs: all reasons, times in UTC
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    tz: Tz,
 }
 
 #[derive(Debug, clap::Args)]
@@ -45,6 +49,8 @@ struct Drop {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    tz: Tz,
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,9 +59,9 @@ struct Which {
     /// Those whose reason has this text in it
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Those that came before this time: 2026-11-23, 2026-11-23T18:00 (UTC) or 2026-11-23T18:00:00+01:00
-    #[arg(long, value_name = "TIME", value_parser = select::moment)]
-    before: Option<Micros>,
+    /// Those that came before this time: 2026-11-23, "yesterday 18:00", 07:00, -12h or 2026-11-23T18:00:00+01:00
+    #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true)]
+    before: Option<When>,
     /// All of them
     #[arg(long, conflicts_with_all = ["reason", "before"])]
     all: bool,
@@ -73,8 +79,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
 struct Told {
     reason: String,
     count: u64,
-    first_at: String,
-    last_at: String,
+    first_at: Utc,
+    last_at: Utc,
     example: String,
 }
 
@@ -82,7 +88,7 @@ impl From<FaultReason> for Told {
     fn from(fault: FaultReason) -> Self {
         let FaultReason { reason, count, first_at, last_at, example } = fault;
         let example = printable(&String::from_utf8_lossy(&example), 200);
-        Self { reason, count, first_at: rfc3339(first_at), last_at: rfc3339(last_at), example }
+        Self { reason, count, first_at: Utc(first_at), last_at: Utc(last_at), example }
     }
 }
 
@@ -94,10 +100,12 @@ fn list(args: &List) -> Result<Outcome, Failure> {
     } else if told.is_empty() {
         say!("no faults");
     } else {
-        say!("{} kept raw, by reason:", text::counted(told.iter().map(|fault| fault.count).sum(), "fault"));
+        let (clock, count) = (args.tz.stdout(), told.iter().map(|fault| fault.count).sum());
+        say!("{} kept raw, by reason (times: {}):", text::counted(count, "fault"), clock.name());
         for fault in told.iter().take(LISTED) {
             say!("{} x {}", text::count(fault.count), printable(&fault.reason, 400));
-            say!("    {} to {}, such as: {}", fault.first_at, fault.last_at, fault.example);
+            let (first, last) = (clock.second(fault.first_at), clock.second(fault.last_at));
+            say!("    {first} to {last}, such as: {}", fault.example);
         }
         if told.len() > LISTED {
             say!("and {}; `--json` lists them all", text::counted((told.len() - LISTED) as u64, "older reason"));
@@ -108,7 +116,9 @@ fn list(args: &List) -> Result<Outcome, Failure> {
 
 fn drop_those(args: &Drop) -> Result<Outcome, Failure> {
     let layout = args.recording.layout();
-    let which = WhichFaults { reason: args.which.reason.clone(), from: None, before: args.which.before };
+    let clock = args.tz.stderr(&[args.which.before]);
+    let before = args.which.before.map(|before| before.moment(&clock.zone, time::now()));
+    let which = WhichFaults { reason: args.which.reason.clone(), from: None, before };
     let reasons = View::open(&layout)?.fault_reasons(&which, usize::MAX)?;
     let count = reasons.iter().map(|fault| fault.count).sum();
     if count == 0 {

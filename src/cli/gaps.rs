@@ -1,12 +1,10 @@
 //! `overnight gaps`: when the recording was covered, and what is missing.
 
-use std::io::IsTerminal;
-
 use crate::base::text::{self, printable};
-use crate::base::time::{self, Micros};
-use crate::base::zone::Zone;
+use crate::base::time;
 use crate::query::coverage::{Coverage, GapReport, coverage};
 
+use super::clock::{Clock, Tz};
 use super::{Failure, Outcome, Recording, program, shell, show};
 
 /// Gaps that are listed where nobody asks for all: the latest.
@@ -22,9 +20,8 @@ pub(super) struct Args {
     /// List all gaps, not the latest 200 of each project
     #[arg(long)]
     all: bool,
-    /// Time zone by its IANA name, such as Europe/Oslo, or `system` [default: this machine's on a terminal, else UTC]
-    #[arg(long, value_name = "ZONE", value_parser = Zone::named)]
-    tz: Option<Zone>,
+    #[command(flatten)]
+    tz: Tz,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -33,28 +30,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if args.json {
         say!("{}", show::json(&coverage)?);
     } else {
-        let on_terminal = || if std::io::stdout().is_terminal() { Zone::system() } else { Zone::utc() };
-        let clock = Clock { zone: args.tz.clone().unwrap_or_else(on_terminal) };
-        print(&coverage, args.all, &clock, &format!("{} gaps --all --dir {}", program(), shell(layout.root())))?;
+        print(&coverage, args.all, &args.tz.stdout(), &format!("{} gaps --all --dir {}", program(), shell(layout.root())))?;
     }
     let is_missing = coverage.missing > 0 || !coverage.nobody_records.is_empty();
     Ok(if is_missing { Outcome::Incomplete } else { Outcome::Done })
-}
-
-/// Times as the reader's clock shows them.
-struct Clock {
-    zone: Zone,
-}
-
-impl Clock {
-    /// `2026-11-23 20:15:03`
-    fn second(&self, time: impl Into<Micros>) -> String {
-        self.zone.format(time.into(), "%Y-%m-%d %H:%M:%S")
-    }
-
-    fn name(&self) -> &str {
-        self.zone.name()
-    }
 }
 
 fn print(coverage: &Coverage, all: bool, clock: &Clock, list_all: &str) -> Result<(), Failure> {

@@ -3,9 +3,14 @@
 //! Data goes to standard output, messages and progress to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 done
 //! but something is missing or was lost.
 
-/// Writes a line to standard error. One that cannot be written is dropped: a recorder goes on when its terminal is gone.
+/// Says something on standard error.
 macro_rules! tell {
-    ($($line:tt)*) => { $crate::cli::tell(format_args!($($line)*)) };
+    ($($line:tt)*) => { $crate::cli::messages::tell($crate::cli::messages::Level::Info, format_args!($($line)*)) };
+}
+
+/// Says what may not be as it is meant.
+macro_rules! warn {
+    ($($line:tt)*) => { $crate::cli::messages::tell($crate::cli::messages::Level::Warning, format_args!($($line)*)) };
 }
 
 /// Writes a line to standard output, or returns why it could not be written.
@@ -14,6 +19,7 @@ macro_rules! say {
 }
 
 mod backfill;
+mod clock;
 mod connection;
 mod end;
 mod export;
@@ -23,6 +29,7 @@ mod import;
 #[cfg(not(all(feature = "pictures", feature = "reports", feature = "simulator", feature = "manuals", feature = "workbooks")))]
 mod left_out;
 mod listen;
+mod messages;
 mod progress;
 mod rebuild;
 mod receiver;
@@ -35,6 +42,7 @@ mod signal;
 mod sql;
 mod status;
 mod verify;
+mod when;
 
 /// Verbs of a feature; in a build without it, each says so.
 macro_rules! verbs_of {
@@ -70,6 +78,8 @@ use crate::output::export::ExportError;
 use crate::query::reader::Reader;
 use crate::store::buffer::{BufferError, View};
 
+use messages::{Level, LogFormat};
+
 const TRY_IT: &str = if cfg!(feature = "simulator") { "Try it without an account:  overnight demo\n" } else { "" };
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but something is missing or was lost.";
 
@@ -80,6 +90,12 @@ struct Cli {
     /// Say also what libraries and the system said, behind errors in plain words
     #[arg(short, long, global = true)]
     verbose: bool,
+    /// Say only what goes wrong, and what happens to a recorder
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// What messages on standard error look like
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -149,8 +165,8 @@ impl Recording {
         let layout = self.layout();
         if let Some(kind) = [layout.state(), layout.data()].iter().find_map(|place| disk::network(place)) {
             let dir = layout.root().display();
-            tell!(
-                "warning: {dir} is on a network file system ({kind}): what is kept there is as safe as the other machine's word, \
+            warn!(
+                "{dir} is on a network file system ({kind}): what is kept there is as safe as the other machine's word, \
                  and its lock keeps no second recorder away. Better record to a local disk, and copy from there"
             );
         }
@@ -197,6 +213,19 @@ impl Recording {
             Err(BufferError::Missing(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Refuses event types that no schema knows and the recording does not have: a typing error records nothing, all night.
+    fn refuse_types(&self, event_types: &[String], registry: &Registry) -> Result<(), Failure> {
+        for name in event_types.iter().filter(|name| registry.find(name).is_none()) {
+            if !self.has_events(name)? {
+                let known: Vec<&str> = registry.iter().map(|schema| schema.name.as_ref()).collect();
+                let instead = text::instead(name, &known);
+                let schemas = "one of your own wants its schema (--schemas DIR)";
+                return Err(Failure::usage(format!("no schema knows the event type {name:?}; {instead}; {schemas}")));
+            }
+        }
+        Ok(())
     }
 
     /// Copies the schemas given by flag into the recording, which is unreadable without them.
@@ -261,12 +290,7 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
     }
 }
 
-/// Writes a line to standard error, if it can be written; without what a terminal would obey, since it may quote others.
-fn tell(line: impl Display) {
-    drop(writeln!(io::stderr(), "{}", text::clean(&line.to_string())));
-}
-
-/// Writes a line to standard output, as [`tell()`] does.
+/// Writes a line to standard output, without what a terminal would obey, since it may quote others.
 fn say(line: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout();
     match writeln!(out, "{}", text::clean(&line.to_string())).and_then(|()| out.flush()) {
@@ -292,6 +316,7 @@ pub fn main() -> ExitCode {
     if cli.verbose {
         error::tell_causes();
     }
+    messages::set(cli.log_format, cli.quiet);
     let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Record(args) => record::run(&args),
@@ -318,11 +343,11 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) | Err(Failure::EndOfOutput) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         Err(Failure::Usage(message)) => {
-            tell!("overnight: {}", message);
+            messages::tell(Level::Error, message);
             ExitCode::from(2)
         }
         Err(Failure::Failed(message)) => {
-            tell!("overnight: {}", message);
+            messages::tell(Level::Error, message);
             ExitCode::FAILURE
         }
     }
@@ -332,7 +357,7 @@ pub fn main() -> ExitCode {
 fn tell_left_out(reader: &Reader) -> Outcome {
     let left_out = reader.left_out();
     for what in &left_out {
-        tell!("warning: left out: {what}");
+        warn!("left out: {what}");
     }
     if left_out.is_empty() { Outcome::Done } else { Outcome::Incomplete }
 }
@@ -345,22 +370,13 @@ fn tell_missing(missing: Option<&str>, layout: &Layout) -> Outcome {
 /// The same, with the verb that says more.
 fn tell_incomplete(missing: Option<&str>, verb: &str, layout: &Layout) -> Outcome {
     let Some(missing) = missing else { return Outcome::Done };
-    tell!("warning: {missing}; see `{} {verb} --dir {}`", program(), shell(layout.root()));
+    warn!("{missing}; see `{} {verb} --dir {}`", program(), shell(layout.root()));
     Outcome::Incomplete
 }
 
 /// A duration as a flag.
 fn duration(text: &str) -> Result<Duration, String> {
     settings::duration(text).map_err(|error| error.to_string())
-}
-
-/// Warns of event types that no schema knows: a typing error records nothing, all night. New types may come, so it is no error.
-fn warn_of_types(event_types: &[String], registry: &Registry) {
-    let known: Vec<&str> = registry.iter().map(|schema| schema.name.as_ref()).collect();
-    for name in event_types.iter().filter(|name| registry.find(name).is_none()) {
-        let meant = text::nearest(name, &known).map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
-        tell!("overnight: warning: no schema knows the event type {name:?}{meant}");
-    }
 }
 
 /// A list without what stands in it before.

@@ -69,7 +69,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     args.output.as_deref().map(|output| args.recording.refuse_own(output)).transpose()?;
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
     let directory = Directory::new(&reader.devices()?);
-    let selection = args.select.selection(&reader, &directory)?;
+    let zone = args.select.zone(args.output.is_none() && io::stdout().is_terminal());
+    let selection = args.select.selection(&reader, &directory, &zone)?;
     if selection.event_types.is_empty() {
         let plans = reader.plan(&selection)?;
         let known: Vec<&str> = plans.iter().map(|plan| plan.schema.name.as_str()).collect();
@@ -82,7 +83,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let width = args.size.map_or(WIDTH, |size| size.width);
     let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
     let settings = Settings {
-        zone: args.select.zone().clone(),
+        zone,
         points: match kind {
             // A point a pixel, or a dot of which a character has two.
             Some(_) => usize::try_from(width).unwrap_or_default().min(2000),
@@ -160,7 +161,7 @@ fn write(path: &Path, kind: Kind, whole: Vec<Chart>, args: &Args) -> Result<(), 
     let lacking = if kind == Kind::Png { chart::lacking(charts) } else { Vec::new() };
     if !lacking.is_empty() {
         let texts: Vec<String> = lacking.iter().map(|text| format!("{:?}", crate::base::text::printable(text, 40))).collect();
-        tell!("warning: the font of PNG pictures lacks some letters of {}; an SVG shows them", text::few(&texts));
+        warn!("the font of PNG pictures lacks some letters of {}; an SVG shows them", text::few(&texts));
     }
     let names: BTreeSet<&str> = charts.iter().flat_map(|chart| &chart.lines).map(|line| line.device.as_str()).collect();
     let devices = text::counted(names.len() as u64, "device");

@@ -1,7 +1,6 @@
 //! Progress: bars for work with an end, live lines for a recorder. On a terminal only; elsewhere plain lines.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,6 +12,8 @@ use crate::base::text::{self, printable};
 use crate::base::time::{self, Micros};
 use crate::store::meter::Meter;
 
+use super::clock::Clock;
+use super::messages::{self, Level};
 use super::show;
 
 /// How often live lines are drawn.
@@ -26,6 +27,9 @@ pub(super) fn bar(length: Option<u64>, of_bytes: bool) -> ProgressBar {
         Some(length) => ProgressBar::new(length),
         None => ProgressBar::no_length(),
     };
+    if !messages::is_for_people() {
+        return hidden();
+    }
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
     let template = match (length.is_some(), of_bytes) {
         (true, true) => "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
@@ -55,11 +59,13 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Begins to show what the meter says.
-    pub(super) fn start(meter: Arc<Meter>) -> Self {
+    /// Begins to show what the meter says, with times of a clock.
+    pub(super) fn start(meter: Arc<Meter>, clock: Clock) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
-        let run = move || if std::io::stderr().is_terminal() { lines(&meter, &stopping) } else { log(&meter, &stopping) };
+        let run = move || {
+            if messages::is_watched() { lines(&meter, &clock, &stopping) } else { log(&meter, &clock, &stopping) }
+        };
         // Without the thread the recorder still records, only in silence.
         let thread = std::thread::Builder::new().name("show".to_owned()).spawn(run).ok();
         Self { stop, thread }
@@ -76,7 +82,7 @@ impl Drop for Live {
     }
 }
 
-fn lines(meter: &Meter, stop: &AtomicBool) {
+fn lines(meter: &Meter, clock: &Clock, stop: &AtomicBool) {
     let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8));
     let style = ProgressStyle::with_template("{msg}").ok();
     let names = ["connection", "events", "by type", "buffer", "last event"];
@@ -95,32 +101,33 @@ fn lines(meter: &Meter, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         std::thread::park_timeout(DRAW_EVERY);
         for (at, note) in meter.take_notes() {
-            drop(all.println(text::clean(&format!("{}  {note}", show::local(at)))));
+            drop(all.println(text::clean(&format!("{}  {note}", clock.second(at)))));
         }
-        let values = values(meter, begun.elapsed(), &mut rate);
+        let values = values(meter, &|at| clock.second(at), begun.elapsed(), &mut rate);
         for ((bar, name), value) in bars.iter().zip(names).zip(values) {
             bar.set_message(text::clean(&format!("{name:<12}{value}")));
         }
     }
     all.clear().unwrap_or_default();
     for (at, note) in meter.take_notes() {
-        tell!("{}  {note}", show::local(at));
+        messages::tell_at(at, &format!("{}  ", clock.second(at)), Level::Note, note);
     }
 }
 
-fn log(meter: &Meter, stop: &AtomicBool) {
+fn log(meter: &Meter, clock: &Clock, stop: &AtomicBool) {
     let begun = time::instant();
     let mut spoke = begun;
     let mut rate = Rate::new();
     loop {
         let stopping = stop.load(Ordering::Relaxed);
         for (at, note) in meter.take_notes() {
-            tell!("{}  {note}", time::rfc3339(at));
+            messages::tell_at(at, &format!("{}  ", clock.stamp(at)), Level::Note, note);
         }
         if spoke.elapsed() >= SPEAK_EVERY {
             spoke = time::instant();
-            let [connection, events, _, buffer, last] = values(meter, begun.elapsed(), &mut rate);
-            tell!("{}  {connection}; {events}; {buffer}; last event {last}", time::rfc3339(time::now()));
+            let [connection, events, _, buffer, last] = values(meter, &|at| clock.named(at), begun.elapsed(), &mut rate);
+            let (now, line) = (time::now(), format!("{connection}; {events}; {buffer}; last event {last}"));
+            messages::tell_at(now, &format!("{}  ", clock.stamp(now)), Level::Info, line);
         }
         if stopping {
             return;
@@ -129,7 +136,7 @@ fn log(meter: &Meter, stop: &AtomicBool) {
     }
 }
 
-fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
+fn values(meter: &Meter, shown: &dyn Fn(Micros) -> String, running: Duration, rate: &mut Rate) -> [String; 5] {
     let parts = meter.parts();
     let now = time::now();
     let up: Vec<Micros> = parts.connected.values().filter_map(|since| *since).collect();
@@ -138,7 +145,7 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
         (None, _) => "none; trying".to_owned(),
         (Some(since), projects) => {
             let of = if projects > 1 { format!("{} of {projects} projects ", up.len()) } else { String::new() };
-            format!("{of}connected since {}", show::local(*since))
+            format!("{of}connected since {}", shown(*since))
         }
     };
     let connection = match (parts.listening, parts.connected.is_empty()) {
@@ -154,7 +161,7 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
     let kept = Meter::get(&meter.kept);
     let faults = Meter::get(&meter.faults);
     let faults = if faults > 0 { format!(", {}", text::counted(faults, "fault")) } else { String::new() };
-    let events = format!("{} kept, {:.1}/s, in {}{faults}", text::count(kept), rate.of(kept), clock(running));
+    let events = format!("{} kept, {:.1}/s, in {}{faults}", text::count(kept), rate.of(kept), elapsed(running));
     let mut types: Vec<_> = parts.by_type.into_iter().collect();
     types.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let more = types.len().saturating_sub(4);
@@ -166,7 +173,7 @@ fn values(meter: &Meter, running: Duration, rate: &mut Rate) -> [String; 5] {
     let rolled = meter.last_roll.load(Ordering::Relaxed);
     let rolled = if rolled == 0 { "not rolled yet".to_owned() } else { format!("rolled {}", show::ago(rolled, now)) };
     let buffered = u64::try_from(meter.pressure.buffered.load(Ordering::Relaxed)).unwrap_or_default();
-    let last = parts.last_event.map_or_else(|| "none yet".to_owned(), show::local);
+    let last = parts.last_event.map_or_else(|| "none yet".to_owned(), shown);
     let filling = parts.backfill.map_or_else(String::new, |(done, all)| format!("; filling a gap, {done} of {all} devices"));
     [connection + &filling, events, by_type.join(", "), format!("{} buffered, {rolled}", text::count(buffered)), last]
 }
@@ -177,7 +184,7 @@ fn pushes(meter: &Meter, url: &str) -> String {
     format!("listening on {url}, {}{refused}", text::counted(Meter::get(&meter.pushes), "push"))
 }
 
-fn clock(time: Duration) -> String {
+fn elapsed(time: Duration) -> String {
     let seconds = time.as_secs();
     format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

@@ -45,7 +45,7 @@ impl Listening {
         let variable = std::env::var_os(SECRET).filter(|secret| !secret.is_empty() && !self.allow_unsigned);
         let Some(secret) = variable else { return Ok(None) };
         if !self.secret_file.is_empty() {
-            tell!("overnight: {SECRET} is set as well, and not used: --secret-file takes its place");
+            warn!("{SECRET} is set as well, and not used: --secret-file takes its place");
             return Ok(None);
         }
         let secret = secret.to_str().ok_or("it is no UTF-8").and_then(Secret::shared);
@@ -62,14 +62,14 @@ impl Listening {
                 )));
             }
             (true, _) => {
-                tell!("overnight: warning: --allow-unsigned keeps whatever anybody pushes to {address}; events can be forged");
+                warn!("--allow-unsigned keeps whatever anybody pushes to {address}; events can be forged");
             }
             (false, true) => {}
         }
         let tls = self.tls_cert.clone().zip(self.tls_key.clone());
         if tls.is_none() && !address.ip().is_loopback() {
-            tell!(
-                "overnight: warning: {address} is open to the network and speaks plain HTTP; give --tls-cert and --tls-key, or put a proxy with TLS before it"
+            warn!(
+                "{address} is open to the network and speaks plain HTTP; give --tls-cert and --tls-key, or put a proxy with TLS before it"
             );
         }
         let keys = Keys { secret_files: self.secret_file.clone(), secret, tls };

@@ -25,11 +25,13 @@ use crate::store::buffer::View;
 use crate::store::meter::Meter;
 use crate::store::writer::Phase;
 
-use super::connection::{Connection, passes, time_of};
+use super::clock::{Clock, Tz};
+use super::connection::{Connection, passes, preflight, time_of};
 use super::progress::Live;
 use super::receiver::Listening;
 use super::signal::on_stop;
-use super::{Failure, Outcome, Recording, advice, duration, each_once, program, shell, show, tell_missing, warn_of_types};
+use super::when::{When, when};
+use super::{Failure, Outcome, Recording, advice, duration, each_once, program, shell, show, tell_missing};
 
 /// Sessions that end sooner would do nothing but open each other.
 const ROTATE_LEAST: Duration = Duration::from_secs(1);
@@ -59,8 +61,8 @@ pub(super) struct Args {
     /// Only events of this type; may be given several times
     #[arg(long, value_name = "T")]
     event_type: Vec<String>,
-    /// Only events of this device
-    #[arg(long, value_name = "ID")]
+    /// Only events of this device, by its id or its name; may be given several times
+    #[arg(long, value_name = "ID|NAME")]
     device: Vec<String>,
     /// Only events of devices of this type
     #[arg(long, value_name = "T")]
@@ -107,12 +109,14 @@ pub(super) struct HowLong {
     /// Stop after this time
     #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "until")]
     for_: Option<Duration>,
-    /// Stop at this time: 07:00 (the next one, here), or a time such as 2026-11-24T07:00:00+01:00
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    /// Stop at this time: 07:00 or 7am (the next one), "tomorrow 07:00", 2026-11-24T07:00:00+01:00; here, or in --tz
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    until: Option<When>,
     /// How often what is kept is rolled into day files, which wears the disk; exports see it before [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     roll_every: Option<Duration>,
+    #[command(flatten)]
+    tz: Tz,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -139,7 +143,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let cloud = args.connection.cloud(&file)?;
     let event_types =
         if args.event_type.is_empty() { file.event_type.clone().unwrap_or_default() } else { args.event_type.clone() };
-    warn_of_types(&event_types, &*args.recording.registry()?);
+    args.recording.refuse_types(&event_types, &*args.recording.registry()?)?;
     let filters = Filters {
         event_types,
         devices: args.device.clone(),
@@ -151,6 +155,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         Stream::Json => Accept::Json,
         Stream::Sse => Accept::Sse,
     };
+    args.timing.end()?;
+    let projects = each_once(&projects);
+    let filters = preflight(&layout, &cloud, &projects, filters, args.listen.is_none())?;
     let receiver = args.listen.map(|address| args.listening.receiver(address)).transpose()?;
     let (retries_max, rotate_after) = (args.max_retries, args.rotate_after);
     // A receiver takes SIGHUP for a wish to read its keys anew.
@@ -159,7 +166,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         let view = View::open(&layout)?;
         let account = cloud.account();
         let mut plans = Vec::new();
-        for project in each_once(&projects) {
+        for project in projects {
             let was_heard = view.was_heard(&project, &account)?;
             let (filters, account) = (filters.clone(), account.clone());
             let plan = Plan { project, filters, accept, ping, retries_max, keep_every, rotate_after, lasts, account, was_heard };
@@ -186,15 +193,15 @@ pub(super) fn record(
     sources: impl FnOnce(Option<Duration>) -> Result<Sources, Failure>,
 ) -> Result<Outcome, Failure> {
     let layout = recording.layout();
-    let end = timing.end()?;
+    let (end, clock) = (timing.end()?, timing.tz.stderr(&[timing.until]));
     let begun = time::now();
     let timing = Timing { roll_every: timing.roll_every(file)?, seals_at_end: false, ..Timing::default() };
     let meter = Arc::new(Meter::default());
     let recorder = Recorder::open(&layout, recording.registry()?, Arc::clone(&meter), timing)?;
     recording.warn_of_place();
     recording.keep_schemas()?;
-    tell_end(end, begun, &layout);
-    let live = Live::start(Arc::clone(&meter));
+    tell_end(end, begun, &layout, &clock);
+    let live = Live::start(Arc::clone(&meter), clock);
     let recorded = drive(recorder, sources, end, hangs_up, &meter);
     drop(live);
     summary(&layout, &meter, begun);
@@ -254,35 +261,25 @@ impl HowLong {
 
     /// How long to record.
     fn end(&self) -> Result<Option<Duration>, Failure> {
-        let Some(until) = &self.until else { return Ok(self.for_) };
-        let fail = || Failure::usage(format!("{until:?} is no time; write --until 07:00 or --until 2026-11-24T07:00:00+01:00"));
-        let now = jiff::Zoned::now();
-        let at = if let Ok(clock) = until.parse::<jiff::civil::Time>() {
-            let today = now.date().to_datetime(clock).to_zoned(now.time_zone().clone()).map_err(|_| fail())?;
-            if today > now {
-                today
-            } else {
-                let tomorrow = now.date().tomorrow().map_err(|_| fail())?;
-                tomorrow.to_datetime(clock).to_zoned(now.time_zone().clone()).map_err(|_| fail())?
-            }
-        } else {
-            let stamp: jiff::Timestamp = until.parse().map_err(|_| fail())?;
-            stamp.to_zoned(now.time_zone().clone())
-        };
-        let left = Duration::try_from(at.timestamp().duration_since(now.timestamp()));
-        left.map(Some).map_err(|_| Failure::usage(format!("{until:?} lies in the past")))
+        let Some(until) = self.until else { return Ok(self.for_) };
+        let now = time::now();
+        let left = until.behind(now, &self.tz.here().zone, now) - now;
+        if left < 0 {
+            return Err(Failure::usage("--until lies in the past"));
+        }
+        Ok(Some(time::duration(left)))
     }
 }
 
 /// Says when it will end: who sees that it will not, or when, has seen it in time.
-fn tell_end(end: Option<Duration>, now: Micros, layout: &Layout) {
-    let dir = layout.root().display();
+fn tell_end(end: Option<Duration>, now: Micros, layout: &Layout, clock: &Clock) {
+    let (dir, zone) = (layout.root().display(), clock.name());
     match end {
         Some(end) => {
             let at = now.saturating_add(time::micros(end));
-            tell!("recording into {dir} until {} ({} from now), or Ctrl-C", show::local(at), show::length(end));
+            tell!("recording into {dir} until {} ({} from now), or Ctrl-C; times: {zone}", clock.second(at), show::length(end));
         }
-        None => tell!("recording into {dir} until Ctrl-C or SIGTERM"),
+        None => tell!("recording into {dir} until Ctrl-C or SIGTERM; times: {zone}"),
     }
 }
 

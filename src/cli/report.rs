@@ -12,6 +12,7 @@ use crate::query::reader::Reader;
 use crate::store::devices::Directory;
 
 use super::select::Select;
+use super::messages;
 use super::{Failure, Outcome, Recording, progress, tell_incomplete};
 
 #[derive(Debug, clap::Args)]
@@ -57,8 +58,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?.lenient();
     let directory = Directory::new(&reader.devices()?);
-    let selection = args.select.selection(&reader, &directory)?;
-    let (zone, now) = (args.select.zone(), time::now());
+    let (zone, now) = (&args.select.zone(false), time::now());
+    let selection = args.select.selection(&reader, &directory, zone)?;
     let (facts, pictures) = loop {
         let scope = Scope::of(&reader, selection.clone(), now)?;
         let left_out = reader.left_out().len();
@@ -73,10 +74,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         }
     };
     for file in &facts.unreadable {
-        tell!("warning: left out: {}", file);
+        warn!("left out: {}", file);
     }
     for text in &facts.unknown {
-        tell!("note: {}", text);
+        messages::tell(messages::Level::Note, format_args!("note: {text}"));
     }
     if args.json {
         say!("{}", super::show::json(&facts)?);

@@ -1,17 +1,16 @@
 //! Which events: the flags that reading verbs share, and what they come to in a recording.
 
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
-
-use jiff::civil::{Date, DateTime, Time};
 
 use crate::base::text::{self, printable};
-use crate::base::time::{self, Micros};
+use crate::base::time;
 use crate::base::zone::Zone;
 use crate::query::reader::{Reader, Selection};
 use crate::store::devices::Directory;
 
-use super::{Failure, duration};
+use super::Failure;
+use super::clock::Tz;
+use super::when::{When, since, when};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Select {
@@ -27,76 +26,36 @@ pub(super) struct Select {
     /// Only devices with this label, or with this value of it; may be given several times (all must hold)
     #[arg(long, value_name = "K[=V]")]
     label: Vec<String>,
-    /// From this time on: 2026-11-23, 2026-11-23T18:00 (in --tz) or 2026-11-23T18:00:00+01:00
-    #[arg(long, value_name = "TIME", value_parser = point, conflicts_with = "since")]
-    start: Option<Point>,
-    /// Up to this time, exclusive
-    #[arg(long, value_name = "TIME", value_parser = point)]
-    end: Option<Point>,
-    /// The last so long, such as 12h
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    since: Option<Duration>,
-    /// Time zone by its IANA name, such as Europe/Oslo, or `system`: of --start and --end, of days and buckets, and of the times
-    /// that people read (in Parquet, Arrow and NDJSON they stay UTC)
-    #[arg(long, value_name = "ZONE", value_parser = Zone::named, default_value = "UTC")]
-    tz: Zone,
-}
-
-/// A time as it is written: of some clock, or a moment.
-#[derive(Debug, Clone, Copy)]
-enum Point {
-    Moment(Micros),
-    Clock(DateTime),
-}
-
-impl Point {
-    fn moment(self, zone: &Zone) -> Micros {
-        match self {
-            Self::Moment(time) => time,
-            Self::Clock(clock) => {
-                zone.rules().to_ambiguous_timestamp(clock).compatible().map_or(Micros::MAX, jiff::Timestamp::as_microsecond)
-            }
-        }
-    }
-}
-
-fn point(text: &str) -> Result<Point, String> {
-    if let Some(parsed) = time::parse_rfc3339(text.as_bytes()) {
-        return Ok(Point::Moment(parsed.time));
-    }
-    if let Ok(date) = text.parse::<Date>()
-        && text.len() == "2026-11-23".len()
-    {
-        return Ok(Point::Clock(date.to_datetime(Time::midnight())));
-    }
-    if let Ok(stamp) = text.parse::<jiff::Timestamp>() {
-        return Ok(Point::Moment(stamp.as_microsecond()));
-    }
-    let clock = text.parse::<DateTime>();
-    clock
-        .map(Point::Clock)
-        .map_err(|_| format!("{text:?} is no time; write 2026-11-23, 2026-11-23T18:00 or 2026-11-23T18:00:00Z"))
-}
-
-/// A time; of a clock that shows UTC where it does not say.
-pub(super) fn moment(text: &str) -> Result<Micros, String> {
-    point(text).map(|point| point.moment(&Zone::utc()))
+    /// From this time on: 2026-11-23, "2026-11-23 18:00", 2026-11-23T18:00:00+01:00, today, "yesterday 18:00", 07:00, 7am or -12h
+    #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true, conflicts_with = "since")]
+    start: Option<When>,
+    /// Up to this time, exclusive; 07:00 alone is the first one behind --start
+    #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true)]
+    end: Option<When>,
+    /// The last so long, such as 12h; or as --start
+    #[arg(long, value_name = "TIME", value_parser = since, allow_hyphen_values = true)]
+    since: Option<When>,
+    #[command(flatten)]
+    tz: Tz,
 }
 
 impl Select {
-    /// The zone that times are meant in.
-    pub(super) fn zone(&self) -> &Zone {
-        &self.tz
+    /// The zone that times are meant in, and shown in: what goes to a terminal shows those of this machine.
+    pub(super) fn zone(&self, to_terminal: bool) -> Zone {
+        self.tz.clock(to_terminal, &[self.start, self.end, self.since]).zone
     }
 
     /// What the flags come to in a recording.
     ///
     /// # Errors
     /// When no device is like that, or nothing can lie between the times.
-    pub(super) fn selection(&self, reader: &Reader, directory: &Directory) -> Result<Selection, Failure> {
-        let since = self.since.map(|since| time::now().saturating_sub(time::micros(since)));
-        let start = since.or_else(|| self.start.map(|start| start.moment(&self.tz)));
-        let end = self.end.map(|end| end.moment(&self.tz));
+    pub(super) fn selection(&self, reader: &Reader, directory: &Directory, zone: &Zone) -> Result<Selection, Failure> {
+        let now = time::now();
+        let start = self.since.or(self.start).map(|start| start.moment(zone, now));
+        let end = self.end.map(|end| match start {
+            Some(start) => end.behind(start, zone, now),
+            None => end.moment(zone, now),
+        });
         if let (Some(start), Some(end)) = (start, end)
             && start >= end
         {

@@ -7,12 +7,6 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Wi
 
 use crate::base::text::is_hidden;
 use crate::base::time::Micros;
-use crate::base::zone::Zone;
-
-/// A time where the reader is: `2026-11-23 20:15:03`.
-pub(super) fn local(time: Micros) -> String {
-    Zone::system().format(time, "%Y-%m-%d %H:%M:%S")
-}
 
 /// `45 s`, `7 h 12 min`
 pub(super) fn length(time: std::time::Duration) -> String {
@@ -35,10 +29,20 @@ pub(super) fn ago(time: Micros, now: Micros) -> String {
     }
 }
 
-/// JSON for programs, and safe on a terminal: JSON leaves some of what [`is_hidden`] as it is.
+/// JSON for programs, and safe on a terminal.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(value).map(|text| harmless(&text))
+}
+
+/// The same on one line.
+pub(super) fn json_line(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_string(value).map(|text| harmless(&text))
+}
+
+/// JSON leaves some of what [`is_hidden`] as it is.
+fn harmless(text: &str) -> String {
     let mut out = String::new();
-    for c in serde_json::to_string_pretty(value)?.chars() {
+    for c in text.chars() {
         if is_hidden(c) && c != '\n' {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
@@ -48,7 +52,7 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::
             out.push(c);
         }
     }
-    Ok(out)
+    out
 }
 
 /// A table without frames; columns named in `right` are aligned to the right. On a terminal, the columns `wraps` share what the

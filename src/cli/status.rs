@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::text::{self, printable};
-use crate::base::time::{self, rfc3339};
+use crate::base::time::{self, Utc};
 use crate::query::status::{Status, status};
 
+use super::clock::{Clock, Tz};
 use super::{Failure, Outcome, Recording, duration, show};
 
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,8 @@ pub(super) struct Args {
     /// Exit with 3 when the last sign of life of a project that is to be recorded is older than this, or there is none
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_age: Option<Duration>,
+    #[command(flatten)]
+    tz: Tz,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -26,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     if args.json {
         say!("{}", show::json(&status)?);
     } else {
-        print(&status)?;
+        print(&status, &args.tz.stdout())?;
     }
     // A recorder that waits for room misses what comes, and cannot even note it yet.
     let waits = status.disk_full && status.recording;
@@ -39,19 +42,20 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
 /// Days with odd times that are listed for people.
 const ODD_TIMES: usize = 10;
 
-fn print(status: &Status) -> Result<(), Failure> {
-    let recorder = match (status.recording, &status.connected_since) {
-        (true, Some(since)) => format!("recording, connected since {since}"),
+fn print(status: &Status, clock: &Clock) -> Result<(), Failure> {
+    let recorder = match (status.recording, status.connected_since) {
+        (true, Some(since)) => format!("recording, connected since {}", clock.second(since)),
         (true, None) => "running, not connected".to_owned(),
         (false, _) => "not running".to_owned(),
     };
     say!("recording   {}", status.dir);
+    say!("times       {}", clock.name());
     say!("recorder    {recorder}");
     for dead in &status.nobody_records {
-        say!("MISSING     {}", printable(&dead.said(rfc3339), 400));
+        say!("MISSING     {}", printable(&dead.said(|time| clock.second(time)), 400));
     }
-    if let (Some(at), Some(age)) = (&status.last_sign_of_life_at, status.last_sign_of_life_age) {
-        say!("alive       last sign of life {at}, {} ago", show::length(Duration::from_secs_f64(age)));
+    if let (Some(at), Some(age)) = (status.last_sign_of_life_at, status.last_sign_of_life_age) {
+        say!("alive       last sign of life {}, {} ago", clock.second(at), show::length(Duration::from_secs_f64(age)));
     }
     if status.disk_full {
         let free = status.disk_free.map_or_else(String::new, |free| format!(", {} are left", text::bytes(free)));
@@ -62,26 +66,30 @@ fn print(status: &Status) -> Result<(), Failure> {
     if let Some(written) = &status.written {
         say!("written     {} by the last recorder", written.said());
     }
-    say!("last event  {}", status.last_event_at.as_deref().unwrap_or("none yet"));
+    say!("last event  {}", status.last_event_at.map_or_else(|| "none yet".to_owned(), |at| clock.second(at)));
     if !status.partitions.is_empty() {
-        say!("\n{}", partitions(status));
+        say!("\n{}", partitions(status, clock));
     }
     if status.faults > 0 {
         say!("\n{} kept raw; the newest by reason:", text::counted(status.faults, "fault"));
         for fault in &status.fault_reasons {
-            say!("  {} x {} (last {}): {}", text::count(fault.count), fault.reason, fault.last_at, fault.example);
+            say!("  {} x {} (last {}): {}", text::count(fault.count), fault.reason, clock.second(fault.last_at), fault.example);
         }
     }
     if !status.misfits.is_empty() {
         say!("\nvalues that did not fit their columns, where they are empty; the events are kept whole, in `raw`:");
         for misfit in &status.misfits {
             let column = printable(&format!("{}.{}", misfit.event_type, misfit.column), 80);
-            say!("  {column}: {}, the last at {}: {}", text::counted(misfit.events, "event"), misfit.last_at, misfit.example);
+            let last_at = clock.second(misfit.last_at);
+            say!("  {column}: {}, the last at {last_at}: {}", text::counted(misfit.events, "event"), misfit.example);
         }
     }
     if !status.odd_times.is_empty() {
         let events = status.odd_times.iter().map(|odd| odd.events).sum();
-        say!("\n{} with times that can hardly be right, kept as they are; a clock was wrong:", text::counted(events, "event"));
+        say!(
+            "\n{} with times that can hardly be right, kept as they are; a clock was wrong (UTC days):",
+            text::counted(events, "event")
+        );
         for odd in status.odd_times.iter().take(ODD_TIMES) {
             say!("  {} on {}: {}", printable(&odd.event_type, 80), odd.day, text::count(odd.events));
         }
@@ -98,19 +106,18 @@ fn print(status: &Status) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A line an event type, with its UTC days: each of them, and its times, stand in `--json`.
-fn partitions(status: &Status) -> String {
-    let mut types: BTreeMap<&str, (u64, u64, u64, u64, &str, &str)> = BTreeMap::new();
+/// A line an event type, with how many UTC days it has: each of them, and its times, stand in `--json`.
+fn partitions(status: &Status, clock: &Clock) -> String {
+    let mut types: BTreeMap<&str, (u64, u64, u64, u64, Utc, Utc)> = BTreeMap::new();
     for part in &status.partitions {
-        let sum = types.entry(&part.event_type).or_insert((0, 0, 0, 0, &part.first, &part.last));
+        let sum = types.entry(&part.event_type).or_insert((0, 0, 0, 0, part.first, part.last));
         sum.0 += 1;
         sum.1 += part.rows;
         sum.2 += part.buffered;
         sum.3 += part.bytes;
-        sum.4 = sum.4.min(&part.first);
-        sum.5 = sum.5.max(&part.last);
+        sum.4 = sum.4.min(part.first);
+        sum.5 = sum.5.max(part.last);
     }
-    let day = |text: &str| text.get(..10).unwrap_or(text).to_owned();
     let rows = types.into_iter().map(|(name, (days, rows, buffered, bytes, first, last))| {
         vec![
             printable(name, 40),
@@ -118,8 +125,8 @@ fn partitions(status: &Status) -> String {
             text::count(rows),
             text::count(buffered),
             text::bytes(bytes),
-            day(first),
-            day(last),
+            clock.day(first),
+            clock.day(last),
         ]
     });
     let header = ["type", "days", "events", "in buffer", "day files", "first day", "last day"];

@@ -1,8 +1,10 @@
 //! `overnight verify`: is everything in the recording as it was written?
 
 use crate::base::text::{self, printable};
+use crate::base::time::rfc3339;
 use crate::verify::{Report, Severity, size, verify};
 
+use super::clock::Tz;
 use super::{Failure, Outcome, Recording, progress, show};
 
 #[derive(Debug, clap::Args)]
@@ -13,15 +15,19 @@ Sealed day files can also be checked without this program: sha256sum --check MAN
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,
-    /// As JSON, for programs
+    /// As JSON, for programs, times in UTC
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    tz: Tz,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let layout = args.recording.layout();
     let bar = progress::bar(Some(size(&layout)?), true);
-    let report = verify(&layout, &*args.recording.registry()?, |bytes| bar.inc(bytes))?;
+    let clock = args.tz.stdout();
+    let said = |time| if args.json { rfc3339(time) } else { clock.named(time) };
+    let report = verify(&layout, &*args.recording.registry()?, &said, |bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     if args.json {
         say!("{}", show::json(&report)?);

@@ -13,6 +13,8 @@ use crate::model::settings::Mask;
 
 /// The cloud's API.
 pub const API_URL: &str = "https://api.disruptive-technologies.com/v2";
+/// What is asked for when a token is.
+pub(super) const SIGN_IN: &str = "signing in";
 /// Longest wait for a connection, and for a whole answer that is no stream.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// The cloud is left alone for so long at most, whatever it asks for: a number out of all reason must not silence a night.
@@ -49,6 +51,11 @@ impl CloudFailure {
     pub(super) fn strange(what: &'static str, why: &str) -> Self {
         let error = CloudError { code: 0, message: why.to_owned() };
         Self::Answer { what, status: StatusCode::OK.as_u16(), error, retry_after: None }
+    }
+
+    /// Whether it is the answer to signing in.
+    pub fn is_sign_in(&self) -> bool {
+        matches!(self, Self::Answer { what: SIGN_IN, .. })
     }
 
     /// The HTTP status, if the cloud answered at all.

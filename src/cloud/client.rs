@@ -24,7 +24,7 @@ use crate::model::settings::{Credentials, Filters, Mask, Secret};
 
 pub use super::answer::{API_URL, CloudFailure};
 use super::answer::{
-    PATIENCE, body_of, date, header, is_json, media, network, no_page, portal, retry_after, uncompressed, within,
+    PATIENCE, SIGN_IN, body_of, date, header, is_json, media, network, no_page, portal, retry_after, uncompressed, within,
 };
 
 /// The cloud's token endpoint.
@@ -333,20 +333,20 @@ impl Cloud {
             self.client.post(self.token_url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
         let response = self.send(request).await?;
         if response.status() != StatusCode::OK {
-            return Err(self.refused("signing in", response, assertion.as_bytes()).await);
+            return Err(self.refused(SIGN_IN, response, assertion.as_bytes()).await);
         }
         let mask = self.mask(assertion.as_bytes());
-        uncompressed("signing in", &response, &mask)?;
+        uncompressed(SIGN_IN, &response, &mask)?;
         let media = media(&response, &mask);
         let (body, _) = body_of(response, BODY_MAX).await?;
-        no_page("signing in", media, &body)?;
+        no_page(SIGN_IN, media, &body)?;
         let is_token = |text: &str| (1..=TOKEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         match serde_json::from_slice::<Answer<'_>>(&body) {
             Ok(Answer { access_token, expires_in }) if is_token(&access_token) => {
                 let dies = asked + use_of(expires_in.map(RawValue::get));
                 Ok(Token { value: Secret::new(access_token), dies })
             }
-            _ => Err(CloudFailure::strange("signing in", "the answer holds no access token")),
+            _ => Err(CloudFailure::strange(SIGN_IN, "the answer holds no access token")),
         }
     }
 

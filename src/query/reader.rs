@@ -17,7 +17,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
-use crate::base::text::{few, printable};
+use crate::base::text::{instead, printable};
 use crate::base::time::{Day, Micros};
 use crate::model::event::{DeviceRow, Partition};
 use crate::model::layout::Layout;
@@ -37,12 +37,12 @@ pub enum ReadError {
     #[error("{0}{to_do}", to_do = what_to_do(.0))]
     Archive(#[from] ArchiveError),
     /// An event type that the recording does not have.
-    #[error("the recording has no events of type {wanted:?}; it has {known}")]
+    #[error("the recording has no events of type {wanted:?}; {instead}")]
     NoType {
         /// What was asked for.
         wanted: String,
-        /// What there is.
-        known: String,
+        /// What may have been meant, or what there is.
+        instead: String,
     },
     /// Rows of the buffer do not fit their schema.
     #[error("{partition} in the buffer: {what}")]
@@ -242,8 +242,7 @@ impl Reader {
             if !known.contains(wanted) && !folder.is_dir() {
                 known.extend(self.types_of_files()?);
                 let known: Vec<String> = known.iter().map(|name| printable(name, 200)).collect();
-                let known = if known.is_empty() { "none at all".to_owned() } else { few(&known) };
-                return Err(ReadError::NoType { wanted: wanted.clone(), known });
+                return Err(ReadError::NoType { wanted: wanted.clone(), instead: instead(wanted, &known) });
             }
         }
         let plans = days.into_iter().map(|(event_type, (days, events))| TypePlan {

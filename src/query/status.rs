@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::base::disk::Room;
 use crate::base::text::{self, printable};
-use crate::base::time::{DAY, Day, Micros, SECOND, Utc, rfc3339};
+use crate::base::time::{DAY, Day, Micros, SECOND, Utc};
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
 use crate::query::coverage::{GapState, NobodyRecords, Timeline};
@@ -70,15 +70,15 @@ pub struct Status {
     /// Room on the disk in bytes; none where the system does not tell.
     pub disk_free: Option<u64>,
     /// Since when a session is open, of those that live the oldest (RFC 3339); none while none lives.
-    pub connected_since: Option<String>,
+    pub connected_since: Option<Utc>,
     /// Last sign of life of the last session (RFC 3339).
-    pub last_sign_of_life_at: Option<String>,
+    pub last_sign_of_life_at: Option<Utc>,
     /// How many seconds ago that was.
     pub last_sign_of_life_age: Option<f64>,
     /// Why the last session ended, if it has.
     pub disconnected_because: Option<String>,
     /// Time of the latest event (RFC 3339).
-    pub last_event_at: Option<String>,
+    pub last_event_at: Option<Utc>,
 }
 
 /// What a recorder writes to the disk.
@@ -116,9 +116,9 @@ pub struct ProjectStatus {
     /// It is to be recorded now, whether anybody does or not.
     pub goes_on: bool,
     /// Since when it is connected (RFC 3339); null while it is not.
-    pub connected_since: Option<String>,
+    pub connected_since: Option<Utc>,
     /// Its last sign of life (RFC 3339).
-    pub last_sign_of_life_at: Option<String>,
+    pub last_sign_of_life_at: Option<Utc>,
     /// How many seconds ago that was.
     pub last_sign_of_life_age: Option<f64>,
     /// Gaps that are not filled: open, filling or lost.
@@ -161,7 +161,7 @@ pub struct MisfitStatus {
     /// In how many events, as they came: one that came twice counts twice.
     pub events: u64,
     /// When the last of them came (RFC 3339).
-    pub last_at: String,
+    pub last_at: Utc,
     /// The last value, as JSON, shortened.
     pub example: String,
 }
@@ -183,9 +183,9 @@ pub struct PartitionStatus {
     /// The day file is sealed.
     pub sealed: bool,
     /// Time of the first event (RFC 3339).
-    pub first: String,
+    pub first: Utc,
     /// Time of the last event (RFC 3339).
-    pub last: String,
+    pub last: Utc,
 }
 
 #[derive(Default)]
@@ -249,8 +249,8 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
     let projects = time.projects.iter().map(|project| ProjectStatus {
         project: project.name.clone(),
         goes_on: project.goes_on,
-        connected_since: project.connected_since.map(rfc3339),
-        last_sign_of_life_at: project.last_sign.map(rfc3339),
+        connected_since: project.connected_since.map(Utc),
+        last_sign_of_life_at: project.last_sign.map(Utc),
         last_sign_of_life_age: project.last_sign.map(|at| age(at, now)),
         gaps: project.gaps.iter().filter(|gap| gap.state != GapState::Filled).count(),
     });
@@ -264,7 +264,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         event_type: misfit.event_type.to_string(),
         column: misfit.column,
         events: misfit.events,
-        last_at: rfc3339(misfit.last_at),
+        last_at: Utc(misfit.last_at),
         example: printable(&misfit.example, 120),
     });
     let size = |path: &std::path::Path| path.metadata().map_or(0, |metadata| metadata.len());
@@ -280,7 +280,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         bytes: sums.values().map(|sum| sum.bytes).sum(),
         buffer_bytes: size(&layout.buffer()) + size(&log),
         written: view.written()?.map(|(since, until, bytes)| Written::new(bytes, (since, until))),
-        last_event_at: sums.values().filter_map(|sum| sum.times).map(|(_, last)| last).max().map(rfc3339),
+        last_event_at: sums.values().filter_map(|sum| sum.times).map(|(_, last)| last).max().map(Utc),
         odd_times: odd_times(&sums, now),
         partitions: sums.into_iter().map(|(partition, sum)| partition_status(&partition, &sum)).collect(),
         unreadable,
@@ -293,8 +293,8 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         disk_full: room.is_some_and(|room| room.is_low(recording && !layout.reserve().exists())),
         disk_free: room.map(|room| room.free),
         disconnected_because: if connected_since.is_some() { None } else { time.last_cause() },
-        connected_since: connected_since.map(rfc3339),
-        last_sign_of_life_at: last_sign.map(rfc3339),
+        connected_since: connected_since.map(Utc),
+        last_sign_of_life_at: last_sign.map(Utc),
         last_sign_of_life_age: last_sign.map(|at| age(at, now)),
     })
 }
@@ -341,7 +341,7 @@ fn partition_status(partition: &Partition, sum: &Sums) -> PartitionStatus {
         buffered: sum.buffered,
         bytes: sum.bytes,
         sealed: sum.sealed,
-        first: rfc3339(first),
-        last: rfc3339(last),
+        first: Utc(first),
+        last: Utc(last),
     }
 }

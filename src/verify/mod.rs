@@ -121,11 +121,16 @@ pub fn size(layout: &Layout) -> Result<u64, VerifyError> {
     Ok(files.iter().filter_map(|path| path.metadata().ok()).map(|about| about.len()).sum())
 }
 
-/// Checks a recording. `progress` gets the bytes of each day file once it is checked.
+/// Checks a recording. `clock` writes times of the ledger, `progress` gets the bytes of each day file once it is checked.
 ///
 /// # Errors
 /// When there is no recording, or not even its folders list. Everything else is a finding.
-pub fn verify(layout: &Layout, registry: &Registry, mut progress: impl FnMut(u64)) -> Result<Report, VerifyError> {
+pub fn verify(
+    layout: &Layout,
+    registry: &Registry,
+    clock: &dyn Fn(Micros) -> String,
+    mut progress: impl FnMut(u64),
+) -> Result<Report, VerifyError> {
     let mut report = Report::default();
     let view = open(layout, &mut report)?;
     let (files, strangers) = files(layout)?;
@@ -172,7 +177,7 @@ pub fn verify(layout: &Layout, registry: &Registry, mut progress: impl FnMut(u64
     }
     if let Some(view) = &view {
         gone(layout, view, &seen, &mut report)?;
-        ledger(layout, view, time::now(), &mut report)?;
+        ledger(layout, view, (time::now(), clock), &mut report)?;
     }
     leftovers(layout, view.as_ref(), &mut report)?;
     room(layout, &mut report);
@@ -471,19 +476,24 @@ fn gone(layout: &Layout, view: &View, seen: &BTreeSet<Partition>, report: &mut R
 }
 
 /// What the recording itself says is missing.
-fn ledger(layout: &Layout, view: &View, now: Micros, report: &mut Report) -> Result<(), VerifyError> {
+fn ledger(
+    layout: &Layout,
+    view: &View,
+    (now, clock): (Micros, &dyn Fn(Micros) -> String),
+    report: &mut Report,
+) -> Result<(), VerifyError> {
     let time = Timeline::read(view, None, now)?;
     for dead in time.nobody_records() {
         let advice = "start it again; or, if nothing more is wanted, say so: `overnight end`";
-        report.add(Severity::Missing, &layout.buffer(), "a recorder that runs", dead.said(rfc3339), advice);
+        report.add(Severity::Missing, &layout.buffer(), "a recorder that runs", dead.said(clock), advice);
     }
     let gaps = time.projects.iter().flat_map(|project| project.gaps.iter().map(|gap| (&project.name, gap)));
     let unfilled: Vec<_> = gaps.filter(|(_, gap)| gap.state != GapState::Filled).collect();
     // Who has thousands sees in `gaps` what they are.
     let left_out = unfilled.len().saturating_sub(GAPS_MAX);
     for (project, gap) in unfilled.into_iter().skip(left_out) {
-        let until = if gap.lasts { "now".to_owned() } else { rfc3339(gap.span.1) };
-        let found = format!("{project}: a gap from {} to {until} is {} ({})", rfc3339(gap.span.0), gap.state.name(), gap.cause);
+        let until = if gap.lasts { "now".to_owned() } else { clock(gap.span.1) };
+        let found = format!("{project}: a gap from {} to {until} is {} ({})", clock(gap.span.0), gap.state.name(), gap.cause);
         let advice = match gap.state {
             GapState::Lost => "the cloud does not have it any more",
             _ => "`overnight record` fills it, and so does `overnight backfill`",

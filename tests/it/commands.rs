@@ -51,12 +51,12 @@ fn a_range_of_time_is_half_open_and_a_device_is_a_device() {
     assert_eq!(export(&["--device", "d1", "--device", "d2", "--event-type", "touch"]).len(), 200);
     let none = place.run(&["export", "--device", "d1", "--end", "2026-10-01"]);
     assert!(
-        none.code == 0 && none.stderr.contains("300 events from 2026-10-01 to 2026-10-03 (UTC), none of them"),
+        none.code == 3 && none.stderr.contains("300 events from 2026-10-01 to 2026-10-03 (UTC), none of them"),
         "{}",
         none.stderr
     );
     let ran = place.run(&["export", "--event-type", "tuoch"]);
-    assert!(ran.code == 1 && ran.stderr.contains("it has touch"), "{}", ran.stderr);
+    assert!(ran.code == 1 && ran.stderr.contains("did you mean \"touch\"?"), "{}", ran.stderr);
     assert_eq!(place.run(&["export", "--start", "2026-10-03", "--end", "2026-10-02"]).code, 2);
 }
 
@@ -211,11 +211,6 @@ fn a_recorder_says_at_once_what_cannot_be_meant() {
         assert!(ran.code == 2 && ran.stderr.contains(flags[0]), "{}", ran.stderr);
     }
     let cloud = Cloud::start(&["--rate", "100"]);
-    let with =
-        ["record", "--project", "demo,demo", "--event-type", "temprature", "--device", "nosuch", "--for", "2s", "--api-url"];
-    let ran = place.run(&[&with[..], &[&cloud.url]].concat());
-    assert!(ran.stderr.contains("\"temprature\"; did you mean \"temperature\"?"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("no device of the list") && ran.stderr.contains("in 1 session"), "{}", ran.stderr);
     // Of a recording that heard the project before, that would be an outage.
     let (place, address) = (Place::new(), format!("{}/foo", cloud.url));
     let ran = place.run(&["record", "--project", "demo", "--for", "2s", "--api-url", &address]);

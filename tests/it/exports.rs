@@ -638,13 +638,18 @@ fn an_empty_selection_says_why_and_what_does_not_go_together_is_refused() {
     let later = ["--start", "2027-01-01"];
     let of_type = [&later[..], &["--event-type", "temperature"]].concat();
     let columns = "time,device_id,project_id,temperature,";
-    assert!(export(&place, &of_type).concat().starts_with(columns) && export(&place, &later).is_empty());
-    let hours = ["time,device_id,temperature_mean,temperature_min,temperature_max,temperature_count,event_type"];
-    assert_eq!(export(&place, &[&of_type[..], &["--every", "1h"]].concat()), hours);
-    for ending in ["parquet", "arrow"] {
+    let empty = |arguments: &[&str]| {
+        let ran = place.run(&[&["export"], arguments].concat());
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        ran.stdout
+    };
+    assert!(empty(&of_type).starts_with(columns) && empty(&later).is_empty());
+    let hours = "time,device_id,temperature_mean,temperature_min,temperature_max,temperature_count,event_type\n";
+    assert_eq!(empty(&[&of_type[..], &["--every", "1h"]].concat()), hours);
+    for ending in ["csv", "ndjson", "parquet", "arrow"] {
         let file = place.path(&format!("empty.{ending}"));
         for (ask, is_file) in [(&later[..], false), (&of_type, true)] {
-            ends(&place, &[ask, &["-o", file.to_str().unwrap()]].concat(), 0, "no events: ");
+            ends(&place, &[ask, &["-o", file.to_str().unwrap()]].concat(), 3, "no events: ");
             assert_eq!(file.is_file(), is_file, "{ending}");
         }
     }
@@ -678,7 +683,7 @@ fn a_device_of_which_only_an_event_tells_is_known_whenever_that_was() {
     let time = |day: u32| format!("2026-11-{day:02}T10:00:00.000000Z");
     let place = recording(&[temperature("a1", &time(20), 1.0), state("contact", "b2", &time(22), "OPEN")]);
     assert_eq!(export(&place, &["--device", "b2"]).len(), 2);
-    ends(&place, &["--device", "b2", "--end", "2026-11-21"], 0, "none of them in this selection");
+    ends(&place, &["--device", "b2", "--end", "2026-11-21"], 3, "none of them in this selection");
     ends(&place, &["--device", "b2", "--device", "c3"], 1, "is called \"c3\", by its id or its name; there are a1, b2");
     name(&place, "bjehr0ig1me000dm66s0", "temperature", r#"{"name":"Freezer"}"#);
     ends(&place, &["--device", "bjehr0ig1me00dm66s0"], 1, "did you mean \"bjehr0ig1me000dm66s0\"?");
@@ -691,7 +696,7 @@ fn a_device_of_which_only_an_event_tells_is_known_whenever_that_was() {
 fn an_event_type_that_there_is_not_says_which_there_are_as_they_are_called() {
     let odd = "=cmd|'/C calc'!A0";
     let place = recording(&[temperature("a", "2026-11-23T10:00:00.000000Z", 1.0), event(odd, "a", "2026-11-23T10:00:00Z", "{}")]);
-    ends(&place, &["--event-type", "nosuch"], 1, &format!("it has {odd}, temperature\n"));
+    ends(&place, &["--event-type", "nosuch"], 1, &format!("there are {odd}, temperature\n"));
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn without_backfill_the_ledger_names_what_is_missing_and_every_surface_says_so()
     assert_eq!(place.run(&["status"]).code, 3);
     let export = place.run(&["export"]);
     assert!(export.code == 3 && export.stderr.contains("not filled yet"), "{}", export.stderr);
-    assert_eq!(place.run(&["export", "--end", "2020-01-01"]).code, 0);
+    assert_eq!(place.run(&["export", "--end", "2020-01-01"]).code, 3, "there is nothing");
     let shown = place.run(&["gaps"]);
     assert!(shown.stdout.contains('█') && shown.stdout.contains('·'), "{}", shown.stdout);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use overnight::base::disk;
-use overnight::base::time::Day;
+use overnight::base::time::{Day, rfc3339};
 use overnight::model::layout::Layout;
 use overnight::model::schema::Registry;
 use overnight::query::coverage::GapState;
@@ -26,7 +26,7 @@ fn sealed(place: &Place) -> PathBuf {
 }
 
 fn check(place: &Place) -> Report {
-    verify(&Layout::new(&place.dir()), &Registry::built_in().unwrap(), |_| {}).unwrap()
+    verify(&Layout::new(&place.dir()), &Registry::built_in().unwrap(), &rfc3339, |_| {}).unwrap()
 }
 
 fn damage(report: &Report) -> Vec<&str> {
@@ -240,7 +240,7 @@ fn gaps_that_the_recording_knows_of_are_no_damage() {
     let place = Place::new();
     sealed(&place);
     place.note("lost", 1_000_000, 2_000_000);
-    assert!(verified(&place, 3).stdout.contains("a gap from 1970-01-01T00:00:01"));
+    assert!(verified(&place, 3).stdout.contains("a gap from 1970-01-01 00:00:01 UTC"));
 }
 
 /// Findings of events that stand twice: the file, and what was found.

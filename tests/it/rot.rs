@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use arrow::ipc::CompressionType;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
+use overnight::base::time::rfc3339;
 use overnight::model::layout::Layout;
 use overnight::model::schema::Registry;
 use overnight::query::coverage::GapState;
@@ -150,7 +151,7 @@ fn no_bit_of_a_block_nor_of_what_stands_beside_it_flips_unseen() {
     let place = buffered(false);
     let (db, layout) = (database(&place), Layout::new(&place.dir()));
     let is_seen = || {
-        let report = verify(&layout, &Registry::built_in().unwrap(), |_| {}).unwrap();
+        let report = verify(&layout, &Registry::built_in().unwrap(), &rfc3339, |_| {}).unwrap();
         report.findings.iter().any(|finding| finding.severity == Severity::Damage)
     };
     assert!(!is_seen());
@@ -190,7 +191,7 @@ fn blocks_of_older_programs_have_no_checksum_and_bring_nothing_down_whatever_is_
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         set_body(&db, &bad);
-        verify(&layout, &Registry::built_in().unwrap(), |_| {}).unwrap();
+        verify(&layout, &Registry::built_in().unwrap(), &rfc3339, |_| {}).unwrap();
     }
     set_body(&db, &good);
     drop(db);

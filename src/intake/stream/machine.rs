@@ -112,6 +112,20 @@ pub enum IngestError {
     },
 }
 
+impl IngestError {
+    /// What a status means by which the cloud refuses whoever asks, or the project; none: something else, as a filter.
+    pub fn refused(status: Option<u16>, is_sign_in: bool, project: &str, text: &str) -> Option<Self> {
+        let (project, error) = (project.to_owned(), text.to_owned());
+        match status {
+            Some(400) if is_sign_in => Some(Self::Credentials(error)),
+            Some(401) => Some(Self::Credentials(error)),
+            Some(403) => Some(Self::Forbidden { project, error }),
+            Some(404) => Some(Self::NoProject { project, error }),
+            _ => None,
+        }
+    }
+}
+
 /// How a session ended.
 #[derive(Debug)]
 pub enum End {
@@ -493,14 +507,10 @@ impl Machine {
         let text = describe(end);
         // What was heard once is an outage: it is wanted, and may be given again.
         if !self.plan.was_heard || fault::leaves_out("a refusal is an outage") {
-            let project = self.plan.project.clone();
-            match status {
-                Some(400) if is_sign_in(end) => return Err(IngestError::Credentials(text)),
-                Some(401) => return Err(IngestError::Credentials(text)),
-                Some(403) => return Err(IngestError::Forbidden { project, error: text }),
-                Some(404) => return Err(IngestError::NoProject { project, error: text }),
-                Some(400) => return Err(IngestError::Request(text)),
-                _ => {}
+            match IngestError::refused(status, is_sign_in(end), &self.plan.project, &text) {
+                Some(error) => return Err(error),
+                None if status == Some(400) => return Err(IngestError::Request(text)),
+                None => {}
             }
         }
         let normal = matches!(end, End::Over(_) | End::StoodStill | End::ClockStep(_));
@@ -571,7 +581,7 @@ fn status(end: &End) -> Option<u16> {
 }
 
 fn is_sign_in(end: &End) -> bool {
-    matches!(end, End::Failed(CloudFailure::Answer { what: "signing in", .. }))
+    matches!(end, End::Failed(failure) if failure.is_sign_in())
 }
 
 /// An end for people.

@@ -333,6 +333,11 @@ pub struct Filters {
 }
 
 impl Filters {
+    /// Whether they let every device through.
+    pub fn is_about_all_devices(&self) -> bool {
+        [&self.devices, &self.device_types, &self.labels, &self.product_numbers].iter().all(|words| words.is_empty())
+    }
+
     /// Whether whoever asks with these gets at least what others get.
     pub fn hold(&self, others: &Self) -> bool {
         let within = |few: &[String], many: &[String]| few.iter().all(|one| many.contains(one));

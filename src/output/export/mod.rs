@@ -4,6 +4,7 @@ mod arrow;
 mod cells;
 mod csv;
 mod dialect;
+mod glance;
 mod lines;
 mod locales;
 mod misread;
@@ -34,6 +35,7 @@ use crate::query::reader::Reader;
 use crate::query::tables::{Table, TableError};
 
 pub use dialect::{Dialect, TimeFormat};
+pub use glance::{Glance, Seen, glance};
 pub use misread::Misread;
 pub use text::write_text;
 
@@ -248,8 +250,8 @@ pub fn export(
     settings: &Settings,
     mut progress: impl FnMut(u64),
 ) -> Result<Exported> {
-    // These are nothing without columns.
-    if tables.is_empty() && matches!(settings.format, Format::Parquet | Format::Arrow) {
+    // Nothing that is there, and nothing that was asked for by its name: no file, in any format.
+    if tables.is_empty() {
         return Ok(Exported::default());
     }
     let mut told = 0;
