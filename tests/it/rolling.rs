@@ -261,6 +261,46 @@ fn once_an_hour_all_that_is_kept_is_rolled_together_and_before_only_what_has_gro
 }
 
 #[test]
+fn a_large_day_file_is_copied_when_a_third_as_many_rows_have_come_and_at_once_when_its_day_is_over() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    let policy = Policy { rows_max: 10, ..Policy::default() };
+    let day: Vec<String> = (0..200).map(|at| touch(&format!("id{at:03}"), 1, at)).collect();
+    let noon = overnight::base::time::Day::parse("2026-10-01").unwrap().start() + 12 * 3_600_000_000;
+    let due = |recording: &Recording, now, scope| recording.roller.due(&policy, now, scope).unwrap().len();
+    recording.keep(&day[..80]);
+    recording.roll(noon, true);
+    recording.keep(&day[80..81]);
+    assert_eq!(due(&recording, noon, Scope::Due), 1, "eight times what is large: it does not wait");
+    recording.roll(noon, true);
+    recording.keep(&day[81..107]);
+    assert_eq!((due(&recording, noon, Scope::Due), due(&recording, noon, Scope::Large)), (0, 0));
+    assert_eq!((due(&recording, NOW, Scope::Due), due(&recording, noon, Scope::All)), (1, 1));
+    recording.keep(&day[107..108]);
+    assert_eq!((due(&recording, noon, Scope::Due), due(&recording, noon, Scope::Large)), (1, 1));
+}
+
+#[test]
+fn many_pieces_go_into_a_day_file_that_is_copied_once_and_what_came_twice_stands_once() {
+    let place = Place::new();
+    let mut recording = Recording::open(&place.dir());
+    // 131,072 rows and more make a piece: two of them share no event, the third has those of the first.
+    let lines: Vec<String> = (0..264_000).map(|at| touch(&format!("id{at:06}"), 1, at / 4)).collect();
+    for piece in lines.chunks(33_000).chain(lines[..132_000].chunks(33_000)) {
+        recording.keep(piece);
+    }
+    let partition = match recording.roller.due(&Policy::default(), NOW, Scope::All).unwrap().remove(0) {
+        Work::Roll(partition) | Work::Seal(partition) => partition,
+    };
+    let mut roll = || {
+        let rolled = recording.roller.roll(&partition, &Policy::default(), NOW).unwrap().unwrap();
+        (rolled.events, rolled.doubles, rolled.more)
+    };
+    assert_eq!([roll(), roll()], [(264_000, 0, true), (0, 132_000, false)]);
+    recording.check();
+}
+
+#[test]
 fn a_day_is_rolled_in_pieces_when_the_buffer_holds_more_than_a_roll_takes() {
     let place = Place::new();
     let mut recording = Recording::open(&place.dir());

@@ -37,6 +37,23 @@ pub enum Effort {
     Roll,
     /// Small: the file stays.
     Seal,
+    /// Nothing is compressed: the rows are few. A reader makes two zstd contexts for each column of a file, which takes longer than all else
+    /// it does for them, and a file of 25 rows and blocks of 4 KB is no larger for it.
+    Few,
+}
+
+/// Fewer rows are few.
+const FEW_ROWS: u64 = 64;
+
+impl Effort {
+    /// What so many rows are worth in a file that stays, or not.
+    pub fn of(rows: u64, stays: bool) -> Self {
+        match stays {
+            _ if rows < FEW_ROWS => Self::Few,
+            true => Self::Seal,
+            false => Self::Roll,
+        }
+    }
 }
 
 /// How columns are encoded: times as deltas, ids by themselves, the rest through a dictionary, zstd over all.
@@ -53,10 +70,12 @@ pub fn parquet_properties(
 ) -> std::result::Result<WriterPropertiesBuilder, parquet::errors::ParquetError> {
     let level = |level| ZstdLevel::try_new(level).map(Compression::ZSTD);
     let id = || ColumnPath::new(vec!["event_id".to_owned()]);
-    let builder = WriterProperties::builder().set_compression(level(1)?);
+    let builder = WriterProperties::builder();
+    let builder = if effort == Effort::Few { builder } else { builder.set_compression(level(1)?) };
     let mut builder = match effort {
         Effort::Roll => builder.set_column_encoding(id(), Encoding::DELTA_BYTE_ARRAY),
         Effort::Seal => builder.set_column_compression(id(), level(8)?),
+        Effort::Few => builder,
     };
     builder = builder
         .set_column_dictionary_enabled(id(), false)

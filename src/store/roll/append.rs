@@ -2,32 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-
-use crate::base::disk::fault;
 use crate::base::time::Micros;
 use crate::model::event::Partition;
-use crate::model::schema::{Schema, brought_up};
-use crate::store::archive::{ArchiveError, DayFile, GROUP_ROWS, Keys, Run, sorted};
+use crate::model::schema::Schema;
+use crate::store::archive::{DayFile, GROUP_ROWS, Run};
 
-use super::publish::Draft;
-use super::{DEAD_MAX, GROUPS_MAX, Policy, ROLL_ROWS, RollError, Roller, make_names_durable};
-
-/// What a roll did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rolled {
-    /// The partition.
-    pub partition: Partition,
-    /// Rows that are new in the day file.
-    pub events: u64,
-    /// Rows that the day file had already, or that came twice.
-    pub doubles: u64,
-    /// The buffer's rows up to this seq may be deleted.
-    pub seq: i64,
-    /// More rows wait in the buffer.
-    pub more: bool,
-}
+use super::pieces::{Pieces, Rolled};
+use super::publish::{Draft, stage};
+use super::{DEAD_MAX, GROUPS_MAX, Policy, RollError, Roller, make_names_durable};
 
 impl Roller {
     /// Rolls a partition, up to a bounded number of rows. None when the buffer has nothing for it.
@@ -39,60 +21,41 @@ impl Roller {
         let file = self.open(partition, &schema)?;
         let covered = file.as_ref().map_or(0, |file| file.footer().covers(self.view.id()));
         let covered = covered.max(self.passed.get(partition).copied().unwrap_or_default());
-        let (blocks, next) = self.view.blocks(partition, covered, ROLL_ROWS)?;
-        let more = next.is_some();
-        let done =
-            |events: u64, doubles: u64, seq: i64, more: bool| Rolled { partition: partition.clone(), events, doubles, seq, more };
-        let Some(seq) = blocks.last().map(|(seq, _)| *seq) else {
-            if covered == 0 {
-                return Ok(None);
+        let mut pieces = Pieces::new(self, partition, &schema, file.as_ref(), covered);
+        let Some(first) = pieces.next()? else {
+            let rolled = pieces.rolled(partition);
+            if rolled.seq > 0 {
+                // The day file has them all, or an earlier attempt failed behind its rename: nothing to write, and the buffer's rows
+                // may go once its name is sure to stay.
+                make_names_durable(&self.layout, partition)?;
+                self.passed.insert(partition.clone(), rolled.seq);
             }
-            // The file is there, but an earlier attempt may have failed behind its rename.
-            make_names_durable(&self.layout, partition)?;
-            return Ok(Some(done(0, 0, covered, false)));
+            return Ok(Some(rolled).filter(|rolled| rolled.seq > 0));
         };
-        let came: usize = blocks.iter().map(|(_, rows)| rows.num_rows()).sum();
-        let path = self.layout.day_file(partition);
-        let conformed: Vec<RecordBatch> = blocks
-            .iter()
-            .map(|(_, rows)| {
-                brought_up(rows, &schema).map_err(|source| ArchiveError::Conform { path: self.layout.buffer(), source })
-            })
-            .collect::<Result<_, _>>()?;
-        drop(blocks);
-        let rows = sorted(&conformed).map_err(ArchiveError::arrow(&path))?;
-        drop(conformed);
-        let Some(mut rows) = rows else { return Ok(Some(done(0, 0, seq, more))) };
         let plan = file.as_ref().map(|file| Plan::new(file, &schema)).unwrap_or_default();
-        if let Some(file) = &file
-            && !fault::leaves_out("check against the day file")
-        {
-            rows = without_doubles(file, rows)?;
-        }
-        let events = rows.num_rows() as u64;
-        let doubles = came as u64 - events;
-        if events == 0 {
-            // The day file has them all: nothing to write, and the buffer's rows may go once its name is sure to stay.
-            make_names_durable(&self.layout, partition)?;
-            self.passed.insert(partition.clone(), seq);
-            return Ok(Some(done(0, doubles, seq, more)));
-        }
         let runs = match &file {
             Some(file) => file.runs(&plan.anew, &schema)?,
             None => Vec::new(),
         };
-        let runs = runs.into_iter().chain([Box::new([Ok(rows)].into_iter()) as Run]).collect();
-        let sealed = !more && plan.copied.is_empty() && partition.day.end() + policy.quiet <= now;
-        self.publish(Draft {
-            partition,
-            schema: &schema,
-            copied: file.as_ref().map(|file| (file, plan.copied.as_slice())),
-            runs,
-            buffer_id: self.view.id().to_owned(),
-            seq_last: seq,
-            sealed,
-        })?;
-        Ok(Some(done(events, doubles, seq, more)))
+        let rows = first.num_rows() + plan.anew.iter().filter_map(|group| Some(file.as_ref()?.group_rows(*group))).sum::<usize>();
+        let sealed = !pieces.more && plan.copied.is_empty() && partition.day.end() + policy.quiet <= now;
+        let staged = stage(
+            &self.layout.staged(partition),
+            Draft {
+                partition,
+                schema: &schema,
+                copied: file.as_ref().map(|file| (file, plan.copied.as_slice())),
+                rows: rows as u64,
+                runs: runs.into_iter().chain([Box::new([Ok(first)].into_iter()) as Run]).collect(),
+                buffer_id: self.view.id().to_owned(),
+                seq_last: pieces.seq,
+                further: Some(&mut pieces),
+                sealed,
+            },
+        );
+        let rolled = pieces.rolled(partition);
+        self.publish(partition, staged, sealed)?;
+        Ok(Some(rolled))
     }
 
     /// Seals a partition's day file: one sorted whole. False when it was sealed already, or is gone.
@@ -109,14 +72,16 @@ impl Roller {
             return Ok(false);
         };
         let runs = file.runs(&(0..file.groups()).collect::<Vec<_>>(), &schema)?;
-        self.publish(Draft {
+        self.write_anew(Draft {
             partition,
             schema: &schema,
             copied: None,
+            rows: file.footer().rows,
             runs,
             // What the file covers of which buffer stays as it was.
             buffer_id: file.footer().buffer_id.clone(),
             seq_last: file.footer().seq_last,
+            further: None,
             sealed: true,
         })?;
         Ok(true)
@@ -142,13 +107,15 @@ impl Roller {
             return Ok(false);
         }
         let footer = file.footer();
-        self.publish(Draft {
+        self.write_anew(Draft {
             partition,
             schema: &schema,
             copied: None,
+            rows: footer.rows,
             runs: file.reread(&schema)?,
             buffer_id: footer.buffer_id.clone(),
             seq_last: footer.seq_last,
+            further: None,
             sealed: footer.sealed,
         })?;
         Ok(true)
@@ -182,37 +149,4 @@ impl Plan {
         let (copied, anew) = groups.partition(|group| file.group_rows(*group) >= GROUP_ROWS);
         Self { copied, anew }
     }
-}
-
-/// New rows without those that a day file has. Only row groups whose time range meets theirs are looked at.
-fn without_doubles(file: &DayFile, rows: RecordBatch) -> Result<RecordBatch, RollError> {
-    let Some(keys) = Keys::of(&rows).filter(|keys| !keys.is_empty()) else { return Ok(rows) };
-    let (first, last) = (keys.get(0).0, keys.get(keys.len() - 1).0);
-    let mut fresh = vec![true; keys.len()];
-    for group in 0..file.groups() {
-        let (group_first, group_last) = file.group_times(group);
-        if group_last < first || group_first > last {
-            continue;
-        }
-        // Both are in order: walk along them side by side.
-        let mut row = 0;
-        file.keys(group, |times, ids| {
-            for (index, time) in times.iter().enumerate() {
-                if *time < first || *time > last {
-                    continue;
-                }
-                let key = (*time, ids.value(index));
-                while row < keys.len() && keys.get(row) < key {
-                    row += 1;
-                }
-                if row < keys.len() && keys.get(row) == key {
-                    fresh[row] = false;
-                }
-            }
-        })?;
-    }
-    if fresh.iter().all(|fresh| *fresh) {
-        return Ok(rows);
-    }
-    filter_record_batch(&rows, &BooleanArray::from(fresh)).map_err(|error| ArchiveError::arrow(file.path())(error).into())
 }

@@ -17,6 +17,7 @@
 //! wants of the buffer it orders of the one who writes there.
 
 mod append;
+mod pieces;
 mod policy;
 mod publish;
 mod recover;
@@ -36,7 +37,7 @@ use crate::model::schema::{Registry, Schema};
 use crate::store::archive::{ArchiveError, DayFile, Footer};
 use crate::store::buffer::{BufferError, Checksum, View};
 
-pub use append::Rolled;
+pub use pieces::Rolled;
 pub use policy::{Policy, Scope, Timing, Work};
 pub use recover::{Recovered, recover};
 pub use rescue::Damage;
@@ -48,6 +49,9 @@ use publish::make_names_durable;
 /// Rows taken from the buffer at a time; what lies beyond is the next roll's. Bounds the memory of a roll. Few in unit
 /// tests, so that small worlds come to all of it.
 const ROLL_ROWS: usize = if cfg!(test) { 12 } else { 128 * 1024 };
+
+/// So many times that go into a file at once, which is copied once for all of them.
+const PIECES_MAX: usize = if cfg!(test) { 3 } else { 16 };
 
 /// With so many row groups in a file, the small ones become one.
 const GROUPS_MAX: usize = if cfg!(test) { 4 } else { 48 };

@@ -8,10 +8,15 @@ use crate::model::event::Partition;
 use crate::store::buffer::Pending;
 use crate::store::meter::Meter;
 
-use super::{ROLL_ROWS, RollError, Roller};
+use crate::store::archive::DayFile;
+
+use super::{PIECES_MAX, ROLL_ROWS, RollError, Roller};
 
 /// When the buffer holds so many times what makes one partition large, all are rolled: they share its blocks.
 const HELD_MAX: u64 = 8;
+/// A day file of more times that waits, and is copied when a third as many rows have come: so what is copied in a day is a few times
+/// the file that it leaves, and does not grow with the square of its rows.
+const PROMPT_MAX: u64 = 8;
 
 /// When to roll, and when to seal.
 #[derive(Debug, Clone)]
@@ -25,6 +30,13 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self { rows_max: ROLL_ROWS as u64, quiet: 15 * 60 * SECOND }
+    }
+}
+
+impl Policy {
+    /// So many rows have to wait before a day file that has so many is copied once more.
+    fn patience(&self, has: u64) -> u64 {
+        if has <= PROMPT_MAX * self.rows_max { 0 } else { (has / 3).min(PIECES_MAX as u64 * self.rows_max) }
     }
 }
 
@@ -90,10 +102,24 @@ impl Roller {
     /// When the buffer cannot be read.
     pub fn due(&self, policy: &Policy, now: Micros, scope: Scope) -> Result<Vec<Work>, RollError> {
         let pending = self.view.pending()?;
-        // Where most of what is held was rolled already, the rest keeps it from going.
-        let is_all = scope != Scope::Large || self.view.held()? >= HELD_MAX * policy.rows_max;
-        let is_due = |pending: &&Pending| is_all || pending.events >= policy.rows_max;
-        let mut work: Vec<Work> = pending.iter().filter(is_due).map(|pending| Work::Roll(pending.partition.clone())).collect();
+        let (least, mut held_max) = (if scope == Scope::Large { policy.rows_max } else { 0 }, HELD_MAX * policy.rows_max);
+        let mut is_due = |pending: &&Pending| {
+            let is_over = scope == Scope::Due && pending.partition.day.end() + policy.quiet <= now;
+            if scope == Scope::All || pending.events < least || is_over {
+                return pending.events >= least;
+            }
+            // One that does not open is told of by its roll.
+            let file = DayFile::of(&self.layout, &pending.partition).unwrap_or_default();
+            let patience = policy.patience(file.map_or(0, |file| file.footer().rows));
+            held_max += patience;
+            pending.events >= patience
+        };
+        let mut due: Vec<&Pending> = pending.iter().filter(&mut is_due).collect();
+        if scope == Scope::Large && self.view.held()? >= held_max {
+            // Where most of what is held was rolled already, the rest keeps it from going.
+            due = pending.iter().collect();
+        }
+        let mut work: Vec<Work> = due.into_iter().map(|pending| Work::Roll(pending.partition.clone())).collect();
         if scope != Scope::Large {
             let quiet = self.unsealed.iter().filter(|partition| partition.day.end() + policy.quiet <= now);
             let done = quiet.filter(|partition| !pending.iter().any(|pending| pending.partition == **partition));

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use arrow::array::RecordBatch;
+
 use crate::base::disk::{self, DiskError};
 use crate::base::time::Micros;
 use crate::model::event::Partition;
@@ -11,16 +13,20 @@ use crate::store::archive::{DayFile, DayWriter, Effort, Footer, Index, Keys, Mer
 use crate::store::buffer::{Checksum, manifest};
 use crate::store::devices;
 
+use super::pieces::Pieces;
 use super::{RollError, Roller};
 
 /// A day file to be written.
-pub(super) struct Draft<'a> {
+pub(super) struct Draft<'a, 'p> {
     pub(super) partition: &'a Partition,
     pub(super) schema: &'a Schema,
     /// Row groups to copy from the file before: all of them are the whole file, as it is.
     pub(super) copied: Option<(&'a DayFile, &'a [usize])>,
-    /// Rows to encode.
+    /// Rows to encode, merged, and how many these are.
     pub(super) runs: Vec<Run>,
+    pub(super) rows: u64,
+    /// And behind these: a row group each.
+    pub(super) further: Option<&'a mut Pieces<'p>>,
     /// What the file covers: of which buffer, up to which seq.
     pub(super) buffer_id: String,
     pub(super) seq_last: i64,
@@ -94,15 +100,26 @@ impl Roller {
         Ok(())
     }
 
-    /// Steps 2 to 4. A file that fails is removed from staging: on a full disk the writer needs its room.
-    pub(super) fn publish(&mut self, draft: Draft<'_>) -> Result<(), RollError> {
+    /// Steps 2 to 4 for what does not look at the buffer.
+    pub(super) fn write_anew(&mut self, draft: Draft<'_, '_>) -> Result<(), RollError> {
         let (partition, sealed) = (draft.partition, draft.sealed);
+        let staged = stage(&self.layout.staged(partition), draft);
+        self.publish(partition, staged, sealed)
+    }
+
+    /// Step 4. A file that fails is removed from staging: on a full disk the writer needs its room.
+    pub(super) fn publish(
+        &mut self,
+        partition: &Partition,
+        written: Result<(), RollError>,
+        sealed: bool,
+    ) -> Result<(), RollError> {
         // Also when this fails, since it may fail behind the rename. What the file consisted of before is of no worth any more.
         self.unsealed.insert(partition.clone());
         self.sums.retain(|(other, _)| other != partition);
         let staged = self.layout.staged(partition);
         let mut sum = None;
-        let written = stage(&staged, draft).and_then(|()| {
+        let written = written.and_then(|()| {
             if sealed {
                 let (sha256, bytes) = disk::sha256(&staged)?;
                 sum = Some(Checksum { sha256, bytes });
@@ -130,9 +147,8 @@ impl Roller {
 }
 
 /// Steps 2 and 3: writes copied row groups and merged runs, syncs, reads the footer back.
-fn stage(path: &Path, draft: Draft<'_>) -> Result<(), RollError> {
-    let effort = if draft.sealed { Effort::Seal } else { Effort::Roll };
-    let mut writer = DayWriter::create(path, draft.schema, effort)?;
+pub(super) fn stage(path: &Path, draft: Draft<'_, '_>) -> Result<(), RollError> {
+    let mut writer = DayWriter::create(path, draft.schema, Effort::of(draft.rows, draft.sealed))?;
     let (mut time_first, mut time_last) = (Micros::MAX, Micros::MIN);
     if let Some((file, groups)) = draft.copied {
         let is_whole = groups.len() == file.groups();
@@ -147,13 +163,23 @@ fn stage(path: &Path, draft: Draft<'_>) -> Result<(), RollError> {
             (time_first, time_last) = (time_first.min(first), time_last.max(last));
         }
     }
-    for rows in Merge::new(draft.runs) {
-        let rows = rows?;
-        if let Some(keys) = Keys::of(&rows).filter(|keys| !keys.is_empty()) {
+    let mut write = |writer: &mut DayWriter, rows: &RecordBatch| {
+        if let Some(keys) = Keys::of(rows).filter(|keys| !keys.is_empty()) {
             time_first = time_first.min(keys.get(0).0);
             time_last = time_last.max(keys.get(keys.len() - 1).0);
         }
-        writer.write(&rows)?;
+        writer.write(rows)
+    };
+    for rows in Merge::new(draft.runs) {
+        write(&mut writer, &rows?)?;
+    }
+    let mut seq_last = draft.seq_last;
+    if let Some(pieces) = draft.further {
+        while let Some(rows) = pieces.next()? {
+            writer.end_group()?;
+            write(&mut writer, &rows)?;
+        }
+        seq_last = pieces.seq;
     }
     let footer = Footer {
         partition: draft.partition.clone(),
@@ -162,7 +188,7 @@ fn stage(path: &Path, draft: Draft<'_>) -> Result<(), RollError> {
         time_first,
         time_last,
         buffer_id: draft.buffer_id,
-        seq_last: draft.seq_last,
+        seq_last,
         sealed: draft.sealed,
     };
     writer.finish(&footer)?;

@@ -120,11 +120,13 @@ impl Roller {
         damage.rescued = good.iter().map(|group| file.group_rows(*group) as u64).sum();
         note(&damage)?;
         disk::keep_as(&path, &damage.aside)?;
-        self.publish(Draft {
+        self.write_anew(Draft {
             partition,
             schema: &schema,
             copied: None,
+            rows: damage.rescued,
             runs: file.runs(&good, &schema)?,
+            further: None,
             // Rows that are still in the buffer may be among those that did not read: nothing is covered.
             buffer_id: String::new(),
             seq_last: 0,

@@ -13,6 +13,9 @@ use crate::store::writer::ToWriter;
 /// How often to look whether a partition has grown too large to wait for the timer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// What is large may wait for its file to be worth a copy: looking takes so small a part of the time.
+const LOOK_SHARE: u32 = 20;
+
 /// Takes a turn on the timer, and one of everything when it is told to stop.
 pub(crate) fn run(
     mut roller: Roller,
@@ -22,6 +25,7 @@ pub(crate) fn run(
     stop: &Receiver<()>,
 ) -> Result<(), RollError> {
     let (mut last, mut has_failed) = (time::instant(), false);
+    let mut next_look = last;
     loop {
         let stopping = stop.recv_timeout(LOOK_EVERY.min(timing.roll_every)) != Err(RecvTimeoutError::Timeout);
         if stopping && meter.pressure.full.load(Ordering::Relaxed) {
@@ -31,14 +35,16 @@ pub(crate) fn run(
         }
         let is_time = last.elapsed() >= timing.roll_every;
         let scope = if stopping { Some(Scope::All) } else { timing.scope(meter, is_time, has_failed) };
-        let Some(scope) = scope else { continue };
+        let began = time::instant();
+        let Some(scope) = scope.filter(|scope| *scope != Scope::Large || began >= next_look) else { continue };
         if scope == Scope::Due {
-            last = time::instant();
+            last = began;
         }
         let result = Turn { roller: &mut roller, timing, meter, writer, now: &time::now }.take(scope);
         if stopping {
             return result;
         }
+        next_look = began + LOOK_SHARE * began.elapsed();
         has_failed = result.is_err();
         if let Err(error) = result {
             meter.note(time::now(), format!("roll: {error}"));
