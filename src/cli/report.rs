@@ -80,7 +80,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         messages::tell(messages::Level::Note, format_args!("note: {text}"));
     }
     if args.json {
-        say!("{}", super::show::json(&facts)?);
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let written = super::show::write_json(&facts, &mut out).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+        written.map_err(|error| if error.kind() == io::ErrorKind::BrokenPipe { Failure::EndOfOutput } else { error.into() })?;
     } else {
         let html = page(&facts, zone, &pictures);
         if to_stdout {

@@ -1,7 +1,6 @@
 //! Times, tables and JSON as people and programs read them.
 
-use std::fmt::Write;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
@@ -29,30 +28,49 @@ pub(super) fn ago(time: Micros, now: Micros) -> String {
     }
 }
 
-/// JSON for programs, and safe on a terminal.
-pub(super) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(value).map(|text| harmless(&text))
+/// JSON for programs, and safe on a terminal: JSON leaves some of what [`is_hidden`] as it is.
+pub(super) fn json(value: &impl serde::Serialize) -> io::Result<String> {
+    let mut out = Vec::new();
+    write_json(value, &mut out)?;
+    text(out)
 }
 
 /// The same on one line.
-pub(super) fn json_line(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
-    serde_json::to_string(value).map(|text| harmless(&text))
+pub(super) fn json_line(value: &impl serde::Serialize) -> io::Result<String> {
+    let mut out = Vec::new();
+    serde_json::to_writer(Escaping(&mut out), value)?;
+    text(out)
 }
 
-/// JSON leaves some of what [`is_hidden`] as it is.
-fn harmless(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        if is_hidden(c) && c != '\n' {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                write!(out, "\\u{unit:04x}").unwrap_or_default();
+fn text(json: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(json).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// The same piece by piece: what is long need not be held as a text.
+pub(super) fn write_json(value: &impl serde::Serialize, out: impl Write) -> io::Result<()> {
+    Ok(serde_json::to_writer_pretty(Escaping(out), value)?)
+}
+
+/// Escapes what is hidden in the pieces of JSON, none of which ends within a letter.
+struct Escaping<W>(W);
+
+impl<W: Write> Write for Escaping<W> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let text = std::str::from_utf8(piece).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        for part in text.split_inclusive(|c| is_hidden(c) && c != '\n') {
+            let last = part.chars().next_back().filter(|c| is_hidden(*c) && *c != '\n');
+            let plain = part.len() - last.map_or(0, char::len_utf8);
+            self.0.write_all(&part.as_bytes()[..plain])?;
+            for unit in last.iter().flat_map(|c| c.encode_utf16(&mut [0; 2]).to_vec()) {
+                write!(self.0, "\\u{unit:04x}")?;
             }
-        } else {
-            out.push(c);
         }
+        Ok(piece.len())
     }
-    out
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A table without frames; columns named in `right` are aligned to the right. On a terminal, the columns `wraps` share what the

@@ -1,5 +1,6 @@
 """Battery 11: memory ceilings, held by a control group: recording within 64 MiB, importing within 128 MiB (it comes as fast as
-it is read, so all queues are full), exporting within 256 MiB, however many events there are. What does not fit is killed by
+it is read, so all queues are full), exporting within 256 MiB, however many events there are; so is a page of 100,000 devices. What does
+not fit is killed by
 the kernel, and that is a fault.
 """
 
@@ -20,6 +21,7 @@ RECORDING, IMPORTING, EXPORTING = 64, 128, 256
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 # Events generated at a time.
 PIECE = 2_000
+DEVICES = 100_000
 
 
 def battery(count, seconds):
@@ -34,6 +36,7 @@ def battery(count, seconds):
         with Group(place, EXPORTING) as group:
             for form in ["ndjson", "csv", "parquet"]:
                 exports(place, group, recording, form, count)
+            reported(place, group)
         place.tally.events += count
 
     return run
@@ -149,6 +152,30 @@ def exports(place, group, recording, form, count):
     place.tally.note(f"{form} {peak:.0f} of {group.limit} MiB")
     place.tally.runs += 1
     subprocess.run(["rm", "-r", "-f", to], check=False)
+
+
+def reported(place, group):
+    """A page of very many devices."""
+    recording = place.folder / "devices"
+    line = (
+        '{"eventId":"e%d","targetName":"projects/p/devices/d%06d","eventType":"co2","timestamp":"2026-10-05T10:%02d:00Z",'
+        '"data":{"co2":{"ppm":%d,"updateTime":"2026-10-05T10:%02d:00Z"}}}\n'
+    )
+
+    def feed(to):
+        for start in range(0, DEVICES, PIECE):
+            numbers = range(start, min(DEVICES, start + PIECE))
+            to.write("".join(line % (n, n, n % 60, 400 + n % 900, n % 60) for n in numbers).encode())
+
+    process, _ = inside(place, group, "import", "-", "--dir", recording, feed=feed)
+    place.tally.expect(process.returncode == 0, f"importing {DEVICES:,} devices ended with {process.returncode}: {said(process)}")
+    page = place.folder / "page.html"
+    process, peak = inside(place, group, "report", "--dir", recording, "-o", page)
+    place.tally.expect(process.returncode in FINE, f"a report of {DEVICES:,} devices ended with {process.returncode}: {said(process)}")
+    place.tally.expect(page.exists() and page.stat().st_size < 5_000_000, f"a page of {DEVICES:,} devices is too large or not there")
+    place.tally.note(f"report {peak:.0f} of {group.limit} MiB with {DEVICES:,} devices")
+    place.tally.runs += 1
+    subprocess.run(["rm", "-r", "-f", recording, page], check=False)
 
 
 def rows_of(path, form):

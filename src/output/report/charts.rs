@@ -114,11 +114,11 @@ fn chosen(facts: &Facts, quantity: &Quantity<'_>) -> (HashSet<String>, String) {
     let types: Vec<&str> = quantity.sources.iter().map(|(plan, _)| plan.schema.name.as_str()).collect();
     // One that said nothing may be in a state that it told before.
     let tells = |device: &DeviceFacts| {
-        types.iter().any(|kind| device.events_by_type.contains_key(*kind) || device.figures.contains_key(*kind))
+        types.iter().any(|kind| device.events_by_type.get(kind).is_some() || device.figures.get(kind).is_some())
     };
     let of = |device: &&DeviceFacts| !device.id.is_empty() && tells(device);
     let mut all: Vec<&DeviceFacts> = facts.devices.iter().filter(of).collect();
-    let mean = |device: &DeviceFacts| types.iter().find_map(|kind| device.figures.get(*kind).and_then(|figures| figures.mean));
+    let mean = |device: &DeviceFacts| types.iter().find_map(|kind| device.figures.get(kind).and_then(|figures| figures.mean));
     let mut note = String::new();
     if all.len() > DEVICES {
         let many = count(all.len() as u64);
@@ -128,7 +128,7 @@ fn chosen(facts: &Facts, quantity: &Quantity<'_>) -> (HashSet<String>, String) {
             all.drain(DEVICES / 2..all.len() - DEVICES / 2);
             note = format!("{DEVICES} of {many} devices: those with the lowest and with the highest means. {others}");
         } else {
-            let events = |device: &DeviceFacts| types.iter().filter_map(|kind| device.events_by_type.get(*kind)).sum::<u64>();
+            let events = |device: &DeviceFacts| types.iter().filter_map(|kind| device.events_by_type.get(kind)).sum::<u64>();
             all.sort_by_key(|device| Reverse(events(device)));
             all.truncate(DEVICES);
             note = format!("{DEVICES} of {many} devices: those with most events. {others}");

@@ -1,8 +1,9 @@
 //! The facts of a report, for people's page and for programs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::base::time::Utc;
 use crate::query::coverage::{GapReport, GapState, NobodyRecords};
@@ -134,9 +135,40 @@ pub struct DeviceFacts {
     /// Received signal strength indication in dBm.
     pub rssi: Option<Signal>,
     /// Main values by event type.
-    pub figures: BTreeMap<String, Figures>,
+    pub figures: ByType<Figures>,
     /// Events by type.
-    pub events_by_type: BTreeMap<String, u64>,
+    pub events_by_type: ByType<u64>,
+}
+
+/// Something of each of a few event types, in the order of their names. A report of many devices has two for each of them, so it
+/// takes no more room than what is in it.
+#[derive(Debug, Clone)]
+pub struct ByType<T>(Box<[(Arc<str>, T)]>);
+
+impl<T> ByType<T> {
+    /// That of an event type.
+    pub fn get(&self, event_type: &str) -> Option<&T> {
+        self.iter().find(|(known, _)| *known == event_type).map(|(_, value)| value)
+    }
+
+    /// All of it.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.0.iter().map(|(event_type, value)| (&**event_type, value))
+    }
+}
+
+impl<T> FromIterator<(Arc<str>, T)> for ByType<T> {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, T)>>(all: I) -> Self {
+        let mut all: Vec<_> = all.into_iter().collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        Self(all.into())
+    }
+}
+
+impl<T: Serialize> Serialize for ByType<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
 }
 
 /// A silence.

@@ -17,6 +17,7 @@ mod values;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::base::text::printable;
 use crate::base::time::{Day, Micros, SECOND, Utc};
@@ -29,7 +30,7 @@ use crate::store::buffer::{BufferError, WhichFaults};
 use crate::store::devices::Directory;
 
 pub use charts::{Picture, pictures};
-pub use facts::{Battery, DeviceFacts, Facts, HourFacts, ProjectFacts, Signal, Silence, TypeFacts};
+pub use facts::{Battery, ByType, DeviceFacts, Facts, HourFacts, ProjectFacts, Signal, Silence, TypeFacts};
 pub use figures::Figures;
 pub use page::page;
 
@@ -150,9 +151,9 @@ pub fn facts(
     let ask = Ask { zone: zone.clone(), known, ..Ask::default() };
     // What was a state before the page begins does not count before it.
     let shown = span.map_or_else(|| selection.clone(), |span| scope.shown(span));
-    let mut of_types: Vec<BTreeMap<String, Figures>> = Vec::new();
+    let mut measured = Measured::default();
     for plan in plans {
-        of_types.push(figures(reader, plan, &shown, directory, &ask)?);
+        measured.add(plan, figures(reader, plan, &shown, directory, &ask)?);
     }
     let cover = |span: Span| ledger.projects.iter().map(|project| covered(project, &unrecorded, span)).collect();
     // Nobody can have recorded what is still to come.
@@ -176,9 +177,9 @@ pub fn facts(
         nobody_records: ledger.nobody_records.clone(),
         coverage: past.map(cover).unwrap_or_default(),
         imported: imported.map(spans).unwrap_or_default(),
-        types: types(plans, &found, &of_types),
+        types: types(plans, &found, measured.by_type),
         hours: hours(plans, &found),
-        devices: devices(plans, &found, &of_types, directory, selection, span),
+        devices: devices(plans, found.devices, measured.by_device, directory, selection, span),
         unreadable: reader.left_out(),
         faults: 0,
         fault_reasons: Vec::new(),
@@ -248,19 +249,37 @@ fn covered(project: &Project, unrecorded: &Unrecorded, span: Span) -> ProjectFac
     }
 }
 
-fn types(plans: &[TypePlan], found: &Tally, of_types: &[BTreeMap<String, Figures>]) -> Vec<TypeFacts> {
-    let one = |(number, plan): (usize, &TypePlan)| {
+/// Figures of all types, by type and by device. Nothing stands twice: there may be very many devices.
+#[derive(Debug, Default)]
+struct Measured {
+    /// As in the plans.
+    by_type: Vec<Option<Figures>>,
+    by_device: BTreeMap<String, Vec<(Arc<str>, Figures)>>,
+}
+
+impl Measured {
+    fn add(&mut self, plan: &TypePlan, found: BTreeMap<String, Figures>) {
+        let (name, is_some): (Arc<str>, bool) = (plan.schema.name.as_str().into(), !found.is_empty());
         let mut all = Figures::of(&plan.schema);
-        of_types[number].values().for_each(|figures| all.add(figures));
-        TypeFacts {
-            event_type: plan.schema.name.clone(),
-            description: plan.schema.description.clone(),
-            events: found.hours.values().map(|hour| hour[number]).sum(),
-            devices: found.devices.values().filter(|device| device.events[number] > 0).count(),
-            figures: (!of_types[number].is_empty()).then_some(all),
+        for (id, figures) in found {
+            all.add(&figures);
+            let own = self.by_device.entry(id).or_default();
+            own.reserve_exact(1);
+            own.push((Arc::clone(&name), figures));
         }
+        self.by_type.push(is_some.then_some(all));
+    }
+}
+
+fn types(plans: &[TypePlan], found: &Tally, measured: Vec<Option<Figures>>) -> Vec<TypeFacts> {
+    let one = |(number, (plan, figures)): (usize, (&TypePlan, Option<Figures>))| TypeFacts {
+        event_type: plan.schema.name.clone(),
+        description: plan.schema.description.clone(),
+        events: found.hours.values().map(|hour| hour[number]).sum(),
+        devices: found.devices.values().filter(|device| device.events[number] > 0).count(),
+        figures,
     };
-    plans.iter().enumerate().map(one).filter(|kind| kind.events > 0 || kind.figures.is_some()).collect()
+    plans.iter().zip(measured).enumerate().map(one).filter(|kind| kind.events > 0 || kind.figures.is_some()).collect()
 }
 
 fn hours(plans: &[TypePlan], found: &Tally) -> Vec<HourFacts> {
@@ -273,8 +292,8 @@ fn hours(plans: &[TypePlan], found: &Tally) -> Vec<HourFacts> {
 
 fn devices(
     plans: &[TypePlan],
-    found: &Tally,
-    of_types: &[BTreeMap<String, Figures>],
+    found: BTreeMap<String, Device>,
+    mut measured: BTreeMap<String, Vec<(Arc<str>, Figures)>>,
     directory: &Directory,
     selection: &Selection,
     span: Option<Span>,
@@ -282,21 +301,20 @@ fn devices(
     let wanted = |id: &str| selection.devices.is_empty() || selection.devices.contains(id);
     // The directory need not know who is in a state that it told before.
     let others: BTreeSet<&str> = directory.iter().map(|(id, _)| id).filter(|id| wanted(id)).collect();
-    let others = others.into_iter().chain(of_types.iter().flat_map(BTreeMap::keys).map(String::as_str)).collect::<BTreeSet<_>>();
-    let silent = others.into_iter().filter(|id| !found.devices.contains_key(*id)).map(|id| (id, None));
-    let spoke = found.devices.iter().map(|(id, device)| (id.as_str(), Some(device)));
-    let one = |(id, device): (&str, Option<&Device>)| {
-        let own =
-            |(plan, figures): (&TypePlan, &BTreeMap<String, Figures>)| Some((plan.schema.name.clone(), figures.get(id)?.clone()));
-        let count = |device: &Device| {
-            let some = plans.iter().zip(&device.events).filter(|(_, count)| **count > 0);
-            some.map(|(plan, count)| (plan.schema.name.clone(), *count)).collect()
+    let others = others.into_iter().chain(measured.keys().map(String::as_str)).collect::<BTreeSet<_>>();
+    let silent: Vec<String> = others.into_iter().filter(|id| !found.contains_key(*id)).map(str::to_owned).collect();
+    let names: Vec<Arc<str>> = plans.iter().map(|plan| plan.schema.name.as_str().into()).collect();
+    let spoke = found.into_iter().map(|(id, device)| (id, Some(device)));
+    let one = |(id, device): (String, Option<Device>)| {
+        let device = device.as_ref();
+        let count = |device: Option<&Device>| {
+            let counts = device.map_or(&[][..], |device| &device.events);
+            names.iter().zip(counts).filter(|(_, count)| **count > 0).map(|(name, count)| (Arc::clone(name), *count)).collect()
         };
         DeviceFacts {
-            id: id.to_owned(),
-            name: directory.name(id).to_owned(),
-            kind: directory.get(id).map(|known| known.kind.clone()).unwrap_or_default(),
-            room: directory.get(id).and_then(|known| known.labels.get("room")).cloned().unwrap_or_default(),
+            name: directory.name(&id).to_owned(),
+            kind: directory.get(&id).map(|known| known.kind.clone()).unwrap_or_default(),
+            room: directory.get(&id).and_then(|known| known.labels.get("room")).cloned().unwrap_or_default(),
             events: device.map_or(0, |device| device.events.iter().sum()),
             first_seen: device.map(|device| Utc(device.first)),
             last_seen: device.map(|device| Utc(device.last)),
@@ -309,12 +327,15 @@ fn devices(
             battery: device.and_then(|device| device.battery).map(|(at, percent)| Battery { percent, at: Utc(at) }),
             signal: device.and_then(|device| signal(device.signal)),
             rssi: device.and_then(|device| signal(device.rssi)),
-            figures: plans.iter().zip(of_types).filter_map(own).collect(),
-            events_by_type: device.map(count).unwrap_or_default(),
+            figures: measured.remove(&id).unwrap_or_default().into_iter().collect(),
+            events_by_type: count(device),
+            id,
         }
     };
-    let mut devices: Vec<DeviceFacts> = spoke.chain(silent).map(one).collect();
-    devices.sort_by(|a, b| (a.name.to_lowercase(), &a.id).cmp(&(b.name.to_lowercase(), &b.id)));
+    let mut devices: Vec<DeviceFacts> = spoke.chain(silent.into_iter().map(|id| (id, None))).map(one).collect();
+    devices.sort_by(|a, b| {
+        a.name.chars().flat_map(char::to_lowercase).cmp(b.name.chars().flat_map(char::to_lowercase)).then_with(|| a.id.cmp(&b.id))
+    });
     devices
 }
 

@@ -28,7 +28,7 @@ const SIGNAL: f64 = 20.0;
 fn alarms(facts: &Facts) -> Vec<(f64, &DeviceFacts, Markup)> {
     let mut all = Vec::new();
     for device in &facts.devices {
-        for (event_type, figures) in &device.figures {
+        for (event_type, figures) in device.figures.iter() {
             let states = figures
                 .seconds_in
                 .iter()
@@ -187,7 +187,7 @@ fn row(device: &DeviceFacts, here: &str, clock: &Clock) -> Markup {
         }
     };
     let own = |event_type: &str| !matches!(event_type, "networkStatus" | "batteryStatus" | "labelsChanged" | "ethernetStatus");
-    let only_events = |kind: &str| own(kind) && !device.figures.contains_key(kind);
+    let only_events = |kind: &str| own(kind) && device.figures.get(kind).is_none();
     let figures = html! {
         @for (event_type, of) in device.figures.iter().filter(|(event_type, _)| own(event_type)) {
             span.fig { i { (event_type) } " " (said(event_type, of)) }
