@@ -50,6 +50,7 @@ enum PartitionName {
   overnight export --tz Europe/Oslo -o night.xlsx                       a sheet an event type
   overnight export -o night/ --format parquet --partition-by hive
   overnight export --wide temperature,humidity --names --every 15m --fill linear -o wide.csv
+  overnight export --long --quantity temperature,humidity -o readings.parquet
   overnight export --event-type contact --every 1d --tz Europe/Oslo     seconds open and closed, by day
   overnight export --format ndjson | jq .                               events as they were received
 An export without a row says why and ends with 3: a file of an event type that was asked for has its columns alone, and else there is none.
@@ -85,10 +86,12 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Args)]
 struct ShapeArgs {
-    /// A row a time, a column a device, of these values: temperature, or several joined on time: temperature,humidity,co2;
-    /// or humidity.temperature
+    /// A row a time, a column a device, of these values: temperature, whatever event type tells it, or several joined on time:
+    /// temperature,humidity,co2; humidity.temperature is that of one event type
     #[arg(long, value_name = "VALUE,…", value_delimiter = ',', conflicts_with_all = ["samples", "latest"])]
     wide: Vec<String>,
+    #[command(flatten)]
+    readings: ReadingsArgs,
     /// A row a sample between two heartbeats
     #[arg(long, conflicts_with_all = ["latest", "every"])]
     samples: bool,
@@ -113,6 +116,16 @@ struct ShapeArgs {
     /// A column for each of these labels of the devices
     #[arg(long, value_name = "LABEL,…", value_delimiter = ',', conflicts_with = "wide")]
     with_labels: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReadingsArgs {
+    /// A row a number that was measured, whatever event type told it: time, device, name, room, quantity, value, unit
+    #[arg(long, conflicts_with_all = ["wide", "samples", "latest", "every", "names"])]
+    long: bool,
+    /// Only these with --long: temperature,humidity
+    #[arg(long, value_name = "VALUE,…", value_delimiter = ',', requires = "long")]
+    quantity: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -289,6 +302,7 @@ impl Args {
             shape: match shape {
                 ShapeArgs { samples: true, .. } => Shape::Samples,
                 ShapeArgs { latest: true, .. } => Shape::Latest,
+                ShapeArgs { readings: ReadingsArgs { long: true, quantity }, .. } => Shape::Readings(once(quantity)),
                 ShapeArgs { wide, .. } if !wide.is_empty() => Shape::Wide(once(wide)),
                 _ => Shape::Long,
             },
@@ -296,8 +310,8 @@ impl Args {
             aggregates: once(&shape.agg),
             fill: shape.fill,
             fill_limit: shape.fill_limit.map(time::micros),
-            names: shape.names,
-            labels: once(&shape.with_labels),
+            names: shape.names || shape.readings.long,
+            labels: once(&[&["room".to_owned()][..usize::from(shape.readings.long)], &shape.with_labels].concat()),
             zone: zone.clone(),
             known: StateValidity::default(),
             gaps: Gaps::default(),
@@ -439,7 +453,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let directory = Directory::new(&reader.devices()?);
     let selection = args.select.selection(&reader, &directory, &zone)?;
     let mut ask = args.ask(&zone);
-    warn_of_labels(&ask.labels, &directory);
+    warn_of_labels(&args.shape.with_labels, &directory);
     // In a bucket, a door that nobody touched is what it was before; a row of its own it has not.
     let mut plans = match (&ask.shape, ask.every) {
         (_, Some(_)) => plans(&reader, &selection, ask.fill)?,
@@ -448,7 +462,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         _ => reader.plan(&selection)?,
     };
     // A type that was asked for has its columns, also where it has no events.
-    if plans.is_empty() && !matches!(ask.shape, Shape::Wide(_)) {
+    if plans.is_empty() && !matches!(ask.shape, Shape::Wide(_) | Shape::Readings(_)) {
         let bare = |name: &String| TypePlan { schema: reader.registry().get(name), partitions: Vec::new(), events: 0 };
         plans = selection.event_types.iter().map(bare).collect();
     }
@@ -495,6 +509,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         };
         let what = match (&ask.shape, ask.every) {
             (Shape::Samples, _) => "sample",
+            (Shape::Readings(_), _) => "reading",
             (Shape::Long | Shape::Latest, None) => "event",
             _ => "row",
         };

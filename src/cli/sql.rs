@@ -16,7 +16,8 @@ use super::{Failure, Outcome, Recording, program};
 #[command(after_help = "Examples:
   overnight sql | duckdb night.db                 then: duckdb night.db
   overnight sql -o views.sql                      then, in duckdb: .read views.sql
-Views: one an event type, `events` over all, `devices`, and `events_named`, which joins both.")]
+Views: one an event type, `events` over all, `devices`, `events_named`, which joins both, and `readings`: a row a
+number, with quantity, unit, name and room.")]
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,

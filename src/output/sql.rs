@@ -14,10 +14,10 @@ use crate::base::text::one_line;
 use crate::model::layout::Layout;
 use crate::model::schema::{Behaviour, Schema};
 use crate::query::reader::TypePlan;
-use crate::query::tables::main_value;
+use crate::query::tables::{main_value, values};
 
 /// Views that every recording has, beside one of each event type.
-const COMMON: [&str; 3] = ["events", "devices", "events_named"];
+const COMMON: [&str; 4] = ["events", "devices", "events_named", "readings"];
 
 /// Columns of the device list that hold plain text.
 const DEVICE: [&str; 6] = ["id", "type", "product_number", "name", "project_id", "display_name"];
@@ -25,6 +25,11 @@ const DEVICE: [&str; 6] = ["id", "type", "product_number", "name", "project_id",
 /// Where an older list has no display names, the id tells devices of one name apart.
 const DISPLAY_NAME: &str = "coalesce(display_name, if(min(id) OVER (PARTITION BY \"name\") <> max(id) OVER (PARTITION BY \"name\"), \
                             \"name\" || ' (' || id || ')', nullif(\"name\", '')), id)";
+
+/// Joins the devices of events `e`.
+const WHOSE: &str = "-- As the event's project knows the device, else as another one does.\n\
+                     LEFT JOIN devices AS d ON d.id = e.device_id AND d.project_id = e.project_id\n\
+                     LEFT JOIN (SELECT DISTINCT ON (id) * FROM devices ORDER BY id, project_id DESC) AS o ON o.id = e.device_id;\n";
 
 /// What the script says of itself.
 #[derive(Debug, Clone)]
@@ -35,7 +40,8 @@ pub struct About<'a> {
     pub buffered: u64,
 }
 
-/// The script: a view of each event type in `plans`, `events` over all of them, `devices`, and `events_named`, which joins both.
+/// The script: a view of each event type in `plans`, `events` over all of them, `devices`, `events_named`, which joins both, and
+/// `readings`, a row a number with the names of what was measured and where.
 /// Paths are those of `layout`; give an absolute one, so that the views work wherever they are asked.
 pub fn script(layout: &Layout, plans: &[TypePlan], about: &About<'_>) -> String {
     let mut names = Names::default();
@@ -50,6 +56,7 @@ pub fn script(layout: &Layout, plans: &[TypePlan], about: &About<'_>) -> String 
     write_events(&views, &mut out);
     write_devices(layout, &mut out);
     write_named(&mut out);
+    write_readings(&views, &mut out);
     out
 }
 
@@ -176,11 +183,39 @@ fn write_named(out: &mut String) {
          SELECT e.\"time\", e.device_id, coalesce(d.display_name, o.display_name, e.device_id) AS device_name,\n\
          \x20 if(d.id IS NULL, o.\"type\", d.\"type\") AS device_type, if(d.id IS NULL, o.labels, d.labels) AS labels,\n\
          \x20 e.* EXCLUDE (\"time\", device_id)\n\
-         FROM events AS e\n\
-         -- As the event's project knows the device, else as another one does.\n\
-         LEFT JOIN devices AS d ON d.id = e.device_id AND d.project_id = e.project_id\n\
-         LEFT JOIN (SELECT DISTINCT ON (id) * FROM devices ORDER BY id, project_id DESC) AS o ON o.id = e.device_id;\n",
+         FROM events AS e\n",
     );
+    out.push_str(WHOSE);
+}
+
+fn write_readings(views: &[View<'_>], out: &mut String) {
+    out.push_str(
+        "\n-- readings: each number that was measured or counted, whatever event type told it.\n\
+         CREATE OR REPLACE VIEW readings AS\n\
+         SELECT e.\"time\", e.project_id, e.device_id, coalesce(d.display_name, o.display_name, e.device_id) AS device_name,\n\
+         \x20 if(d.id IS NULL, o.labels, d.labels)['room'] AS room, e.quantity, e.\"value\", e.unit, e.event_type\nFROM (\n",
+    );
+    let mut all = Vec::new();
+    for view in views {
+        for value in values(view.schema).iter().filter(|value| value.is_number()) {
+            let (column, unit) = (quoted(value.name()), value.unit().map_or_else(|| "NULL::VARCHAR".to_owned(), text));
+            all.push(format!(
+                "SELECT \"time\", project_id, device_id, {} AS quantity, {column}::DOUBLE AS \"value\", {unit} AS unit, event_type \
+                 FROM {} WHERE {column} IS NOT NULL",
+                text(value.name()),
+                quoted(&view.name)
+            ));
+        }
+    }
+    if all.is_empty() {
+        all.push(
+            "SELECT NULL::TIMESTAMPTZ AS \"time\", NULL::VARCHAR AS project_id, NULL::VARCHAR AS device_id, NULL::VARCHAR AS \
+             quantity, NULL::DOUBLE AS \"value\", NULL::VARCHAR AS unit, NULL::VARCHAR AS event_type WHERE false"
+                .to_owned(),
+        );
+    }
+    out.push_str(&all.join("\nUNION ALL\n"));
+    push(out, &format!("\n) AS e\n{WHOSE}"));
 }
 
 /// Names of views, which DuckDB does not tell apart by case.

@@ -170,7 +170,7 @@ fn the_sql_script_stands_alone_and_overwrites_nothing() {
     assert_eq!(script.code, 0, "{}", script.stderr);
     let here = place.dir().canonicalize().unwrap();
     assert!(script.stdout.contains(&format!("'{}/data/touch/*.parquet'", here.display())), "{}", script.stdout);
-    for view in ["\"touch\"", "events", "devices", "events_named"] {
+    for view in ["\"touch\"", "events", "devices", "events_named", "readings"] {
         assert!(script.stdout.contains(&format!("CREATE OR REPLACE VIEW {view} AS")), "{view}");
     }
     let file = place.path("views.sql").display().to_string();

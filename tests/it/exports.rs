@@ -464,18 +464,46 @@ fn wide_tables_join_types_on_time_with_a_column_a_device() {
     name(&place, "h", "humidity", r#"{"name":"Büro, 2"}"#);
     assert_eq!(
         export(&place, &["--wide", "temperature"]),
-        ["time,a,b", "2026-11-23T10:00:00.000000Z,20,", "2026-11-23T10:00:01.000000Z,,21"]
+        ["time,a,b,h", "2026-11-23T10:00:00.000000Z,20,,19.5", "2026-11-23T10:00:01.000000Z,,21,"]
     );
+    assert_eq!(export(&place, &["--wide", "temperature.temperature"])[0], "time,a,b");
+    assert_eq!(export(&place, &["--wide", "temperature", "--every", "1h"])[1], "2026-11-23T10:00:00.000000Z,20,21,19.5");
     assert_eq!(
         export(&place, &["--wide", "temperature,humidity", "--names"]),
         [
-            "time,Cold room (a) temperature,Cold room (b) temperature,\"Büro, 2 relative_humidity\"",
-            "2026-11-23T10:00:00.000000Z,20,,40",
-            "2026-11-23T10:00:01.000000Z,,21,",
+            "time,\"Büro, 2 temperature\",Cold room (a) temperature,Cold room (b) temperature,\"Büro, 2 relative_humidity\"",
+            "2026-11-23T10:00:00.000000Z,19.5,20,,40",
+            "2026-11-23T10:00:01.000000Z,,,21,",
         ]
     );
     assert_eq!(export(&place, &["--wide", "humidity.temperature"])[1], "2026-11-23T10:00:00.000000Z,19.5");
     ends(&place, &["--wide", "temprature"], 1, "humidity.relative_humidity");
+}
+
+#[test]
+fn readings_are_rows_of_all_types_with_name_room_quantity_and_unit() {
+    let at = "2026-11-23T10:00:00.000000Z";
+    let place = recording(&[
+        temperature("a", "2026-11-23T10:00:01.000000Z", 20.0),
+        event("humidity", "h", at, &format!("{{\"temperature\":19.5,\"relativeHumidity\":40,\"updateTime\":\"{at}\"}}")),
+        state("contact", "c", at, "OPEN"),
+    ]);
+    name(&place, "a", "temperature", r#"{"name":"Fridge","room":"101"}"#);
+    let rows = export(&place, &["--long"]);
+    assert_eq!(
+        rows,
+        [
+            "time,project_id,device_id,device_name,room,quantity,value,unit,event_type",
+            &format!("{at},p,h,h,,temperature,19.5,Cel,humidity"),
+            &format!("{at},p,h,h,,relative_humidity,40,%,humidity"),
+            "2026-11-23T10:00:01.000000Z,p,a,Fridge,101,temperature,20,Cel,temperature",
+        ]
+    );
+    let of = |quantity: &str| export(&place, &["--long", "--quantity", quantity])[1..].to_vec();
+    assert_eq!(of("temperature"), [rows[1].clone(), rows[3].clone()]);
+    assert_eq!((of("humidity.temperature"), of("humidity")), (vec![rows[1].clone()], vec![rows[2].clone()]));
+    refused(&place, &["--long", "--quantity", "contact"], "no numbers");
+    ends(&place, &["--long", "--quantity", "temprature"], 1, "humidity.relative_humidity");
 }
 
 #[test]

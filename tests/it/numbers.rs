@@ -78,7 +78,7 @@ fn a_long_hole_has_all_its_buckets_and_a_fill_reaches_through_it() {
     assert_eq!(previous[8 * 24 * 60], "2026-11-08T23:59:00.000000Z,10");
     let linear = export(&place, &["--every", "1m", "--fill", "linear", "--fill-limit", "30d", "--agg", "mean"]);
     assert_eq!(linear.len(), 1 + 8 * 24 * 60 + 1);
-    assert!(linear[8 * 24 * 60].contains(",a,19.99913"), "{}", linear[8 * 24 * 60]);
+    assert!(linear[8 * 24 * 60].contains(",a,19.999,"), "{}", linear[8 * 24 * 60]);
     // Of nothing there is no row.
     assert_eq!(export(&place, &["--every", "10s"]).len(), 1 + 2);
 }
@@ -149,9 +149,13 @@ fn two_values_of_one_name_are_two_columns_and_each_has_its_own_cells() {
         ("temperature,humidity.temperature", "d temperature.temperature,d humidity.temperature", "20,25"),
         ("contact,motion", "d contact.state,d motion.state", "OPEN,MOTION_DETECTED"),
         ("touchCount,objectPresentCount", "d touchCount.total,d objectPresentCount.total", "5,70"),
-        ("temperature,humidity", "d temperature,d relative_humidity", "20,50"),
+        // A quantity is more than an event type.
+        ("temperature", "d temperature.temperature,d humidity.temperature", "20,25"),
+        ("temperature,humidity", "d temperature.temperature,d humidity.temperature,d relative_humidity", "20,25,50"),
+        ("temperature.temperature,humidity", "d temperature,d relative_humidity", "20,50"),
+        ("temperature.temperature,humidity.temperature", "d temperature.temperature,d humidity.temperature", "20,25"),
         // One that no event has, and one device of the other.
-        ("temperature,co2", "d temperature,co2", "20,"),
+        ("temperature.temperature,co2", "d temperature,co2", "20,"),
     ] {
         let lines = export(&place, &["--wide", wanted]);
         assert_eq!(lines, [format!("time,{header}"), format!("2026-11-01T00:10:00.000000Z,{row}")], "{wanted}");
@@ -489,7 +493,9 @@ fn what_a_value_is_called_means_the_same_in_every_range() {
     assert_eq!(export(&alone, &["--wide", "temperature"])[1], "2026-11-01T00:10:00.000000Z,25", "a column of one type only");
     let both = recording(&[humidity, temperature("d", "2026-11-02T00:10:00Z", 20.0)]);
     let first = ["--wide", "temperature", "--end", "2026-11-02"];
-    assert_eq!(export(&both, &first), ["time,temperature"], "the event type, which has no event in the range");
+    assert_eq!(export(&both, &first), ["time,d", "2026-11-01T00:10:00.000000Z,25"], "the quantity, of whatever type");
+    let of_type = ["--wide", "temperature.temperature", "--end", "2026-11-02"];
+    assert_eq!(export(&both, &of_type), ["time,temperature"], "the event type, which has no event in the range");
 }
 
 #[test]

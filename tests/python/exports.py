@@ -61,9 +61,13 @@ class World:
         return list(csv.DictReader(io.StringIO(self.export(*args), newline="")))
 
 
-def same(found, wanted, what):
+# Means are rounded to three decimals more than their values have, which have none at the least.
+OF_MEANS = 0.00051
+
+
+def same(found, wanted, what, off=1e-9):
     """Two lists of rows are equal; numbers up to the last digits of a double."""
-    close = lambda a, b: a == b or (isinstance(a, float) and isinstance(b, (int, float)) and abs(a - b) <= 1e-9 * max(1, abs(b)))
+    close = lambda a, b: a == b or (isinstance(a, float) and isinstance(b, (int, float)) and abs(a - b) <= off * max(1, abs(b)))
     differ = [pair for pair in zip(found, wanted) if len(pair[0]) != len(pair[1]) or not all(map(close, *pair))]
     check(len(found) == len(wanted) and not differ, f"{what}: {len(found)} rows, {len(wanted)} wanted; {few(differ, 2)}")
 
@@ -284,7 +288,7 @@ def libreoffice_reads_the_workbook(world):
 
 def wide_has_a_column_a_device(world):
     found = pd.read_csv(world.file(".csv", "--wide", "temperature", "--names", "--no-defuse"), parse_dates=["time"], date_format="ISO8601")
-    table = temperatures(world)
+    table = pd.concat([temperatures(world), frame(world.events, "humidity", value="temperature")])
     table["name"] = [DEVICES[device][1] for device in table["device_id"]]
     wanted = table.groupby(["time", "name"])["value"].first().unstack().reset_index()
     check(list(found) == list(wanted), f"{list(found)} instead of {list(wanted)}")
@@ -294,7 +298,7 @@ def wide_has_a_column_a_device(world):
 def several_types_join_on_time(world):
     found = pd.read_csv(world.file(".csv", "--wide", "temperature,humidity,co2"), parse_dates=["time"], date_format="ISO8601")
     wanted = None
-    for event_type, key, of in [("temperature", "value", "temperature"), ("humidity", "relativeHumidity", "relative_humidity"), ("co2", "ppm", "co2")]:
+    for event_type, key, of in [("temperature", "value", "temperature"), ("humidity", "temperature", "temperature"), ("humidity", "relativeHumidity", "relative_humidity"), ("co2", "ppm", "co2")]:
         table = frame(world.events, event_type, value=key).groupby(["time", "device_id"])["value"].first().unstack()
         table.columns = [f"{device} {of}" for device in table]
         wanted = table if wanted is None else wanted.join(table, how="outer")
@@ -333,7 +337,7 @@ def figures_are_those_of_the_calendar_in_oslo(world):
         wanted = [(at, device, *row) for (at, device), row in zip(groups.groups, groups.agg(names).values.tolist())]
         rows = world.rows("--event-type", "temperature", "--tz", "Europe/Oslo", "--every", every, "--agg", ",".join(names))
         found = [(datetime.fromisoformat(row["time"]), row["device_id"], *(number(row[f"temperature_{name}"]) for name in names)) for row in rows]
-        same(found, sorted(wanted), f"every {every}")
+        same(found, sorted(wanted), f"every {every}", OF_MEANS)
     lengths = {str(at.astimezone(OSLO).date()): night.following(at, "1d") - at for at in buckets(table, "1d")}
     check((lengths["2026-03-29"], lengths["2026-10-25"]) == (timedelta(hours=23), timedelta(hours=25)), "the days themselves are wrong")
     for day, hours in [("2026-03-29", 23), ("2026-10-25", 25)]:
@@ -369,7 +373,7 @@ def holes_are_filled_up_to_the_limit(world):
             plain = [means.get((at, device)) for at in starts]
             plain = [None if value is None or value != value else float(value) for value in plain]
             wanted = filled(plain, "15m", how, timedelta(minutes=limit))
-            same([(number(row[device]),) for row in rows], [(value,) for value in wanted], f"{how} {limit}m {device}")
+            same([(number(row[device]),) for row in rows], [(value,) for value in wanted], f"{how} {limit}m {device}", OF_MEANS)
 
 
 def states_become_the_time_in_each(world):
@@ -464,6 +468,13 @@ def the_sql_script_makes_typed_views(world):
             check(abs(found[0] - value) < 1e-6 and found[1] == "Cel", f"{found}")
             found = db.execute("SELECT DISTINCT device_id, device_name, device_type, labels['room'], labels['floor'] FROM events_named").fetchall()
             check(sorted(found) == sorted((device, name, kind, room, floor) for device, (kind, name, room, floor) in DEVICES.items()), f"{found}")
+            columns = "epoch_us(time), project_id, device_id, device_name, room, quantity, value, unit, event_type"
+            found = db.execute(f"SELECT {columns} FROM readings").fetchall()
+            exported = world.rows("--long", "--time-format", "unix-ms", "--no-defuse")
+            plain = lambda row: (*row[:1], *[cell or "" for cell in row[1:6]], float(row[6]), *row[7:])
+            found = sorted(plain((row[0] // 1000, *row[1:])) for row in found)
+            right = sorted(plain((int(row["time"]), *list(row.values())[1:])) for row in exported)
+            check(found == right and {"temperature", "humidity"} <= {row[8] for row in found if row[5] == "temperature"}, f"readings: {few(set(found) ^ set(right))}")
             states = db.execute("SELECT DISTINCT state FROM events WHERE event_type = 'contact' ORDER BY 1").fetchall()
             check(states == [("CLOSED",), ("OPEN",)] and db.execute("SELECT count(*) FROM devices").fetchone() == (len(DEVICES),), f"{states}")
     finally:

@@ -146,6 +146,44 @@ pub(super) struct Point {
     pub(super) last: Micros,
     /// See [`Statistic::cell`].
     pub(super) cells: [f64; 5],
+    /// What is told of them is rounded so.
+    pub(super) decimals: Decimals,
+}
+
+/// Powers of ten that doubles hold, and divide by, without an error.
+const POWERS: [f64; 13] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12];
+/// Whole numbers up to here are exact.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Decimals of measured values: what is worked out of them has a few more, and no more than they bear out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Decimals(usize);
+
+impl Decimals {
+    /// A mean has so many more than its values.
+    const MORE: usize = 3;
+    /// Values with more than these are not rounded.
+    const MOST: usize = POWERS.len() - 1 - Self::MORE;
+
+    fn take(&mut self, value: f64) {
+        let fits = |decimals: &usize| {
+            let power = POWERS[*decimals];
+            let scaled = value * power;
+            scaled.abs() < EXACT && (scaled.round() / power).to_bits() == value.to_bits()
+        };
+        // Nearly always what the values before had is enough.
+        if self.0 <= Self::MOST && !fits(&self.0) {
+            self.0 = self.0.max((0..=Self::MOST).find(fits).unwrap_or(Self::MOST + 1));
+        }
+    }
+
+    /// What is worked out of such values, rounded.
+    pub(super) fn round(self, value: f64) -> f64 {
+        match POWERS.get(self.0 + Self::MORE) {
+            Some(power) if (value * power).abs() < EXACT => (value * power).round() / power,
+            _ => value,
+        }
+    }
 }
 
 /// A sum that does not lose small numbers beside large ones: what was rounded off is carried along (Neumaier). Nor does it depend on
@@ -236,6 +274,7 @@ pub(super) struct Gauge {
     last: f64,
     since: Micros,
     until: Micros,
+    decimals: Decimals,
 }
 
 impl Gauge {
@@ -245,6 +284,7 @@ impl Gauge {
         }
         self.count += 1;
         self.sum.add(value);
+        self.decimals.take(value);
         self.min = self.min.min(value);
         self.max = self.max.max(value);
         (self.last, self.until) = (value, time);
@@ -381,8 +421,15 @@ impl Track {
     /// What a measure's bucket says to those beside it; none where it has no event.
     pub(super) fn point(&self, (start, end): (Micros, Micros)) -> Option<Point> {
         let Self::Gauge(gauge) = self else { return None };
-        let Gauge { count, min, max, first, last, since, until, .. } = *gauge;
-        (count > 0).then(|| Point { start, end, first: since, last: until, cells: [gauge.mean(), min, max, first, last] })
+        let Gauge { count, min, max, first, last, since, until, decimals, .. } = *gauge;
+        (count > 0).then(|| Point {
+            start,
+            end,
+            first: since,
+            last: until,
+            cells: [gauge.mean(), min, max, first, last],
+            decimals,
+        })
     }
 
     /// The figures of the bucket that ends at `end`; NaN where there is none, infinite where a double cannot hold it. Then the
@@ -398,7 +445,7 @@ impl Track {
                     *out = match figure {
                         Statistic::Of(Aggregate::Count) => number(gauge.count),
                         _ if !any => f64::NAN,
-                        Statistic::Of(Aggregate::Mean) => gauge.mean(),
+                        Statistic::Of(Aggregate::Mean) => gauge.decimals.round(gauge.mean()),
                         Statistic::Of(Aggregate::Min) => gauge.min,
                         Statistic::Of(Aggregate::Max) => gauge.max,
                         Statistic::Of(Aggregate::Sum) => gauge.sum.total(),
@@ -448,6 +495,23 @@ impl Track {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mean_has_three_decimals_more_than_its_values() {
+        let mean = |values: &[f64]| {
+            let mut gauge = Gauge::default();
+            for value in values {
+                gauge.take(0, *value);
+            }
+            gauge.decimals.round(gauge.mean()).to_string()
+        };
+        assert_eq!(mean(&[21.7, 21.8, 21.825]), "21.775");
+        assert_eq!(mean(&[21.75, 21.75, 21.8]), "21.76667");
+        assert_eq!(mean(&[1.0, 2.0, 2.0]), "1.667");
+        assert_eq!(mean(&[-0.1, -0.2, -0.3]), "-0.2");
+        assert_eq!(mean(&[1e300, 1e300]), 1e300.to_string());
+        assert_eq!(mean(&[std::f64::consts::PI]), std::f64::consts::PI.to_string());
+    }
 
     #[test]
     fn whether_a_double_holds_a_sum_does_not_depend_on_the_order() {

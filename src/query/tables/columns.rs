@@ -1,6 +1,6 @@
 //! The columns of a wide table: a device and a value each, with names that nothing else has.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -35,6 +35,8 @@ pub(super) fn check_width(cells: usize) -> Result<()> {
 pub(super) struct Asked {
     pub(super) plan: TypePlan,
     pub(super) values: Vec<Value>,
+    /// By value: the place of what was asked for, which may be several of them.
+    wanted: Vec<usize>,
 }
 
 /// The values that were asked for, each type once. What a name means is a matter of the whole recording, and not of a range: one
@@ -46,49 +48,72 @@ pub(super) fn asked(reader: &Reader, plans: &[TypePlan], selection: &Selection, 
     let own: Vec<&Schema> = own.iter().map(AsRef::as_ref).collect();
     let known: Vec<&Schema> = reader.registry().iter().map(AsRef::as_ref).filter(|schema| is_selected(&schema.name)).collect();
     let mut by_type: Vec<Asked> = Vec::new();
-    for wanted in wanted {
-        let value = match named(wanted, &own) {
+    for (place, wanted) in wanted.iter().enumerate() {
+        let found = match named(wanted, &own) {
             Err(TableError::NoValue(why)) => match named(wanted, &known) {
                 Err(TableError::NoValue(of_all)) => return Err(TableError::NoValue(if own.is_empty() { of_all } else { why })),
-                value => value?,
+                found => found?.into_iter().take(1).collect(),
             },
-            value => value?,
+            found => found?,
         };
-        if let Some(asked) = by_type.iter_mut().find(|asked| asked.plan.schema.name == value.event_type) {
-            if !asked.values.contains(&value) {
-                asked.values.push(value);
+        for value in found {
+            if let Some(asked) = by_type.iter_mut().find(|asked| asked.plan.schema.name == value.event_type) {
+                if !asked.values.contains(&value) {
+                    asked.values.push(value);
+                    asked.wanted.push(place);
+                }
+                continue;
             }
-            continue;
+            let plan = plans.iter().find(|plan| plan.schema.name == value.event_type).cloned().unwrap_or_else(|| {
+                let schema = reader.registry().get(&value.event_type);
+                TypePlan { schema, partitions: Vec::new(), events: 0 }
+            });
+            by_type.push(Asked { plan, values: vec![value], wanted: vec![place] });
         }
-        let plan = plans.iter().find(|plan| plan.schema.name == value.event_type).cloned().unwrap_or_else(|| {
-            let schema = reader.registry().get(&value.event_type);
-            TypePlan { schema, partitions: Vec::new(), events: 0 }
-        });
-        by_type.push(Asked { plan, values: vec![value] });
     }
     Ok(by_type)
+}
+
+/// A column of a wide table: of which type and value that were asked for, and of which device; all by their places.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) asked: usize,
+    pub(super) value: usize,
+    pub(super) device: usize,
 }
 
 /// Names of columns: as short as they can be while no two columns share one.
 pub(super) struct Names<'a> {
     directory: &'a Directory,
     by_name: bool,
-    /// How many of the values have this name.
-    values: HashMap<String, usize>,
+    asked: &'a [Asked],
+    /// By what was asked for: the names of its values.
+    wanted: BTreeMap<usize, BTreeSet<&'a str>>,
+    /// Devices that have several values of one name.
+    several: HashSet<(String, &'a str)>,
     taken: HashSet<String>,
     pub(super) fields: Vec<FieldRef>,
 }
 
 impl<'a> Names<'a> {
-    /// Of these values, beside a time that is told about.
-    pub(super) fn new(directory: &'a Directory, by_name: bool, asked: &[Asked], about_time: &str) -> Self {
+    /// Of these values, each type with its devices, beside a time that is told about.
+    pub(super) fn new(
+        (directory, by_name): (&'a Directory, bool),
+        asked: &'a [Asked],
+        devices: &[&[String]],
+        about_time: &str,
+    ) -> Self {
         let time = Arc::new(field("time", time_type(), None, about_time));
         let taken = HashSet::from(["time".to_owned()]);
-        let mut names = Self { directory, by_name, values: HashMap::new(), taken, fields: vec![time] };
-        for value in asked.iter().flat_map(|asked| &asked.values) {
-            *names.values.entry(value.name().to_owned()).or_default() += 1;
+        let (mut wanted, mut met, mut several) = (BTreeMap::<_, BTreeSet<_>>::new(), HashSet::new(), HashSet::new());
+        for (asked, devices) in asked.iter().zip(devices) {
+            for (value, place) in asked.values.iter().zip(&asked.wanted) {
+                wanted.entry(*place).or_default().insert(value.name());
+                let own = devices.iter().map(|device| (device.clone(), value.name()));
+                several.extend(own.filter(|device| !met.insert(device.clone())));
+            }
         }
-        names
+        Self { directory, by_name, asked, wanted, several, taken, fields: vec![time] }
     }
 
     fn called<'d>(&'d self, device: &'d str) -> &'d str {
@@ -98,19 +123,30 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Devices in the order of their columns: as people look for them.
-    pub(super) fn in_order<'d>(&self, devices: &'d [String]) -> Vec<(usize, &'d str)> {
-        let mut all: Vec<(usize, &str)> = devices.iter().map(String::as_str).enumerate().collect();
-        all.sort_by(|a, b| (self.called(a.1), a.1).cmp(&(self.called(b.1), b.1)));
+    /// The columns as people look for them: what was asked for first, device by device.
+    pub(super) fn in_order(&self, devices: &[&[String]]) -> Vec<Place> {
+        let mut all = Vec::new();
+        for (asked, devices) in devices.iter().enumerate() {
+            for device in 0..devices.len() {
+                all.extend((0..self.asked[asked].values.len()).map(|value| Place { asked, value, device }));
+            }
+        }
+        all.sort_by_cached_key(|place| {
+            let device = devices[place.asked][place.device].as_str();
+            (self.asked[place.asked].wanted[place.value], self.called(device).to_owned(), device.to_owned(), place.asked)
+        });
         all
     }
 
     /// What a value is called behind its device: nothing where it is the only one, its full name where it is not clear.
-    fn of_value(&self, value: &Value) -> String {
-        match self.values.get(value.name()) {
-            _ if self.values.values().sum::<usize>() == 1 => String::new(),
-            Some(1) => value.name().to_owned(),
-            _ => value.full(),
+    fn of_value(&self, value: &Value, device: Option<&str>) -> String {
+        let is_shared = self.wanted.values().filter(|names| names.contains(value.name())).count() > 1;
+        if is_shared || device.is_some_and(|device| self.several.contains(&(device.to_owned(), value.name()))) {
+            value.full()
+        } else if self.wanted.len() == 1 {
+            String::new()
+        } else {
+            value.name().to_owned()
         }
     }
 
@@ -125,7 +161,7 @@ impl<'a> Names<'a> {
     ) {
         let called = self.called(device);
         let parts = |called: &str| {
-            let parts = [called, &self.of_value(value), figure];
+            let parts = [called, &self.of_value(value, Some(device)), figure];
             parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
         };
         let (short, long) = (parts(called), parts(&format!("{called} ({device})")));
@@ -134,11 +170,28 @@ impl<'a> Names<'a> {
         self.push(&name, kind, unit, description, Some(device));
     }
 
-    /// Adds the column of a value that no event has.
-    pub(super) fn add_nothing(&mut self, value: &Value, kind: DataType, description: &str) {
-        let of_value = self.of_value(value);
-        let name = if of_value.is_empty() { value.name().to_owned() } else { of_value };
-        self.push(&name, kind, value.unit(), description, None);
+    /// Adds a column for each of what was asked for that no device has.
+    pub(super) fn add_missing(
+        &mut self,
+        devices: &[&[String]],
+        kind: impl Fn(&Asked, &Value) -> Result<(DataType, String)>,
+    ) -> Result<()> {
+        let all = || {
+            self.asked.iter().zip(devices).flat_map(|(asked, devices)| asked.wanted.iter().map(move |place| (*place, devices)))
+        };
+        let there: HashSet<usize> = all().filter(|(_, devices)| !devices.is_empty()).map(|(place, _)| place).collect();
+        let mut done = there;
+        for asked in self.asked {
+            for (value, place) in asked.values.iter().zip(&asked.wanted) {
+                if done.insert(*place) {
+                    let of_value = self.of_value(value, None);
+                    let name = if of_value.is_empty() { value.name().to_owned() } else { of_value };
+                    let (kind, description) = kind(asked, value)?;
+                    self.push(&name, kind, value.unit(), &description, None);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn push(&mut self, name: &str, kind: DataType, unit: Option<&str>, description: &str, device: Option<&str>) {

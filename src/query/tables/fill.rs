@@ -241,7 +241,7 @@ impl<'a> Filler<'a> {
         let number = device * self.count + value;
         let Some(known) = self.slots[number].known else { return Ok(None) };
         if self.fill == Fill::Previous {
-            return Ok((end <= self.slots[number].until).then_some(known.cells));
+            return Ok((end <= self.slots[number].until).then(|| known.cells.map(|cell| known.decimals.round(cell))));
         }
         if start < known.end {
             return Ok(None);
@@ -264,10 +264,11 @@ impl<'a> Filler<'a> {
         let part = |line: &Point| (start - known.start) as f64 / (line.start - known.start) as f64;
         Ok(slot.line.map(|line| {
             let part = part(&line);
+            let decimals = known.decimals.max(line.decimals);
             std::array::from_fn(|at| {
                 let (from, to) = (known.cells[at], line.cells[at]);
                 let by = to - from;
-                if by.is_finite() { from + by * part } else { from * (1.0 - part) + to * part }
+                decimals.round(if by.is_finite() { from + by * part } else { from * (1.0 - part) + to * part })
             })
         }))
     }

@@ -1,4 +1,4 @@
-//! Tables: what people analyse. Events as they are, one row a sample, the latest of each device, one row a bucket of the
+//! Tables: what people analyse. Events as they are, one row a sample, a reading, the latest of each device, one row a bucket of the
 //! calendar, or one column a device.
 //!
 //! A table reads through [`crate::query::reader`], in time order and constant memory, and hands on record batches of one schema
@@ -17,8 +17,10 @@
 //!   neither goes through a gap that was not filled. Counts and sums are not filled.
 //! * A *total* grows by what it rises above all that was counted before. A fall to less than half is a new beginning, at nothing;
 //!   a smaller one is a reading that came late or again, and adds nothing. What was counted before the range counts there.
-//! * A *mean* is the sum by the count. Sums carry along what is rounded off. What no double can hold is null, and said.
-//! * Values of one name are told apart by their event types: `temperature.temperature`, `humidity.temperature`.
+//! * A *mean* is the sum by the count, rounded to three decimals more than its values have; so is what lies on a line between two.
+//!   Sums carry along what is rounded off. What no double can hold is null, and said.
+//! * A *quantity* is more than an event type: `temperature` means every measure of this name and unit, of whatever type. Where a
+//!   device has several values of one name, they are told apart by their types: `temperature.temperature`, `humidity.temperature`.
 
 mod aggregate;
 mod calendar;
@@ -33,6 +35,7 @@ mod long;
 mod lookback;
 mod opened;
 mod pivot;
+mod readings;
 mod samples;
 mod series;
 mod unrecorded;
@@ -118,6 +121,8 @@ pub enum Shape {
     Samples,
     /// The latest event of each device.
     Latest,
+    /// One row a number that was measured or counted: of these values, as `temperature` or `humidity.temperature`; none given: of all.
+    Readings(Vec<String>),
     /// One row a time, a column a device: of these values, as `temperature` or `humidity.temperature`.
     Wide(Vec<String>),
 }
@@ -153,7 +158,11 @@ impl Ask {
         let asks = |wanted: &String| {
             wanted.split('.').next() == Some(schema.name.as_str()) || values(schema).iter().any(|value| value.name() == wanted)
         };
-        !matches!(&self.shape, Shape::Wide(wanted) if !wanted.iter().any(asks))
+        match &self.shape {
+            Shape::Readings(wanted) if wanted.is_empty() => values(schema).iter().any(Value::is_number),
+            Shape::Wide(wanted) | Shape::Readings(wanted) => wanted.iter().any(asks),
+            Shape::Long | Shape::Samples | Shape::Latest => true,
+        }
     }
 }
 
@@ -209,8 +218,11 @@ pub fn tables<'a>(
                 }
             }
         }
-        (Shape::Samples | Shape::Latest, Some(_)) => {
-            return Err(TableError::Ask("--every makes buckets of events; leave out --samples and --latest".to_owned()));
+        (Shape::Readings(wanted), None) => {
+            all.push(Box::new(readings::Readings::new(reader, plans, selection, device_columns, wanted)?));
+        }
+        (Shape::Samples | Shape::Latest | Shape::Readings(_), Some(_)) => {
+            return Err(TableError::Ask("--every makes buckets of events; leave out --samples, --latest and --long".to_owned()));
         }
         (Shape::Wide(wanted), None) => all.push(Box::new(wide::Wide::new(reader, plans, selection, directory, wanted, ask)?)),
         (Shape::Wide(wanted), Some(every)) => {

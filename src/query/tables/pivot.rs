@@ -22,8 +22,8 @@ pub(super) struct Buckets<'a> {
     name: String,
     schema: SchemaRef,
     calendar: Calendar<'a>,
-    /// By series and device: its first column behind the time.
-    places: Vec<Vec<usize>>,
+    /// By series, device and value: its first column behind the time.
+    places: Vec<Vec<Vec<usize>>>,
 }
 
 impl<'a> Buckets<'a> {
@@ -42,29 +42,27 @@ impl<'a> Buckets<'a> {
         }
         check_width(all.iter().map(|series| series.width() * series.devices.len()).sum())?;
         let about = format!("Beginning of the bucket ({every}, {}).", ask.zone.name());
-        let mut names = Names::new(directory, ask.names, &asked, &about);
-        let mut places = Vec::new();
-        for series in &all {
-            let mut of_series = vec![0; series.devices.len()];
-            for (number, device) in names.in_order(&series.devices) {
-                of_series[number] = names.fields.len() - 1;
-                for told in &series.told {
-                    for figure in &told.figures {
-                        // A state tells by its own name what it is, also the only one.
-                        let is_clear = told.figures.len() == 1 && told.states.is_empty();
-                        let figure_name = if is_clear { String::new() } else { figure.name(&told.states) };
-                        let description = figure.description(told.value.name(), &told.states);
-                        let about = (figure.unit(told.value.unit()), description.as_str());
-                        names.add(device, &told.value, &figure_name, kind(figure), about);
-                    }
-                }
-            }
-            places.push(of_series);
-            for told in series.told.iter().filter(|_| series.devices.is_empty()) {
-                let kind = told.figures.first().map_or(DataType::Float64, kind);
-                names.add_nothing(&told.value, kind, &format!("{}: no events in the range.", told.value.name()));
+        let devices: Vec<&[String]> = all.iter().map(|series| series.devices.as_slice()).collect();
+        let mut names = Names::new((directory, ask.names), &asked, &devices, &about);
+        let mut places: Vec<Vec<Vec<usize>>> =
+            all.iter().map(|series| vec![vec![0; series.told.len()]; series.devices.len()]).collect();
+        for place in names.in_order(&devices) {
+            let told = &all[place.asked].told[place.value];
+            places[place.asked][place.device][place.value] = names.fields.len() - 1;
+            for figure in &told.figures {
+                // A state tells by its own name what it is, also the only one.
+                let is_clear = told.figures.len() == 1 && told.states.is_empty();
+                let figure_name = if is_clear { String::new() } else { figure.name(&told.states) };
+                let description = figure.description(told.value.name(), &told.states);
+                let about = (figure.unit(told.value.unit()), description.as_str());
+                names.add(&devices[place.asked][place.device], &told.value, &figure_name, kind(figure), about);
             }
         }
+        names.add_missing(&devices, |_, value| {
+            let told = all.iter().flat_map(|series| &series.told).find(|told| told.value == *value);
+            let figure = told.and_then(|told| told.figures.first());
+            Ok((figure.map_or(DataType::Float64, kind), format!("{}: no events in the range.", value.name())))
+        })?;
         let schema = Arc::new(ArrowSchema::new(names.fields));
         let calendar = Calendar::new(all, every, selection, ask, true);
         Ok(Self { name: name(wanted), schema, calendar, places })
@@ -103,9 +101,13 @@ impl Table for Buckets<'_> {
                 column.push(if *is_count { 0.0 } else { f64::NAN });
             }
             for ((rows, places), series) in bucket.rows.iter().zip(&self.places).zip(self.calendar.series()) {
-                for (device, told) in rows.devices.iter().zip(rows.cells.chunks(series.width().max(1))) {
-                    for (column, value) in cells[places[*device]..].iter_mut().zip(told) {
-                        column[row] = *value;
+                for (device, mut figures) in rows.devices.iter().zip(rows.cells.chunks(series.width().max(1))) {
+                    for (told, place) in series.told.iter().zip(&places[*device]) {
+                        let (own, others) = figures.split_at(told.figures.len());
+                        figures = others;
+                        for (column, value) in cells[*place..].iter_mut().zip(own) {
+                            column[row] = *value;
+                        }
                     }
                 }
             }

@@ -31,6 +31,17 @@ impl Value {
         }
     }
 
+    /// Whether it is a number: a measure or a total.
+    pub fn is_number(&self) -> bool {
+        matches!(self.behaves(), Some(Behaviour::Gauge | Behaviour::Counter))
+    }
+
+    /// Whether another one measures the same: a number of the same name and unit.
+    fn is_like(&self, other: &Self) -> bool {
+        let is_measure = self.behaves() == Some(Behaviour::Gauge) && other.behaves() == Some(Behaviour::Gauge);
+        is_measure && self.name() == other.name() && self.unit() == other.unit()
+    }
+
     /// Its UCUM unit.
     pub fn unit(&self) -> Option<&str> {
         self.column.as_ref().and_then(|(column, _)| column.unit.as_deref())
@@ -68,21 +79,27 @@ pub fn figure(column: &ArrayRef, row: usize) -> Option<f64> {
     }
 }
 
-/// The value that somebody wrote as `temperature` (an event type, or a column of one type only) or `humidity.temperature`.
-pub(super) fn named(wanted: &str, schemas: &[&Schema]) -> Result<Value, TableError> {
-    if let Some(schema) = schemas.iter().find(|schema| schema.name == wanted) {
-        return Ok(main_value(schema));
-    }
+/// The values that somebody wrote as `temperature`: a quantity, and so every measure of this name and unit, of whatever event type;
+/// else what an event type is about, or the one column of this name. As `humidity.temperature` it is one column of one type.
+pub(super) fn named(wanted: &str, schemas: &[&Schema]) -> Result<Vec<Value>, TableError> {
     let all = || schemas.iter().flat_map(|schema| values(schema));
+    if let Some(schema) = schemas.iter().find(|schema| schema.name == wanted) {
+        let main = main_value(schema);
+        if main.name() != wanted {
+            return Ok(vec![main]);
+        }
+        let others = all().filter(|value| value.is_like(&main) && value.event_type != main.event_type).collect();
+        return Ok([vec![main], others].concat());
+    }
     if let Some((event_type, column)) = wanted.split_once('.') {
         let mut found = all().filter(|value| value.event_type == event_type && value.column.is_some() && value.name() == column);
         if let Some(value) = found.next() {
-            return Ok(value);
+            return Ok(vec![value]);
         }
     }
     let found: Vec<Value> = all().filter(|value| value.column.is_some() && value.name() == wanted).collect();
     match found.as_slice() {
-        [value] => Ok(value.clone()),
+        [first, others @ ..] if others.iter().all(|other| other.is_like(first)) => Ok(found),
         [] => {
             let there = few(&all().map(|value| value.full()).collect::<Vec<_>>());
             let there = if there.is_empty() { "no values at all".to_owned() } else { there };
@@ -122,9 +139,16 @@ mod tests {
         let registry = Registry::built_in().unwrap();
         let (temperature, humidity) = (registry.get("temperature"), registry.get("humidity"));
         let schemas = [temperature.as_ref(), humidity.as_ref()];
-        assert_eq!(named("temperature", &schemas).unwrap().event_type, "temperature");
-        assert_eq!(named("humidity.temperature", &schemas).unwrap().event_type, "humidity");
-        assert_eq!(named("relative_humidity", &schemas).unwrap().event_type, "humidity");
+        let types =
+            |wanted: &str| -> Vec<String> { named(wanted, &schemas).unwrap().into_iter().map(|value| value.full()).collect() };
+        assert_eq!(types("temperature"), ["temperature.temperature", "humidity.temperature"]);
+        assert_eq!(types("humidity.temperature"), ["humidity.temperature"]);
+        assert_eq!(types("relative_humidity"), ["humidity.relative_humidity"]);
+        assert_eq!(types("humidity"), ["humidity.relative_humidity"]);
         assert!(named("co2", &schemas).unwrap_err().to_string().contains("humidity.relative_humidity"));
+        // States of one name say something else each.
+        let (contact, motion) = (registry.get("contact"), registry.get("motion"));
+        let states = named("state", &[contact.as_ref(), motion.as_ref()]).unwrap_err().to_string();
+        assert!(states.contains("contact.state or motion.state"), "{states}");
     }
 }

@@ -12,7 +12,7 @@ use crate::base::time::Micros;
 use crate::query::reader::{Reader, Rows, Selection, TypePlan};
 use crate::store::devices::Directory;
 
-use super::columns::{Names, asked, check_width};
+use super::columns::{Asked, Names, asked, check_width};
 use super::loaded::{columns, found};
 use super::values::Value;
 use super::{Ask, Result, Table, TableError};
@@ -34,8 +34,8 @@ pub(super) struct Wide<'a> {
 /// One type on its way into the join.
 struct Head<'a> {
     rows: Rows<'a>,
-    /// The columns of each device begin here; a value each.
-    first_column: HashMap<String, usize>,
+    /// By device: the column of each value.
+    places: HashMap<String, Vec<usize>>,
     values: Vec<Value>,
     /// The batch, and the columns of the values in it.
     batch: Option<(RecordBatch, Vec<Option<ArrayRef>>)>,
@@ -81,31 +81,29 @@ impl<'a> Wide<'a> {
             devices.push(found(reader, &asked.plan, selection, &asked.values)?.0.into_iter().collect());
         }
         check_width(asked.iter().zip(&devices).map(|(asked, devices)| asked.values.len() * devices.len()).sum())?;
-        let mut names = Names::new(directory, ask.names, &asked, "Time of the events.");
-        let mut places = Vec::new();
-        for (asked, devices) in asked.iter().zip(&devices) {
-            let arrow = asked.plan.schema.arrow();
-            let kind = |value: &Value| -> Result<DataType> { Ok(arrow.field_with_name(value.name())?.data_type().clone()) };
-            let description =
-                |value: &Value| value.column.as_ref().map_or_else(String::new, |(column, _)| column.description.clone());
-            let mut first_column = HashMap::new();
-            for (_, device) in names.in_order(devices) {
-                first_column.insert(device.to_owned(), names.fields.len() - 1);
-                for value in &asked.values {
-                    names.add(device, value, "", kind(value)?, (value.unit(), &description(value)));
-                }
-            }
-            for value in asked.values.iter().filter(|_| devices.is_empty()) {
-                names.add_nothing(value, kind(value)?, &description(value));
-            }
-            places.push(first_column);
+        let devices: Vec<&[String]> = devices.iter().map(Vec::as_slice).collect();
+        let mut names = Names::new((directory, ask.names), &asked, &devices, "Time of the events.");
+        let kind = |asked: &Asked, value: &Value| -> Result<(DataType, String)> {
+            let description = value.column.as_ref().map_or_else(String::new, |(column, _)| column.description.clone());
+            Ok((asked.plan.schema.arrow().field_with_name(value.name())?.data_type().clone(), description))
+        };
+        let mut places: Vec<HashMap<String, Vec<usize>>> = asked.iter().map(|_| HashMap::new()).collect();
+        for place in names.in_order(&devices) {
+            let (device, asked) = (&devices[place.asked][place.device], &asked[place.asked]);
+            let of_device = places[place.asked].entry(device.clone()).or_insert_with(|| vec![0; asked.values.len()]);
+            of_device[place.value] = names.fields.len() - 1;
+            let value = &asked.values[place.value];
+            let (kind, description) = kind(asked, value)?;
+            names.add(device, value, "", kind, (value.unit(), &description));
         }
+        names.add_missing(&devices, kind)?;
+        let schema = Arc::new(ArrowSchema::new(names.fields));
         let mut heads = Vec::new();
-        for (asked, first_column) in asked.into_iter().zip(places) {
+        for (asked, places) in asked.into_iter().zip(places) {
             let rows = reader.own_columns(asked.plan, selection.clone(), &columns(&asked.values));
-            heads.push(Head { rows, first_column, values: asked.values, batch: None, row: 0 });
+            heads.push(Head { rows, places, values: asked.values, batch: None, row: 0 });
         }
-        Ok(Self { name: name(wanted), schema: Arc::new(ArrowSchema::new(names.fields)), heads })
+        Ok(Self { name: name(wanted), schema, heads })
     }
 }
 
@@ -197,10 +195,10 @@ impl Table for Wide<'_> {
                     let Some((batch, columns)) = &head.batch else { break };
                     let devices = batch.column(1).as_string::<i32>();
                     let device = if devices.is_valid(head.row) { devices.value(head.row) } else { "" };
-                    if let Some(first) = head.first_column.get(device) {
+                    if let Some(places) = head.places.get(device) {
                         let known = columns.iter().enumerate().filter_map(|(place, array)| Some((place, array.as_ref()?)));
                         let known = known.filter(|(_, array)| array.is_valid(head.row));
-                        told.extend(known.map(|(place, array)| (first + place, Arc::clone(array), head.row)));
+                        told.extend(known.map(|(place, array)| (places[place], Arc::clone(array), head.row)));
                     }
                     head.row += 1;
                 }

@@ -45,9 +45,16 @@ def random_ask(dice, world, tables):
         else:
             possible = list(dict.fromkeys(possible))
             ask.values = dice.sample(possible, dice.randrange(1, min(4, len(possible)) + 1))
+            ask.quantities = dice.random() < 0.5
     if ask.shape == "samples":
         ask.types = [name for name in ask.types if name in SAMPLES]
     span(dice, ask, world)
+    # Of which devices a range tells is another matter than what a quantity is.
+    ask.quantities &= ask.start is None and ask.end is None
+    if ask.quantities:
+        measured = {column for event_type, column in ask.values if event_type in MEASURES}
+        also = [(name, column) for name in types if name in MEASURES for column in MEASURES[name] if column in measured]
+        ask.values = list(dict.fromkeys(ask.values + also))
     if ask.shape.endswith("buckets"):
         ask.aggregates = dice.sample(AGGREGATES, dice.randrange(1, 8))
         long = max(ask.end or 0, world.begins + world.length) - min(ask.start if ask.start is not None else world.begins, world.begins)
@@ -114,9 +121,12 @@ def align(ask):
         ask.end = begins if begins > (ask.start if ask.start is not None else -(10**18)) else ends
 
 
-def said(value, values):
+def said(value, ask):
     event_type, column = value
-    return event_type if column is None or MAIN.get(event_type) == column else f"{event_type}.{column}"
+    if ask.quantities and event_type in MEASURES:
+        return column
+    is_shared = [column in columns for columns in MEASURES.values()].count(True) > 1
+    return event_type if column is None or MAIN.get(event_type) == column and not is_shared else f"{event_type}.{column}"
 
 
 def arguments(ask):
@@ -138,7 +148,7 @@ def arguments(ask):
     if ask.names:
         out.append("--names")
     if ask.shape.startswith("wide"):
-        out += ["--wide", ",".join(said(value, ask.values) for value in ask.values)]
+        out += ["--wide", ",".join(dict.fromkeys(said(value, ask) for value in ask.values))]
     if ask.shape in ("latest", "samples"):
         out.append("--" + ask.shape)
     if ask.every:
@@ -158,7 +168,7 @@ def parts(ask):
         if getattr(ask, name) != plain:
             yield replace(ask, **{name: plain})
     for name in ("values", "aggregates", "types", "devices"):
-        for one in getattr(ask, name):
+        for one in getattr(ask, name) if name != "values" or not ask.quantities else []:
             if len(getattr(ask, name)) > 1:
                 yield replace(ask, **{name: [one]})
 

@@ -92,7 +92,7 @@ def from_workbook(path):
         lines = list(sheet.iter_rows(values_only=True))
         if not lines:
             continue
-        header = [re.sub(r" \([^()]*\)$", "", name or "") for name in lines[0]]
+        header = [re.sub(r" \((°C|%|dBm|ppm|Pa|s|UTC|[A-Z]\w+/[\w/]+)\)$", "", name or "") for name in lines[0]]
         for line in lines[1:]:
             cells = dict(zip(header, [*line] + [None] * (len(header) - len(line))))
             for name in TIMES:
@@ -118,7 +118,12 @@ def same(wanted, found):
                 found = float(found)
             except (TypeError, ValueError):
                 return False
-            return abs(found - wanted.value) <= max(1e-12 * abs(wanted.value), 1e-12 * wanted.scale)
+            near = max(1e-12 * abs(wanted.value), 1e-12 * wanted.scale)
+            if wanted.decimals is not None and abs(wanted.value) * 10**wanted.decimals < 2**53:
+                places = -Decimal(repr(found)).normalize().as_tuple().exponent
+                near += 0.5 * (1 + 1e-6) * 10**-wanted.decimals
+                return places <= wanted.decimals and abs(found - wanted.value) <= near
+            return abs(found - wanted.value) <= near
         case bool():
             return str(found).lower() == str(wanted).lower()
         case int():

@@ -3,7 +3,8 @@ were that it came from."""
 
 import math
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 
@@ -19,6 +20,9 @@ AGGREGATES = ["mean", "min", "max", "sum", "count", "first", "last"]
 class Near:
     value: float
     scale: float = 0.0
+    # Decimals that it is rounded to, and those that something worked out of it is rounded to; none where there are too many.
+    decimals: int | None = None
+    grain: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Ask:
     zone: str = "UTC"
     # Event type and column, of a wide table.
     values: list = field(default_factory=list)
+    # Measures are asked for by their names, and all of one name are.
+    quantities: bool = False
     every: str | None = None
     aggregates: list = field(default_factory=list)
     fill: str = "none"
@@ -186,11 +192,14 @@ class Tables:
     def column(self, ask, value, device, what=""):
         """Name of a column of a wide table."""
         event_type, column = value
-        short = [name for _, name in ask.values].count(column) > 1
-        full = f"{event_type}.{column}" if short else column
-        middle = "" if len(ask.values) == 1 else full
+        asked = {name if ask.quantities and one in MEASURES else (one, name) for one, name in ask.values}
+        if ask.quantities and event_type in MEASURES:
+            short = sum(name == column and (one, device) in self.series for one, name in ask.values) > 1
+        else:
+            short = [name for _, name in ask.values].count(column) > 1
+        middle = f"{event_type}.{column}" if short else "" if len(asked) == 1 else column
         if column is None:
-            middle = "" if len(ask.values) == 1 else event_type
+            middle = "" if len(asked) == 1 else event_type
         return " ".join(filter(None, [self.name(device) if ask.names else device, middle, what]))
 
     # ---- Buckets ----
@@ -381,8 +390,10 @@ def bucket_count(calendar, begins, ends):
 def between(one, other, part):
     if one is None or other is None:
         return None
-    one, other = (value.value if isinstance(value, Near) else value for value in (one, other))
-    return Near(one + (other - one) * part, max(abs(one), abs(other)))
+    grains = [value.grain for value in (one, other)]
+    grain = None if None in grains else max(grains)
+    one, other = (value.value for value in (one, other))
+    return Near(one + (other - one) * part, max(abs(one), abs(other)), grain, grain)
 
 
 def cell(value):
@@ -404,11 +415,22 @@ def mean_of(values):
     return None if total is None else Near(total / len(values), max(map(abs, values)) * 1e-16)
 
 
+def decimals_of_means(values):
+    """Three more than the values have; none where one has more than nine."""
+    own = [Decimal(repr(float(value))) for value in values]
+    decimals = [-min(0, value.normalize().as_tuple().exponent) for value in own]
+    is_exact = all(abs(value) * 10**many < 2**53 for value, many in zip(own, decimals))
+    return max(decimals) + 3 if max(decimals) <= 9 and is_exact else None
+
+
 def aggregate(values):
     total = total_of(values)
     scale = max(map(abs, values)) * 1e-16
+    grain = decimals_of_means(values)
+    mean = mean_of(values)
+    exact = lambda value: Near(value, grain=grain)
     return {
-        "mean": mean_of(values), "min": Near(min(values)), "max": Near(max(values)),
+        "mean": mean and replace(mean, decimals=grain, grain=grain), "min": exact(min(values)), "max": exact(max(values)),
         "sum": None if total is None else Near(total, scale),
-        "count": len(values), "first": Near(values[0]), "last": Near(values[-1]),
+        "count": len(values), "first": exact(values[0]), "last": exact(values[-1]),
     }
