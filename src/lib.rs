@@ -3,6 +3,12 @@
 pub mod base;
 pub mod cli;
 pub mod cloud;
+pub mod docs {
+    //! Pages for whoever uses the program.
+
+    #[doc = include_str!("docs/settings.md")]
+    pub mod settings {}
+}
 pub mod intake;
 pub mod model;
 pub mod output;

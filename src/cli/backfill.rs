@@ -9,6 +9,7 @@ use crate::base::text;
 use crate::base::time::{self, Micros};
 use crate::cloud::history::Pace;
 use crate::intake::backfill::{Filler, Request};
+use crate::intake::preflight::Asked;
 use crate::model::layout::Layout;
 use crate::model::settings::{File, Filters};
 use crate::query::coverage;
@@ -19,8 +20,9 @@ use crate::store::writer::Phase;
 
 use super::clock::Tz;
 use super::connection::{Connection, passes, preflight};
+use super::record::said;
 use super::when::{When, since, when};
-use super::{Failure, Outcome, Recording, each_once, progress};
+use super::{Failure, Outcome, Recording, each_once, program, progress, shell};
 
 /// How long a recorder that runs may take to find what was asked of it.
 const FOUND_WITHIN: Duration = Duration::from_secs(10);
@@ -58,7 +60,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let layout = args.recording.layout();
     let file = File::read(&layout.settings())?;
-    let (cloud, passes) = (args.connection.cloud(&file)?, passes(&file)?);
+    let passes = passes(&file)?;
     let now = time::now();
     let clock = args.tz.stderr(&[args.start, args.end, Some(args.since)]);
     let begins = args.start.unwrap_or(args.since).moment(&clock.zone, now);
@@ -75,10 +77,18 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let filters = Filters { event_types: args.event_type.clone(), ..Filters::default() };
     let registry = args.recording.registry()?;
     args.recording.refuse_types(&args.event_type, &registry)?;
-    let projects = each_once(&args.project);
-    let filters = preflight(&layout, &cloud, &projects, filters, true)?;
-    let requests = projects.into_iter().map(|project| Request::new(&project, filters.clone(), (begins, ends)));
-    let requests: Vec<Request> = requests.collect();
+    // What a recorder leaves out, an empty recording may be asked to take: only what is given counts here.
+    let mut asked = args.connection.asked(&file, each_once(&args.project), &filters)?;
+    for asked in &mut asked {
+        asked.filters.clone_from(&filters);
+    }
+    let asked = preflight(&layout, asked, true)?;
+    let request = |asked: &Asked| Request::new(&asked.project, asked.filters.clone(), (begins, ends));
+    let requests: Vec<Request> = asked.iter().map(request).collect();
+    for request in &requests {
+        let (from, to) = (clock.second(begins), clock.named(ends));
+        tell!("asks the history of {} from {from} to {to}, {}; Ctrl-C ends it", request.project, said(&request.filters));
+    }
     let meter = Arc::new(Meter::default());
     let recorder = match Recorder::open(&layout, registry, Arc::clone(&meter), Timing::default()) {
         Ok(recorder) => recorder,
@@ -96,11 +106,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pace = Arc::new(Pace::default());
     let (stopping, stop) = watch::channel(Phase::Going);
-    for request in requests {
+    for (request, Asked { cloud, .. }) in requests.into_iter().zip(&asked) {
         let filler = Filler {
             project: request.project.clone(),
             filters: request.filters.clone(),
-            cloud: Arc::clone(&cloud),
+            cloud: Arc::clone(cloud),
             pace: Arc::clone(&pace),
             writer: recorder.writer(),
             layout: layout.clone(),
@@ -139,6 +149,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         text::counted(Meter::get(&meter.rolled), "event"),
         text::count(Meter::get(&meter.doubles))
     );
+    tell!("next: `{} gaps --dir {}` tells what is covered now", program(), shell(layout.root()));
     missing(&layout, (begins, ends))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -12,7 +12,6 @@ use crate::base::text::{self, printable};
 use crate::base::time::{self, Micros};
 use crate::base::zone::{Every, Zone};
 use crate::output::export::{self, Dialect, Format, Glance, Misread, Output, Partition, SHEET_ROWS, Seen, Settings, TimeFormat};
-use crate::query::coverage;
 use crate::query::reader::{Reader, Selection, TypePlan};
 use crate::query::tables::{Aggregate, Ask, Fill, Gaps, Shape, StateValidity, gaps, has_states, known, plans, tables};
 use crate::store::devices::Directory;
@@ -22,7 +21,7 @@ use super::clock::Clock;
 use super::left_out::left_out;
 use super::select::{Select, labels, why_empty};
 use super::signal::{INTERRUPTED, on_stop};
-use super::{Failure, Outcome, Recording, duration, program, progress, shell, show, tell_left_out, tell_missing};
+use super::{Failure, Outcome, Recording, duration, missing_in, program, progress, shell, show, tell_left_out, tell_missing};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatName {
@@ -400,6 +399,32 @@ fn hint_at_columns(settings: &Settings, files: &[PathBuf]) {
     tell!("each event type has its own columns: read one at a time, such as {}{duckdb}", first.display());
 }
 
+/// What is going to be written; a pipe is told nothing.
+fn tell_beginning(args: &Args, events: u64, selection: &Selection, clock: &Clock) {
+    if args.output() != Output::Stdout {
+        let from = selection.start.map_or_else(|| "the first".to_owned(), |start| clock.second(start));
+        let to = selection.end.map_or_else(|| "the last".to_owned(), |end| clock.second(end));
+        let (events, to_what) = (text::counted(events, "event"), args.output.display());
+        tell!("exports up to {events} from {from} to {to}, times: {}, to {to_what}", clock.name());
+    }
+}
+
+/// What to do with a file.
+fn tell_next(format: Format, file: &Path) {
+    let (name, path) = (file.display().to_string(), shell(file));
+    match format.extension() {
+        "csv" | "xlsx" => tell!(
+            "next: open it in a spreadsheet, or in Python: import pandas as pd; df = pd.read_{}({name:?})",
+            match format {
+                Format::Csv => "csv",
+                _ => "excel",
+            }
+        ),
+        "ndjson" => tell!("next: `head -n 1 {path}` shows an event as it was received"),
+        kind => tell!("next: import pandas as pd; df = pd.read_{}({name:?})", if kind == "arrow" { "feather" } else { kind }),
+    }
+}
+
 /// Shows the first rows, and says how to get the rest.
 fn show_first(glance: Glance, reader: &Reader, directory: &Directory, clock: &Clock) -> Result<Outcome, Failure> {
     if glance.rows.is_empty() {
@@ -478,6 +503,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     warn_of_length(&ask, &plans, &selection);
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
+    tell_beginning(args, events, &selection, &Clock { zone });
     leave_nothing_half(&settings.unfinished, &settings.output);
     let bar = if to_terminal { progress::hidden() } else { progress::bar(Some(events), false) };
     let exported = tables(&reader, &plans, &selection, &directory, &ask)
@@ -515,12 +541,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         };
         tell!("exported {} to {files}: {}", text::counted(rows, what), text::few(&which));
         hint_at_columns(&settings, &exported.files);
+        if let [file] = exported.files.as_slice() {
+            tell_next(settings.format, file);
+        }
     }
-    let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
-    let missing = match reader.view() {
-        Some(view) => coverage::missing(view, span, time::now())?,
-        None => None,
-    };
+    let missing = missing_in(&reader, &selection)?;
     let empty = if rows == 0 { Outcome::Incomplete } else { Outcome::Done };
     let left_out = tell_left_out(&reader).max(empty);
     Ok(left_out.max(tell_missing(missing.as_deref(), &args.recording.layout())))

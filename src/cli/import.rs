@@ -40,6 +40,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let recorder = Recorder::open(&layout, args.recording.registry()?, Arc::clone(&meter), Timing::default())?;
     args.recording.warn_of_place();
     args.recording.keep_schemas()?;
+    let size = length.map_or_else(String::new, |length| format!(" ({})", text::bytes(length)));
+    tell!(
+        "imports {}{size} into {}, to its end; what is there already is not taken twice",
+        name.display(),
+        layout.root().display()
+    );
     let bar = progress::bar(length, true);
     let imported = recorder::import(&recorder, input, name, |bytes| bar.inc(bytes));
     bar.finish_and_clear();
@@ -56,6 +62,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         text::count(Meter::get(&meter.doubles)),
         layout.root().display()
     );
+    tell!("next: `{} status --dir {}` tells what is there", super::program(), super::shell(layout.root()));
     if imported.faults > 0 {
         tell!(
             "{} no event; kept raw, see `{} status --dir {}`",

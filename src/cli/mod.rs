@@ -37,6 +37,7 @@ mod record;
 mod roll;
 mod schema;
 mod select;
+mod settings;
 mod show;
 mod signal;
 mod sql;
@@ -66,16 +67,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::base::disk;
 use crate::base::error::{self, Advice};
 use crate::base::text;
+use crate::base::time::{self, Micros};
 use crate::model::layout::Layout;
 use crate::model::schema::{Registry, SCHEMA_MAX};
-use crate::model::settings;
+use crate::model::settings as values;
 use crate::output::export::ExportError;
-use crate::query::reader::Reader;
+use crate::query::coverage;
+use crate::query::reader::{Reader, Selection};
 use crate::store::buffer::{BufferError, View};
 
 use messages::{Level, LogFormat};
@@ -106,6 +109,8 @@ enum Command {
     Demo(demo::Args),
     /// Record the streams of one or several projects
     Record(record::Args),
+    /// What `record` would go by, and where each value comes from
+    Settings(settings::Args),
     /// Receive what the cloud's Data Connectors push
     Listen(listen::Args),
     /// Take the past of a project from the cloud's history
@@ -312,7 +317,8 @@ fn advice(advice: Advice) -> &'static str {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if cli.verbose {
         error::tell_causes();
     }
@@ -320,6 +326,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Settings(args) => settings::run(&args, matches.subcommand().map_or(&matches, |(_, of)| of)),
         Command::Listen(args) => listen::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Gaps(args) => gaps::run(&args),
@@ -362,6 +369,12 @@ fn tell_left_out(reader: &Reader) -> Outcome {
     if left_out.is_empty() { Outcome::Done } else { Outcome::Incomplete }
 }
 
+/// What to say of gaps in a selection that are not filled, if there are any.
+fn missing_in(reader: &Reader, selection: &Selection) -> Result<Option<String>, Failure> {
+    let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
+    Ok(reader.view().map(|view| coverage::missing(view, span, time::now())).transpose()?.flatten())
+}
+
 /// Says what is missing, if anything is.
 fn tell_missing(missing: Option<&str>, layout: &Layout) -> Outcome {
     tell_incomplete(missing, "gaps", layout)
@@ -376,7 +389,7 @@ fn tell_incomplete(missing: Option<&str>, verb: &str, layout: &Layout) -> Outcom
 
 /// A duration as a flag.
 fn duration(text: &str) -> Result<Duration, String> {
-    settings::duration(text).map_err(|error| error.to_string())
+    values::duration(text).map_err(|error| error.to_string())
 }
 
 /// A list without what stands in it before.

@@ -9,13 +9,12 @@ use crate::base::text;
 use crate::base::time::{self, Micros};
 use crate::output::chart::{self, Chart, Screen, Size};
 use crate::output::plot::{Settings, charts, groups, main_values};
-use crate::query::coverage;
 use crate::query::reader::Reader;
 use crate::query::tables;
 use crate::store::devices::Directory;
 
 use super::select::{Select, why_empty};
-use super::{Failure, Outcome, Recording, progress, tell_left_out, tell_missing};
+use super::{Failure, Outcome, Recording, progress, missing_in, tell_left_out, tell_missing};
 
 /// Width of a picture where nobody says, in the pixels of a page.
 const WIDTH: u32 = 1000;
@@ -108,11 +107,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             written => written?,
         }
     }
-    let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
-    let missing = match reader.view() {
-        Some(view) => coverage::missing(view, span, time::now())?,
-        None => None,
-    };
+    let missing = missing_in(&reader, &selection)?;
     let left_out = tell_left_out(&reader);
     Ok(left_out.max(tell_missing(missing.as_deref(), &args.recording.layout())))
 }

@@ -32,8 +32,8 @@ pub(super) fn bar(length: Option<u64>, of_bytes: bool) -> ProgressBar {
     }
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
     let template = match (length.is_some(), of_bytes) {
-        (true, true) => "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
-        (true, false) => "{wide_bar} {human_pos}/{human_len} events  {rate}  {eta} left",
+        (true, true) => "{spinner} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+        (true, false) => "{spinner} {wide_bar} {human_pos}/{human_len} events  {rate}  {eta} left",
         (false, true) => "{spinner} {bytes}  {bytes_per_sec}",
         (false, false) => "{spinner} {human_pos} events  {rate}",
     };
@@ -44,6 +44,8 @@ pub(super) fn bar(length: Option<u64>, of_bytes: bool) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.with_key("rate", rate));
     }
+    // It moves from the beginning, also while nothing is counted yet.
+    bar.enable_steady_tick(DRAW_EVERY);
     bar
 }
 

@@ -14,6 +14,7 @@ use crate::base::disk;
 use crate::base::text;
 use crate::base::time::{self, Micros};
 use crate::cloud::client::Accept;
+use crate::intake::preflight::Asked;
 use crate::intake::stream::Plan;
 use crate::model::layout::Layout;
 use crate::model::schema::is_plain;
@@ -51,7 +52,7 @@ enum Stream {
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    recording: Recording,
+    pub(super) recording: Recording,
     /// Project to record; may be given several times
     #[arg(long, value_name = "ID", env = "DT_PROJECT_ID", value_delimiter = ',')]
     project: Vec<String>,
@@ -95,7 +96,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     linger: Option<Duration>,
     #[command(flatten)]
-    connection: Connection,
+    pub(super) connection: Connection,
     /// Also receive what the cloud's Data Connectors push, at this address; see `overnight listen`
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
@@ -120,15 +121,16 @@ pub(super) struct HowLong {
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
-    if let (None, Some(flag)) = (args.listen, args.listening.given()) {
-        return Err(Failure::usage(format!("{flag} is for a receiver of pushes: give --listen IP:PORT as well")));
-    }
     if args.rotate_after < ROTATE_LEAST {
         return Err(Failure::usage("--rotate-after is at least 1s"));
     }
     let layout = args.recording.layout();
     let file = File::read(&layout.settings())?;
-    let projects = if args.project.is_empty() { file.project.clone().unwrap_or_default() } else { args.project.clone() };
+    let listen = if args.listen.is_some() { args.listen } else { file.listen()? };
+    if let (None, Some(flag)) = (listen, args.listening.given()) {
+        return Err(Failure::usage(format!("{flag} is for a receiver of pushes: give --listen IP:PORT as well")));
+    }
+    let projects = each_once(&if args.project.is_empty() { file.projects() } else { args.project.clone() });
     if projects.is_empty() {
         return Err(Failure::usage("no project: give --project ID, or set DT_PROJECT_ID"));
     }
@@ -140,41 +142,62 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let linger = args.linger.unwrap_or_default();
     let filling = Filling { passes: passes(&file)?, reconcile: time_of(file.reconcile.as_deref())?, linger };
     let filling = Some(filling).filter(|_| !args.no_backfill && args.max_retries != Some(0));
-    let cloud = args.connection.cloud(&file)?;
-    let event_types =
-        if args.event_type.is_empty() { file.event_type.clone().unwrap_or_default() } else { args.event_type.clone() };
-    args.recording.refuse_types(&event_types, &*args.recording.registry()?)?;
-    let filters = Filters {
-        event_types,
+    let given = Filters {
+        event_types: args.event_type.clone(),
         devices: args.device.clone(),
         device_types: args.device_type.clone(),
         labels: args.label.clone(),
         product_numbers: args.product_number.clone(),
     };
+    let asked = args.connection.asked(&file, projects, &given)?;
+    let registry = args.recording.registry()?;
+    for asked in &asked {
+        args.recording.refuse_types(&asked.filters.event_types, &registry)?;
+    }
     let accept = match args.accept {
         Stream::Json => Accept::Json,
         Stream::Sse => Accept::Sse,
     };
     args.timing.end()?;
-    let projects = each_once(&projects);
-    let filters = preflight(&layout, &cloud, &projects, filters, args.listen.is_none())?;
-    let receiver = args.listen.map(|address| args.listening.receiver(address)).transpose()?;
+    let asked = preflight(&layout, asked, listen.is_none())?;
+    let history = if filling.is_some() { "what is missed is filled from the history" } else { "gaps stay as they are" };
+    for Asked { project, filters, .. } in &asked {
+        tell!("records {project}: {}; {history}", said(filters));
+    }
+    let receiver = listen.map(|address| args.listening.receiver(address)).transpose()?;
     let (retries_max, rotate_after) = (args.max_retries, args.rotate_after);
     // A receiver takes SIGHUP for a wish to read its keys anew.
-    let hangs_up = args.listen.is_none();
+    let hangs_up = listen.is_none();
     record(&args.recording, &args.timing, &file, hangs_up, move |lasts| {
         let view = View::open(&layout)?;
-        let account = cloud.account();
         let mut plans = Vec::new();
-        for project in projects {
+        for Asked { project, cloud, filters } in asked {
+            let account = cloud.account();
             let was_heard = view.was_heard(&project, &account)?;
-            let (filters, account) = (filters.clone(), account.clone());
             let plan = Plan { project, filters, accept, ping, retries_max, keep_every, rotate_after, lasts, account, was_heard };
-            plans.push((plan, Arc::clone(&cloud)));
+            plans.push((plan, cloud));
         }
         let receiver = receiver.map(|receiver| receiver()).transpose()?;
         Ok(Sources { plans, filling, receiver })
     })
+}
+
+/// Which events, in words.
+pub(super) fn said(filters: &Filters) -> String {
+    let Filters { event_types, devices, device_types, labels, product_numbers } = filters;
+    let named = [
+        ("", event_types),
+        ("of devices ", devices),
+        ("of devices of type ", device_types),
+        ("of devices with label ", labels),
+        ("of devices with product number ", product_numbers),
+    ];
+    let only: Vec<String> = named
+        .iter()
+        .filter(|(_, words)| !words.is_empty())
+        .map(|(before, words)| format!("{before}{}", text::printable(&text::few(words), 200)))
+        .collect();
+    if only.is_empty() { "all events".to_owned() } else { format!("only {}", only.join(", ")) }
 }
 
 /// How long what comes may wait for a commit.
@@ -314,7 +337,19 @@ fn summary(layout: &Layout, meter: &Meter, begun: Micros) {
     // What others call their types is not always fit to be pasted into a shell.
     if let Some((most, _)) = parts.by_type.iter().filter(|(name, _)| is_plain(name)).max_by_key(|(_, count)| **count) {
         load_lines(layout, most);
+        let (program, dir) = (program(), shell(layout.root()));
+        if cfg!(feature = "reports") {
+            tell!("next     {program} report --dir {dir} --since {}", since(begun));
+        } else {
+            tell!("next     {program} status --dir {dir}");
+        }
     }
+}
+
+/// A flag that reaches back to a time.
+fn since(begun: Micros) -> String {
+    let hours = time::duration(time::now() - begun).as_secs() / 3600 + 1;
+    format!("{hours}h")
 }
 
 /// Lines to paste.

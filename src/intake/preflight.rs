@@ -29,11 +29,22 @@ pub enum Unfit {
     NoDevice(String),
 }
 
+/// What is to be recorded of a project, and who asks for it.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The project.
+    pub project: String,
+    /// Who asks which cloud.
+    pub cloud: Arc<Cloud>,
+    /// Which of its events; devices by their ids or names.
+    pub filters: Filters,
+}
+
 /// What the cloud said.
 #[derive(Debug, Default)]
 pub struct Looked {
-    /// What to ask for, devices by their ids.
-    pub filters: Filters,
+    /// What to ask for of each project, devices by their ids.
+    pub filters: Vec<Filters>,
     /// Why that was not held against all device lists, if it was not.
     pub unchecked: Option<String>,
 }
@@ -42,16 +53,16 @@ pub struct Looked {
 ///
 /// # Errors
 /// When every project is refused, or a filter lets no device through.
-pub async fn look(projects: &[(String, Arc<Cloud>)], filters: Filters) -> Result<Looked, Unfit> {
+pub async fn look(asked: &[Asked]) -> Result<Looked, Unfit> {
     let pace = Pace::default();
     let (mut devices, mut refused, mut unchecked, mut answered) = (Vec::new(), None, None, false);
-    for (project, cloud) in projects {
-        match list(cloud, &pace, project, &filters).await {
+    for Asked { project, cloud, filters } in asked {
+        match list(cloud, &pace, project, filters).await {
             Ok(listed) => {
                 answered = true;
                 devices.extend(listed);
             }
-            Err(failure) => match opens(cloud, project, &filters).await {
+            Err(failure) => match opens(cloud, project, filters).await {
                 Err(error) => refused = refused.or(Some(error)),
                 Ok(()) => unchecked = Some(failure.to_string()),
             },
@@ -62,10 +73,11 @@ pub async fn look(projects: &[(String, Arc<Cloud>)], filters: Filters) -> Result
     }
     // A project may be about to get its first devices.
     if unchecked.is_some() || devices.is_empty() {
-        return Ok(Looked { filters, unchecked });
+        return Ok(Looked { filters: asked.iter().map(|asked| asked.filters.clone()).collect(), unchecked });
     }
-    let filters = resolve(filters, &devices).map_err(Unfit::NoDevice)?;
-    Ok(Looked { filters, unchecked })
+    // A device may be in one project of several.
+    let filters = asked.iter().map(|asked| resolve(asked.filters.clone(), &devices)).collect::<Result<_, _>>();
+    Ok(Looked { filters: filters.map_err(Unfit::NoDevice)?, unchecked })
 }
 
 /// Whether a stream may open: an account may be let to that, and not to the list.

@@ -1,6 +1,10 @@
 //! Asking and being told: times in the reader's zone, times as people write them, filters that match nothing.
 
-use crate::support::{Cloud, Place, Ran, overnight, touch};
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::{Cloud, Place, Ran, overnight, touch, write};
 
 /// A recording of two devices, of which a gap and a line that is no event are known.
 fn filled() -> Place {
@@ -150,4 +154,111 @@ fn an_output_of_an_unknown_kind_is_refused_and_one_of_nothing_ends_with_3_in_eve
         let ran = place.run(&[&none[..], &["--event-type", "touch"]].concat());
         assert!(ran.code == 3 && ran.stderr.contains("no events") && file.exists(), "{ending}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn settings_say_each_value_and_where_it_comes_from_and_no_secret() {
+    let place = Place::new();
+    std::fs::create_dir(place.dir()).unwrap();
+    let settings =
+        "keep_every = \"5s\"\nevent_type = [\"co2\"]\nlisten = \"127.0.0.1:8801\"\n[projects.p]\nevent_type = [\"touch\"]\n";
+    write(&place.dir().join("overnight.toml"), settings);
+    let ask = ["settings", "--device", "Cold room", "--keep-every", "2s"];
+    let mut command = overnight();
+    command
+        .args(ask)
+        .arg("--json")
+        .arg("--dir")
+        .arg(place.dir())
+        .env("DT_PROJECT_ID", "p")
+        .env("DT_SIGNATURE_SECRET", "hunter22");
+    let ran = Ran::new(&command.output().unwrap());
+    let rows: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.stderr));
+    let said = |key: &str| {
+        let row = rows.iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("no {key}: {rows:?}"));
+        (row["value"].as_str().unwrap().to_owned(), row["from"].as_str().unwrap().to_owned())
+    };
+    let is = |key: &str, value: &str, from: &str| {
+        let (found, of) = said(key);
+        assert!(found == value && of.ends_with(from), "{key}: {found} from {of}");
+    };
+    is("project", "p", "DT_PROJECT_ID");
+    is("device", "Cold room", "--device");
+    is("keep_every", "2s", "--keep-every");
+    is("event_type", "co2", "overnight.toml");
+    is("projects.p.event_type", "touch", "overnight.toml");
+    is("listen", "127.0.0.1:8801", "overnight.toml");
+    is("roll_every", "1h", "default");
+    is("rotate_after", "55m", "default");
+    is("secret", "***", "DT_SERVICE_ACCOUNT_SECRET");
+    is("signature secret", "***", "DT_SIGNATURE_SECRET");
+    let shown = place.run(&ask).stdout;
+    assert!(
+        shown.contains("keep_every") && !(ran.stdout + &shown).contains("hunter22") && !shown.contains("demo-secret"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn every_key_of_the_page_on_settings_is_one_and_none_is_left_out() {
+    let page = include_str!("../../src/docs/settings.md");
+    let example =
+        page.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0.replace("# reconcile", "reconcile");
+    let place = Place::new();
+    std::fs::create_dir(place.dir()).unwrap();
+    write(&place.dir().join("overnight.toml"), example);
+    let ran = place.run(&["settings", "--json"]);
+    let rows: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.stderr));
+    let of_file = rows.iter().filter(|row| row["from"].as_str().unwrap().ends_with("overnight.toml"));
+    let keys: BTreeSet<&str> = of_file.map(|row| row["key"].as_str().unwrap()).collect();
+    let code = include_str!("../../src/model/settings/file.rs");
+    let fields = code.split_once("pub struct File {").and_then(|(_, rest)| rest.split_once("\n}")).unwrap().0;
+    let known = fields.lines().filter_map(|line| line.trim().trim_start_matches("pub ").split_once(": Option<"));
+    for (key, _) in known.filter(|(key, _)| *key != "strange") {
+        assert!(keys.contains(key), "{key} is not on the page, or not told: {rows:?}");
+    }
+}
+
+#[test]
+fn filters_and_credentials_in_the_settings_hold_for_their_project_until_a_flag_says_otherwise() {
+    use std::os::unix::fs::PermissionsExt;
+    let cloud = Cloud::start(&["--rate", "200", "--devices", "8"]);
+    let place = Place::with_quick_history();
+    write(&place.dir().join("overnight.toml"), "[projects.demo]\nevent_type = [\"temperature\"]\ncredentials = \"demo.json\"\n");
+    let file = place.dir().join("demo.json");
+    write(&file, r#"{"serviceAccount": {"keyId": "demo-key", "secret": "demo-secret"}}"#);
+    for path in [&file, &place.dir().join("overnight.toml")] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    std::fs::set_permissions(place.dir(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = overnight();
+    command.env_remove("DT_SERVICE_ACCOUNT_KEY_ID").env_remove("DT_SERVICE_ACCOUNT_SECRET");
+    command.args(["record", "--for", "2s", "--no-backfill", "--api-url", &cloud.url, "--dir"]).arg(place.dir());
+    let ran = Ran::new(&command.output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let types = |place: &Place| place.events().iter().map(|event| event["eventType"].to_string()).collect::<BTreeSet<_>>();
+    assert_eq!(types(&place), BTreeSet::from(["\"temperature\"".to_owned()]));
+    // Whoever else can write there says nothing of where credentials are.
+    std::fs::set_permissions(place.dir().join("overnight.toml"), std::fs::Permissions::from_mode(0o622)).unwrap();
+    let ran = Ran::new(&command.output().unwrap());
+    assert!(ran.code == 1 && ran.stderr.contains("(credentials)") && ran.stderr.contains("others can write"), "{}", ran.stderr);
+}
+
+#[test]
+fn messages_are_lines_or_one_json_object_each_and_few_where_few_are_wanted() {
+    let place = Place::new();
+    write(&place.path("in"), touch("id", 1, 1) + "\n{}\n");
+    let input = place.path("in").display().to_string();
+    let ran = place.run(&["import", &input, "--log-format", "json"]);
+    let said: Vec<Value> = ran.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(ran.code == 3 && !said.is_empty(), "{}", ran.stderr);
+    assert!(
+        said.iter().all(|line| line["time"].is_string() && line["message"].is_string() && line["level"] == "info"),
+        "{said:?}"
+    );
+    assert_eq!(place.run(&["import", &input, "-q"]).stderr, "");
+    let ran = place.run(&["export", "-q", "--tz", "UTC", "--with-labels", "nolabel"]);
+    assert!(ran.code == 0 && ran.stderr.starts_with("warning: no device has the label"), "{}", ran.stderr);
+    let ran = place.run(&["export", "-q", "--event-type", "tuoch", "--log-format", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&ran.stderr).unwrap()["level"], "error");
 }

@@ -7,16 +7,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::base::disk;
 use crate::base::error::plain;
-use crate::base::text::wrong_toml;
 
+mod file;
 mod mask;
 
+pub use file::File;
 pub use mask::Mask;
-
-/// No settings file is longer, in bytes.
-const LENGTH_MAX: u64 = 1024 * 1024;
 
 /// Something in the settings or the credentials is wrong, or missing.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +42,9 @@ pub enum SettingsError {
     /// One of two that belong together is missing.
     #[error("{0} is set, but not {1}; both belong together")]
     Half(&'static str, &'static str),
-    /// A settings file that others may have written says where credentials go.
+    /// A settings file that others may have written says where credentials go, or where somebody listens.
     #[error(
-        "{} says where credentials go ({key}), and {why}: they go only where you say. Look at it, and give {flag} URL, or make the file and its folder your own (chown, chmod go-w)", path.display()
+        "{} says where credentials are and go, or who may reach this machine ({key}), and {why}: only you say that. Look at it, and give {flag}, or make the file and its folder your own (chown, chmod go-w)", path.display()
     )]
     NotYours {
         /// The file.
@@ -209,111 +206,6 @@ impl Credentials {
         let email = email.filter(|email| !email.is_empty());
         Ok(Self { key_id, secret: Secret::new(secret), email, token_url: token_endpoint })
     }
-}
-
-/// What `overnight.toml` in a recording may set. Everything is optional.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct File {
-    /// Projects to record.
-    pub project: Option<Vec<String>>,
-    /// Event types to record; none given: all.
-    pub event_type: Option<Vec<String>>,
-    api_url: Option<String>,
-    token_url: Option<String>,
-    /// How often to look for something to roll, as in `15m`.
-    pub roll_every: Option<String>,
-    /// How long what the stream brings may wait for a commit, as in `3s`.
-    pub keep_every: Option<String>,
-    /// How often the cloud should ping, as in `10s`.
-    pub ping_interval: Option<String>,
-    /// How often to read all of the cloud's history anew, for what sensors sent late while nobody listened, as in `1d`.
-    pub reconcile: Option<String>,
-    /// How long the cloud takes at most to index an event, as in `10s`.
-    pub index_delay: Option<String>,
-    /// How long after a gap the history is asked again, for what came later, as in `["1h", "1d"]`.
-    pub confirm_after: Option<Vec<String>>,
-    /// How far back these passes look, for what came during a gap with an older time, as in `3d`.
-    pub look_back: Option<String>,
-    /// Where it stands, and why others may have written it, if they may.
-    #[serde(skip)]
-    strange: Option<(PathBuf, String)>,
-}
-
-impl File {
-    /// Reads the settings of a recording; the defaults when there are none.
-    ///
-    /// # Errors
-    /// When the file does not read or has a key that nobody knows.
-    pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        match disk::read_text(path, LENGTH_MAX) {
-            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(SettingsError::Read { path: path.to_owned(), source: error.source }),
-            Ok(text) => {
-                let file: Self = toml::from_str(&text)
-                    .map_err(|error| SettingsError::File { path: path.to_owned(), what: wrong_toml(&text, &error) })?;
-                Ok(Self { strange: why_strange(path).map(|why| (path.to_owned(), why)), ..file })
-            }
-        }
-    }
-
-    /// The cloud's API that it names.
-    ///
-    /// # Errors
-    /// When others may have named it.
-    pub fn api_url(&self) -> Result<Option<&str>, SettingsError> {
-        self.address(self.api_url.as_deref(), "api_url", "--api-url")
-    }
-
-    /// The token endpoint that it names.
-    ///
-    /// # Errors
-    /// When others may have named it.
-    pub fn token_url(&self) -> Result<Option<&str>, SettingsError> {
-        self.address(self.token_url.as_deref(), "token_url", "--token-url")
-    }
-
-    fn address<'f>(&self, url: Option<&'f str>, key: &'static str, flag: &'static str) -> Result<Option<&'f str>, SettingsError> {
-        match &self.strange {
-            Some((path, why)) if url.is_some() => {
-                Err(SettingsError::NotYours { path: path.clone(), key, flag, why: why.clone() })
-            }
-            _ => Ok(url),
-        }
-    }
-}
-
-/// Why a file may be what others wrote, if it may: it is a link, or others own it or its folder, or can write there. The folder
-/// is the recording itself, and not behind a link of somebody else's.
-#[cfg(unix)]
-fn why_strange(path: &Path) -> Option<String> {
-    use std::os::unix::fs::MetadataExt;
-    let me = rustix::process::geteuid().as_raw();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let look = |path: &Path| fs::symlink_metadata(path).map_err(|error| error.to_string());
-    let check = || -> Result<(), String> {
-        let file = look(path)?;
-        if !file.is_file() {
-            return Err("it is no file of its own but a link".to_owned());
-        }
-        let behind = fs::metadata(folder).map_err(|error| error.to_string())?;
-        for (about, what) in [(&file, "it"), (&look(folder)?, "its folder"), (&behind, "its folder")] {
-            if about.uid() != me {
-                return Err(format!("{what} belongs to another user"));
-            }
-            // The rights of a link say nothing.
-            if !about.is_symlink() && about.mode() & 0o022 != 0 {
-                return Err(format!("others can write {what}"));
-            }
-        }
-        Ok(())
-    };
-    check().err()
-}
-
-#[cfg(not(unix))]
-fn why_strange(_path: &Path) -> Option<String> {
-    None
 }
 
 /// Which events to ask the cloud for; empty lists ask for all.
