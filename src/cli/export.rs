@@ -401,7 +401,7 @@ fn hint_at_columns(settings: &Settings, files: &[PathBuf]) {
 
 /// What is going to be written; a pipe is told nothing.
 fn tell_beginning(args: &Args, events: u64, selection: &Selection, clock: &Clock) {
-    if args.output() != Output::Stdout {
+    if events > 0 && args.output() != Output::Stdout {
         let from = selection.start.map_or_else(|| "the first".to_owned(), |start| clock.second(start));
         let to = selection.end.map_or_else(|| "the last".to_owned(), |end| clock.second(end));
         let (events, to_what) = (text::counted(events, "event"), args.output.display());

@@ -79,7 +79,9 @@ def commands_run(product):
     env = product.env | {"PATH": f"{tools}:{product.env['PATH']}"}
     for line in found:
         done = subprocess.run(["bash", "-c", line], cwd=product.folder, env=env, capture_output=True, text=True, timeout=30)
-        check(done.returncode == 0, f"{line}: ended with {done.returncode}: {done.stderr}")
+        # The night is months ago: of the last hours there is nothing, which is told.
+        is_empty = done.returncode == 3 and "--since" in line and "no events: " in done.stderr
+        check(done.returncode == 0 or is_empty, f"{line}: ended with {done.returncode}: {done.stderr}")
         out = re.search(r"(?:-o |>)(\S+)", line)
         wrote = not out or "--since" in line or (product.folder / out.group(1)).exists()
         check(wrote, f"{line}: wrote no file")
