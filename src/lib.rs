@@ -6,8 +6,20 @@ pub mod cloud;
 pub mod docs {
     //! Pages for whoever uses the program.
 
+    #[doc = include_str!("docs/checked.md")]
+    pub mod checked {}
+    #[doc = include_str!("docs/morning.md")]
+    pub mod morning {}
+    #[doc = include_str!("docs/night.md")]
+    pub mod night {}
+    #[doc = include_str!("docs/pushes.md")]
+    pub mod pushes {}
+    #[doc = include_str!("docs/security.md")]
+    pub mod security {}
     #[doc = include_str!("docs/settings.md")]
     pub mod settings {}
+    #[doc = include_str!("docs/sources.md")]
+    pub mod sources {}
 }
 pub mod intake;
 pub mod model;

@@ -12,7 +12,7 @@ use super::{Failure, Outcome, Recording};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Every push is answered 200 once it is kept; everything else makes the cloud push it again. GET /healthz says that the
-receiver is alive, GET /readyz that it can keep events. The README shows what to enter in the cloud's console.")]
+receiver is alive, GET /readyz that it can keep events. src/docs/pushes.md shows what to enter in the cloud's console.")]
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,

@@ -262,3 +262,18 @@ fn the_promise_stands_word_for_word_in_the_readme_and_the_crate_documentation() 
         }
     }
 }
+
+#[test]
+fn whoever_opens_the_readme_sees_at_once_how_to_try_it_and_every_page_that_it_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let top: Vec<&str> = readme.lines().take(15).collect();
+    assert!(top.iter().any(|line| line.starts_with("cargo run --release -- demo")), "{top:#?}");
+    let links: Vec<&str> = readme.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)).collect();
+    let own: Vec<&str> = links.into_iter().filter(|link| !link.starts_with("https://")).collect();
+    assert!(own.iter().all(|link| root.join(link).is_file()), "{own:?}");
+    let pages = fs::read_dir(source().join("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    for page in pages {
+        assert!(own.contains(&format!("src/docs/{page}").as_str()), "README does not lead to {page}");
+    }
+}

@@ -247,7 +247,7 @@ fn a_restored_copy_of_the_buffer_never_reuses_a_seq() {
 
 #[test]
 fn once_an_hour_all_that_is_kept_is_rolled_together_and_before_only_what_has_grown_too_large() {
-    assert_eq!(Timing::default().roll_every, Duration::from_hours(1), "README says how fresh day files are");
+    assert_eq!(Timing::default().roll_every, Duration::from_hours(1), "the page on the morning says how fresh day files are");
     let place = Place::new();
     let mut recording = Recording::open(&place.dir());
     let humidity = touch("h", 1, 2).replace("touch", "humidity");

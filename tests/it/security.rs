@@ -341,9 +341,9 @@ fn a_million_types_and_devices_are_bounded_and_the_rest_is_recorded() {
 }
 
 #[test]
-fn the_service_of_the_readme_reaches_little() {
-    let readme = include_str!("../../README.md");
-    let unit = readme.split_once("```ini\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+fn the_service_of_the_documentation_reaches_little() {
+    let page = include_str!("../../src/docs/night.md");
+    let unit = page.split_once("```ini\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
     let place = Place::new();
     let path = place.path("overnight.service");
     fs::write(&path, unit).unwrap();

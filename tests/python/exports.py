@@ -178,7 +178,7 @@ def partitions_read_with_default_calls(world):
         found = read()
         check(sorted(found["event_id"]) == sorted(wanted["event_id"]), f"{reader}: other rows")
         check({str(key)[:10]: count for key, count in found["date"].value_counts().items()} == days, f"{reader}: other days")
-    # Over several types at once: DuckDB alone has all columns, the others lose some or fail, as the README says.
+    # Over several types at once: DuckDB alone has all columns, the others lose some or fail, as the page on the morning says.
     for tree, of_one in [(by_type, "temperature.parquet"), (day, "temperature"), (hive, "event_type=temperature")]:
         of_one = tree / of_one
         files = of_one if of_one.is_file() else f"{of_one}/**/*.parquet"
@@ -187,7 +187,7 @@ def partitions_read_with_default_calls(world):
             duckdb.sql(f"FROM read_parquet('{tree}/**/*.parquet', union_by_name = true)").columns,
         ]
         check(all("temperature" in columns for columns in whole), f"{tree}: {whole}")
-        check("co2" not in pq.read_table(tree).column_names or "state" not in pq.read_table(tree).column_names, "pyarrow has all columns now: the README is behind")
+        check("co2" not in pq.read_table(tree).column_names or "state" not in pq.read_table(tree).column_names, "pyarrow has all columns now: the page on the morning is behind")
     every = duckdb.sql(f"SELECT event_type, count(*) FROM read_parquet('{hive}/**/*.parquet', union_by_name = true) GROUP BY ALL").fetchall()
     types = pd.Series([one["eventType"] for one in world.events]).value_counts().to_dict()
     check({name: count for name, count in every if "odd" not in name} == {name: count for name, count in types.items() if "odd" not in name}, f"{every}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the README says of the morning after works as it stands there: its code is taken out of the file and run.
+"""What README and the page on it say of the morning after works as it stands there: its code is taken out of the files and run.
 
 usage: readme.py BINARY
 """
@@ -15,13 +15,14 @@ import pandas as pd
 import night
 from harness import check, hold, script
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def blocks(language):
-    """The fenced code of a language in the section."""
-    section = README.read_text().partition("## The morning after\n")[2].partition("\n## ")[0]
-    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    """The fenced code of a language in README's section, and on the page."""
+    section = (ROOT / "README.md").read_text().partition("## The morning after\n")[2].partition("\n## ")[0]
+    texts = [section, (ROOT / "src/docs/morning.md").read_text()]
+    return [code for text in texts for code in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 
 def python_runs(product):
@@ -29,7 +30,7 @@ def python_runs(product):
     check(len(found) >= 2, f"{len(found)} blocks")
     for code in found:
         names = {}
-        exec(compile(code, "README.md", "exec"), names)  # our own text
+        exec(compile(code, "an example", "exec"), names)  # our own text
         tables = [names[name] for name in ["df", "table", "frame"] if name in names]
         has_all = all(len(table) > 1000 and len(table["temperature"]) > 1000 for table in tables)
         check(has_all and len(names.get("hours", range(101))) > 100, f"{code}: {[len(table) for table in tables]} rows")
@@ -49,7 +50,7 @@ def sensors_of_one_name_stay_apart(product):
     try:
         for code in (code for code in blocks("python") if "hours = " in code):
             found = {}
-            exec(compile(code, "README.md", "exec"), found)  # our own text
+            exec(compile(code, "an example", "exec"), found)  # our own text
             hours = found["hours"]
             means = hours.tolist() if isinstance(hours, pd.Series) else hours["temperature"].to_list()
             check(sorted(means) == [20.0] * 3 + [21.0] * 3 + [22.0] * 3, f"{code}: {hours}")
@@ -78,6 +79,9 @@ def commands_run(product):
     check(len(found) >= 8, f"{len(found)} commands")
     env = product.env | {"PATH": f"{tools}:{product.env['PATH']}"}
     for line in found:
+        # README and the page may write the same file.
+        for old in re.findall(r"(?:-o |>)(\S+[^/\s])", line):
+            (product.folder / old).unlink(missing_ok=True)
         done = subprocess.run(["bash", "-c", line], cwd=product.folder, env=env, capture_output=True, text=True, timeout=30)
         # The night is months ago: of the last hours there is nothing, which is told.
         is_empty = done.returncode == 3 and "--since" in line and "no events: " in done.stderr
@@ -86,7 +90,7 @@ def commands_run(product):
         wrote = not out or "--since" in line or (product.folder / out.group(1)).exists()
         check(wrote, f"{line}: wrote no file")
     wide = pd.read_csv(product.folder / "wide.csv")
-    check(len(wide) > 1000 and len(wide.columns) == 1 + 6, f"wide.csv: {list(wide)}")
+    check(len(wide) > 1000 and len(wide.columns) == 1 + 8, f"wide.csv: {list(wide)}")
 
 
 def scenario(product):
