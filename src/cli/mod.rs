@@ -36,6 +36,7 @@ mod receiver;
 mod record;
 mod roll;
 mod schema;
+mod screen;
 mod select;
 mod settings;
 mod show;

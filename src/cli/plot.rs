@@ -168,8 +168,8 @@ fn write(path: &Path, kind: Kind, whole: Vec<Chart>, args: &Args) -> Result<(), 
 fn screen() -> Screen {
     let is_terminal = io::stdout().is_terminal();
     let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let size = console::Term::stdout().size_checked().filter(|_| is_terminal);
-    let (height, width) = size.map_or((24, 80), |(height, width)| (usize::from(height), usize::from(width)));
+    let (width, height) = super::screen::size();
+    let (width, height) = (width.unwrap_or(super::screen::USUAL), height.unwrap_or(24));
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(said).unwrap_or_default().to_ascii_lowercase();
     Screen {
         width: width.clamp(40, 200),

@@ -14,7 +14,7 @@ use crate::store::meter::Meter;
 
 use super::clock::Clock;
 use super::messages::{self, Level};
-use super::show;
+use super::{screen, show};
 
 /// How often live lines are drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
@@ -107,7 +107,8 @@ fn lines(meter: &Meter, clock: &Clock, stop: &AtomicBool) {
         }
         let values = values(meter, &|at| clock.second(at), begun.elapsed(), &mut rate);
         for ((bar, name), value) in bars.iter().zip(names).zip(values) {
-            bar.set_message(text::clean(&format!("{name:<12}{value}")));
+            let width = console::Term::stderr().size_checked().map_or(screen::USUAL, |(_, width)| width.into());
+            bar.set_message(screen::cut(&text::clean(&format!("{name:<12}{value}")), width));
         }
     }
     all.clear().unwrap_or_default();

@@ -1,11 +1,13 @@
 //! Times, tables and JSON as people and programs read them.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use crate::base::text::is_hidden;
 use crate::base::time::Micros;
+
+use super::screen;
 
 /// `45 s`, `7 h 12 min`
 pub(super) fn length(time: std::time::Duration) -> String {
@@ -74,27 +76,54 @@ impl<W: Write> Write for Escaping<W> {
 }
 
 /// A table without frames; columns named in `right` are aligned to the right. On a terminal, the columns `wraps` share what the
-/// others leave, in as many lines as they need; anywhere else, a row is a line.
-pub(super) fn table(header: &[&str], right: &[usize], wraps: &[usize], rows: Vec<Vec<String>>) -> String {
-    let size = console::Term::stdout().size_checked().filter(|_| io::stdout().is_terminal());
-    arranged(header, right, wraps, rows, size.map(|(_, width)| width))
+/// others leave, in as many lines as they need, no word broken; where that is too little, the columns `spare` are left out, in their
+/// order, and at the end anything is cut. Anywhere else, a row is a line.
+pub(super) fn table(header: &[&str], right: &[usize], wraps: &[usize], spare: &[usize], rows: Vec<Vec<String>>) -> String {
+    arranged(header, right, wraps, spare, rows, screen::size().0)
 }
 
-fn arranged(header: &[&str], right: &[usize], wraps: &[usize], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
-    /// Narrower than this, nothing can be read.
-    const NARROWEST: u16 = 12;
+fn arranged(
+    header: &[&str],
+    right: &[usize],
+    wraps: &[usize],
+    spare: &[usize],
+    rows: Vec<Vec<String>>,
+    width: Option<usize>,
+) -> String {
+    const BETWEEN: usize = 2;
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    let longest = |text: &str, wraps: bool| {
+        let words = text.split_whitespace().map(|word| word.chars().count()).max().unwrap_or_default();
+        if wraps { words } else { text.chars().count() }
+    };
+    let least: Vec<usize> = (0..header.len())
+        .map(|column| {
+            let cells = table.row_iter().filter_map(|row| row.cell_iter().nth(column)).map(Cell::content);
+            cells.chain([header[column].to_owned()]).map(|text| longest(&text, wraps.contains(&column))).max().unwrap_or_default()
+        })
+        .collect();
+    let mut hidden: Vec<usize> = Vec::new();
     if let Some(width) = width {
-        table.set_width(width);
+        let needed = |hidden: &[usize]| {
+            let shown = least.iter().enumerate().filter(|(column, _)| !hidden.contains(column));
+            shown.map(|(_, least)| least + BETWEEN).sum::<usize>().saturating_sub(BETWEEN)
+        };
+        for column in spare {
+            if needed(&hidden) > width {
+                hidden.push(*column);
+            }
+        }
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::try_from(width).unwrap_or(u16::MAX));
     }
     for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if index + 1 == header.len() { 0 } else { 2 }));
-        column.set_constraint(if wraps.contains(&index) {
-            ColumnConstraint::LowerBoundary(Width::Fixed(NARROWEST))
-        } else {
-            ColumnConstraint::ContentWidth
+        let behind = if index + 1 == header.len() { 0 } else { BETWEEN };
+        column.set_padding((0, u16::try_from(behind).unwrap_or_default()));
+        let least = u16::try_from(least[index] + behind).unwrap_or(u16::MAX);
+        column.set_constraint(match (hidden.contains(&index), wraps.contains(&index)) {
+            (true, _) => ColumnConstraint::Hidden,
+            (_, true) => ColumnConstraint::LowerBoundary(Width::Fixed(least)),
+            _ => ColumnConstraint::ContentWidth,
         });
         if right.contains(&index) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -119,11 +148,14 @@ mod tests {
         let cause = "no connection: the server said in many words that it does not want to be asked, and closed";
         let row = ["2026-11-24 00:41:10", "11-25 01:17:53", "100000.0 s", "filled", "4,310", cause].map(str::to_owned);
         let header = ["begins (UTC)", "ends (UTC)", "length", "state", "history", "cause"];
-        let table = |width| arranged(&header, &[2, 4], &[5], vec![row.to_vec(); 3], width);
-        for width in [80, 120] {
+        let table = |width| arranged(&header, &[2, 4], &[5], &[4, 1, 3, 2], vec![row.to_vec(); 3], width);
+        for width in [40, 80, 120] {
             let lines = table(Some(width));
-            assert!(lines.lines().count() > 4 && lines.lines().all(|line| line.len() <= width.into()), "{lines}");
+            assert!(lines.lines().count() > 4 && lines.lines().all(|line| line.len() <= width), "{lines}");
+            let words: Vec<&str> = lines.split_whitespace().collect();
+            assert!(cause.split_whitespace().all(|word| words.contains(&word)), "a word is broken: {lines}");
         }
+        assert!(table(Some(40)).starts_with("begins (UTC)") && !table(Some(40)).contains("history"));
         assert_eq!(table(None).lines().count(), 4);
         assert!(table(None).lines().skip(1).all(|line| line.ends_with(cause)), "{}", table(None));
     }

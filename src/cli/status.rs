@@ -8,7 +8,7 @@ use crate::base::time::{self, Utc};
 use crate::query::status::{Status, status};
 
 use super::clock::{Clock, Tz};
-use super::{Failure, Outcome, Recording, duration, show};
+use super::{Failure, Outcome, Recording, duration, screen, show};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -48,27 +48,52 @@ fn print(status: &Status, clock: &Clock) -> Result<(), Failure> {
         (true, None) => "running, not connected".to_owned(),
         (false, _) => "not running".to_owned(),
     };
-    say!("recording   {}", status.dir);
-    say!("times       {}", clock.name());
-    say!("recorder    {recorder}");
+    let (width, height) = screen::size();
+    let columns = width.unwrap_or(usize::MAX);
+    let head = std::cell::Cell::new(0);
+    let entry = |name: &str, value: &str| {
+        let text = screen::entry(name, value, columns);
+        head.set(head.get() + text.lines().count());
+        text
+    };
+    say!("{}", entry("recording", &status.dir));
+    say!("{}", entry("times", clock.name()));
+    say!("{}", entry("recorder", &recorder));
     for dead in &status.nobody_records {
-        say!("MISSING     {}", printable(&dead.said(|time| clock.second(time)), 400));
+        say!("{}", entry("MISSING", &printable(&dead.said(|time| clock.second(time)), 400)));
     }
     if let (Some(at), Some(age)) = (status.last_sign_of_life_at, status.last_sign_of_life_age) {
-        say!("alive       last sign of life {}, {} ago", clock.second(at), show::length(Duration::from_secs_f64(age)));
+        say!(
+            "{}",
+            entry(
+                "alive",
+                &format!("last sign of life {}, {} ago", clock.second(at), show::length(Duration::from_secs_f64(age)))
+            )
+        );
     }
     if status.disk_full {
         let free = status.disk_free.map_or_else(String::new, |free| format!(", {} are left", text::bytes(free)));
-        say!("disk        FULL{free}: nothing is kept or rolled until there is room");
+        say!("{}", entry("disk", &format!("FULL{free}: nothing is kept or rolled until there is room")));
     }
-    say!("events      {}, {} of them in the buffer", text::count(status.events), text::count(status.buffered));
-    say!("on disk     day files {}, buffer {}", text::bytes(status.bytes), text::bytes(status.buffer_bytes));
+    say!(
+        "{}",
+        entry("events", &format!("{}, {} of them in the buffer", text::count(status.events), text::count(status.buffered)))
+    );
+    say!(
+        "{}",
+        entry("on disk", &format!("day files {}, buffer {}", text::bytes(status.bytes), text::bytes(status.buffer_bytes)))
+    );
     if let Some(written) = &status.written {
-        say!("written     {} by the last recorder", written.said());
+        say!("{}", entry("written", &format!("{} by the last recorder", written.said())));
     }
-    say!("last event  {}", status.last_event_at.map_or_else(|| "none yet".to_owned(), |at| clock.second(at)));
+    say!(
+        "{}",
+        entry("last event", &format!("{}", status.last_event_at.map_or_else(|| "none yet".to_owned(), |at| clock.second(at))))
+    );
     if !status.partitions.is_empty() {
-        say!("\n{}", partitions(status, clock));
+        // The head stays on the screen, and below the table stand a few lines and the prompt.
+        let most = height.map_or(usize::MAX, |height| height.saturating_sub(head.get() + 6).max(3));
+        say!("\n{}", partitions(status, clock, most));
     }
     if status.faults > 0 {
         say!("\n{} kept raw; the newest by reason:", text::counted(status.faults, "fault"));
@@ -107,7 +132,7 @@ fn print(status: &Status, clock: &Clock) -> Result<(), Failure> {
 }
 
 /// A line an event type, with how many UTC days it has: each of them, and its times, stand in `--json`.
-fn partitions(status: &Status, clock: &Clock) -> String {
+fn partitions(status: &Status, clock: &Clock, most: usize) -> String {
     let mut types: BTreeMap<&str, (u64, u64, u64, u64, Utc, Utc)> = BTreeMap::new();
     for part in &status.partitions {
         let sum = types.entry(&part.event_type).or_insert((0, 0, 0, 0, part.first, part.last));
@@ -118,7 +143,14 @@ fn partitions(status: &Status, clock: &Clock) -> String {
         sum.4 = sum.4.min(part.first);
         sum.5 = sum.5.max(part.last);
     }
-    let rows = types.into_iter().map(|(name, (days, rows, buffered, bytes, first, last))| {
+    let left_out = types.len().saturating_sub(most);
+    if left_out > 0 {
+        let mut events: Vec<u64> = types.values().map(|sum| sum.1).collect();
+        events.sort_unstable_by(|a, b| b.cmp(a));
+        let least = events[most - 1];
+        types.retain(|_, sum| sum.1 >= least);
+    }
+    let rows = types.into_iter().take(most).map(|(name, (days, rows, buffered, bytes, first, last))| {
         vec![
             printable(name, 40),
             text::count(days),
@@ -130,5 +162,12 @@ fn partitions(status: &Status, clock: &Clock) -> String {
         ]
     });
     let header = ["type", "days", "events", "in buffer", "day files", "first day", "last day"];
-    show::table(&header, &[1, 2, 3, 4], &[0], rows.collect())
+    let table = show::table(&header, &[1, 2, 3, 4], &[0], &[3, 5, 1, 4], rows.collect());
+    match left_out {
+        0 => table,
+        more => {
+            let more = format!("and {} with fewer events; `--json` lists them all", text::counted(more as u64, "further type"));
+            format!("{table}\n{}", screen::wrapped(&more, 0, screen::size().0.unwrap_or(usize::MAX)).join("\n"))
+        }
+    }
 }

@@ -40,5 +40,7 @@ mod supply;
 mod support;
 #[path = "../fuzz/targets.rs"]
 mod targets;
+#[cfg(feature = "pictures")]
+mod terminals;
 mod twins;
 mod values;

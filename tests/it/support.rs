@@ -28,6 +28,8 @@ pub fn overnight() -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("DT_")) {
         command.env_remove(name);
     }
+    // What is printed is not to depend on the terminal that the tests run in.
+    command.env_remove("COLUMNS").env_remove("LINES");
     command.env("DT_SERVICE_ACCOUNT_KEY_ID", "demo-key").env("DT_SERVICE_ACCOUNT_SECRET", "demo-secret");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

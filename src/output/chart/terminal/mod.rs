@@ -54,9 +54,15 @@ pub fn terminal(charts: &[&Chart], screen: &Screen) -> String {
 fn one(chart: &Chart, screen: &Screen, left: usize) -> String {
     let mut paper = Paper::new(screen.width, screen.has_unicode, screen.has_colour);
     let (title, about) = chart.heading();
-    let title = if about.is_empty() { title } else { format!("{title}  ·  {about}") };
+    let mut title = if about.is_empty() { title } else { format!("{title}  ·  {about}") };
+    let mut span = ticks::words(shown(chart), &chart.zone);
+    // In a narrow one the clock stands behind the title.
+    if let Some((times, zone)) = span.clone().split_once(", ").filter(|_| paper.columns(&span) > screen.width) {
+        title = format!("{title}  ·  {zone}");
+        times.clone_into(&mut span);
+    }
     paper.write(0, 0, &paper.fit(&title, screen.width), None);
-    paper.write(0, 1, &paper.fit(&ticks::words(shown(chart), &chart.zone), screen.width), PALE);
+    paper.write(0, 1, &paper.fit(&span, screen.width), PALE);
     if chart.lines.is_empty() {
         paper.write(2, HEAD, "no events", None);
         return paper.text();
