@@ -130,7 +130,7 @@ fn report(layout: &Layout) -> Result<(), Failure> {
         let file = file.strip_prefix(&data).unwrap_or(&file);
         vec![part.event_type.clone(), text::count(part.rows), text::bytes(part.bytes), file.display().to_string()]
     });
-    say!("{}", show::table(&["event type", "events", "size", "day file"], &[1, 2], &[3], &[2], rows.collect()));
+    say!("{}", show::shrinking(&["event type", "events", "size", "day file"], &[1, 2], &[3], &[2], rows.collect()));
     let (events, bytes) = (text::counted(status.events, "event"), text::bytes(status.bytes));
     say!("{events} recorded, each once; {bytes} of Parquet in {}", data.display());
     Ok(())

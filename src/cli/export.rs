@@ -435,7 +435,7 @@ fn show_first(glance: Glance, reader: &Reader, directory: &Directory, clock: &Cl
     let rows = glance.rows.into_iter().map(|Seen { time, device, of, values }| {
         vec![clock.second(time), printable(directory.name(&device), 40), printable(&of, 40), values]
     });
-    say!("{}", show::table(&[&time, "device", "of", "values"], &[], &[1, 3], &[2], rows.collect()));
+    say!("{}", show::shrinking(&[&time, "device", "of", "values"], &[], &[1, 3], &[2], rows.collect()));
     if glance.is_cut {
         let (program, dir) = (program(), shell(reader.layout().root()));
         tell!(

@@ -8,7 +8,7 @@ use crate::base::disk;
 use crate::base::text;
 use crate::base::time::{self, Micros};
 use crate::output::chart::{self, Chart, Screen, Size};
-use crate::output::plot::{Settings, charts, groups, main_values};
+use crate::output::plot::{Settings, charts, groups, main_values, quantity};
 use crate::query::reader::Reader;
 use crate::query::tables;
 use crate::store::devices::Directory;
@@ -27,6 +27,9 @@ const SHARP: u32 = 2;
 pub(super) struct Args {
     #[command(flatten)]
     recording: Recording,
+    /// What to draw by its name, such as temperature: of every event type that measures it; humidity.temperature is that of one
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    quantity: Vec<String>,
     /// A picture, FILE.svg or FILE.png [default: into the terminal]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -70,11 +73,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let directory = Directory::new(&reader.devices()?);
     let zone = args.select.zone(args.output.is_none() && io::stdout().is_terminal());
     let selection = args.select.selection(&reader, &directory, &zone)?;
-    if selection.event_types.is_empty() {
+    if selection.event_types.is_empty() && args.quantity.is_empty() {
         let plans = reader.plan(&selection)?;
         let known: Vec<&str> = plans.iter().map(|plan| plan.schema.name.as_str()).collect();
         let known = if known.is_empty() { "none in this selection".to_owned() } else { text::few(&known) };
-        return Err(Failure::usage(format!("say what to draw with --event-type; the recording has {known}")));
+        return Err(Failure::usage(format!("say what to draw with --event-type or --quantity; the recording has {known}")));
     }
     // A door that stayed shut has no events tonight, and is shut all the same.
     let plans = tables::plans(&reader, &selection, tables::Fill::None)?;
@@ -92,8 +95,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         unrecorded: tables::unrecorded(&reader, span, now)?,
         end: selection.until(now),
     };
+    let quantities = if args.quantity.is_empty() {
+        main_values(&plans)
+    } else {
+        args.quantity.iter().map(|wanted| quantity(wanted, &plans)).collect::<Result<_, _>>()?
+    };
     let bar = progress::bar(Some(plans.iter().map(|plan| plan.events).sum()), false);
-    let drawn = charts(&reader, &main_values(&plans), &selection, &directory, &settings);
+    let drawn = charts(&reader, &quantities, &selection, &directory, &settings);
     bar.finish_and_clear();
     let drawn = drawn?;
     if drawn.is_empty() {

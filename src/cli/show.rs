@@ -76,9 +76,13 @@ impl<W: Write> Write for Escaping<W> {
 }
 
 /// A table without frames; columns named in `right` are aligned to the right. On a terminal, the columns `wraps` share what the
-/// others leave, in as many lines as they need, no word broken; where that is too little, the columns `spare` are left out, in their
-/// order, and at the end anything is cut. Anywhere else, a row is a line.
-pub(super) fn table(header: &[&str], right: &[usize], wraps: &[usize], spare: &[usize], rows: Vec<Vec<String>>) -> String {
+/// others leave, in as many lines as they need, and no word is broken as long as that is possible. Anywhere else, a row is a line.
+pub(super) fn table(header: &[&str], right: &[usize], wraps: &[usize], rows: Vec<Vec<String>>) -> String {
+    arranged(header, right, wraps, &[], rows, screen::size().0)
+}
+
+/// The same, of which a narrow terminal does not show the columns `spare`: as many as need be, in their order.
+pub(super) fn shrinking(header: &[&str], right: &[usize], wraps: &[usize], spare: &[usize], rows: Vec<Vec<String>>) -> String {
     arranged(header, right, wraps, spare, rows, screen::size().0)
 }
 

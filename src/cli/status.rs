@@ -86,10 +86,7 @@ fn print(status: &Status, clock: &Clock) -> Result<(), Failure> {
     if let Some(written) = &status.written {
         say!("{}", entry("written", &format!("{} by the last recorder", written.said())));
     }
-    say!(
-        "{}",
-        entry("last event", &format!("{}", status.last_event_at.map_or_else(|| "none yet".to_owned(), |at| clock.second(at))))
-    );
+    say!("{}", entry("last event", &status.last_event_at.map_or_else(|| "none yet".to_owned(), |at| clock.second(at))));
     if !status.partitions.is_empty() {
         // The head stays on the screen, and below the table stand a few lines and the prompt.
         let most = height.map_or(usize::MAX, |height| height.saturating_sub(head.get() + 6).max(3));
@@ -162,7 +159,7 @@ fn partitions(status: &Status, clock: &Clock, most: usize) -> String {
         ]
     });
     let header = ["type", "days", "events", "in buffer", "day files", "first day", "last day"];
-    let table = show::table(&header, &[1, 2, 3, 4], &[0], &[3, 5, 1, 4], rows.collect());
+    let table = show::shrinking(&header, &[1, 2, 3, 4], &[0], &[3, 5, 1, 4], rows.collect());
     match left_out {
         0 => table,
         more => {

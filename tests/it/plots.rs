@@ -172,6 +172,24 @@ fn every_one_of_many_devices_is_drawn_and_no_chart_has_more_than_eight_lines() {
 }
 
 #[test]
+fn a_quantity_is_that_of_every_event_type_that_measures_it() {
+    let humid = |minute: i64| event("h", "humidity", NIGHT + minute * MINUTE, r#""temperature":21.5,"relativeHumidity":40,"#);
+    let place = recording(&(temperatures("t", 0..20) + &(0..20).map(humid).collect::<String>()));
+    let (ran, picture) = drawn(&place, &["--quantity", "temperature"]);
+    assert!(
+        picture.contains(">t</text>") && picture.contains(">h</text>") && picture.contains("temperature, °C"),
+        "{}",
+        ran.stderr
+    );
+    let (_, picture) = drawn(&place, &["--quantity", "humidity.temperature"]);
+    assert!(!picture.contains(">t</text>") && picture.contains(">h</text>"), "{picture}");
+    let (_, picture) = drawn(&place, &["--event-type", "temperature"]);
+    assert!(picture.contains(">t</text>") && !picture.contains(">h</text>"), "{picture}");
+    let ran = place.run(&["plot", "--quantity", "pressure"]);
+    assert!(ran.code != 0 && ran.stderr.contains("no value \"pressure\""), "{}", ran.stderr);
+}
+
+#[test]
 fn more_devices_than_a_picture_can_show_are_refused_with_what_to_do() {
     let place = recording(&(0..97).map(|device| temperatures(&format!("d{device:02}"), 0..2)).collect::<String>());
     let file = place.path("plot.svg");

@@ -16,13 +16,13 @@ use arrow::datatypes::{DataType, TimestampMicrosecondType};
 
 use crate::base::time::{Micros, SECOND};
 use crate::base::zone::Zone;
-use crate::model::schema::Behaviour;
+use crate::model::schema::{Behaviour, Schema};
 use crate::model::unit::written;
 use crate::output::chart::{Chart, Data, Line};
 use crate::query::coverage::{Span, merged};
 use crate::query::reader::{Reader, Selection, TypePlan};
 use crate::query::tables::{
-    Last, StateValidity, TableError, Unrecorded, Value, Whose, figure, holds_until, lookback, main_value, values,
+    Last, StateValidity, TableError, Unrecorded, Value, Whose, figure, holds_until, lookback, main_value, named, values,
 };
 use crate::store::devices::Directory;
 
@@ -79,10 +79,7 @@ pub fn quantities(plans: &[TypePlan]) -> Vec<Quantity<'_>> {
     for plan in plans {
         for value in values(&plan.schema) {
             let is_measure = value.behaves() == Some(Behaviour::Gauge);
-            let same = |known: &&mut Quantity<'_>| {
-                let (_, other) = &known.sources[0];
-                is_measure && other.behaves() == value.behaves() && other.name() == value.name() && other.unit() == value.unit()
-            };
+            let same = |known: &&mut Quantity<'_>| known.sources[0].1.is_like(&value);
             if let Some(known) = all.iter_mut().find(same) {
                 known.sources.push((plan, value));
             } else {
@@ -92,6 +89,16 @@ pub fn quantities(plans: &[TypePlan]) -> Vec<Quantity<'_>> {
         }
     }
     all
+}
+
+/// What somebody calls `temperature` or `humidity.temperature`, whoever brings it.
+///
+/// # Errors
+/// When none of the event types has it, or several have different ones.
+pub fn quantity<'p>(wanted: &str, plans: &'p [TypePlan]) -> Result<Quantity<'p>, TableError> {
+    let schemas: Vec<&Schema> = plans.iter().map(|plan| plan.schema.as_ref()).collect();
+    let of = |value: Value| Some((plans.iter().find(|plan| plan.schema.name == value.event_type)?, value));
+    Ok(Quantity { title: wanted.to_owned(), sources: named(wanted, &schemas)?.into_iter().filter_map(of).collect() })
 }
 
 /// The charts of quantities, each of those that a selection has something of, all of the same span. Lines are called by the names

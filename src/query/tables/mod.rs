@@ -65,7 +65,7 @@ pub use gaps::{Gaps, gaps};
 pub use known::{JOIN_TOLERANCE, StateValidity, Whose, holds_until, known};
 pub use lookback::{Before, Last, has_states, lookback, plans};
 pub use unrecorded::{Unrecorded, unrecorded};
-pub use values::{Value, figure, main_value, values};
+pub use values::{Value, figure, main_value, named, values};
 
 /// Why there is no such table.
 #[derive(Debug, thiserror::Error)]

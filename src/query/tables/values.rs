@@ -37,7 +37,7 @@ impl Value {
     }
 
     /// Whether another one measures the same: a number of the same name and unit.
-    fn is_like(&self, other: &Self) -> bool {
+    pub fn is_like(&self, other: &Self) -> bool {
         let is_measure = self.behaves() == Some(Behaviour::Gauge) && other.behaves() == Some(Behaviour::Gauge);
         is_measure && self.name() == other.name() && self.unit() == other.unit()
     }
@@ -81,7 +81,10 @@ pub fn figure(column: &ArrayRef, row: usize) -> Option<f64> {
 
 /// The values that somebody wrote as `temperature`: a quantity, and so every measure of this name and unit, of whatever event type;
 /// else what an event type is about, or the one column of this name. As `humidity.temperature` it is one column of one type.
-pub(super) fn named(wanted: &str, schemas: &[&Schema]) -> Result<Vec<Value>, TableError> {
+///
+/// # Errors
+/// When no schema has such a value, or several have different ones.
+pub fn named(wanted: &str, schemas: &[&Schema]) -> Result<Vec<Value>, TableError> {
     let all = || schemas.iter().flat_map(|schema| values(schema));
     if let Some(schema) = schemas.iter().find(|schema| schema.name == wanted) {
         let main = main_value(schema);
