@@ -71,7 +71,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
                 let items = column.into_iter().flat_map(|column| column.items.iter().map(|item| item_row(column, item)));
                 std::iter::once(own).chain(items.collect::<Vec<_>>()).collect::<Vec<_>>()
             });
-            say!("{}", show::shrinking(&["column", "type", "unit", "pointer", "description"], &[], &[3, 4], &[3, 2], rows.collect()));
+            say!(
+                "{}",
+                show::shrinking(&["column", "type", "unit", "pointer", "description"], &[], &[3, 4], &[3, 2], rows.collect())
+            );
         }
         Command::Check { folder } => {
             let mut registry = Registry::built_in()?;
