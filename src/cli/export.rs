@@ -498,6 +498,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         ask.gaps = gaps(&reader, time::now())?;
     }
     if to_terminal && args.format.is_none() && args.csv.given().is_none() {
+        ask.names = true;
         let tables = tables(&reader, &plans, &selection, &directory, &ask).map_err(export::ExportError::from)?;
         return show_first(export::glance(tables, FIRST)?, &reader, &directory, &Clock { zone });
     }

@@ -564,10 +564,11 @@ def a_broken_pipe_is_no_error(world):
     check(done.stdout.startswith("time,") and done.stdout.endswith("\n0\n") and not done.stderr, f"{done.stdout[-200:]} {done.stderr}")
 
 
-def on_a_terminal(world, *args, streams):
-    """Runs an export with some of its streams on a terminal; gives what is seen there."""
+def on_a_terminal(world, *args, streams, verb="export", zone="UTC"):
+    """Runs a verb with some of its streams on a terminal; gives what is seen there."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([world.product.binary, "export", *args], **{stream: theirs for stream in streams})
+    env = os.environ | {"TZ": zone}
+    process = subprocess.Popen([world.product.binary, verb, *args], env=env, **{stream: theirs for stream in streams})
     os.close(theirs)
     seen = b""
     while True:
@@ -586,6 +587,21 @@ def on_a_terminal(world, *args, streams):
 def a_terminal_sees_a_bar_with_rate_and_time_left(world):
     seen = on_a_terminal(world, "--dir", world.dir, "-o", world.product.folder / "bar.xlsx", streams=["stderr"])
     check(all(word in seen for word in ["events", "/s", "left"]), f"{seen!r}")
+
+
+def a_terminal_sees_twenty_rows_and_times_of_its_own_clock(world):
+    both = ["stdout", "stderr"]
+    seen = on_a_terminal(world, "--dir", world.dir, "--event-type", "temperature", streams=both, zone="Asia/Tokyo")
+    # Midnight in Oslo.
+    rows = [line for line in seen.splitlines() if line.startswith("2026-03-28 0")]
+    check("time (Asia/Tokyo)" in seen and len(rows) == 20 and "first 20 rows" in seen and " °C" in rows[0].replace("\xa0", " "), seen)
+    every = on_a_terminal(world, "--dir", world.dir, "--event-type", "temperature", "--format", "csv", streams=["stdout"], zone="Asia/Tokyo")
+    check(every.startswith("time,") and len(every.splitlines()) > 1000 and "2026-03-28T08:" in every, every[:300])
+    for verb in ["status", "gaps"]:
+        seen = on_a_terminal(world, "--dir", world.dir, streams=both, verb=verb, zone="Asia/Tokyo")
+        check("Asia/Tokyo" in seen and "UTC" not in seen, seen)
+        seen = on_a_terminal(world, "--dir", world.dir, "--tz", "UTC", streams=both, verb=verb, zone="Asia/Tokyo")
+        check("UTC" in seen and "Asia/Tokyo" not in seen, seen)
 
 
 def no_control_character_of_a_name_reaches_a_terminal_and_a_pipe_has_it_as_it_is(world):
@@ -662,6 +678,7 @@ RULES = [
     an_existing_file_stays_and_an_empty_result_says_why,
     a_broken_pipe_is_no_error,
     a_terminal_sees_a_bar_with_rate_and_time_left,
+    a_terminal_sees_twenty_rows_and_times_of_its_own_clock,
     no_control_character_of_a_name_reaches_a_terminal_and_a_pipe_has_it_as_it_is,
     an_interrupted_export_leaves_no_half_file,
     gaps_in_the_range_are_told_and_exit_3,

@@ -12,7 +12,8 @@ use super::cells::{Cells, Quotes};
 use super::{Result, times};
 
 /// Columns that say where a row is from, and not what it holds.
-const OF_ORIGIN: [&str; 8] = ["time", "device_id", "project_id", "event_id", "event_type", "received_at", "source", "raw"];
+const OF_ORIGIN: [&str; 9] =
+    ["device_name", "time", "device_id", "project_id", "event_id", "event_type", "received_at", "source", "raw"];
 /// Longest text of a cell, in characters.
 const LONGEST: usize = 40;
 
@@ -75,15 +76,17 @@ fn seen(of: &str, batch: &RecordBatch) -> Vec<Seen> {
     let columns: Vec<(&str, String, Cells)> = told
         .map(|(field, column)| {
             let unit = field.metadata().get("unit").map(|unit| unit::written(unit)).filter(|unit| !unit.is_empty());
-            (field.name().as_str(), unit.map(|unit| format!(" {unit}")).unwrap_or_default(), Cells::new(column))
+            (field.name().as_str(), unit.map(|unit| format!("\u{a0}{unit}")).unwrap_or_default(), Cells::new(column))
         })
         .collect();
     let row = |row: usize| {
-        let values = columns.iter().filter(|(_, _, cells)| !cells.is_null(row)).map(|(name, unit, cells)| {
+        let values = columns.iter().filter(|(_, _, cells)| !cells.is_null(row)).filter_map(|(name, unit, cells)| {
             let mut text = Vec::new();
             cells.write_json(row, Quotes::Once, &mut text);
             let text = String::from_utf8_lossy(&text);
-            format!("{name} {}{unit}", printable(text.trim_matches('"'), LONGEST))
+            let value = format!("{}{unit}", printable(text.trim_matches('"'), LONGEST));
+            // What is not so is no news, and what a type is called need not be said twice.
+            (text != "false").then(|| if *name == of { value } else { format!("{name} {value}") })
         });
         let values = values.collect::<Vec<_>>().join(", ");
         let device = device.filter(|device| device.is_valid(row)).map(|device| device.value(row).to_owned()).unwrap_or_default();
