@@ -32,8 +32,14 @@ impl Zone {
     /// The zone that this computer is set to; UTC where it does not say.
     pub fn system() -> Self {
         let rules = TimeZone::system();
-        let name = rules.iana_name().unwrap_or("UTC").to_owned();
-        Self { rules, name, known: (0, 0, 0) }
+        let name = match rules.iana_name() {
+            // As many machines call it.
+            Some("Etc/UTC" | "Etc/UCT" | "Etc/Universal" | "Etc/Zulu" | "Etc/Unknown") => "UTC",
+            Some(name) => name,
+            // Rules alone, as TZ=CET-1CEST has them.
+            None => "local time",
+        };
+        Self { name: name.to_owned(), rules, known: (0, 0, 0) }
     }
 
     /// A zone by its IANA name, such as `Europe/Oslo`; `system` is the one of this computer.

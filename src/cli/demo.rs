@@ -9,23 +9,26 @@ use tokio::sync::oneshot;
 
 use crate::base::text;
 use crate::base::time;
+use crate::base::zone::Zone;
 use crate::cloud::client::{Accept, Cloud};
 use crate::intake::stream::Plan;
 use crate::model::layout::Layout;
-use crate::model::settings::{Credentials, Filters, Secret};
-use crate::output::export::{self, ExportError, Format, Output, Settings};
+use crate::model::settings::{Credentials, File, Filters, Secret};
+use crate::output::export::{self, Dialect, ExportError, Format, Output, Settings, TimeFormat};
+use crate::output::spreadsheet::{about, sheets};
 use crate::query::reader::{Reader, Selection};
 use crate::query::status::status;
-use crate::query::tables::{Ask, tables};
-use crate::recorder::{Recorder, Sources, Timing};
+use crate::query::tables::Ask;
+use crate::recorder::{Filling, Recorder, Sources, Timing};
 use crate::simulate::{Options, serve};
 use crate::store::devices::Directory;
 use crate::store::meter::Meter;
 
 use super::clock::Tz;
+use super::connection::passes;
 use super::progress::Live;
 use super::record::{drive, load_lines};
-use super::{Failure, Outcome, Recording, duration, show};
+use super::{Failure, Outcome, Recording, duration, program, shell, show};
 
 /// Events a second: enough to see something, few enough to read along.
 const RATE: f64 = 300.0;
@@ -78,7 +81,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         was_heard: false,
     };
     let live = Live::start(Arc::clone(&meter), Tz::default().stderr(&[]));
-    let sources = |_| Ok(Sources { plans: vec![(plan, cloud)], ..Sources::default() });
+    // What fills gaps asks for the devices first, which brings their names.
+    let filling = Filling { passes: passes(&File::default())?, reconcile: None, linger: Duration::ZERO };
+    let sources = |_| Ok(Sources { plans: vec![(plan, cloud)], filling: Some(filling), ..Sources::default() });
     let recorded = drive(recorder, sources, Some(args.for_), true, &meter);
     drop(live);
     // The simulator may have ended by itself, with the error that its thread tells.
@@ -87,16 +92,31 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     recorded?;
 
     let reader = Reader::open(&layout, registry)?;
-    let selection = Selection { event_types: vec!["temperature".to_owned()], ..Selection::default() };
-    let csv = layout.root().join("temperature.csv");
+    let selection = Selection::default();
+    #[cfg(feature = "workbooks")]
+    let (format, name) = (Format::Xlsx, "demo.xlsx");
+    #[cfg(not(feature = "workbooks"))]
+    let (format, name) = (Format::Csv, "demo.csv");
+    let file = layout.root().join(name);
     let plans = reader.plan(&selection)?;
-    let settings = Settings { force: true, ..Settings::new(Format::Csv, Output::File(csv.clone())) };
-    let directory = Directory::default();
-    let tables = tables(&reader, &plans, &selection, &directory, &Ask::default()).map_err(ExportError::from)?;
-    let exported = export::export(&reader, tables, &settings, |_| {})?;
+    let (zone, directory) = (Zone::system(), Directory::new(&reader.devices()?));
+    let made = format!("{} export --spreadsheet --dir {} -o {name}", program(), shell(layout.root()));
+    let about = about(&reader, &plans, &selection, (&zone, time::now()), &made).map_err(ExportError::from)?;
+    let settings = Settings {
+        force: true,
+        dialect: Dialect { zone: zone.clone(), time: TimeFormat::Excel, ..Dialect::default() },
+        zone,
+        offsets: false,
+        about: Some(about),
+        ..Settings::new(format, Output::File(file.clone()))
+    };
+    let is_one = format == Format::Csv;
+    let sheets = sheets(&reader, &plans, &selection, &directory, &Ask::default(), is_one).map_err(ExportError::from)?;
+    export::export(&reader, sheets, &settings, |_| {})?;
     report(&layout)?;
-    let rows: u64 = exported.rows.values().sum();
-    tell!("\n{} stand in {} as well, for a spreadsheet. Paste to go on:", text::counted(rows, "temperature"), csv.display());
+    tell!("\nAll of it is a spreadsheet as well: {}", file.display());
+    tell!("The same of any recording, also of one that is running:  {made}");
+    tell!("Paste to go on:");
     load_lines(&layout, "temperature");
     Ok(Outcome::Done)
 }

@@ -12,6 +12,7 @@ use crate::base::text::{self, printable};
 use crate::base::time::{self, Micros};
 use crate::base::zone::{Every, Zone};
 use crate::output::export::{self, Dialect, Format, Glance, Misread, Output, Partition, SHEET_ROWS, Seen, Settings, TimeFormat};
+use crate::output::spreadsheet::{about, sheets};
 use crate::query::reader::{Reader, Selection, TypePlan};
 use crate::query::tables::{Aggregate, Ask, Fill, Gaps, Shape, StateValidity, gaps, has_states, known, plans, tables};
 use crate::store::devices::Directory;
@@ -38,12 +39,15 @@ enum PartitionName {
     Type,
     /// A file an event type and day: DIR/temperature/2026-11-23.parquet
     Day,
+    /// A file an event type and month: DIR/temperature/2026-11.parquet
+    Month,
     /// The same as Hive keys: DIR/event_type=temperature/date=2026-11-23/part-0.parquet
     Hive,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  overnight export --spreadsheet -o night.xlsx                          for people: a sheet a topic, names, local time
   overnight export --event-type temperature -o temperature.csv
   overnight export --since 12h --tz Europe/Oslo --for-excel nb-NO --names -o night.csv
   overnight export --tz Europe/Oslo -o night.xlsx                       a sheet an event type
@@ -64,6 +68,10 @@ pub(super) struct Args {
     /// Format [default: by the ending of the output, else csv]
     #[arg(long, value_enum)]
     format: Option<FormatName>,
+    /// For people: names and rooms, local time, units in the head, rounded numbers, and nothing that is for programs alone; a
+    /// sheet for temperature, humidity, doors and so on, in FILE.xlsx or FILE.csv. Also with --every and --wide
+    #[arg(long, conflicts_with_all = ["samples", "latest", "long"])]
+    spreadsheet: bool,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
@@ -190,8 +198,11 @@ impl CsvArgs {
         flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
 
-    fn dialect(&self, zone: &Zone, is_tsv: bool) -> Result<Dialect, Failure> {
+    fn dialect(&self, zone: &Zone, is_tsv: bool, is_for_people: bool) -> Result<Dialect, Failure> {
         let mut dialect = match self.for_excel.as_deref() {
+            None if is_for_people => {
+                Dialect::for_excel(&locale()).or_else(|_| Dialect::for_excel("C")).map_err(Failure::usage)?
+            }
             None => Dialect::default(),
             Some("") => Dialect::for_excel(&locale()).map_err(Failure::usage)?,
             Some(locale) => Dialect::for_excel(locale).map_err(Failure::usage)?,
@@ -280,6 +291,9 @@ impl Args {
                 "{flag} is for {of}, and this is {format}; leave it out, or give another --format"
             )));
         }
+        if self.spreadsheet && !["csv", "xlsx"].contains(&format.extension()) {
+            return Err(Failure::usage("--spreadsheet is for people; give -o FILE.xlsx or FILE.csv"));
+        }
         Ok(format)
     }
 
@@ -293,6 +307,29 @@ impl Args {
         } else {
             Output::File(self.output.clone())
         }
+    }
+
+    /// How to export, to whose clock.
+    fn settings(&self, zone: &Zone) -> Result<Settings, Failure> {
+        let output = self.output();
+        let is_tsv = matches!(output, Output::File(_)) && self.ending() == "tsv";
+        Ok(Settings {
+            format: self.format()?,
+            output,
+            partition: match self.partition_by {
+                None | Some(PartitionName::Type) => Partition::Type,
+                Some(PartitionName::Day) => Partition::Day,
+                Some(PartitionName::Month) => Partition::Month,
+                Some(PartitionName::Hive) => Partition::Hive,
+            },
+            force: self.force,
+            dialect: self.csv.dialect(zone, is_tsv, self.spreadsheet)?,
+            zone: zone.clone(),
+            sheet_rows: self.sheet_rows.unwrap_or(SHEET_ROWS),
+            offsets: true,
+            about: None,
+            unfinished: Unfinished::default(),
+        })
     }
 
     fn ask(&self, zone: &Zone) -> Ask {
@@ -369,6 +406,15 @@ fn warn_of_length(ask: &Ask, plans: &[TypePlan], selection: &Selection) {
             "about {rows} rows, one for each {every} from {first} to {last}; --start and --end leave out what a wrong clock told"
         );
     }
+}
+
+/// Whether clocks are changed within what is exported, so that an hour comes twice.
+fn changes_clock(zone: &Zone, plans: &[TypePlan], selection: &Selection) -> bool {
+    let mut days: BTreeSet<Micros> = plans.iter().flat_map(|plan| &plan.partitions).map(|part| part.day.start()).collect();
+    days.extend(days.last().map(|last| last.saturating_add(time::DAY)));
+    let (start, end) = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
+    let mut zone = zone.clone();
+    days.into_iter().map(|day| zone.offset(day.max(start).min(end))).collect::<BTreeSet<_>>().len() > 1
 }
 
 /// Excel and LibreOffice look for numbers and dates in all text of a CSV.
@@ -448,24 +494,11 @@ fn show_first(glance: Glance, reader: &Reader, directory: &Directory, clock: &Cl
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     args.recording.refuse_own(&args.output)?;
-    let output = args.output();
-    let is_tsv = matches!(output, Output::File(_)) && args.ending() == "tsv";
-    let to_terminal = output == Output::Stdout && io::stdout().is_terminal();
-    let zone = args.select.zone(to_terminal);
-    let settings = Settings {
-        format: args.format()?,
-        output,
-        partition: match args.partition_by {
-            None | Some(PartitionName::Type) => Partition::Type,
-            Some(PartitionName::Day) => Partition::Day,
-            Some(PartitionName::Hive) => Partition::Hive,
-        },
-        force: args.force,
-        dialect: args.csv.dialect(&zone, is_tsv)?,
-        zone: zone.clone(),
-        sheet_rows: args.sheet_rows.unwrap_or(SHEET_ROWS),
-        unfinished: Unfinished::default(),
-    };
+    let to_terminal = args.output() == Output::Stdout && io::stdout().is_terminal();
+    // What a spreadsheet opens is of somebody who sits here.
+    let is_for_people = args.spreadsheet || args.csv.for_excel.is_some();
+    let zone = args.select.zone(to_terminal || is_for_people);
+    let mut settings = args.settings(&zone)?;
     if settings.output == Output::Stdout {
         if args.partition_by.is_some() {
             return Err(Failure::usage("--partition-by makes several files; give -o DIR/"));
@@ -503,11 +536,22 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         return show_first(export::glance(tables, FIRST)?, &reader, &directory, &Clock { zone });
     }
     warn_of_length(&ask, &plans, &selection);
+    if args.spreadsheet {
+        settings.offsets = changes_clock(&zone, &plans, &selection);
+        let made = std::env::args().map(shell).collect::<Vec<_>>().join(" ");
+        settings.about =
+            Some(about(&reader, &plans, &selection, (&zone, time::now()), &made).map_err(export::ExportError::from)?);
+    }
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
     tell_beginning(args, events, &selection, &Clock { zone });
     leave_nothing_half(&settings.unfinished, &settings.output);
     let bar = if to_terminal { progress::hidden() } else { progress::bar(Some(events), false) };
-    let exported = tables(&reader, &plans, &selection, &directory, &ask)
+    let all = if args.spreadsheet {
+        sheets(&reader, &plans, &selection, &directory, &ask, settings.format == Format::Csv)
+    } else {
+        tables(&reader, &plans, &selection, &directory, &ask)
+    };
+    let exported = all
         .map_err(export::ExportError::from)
         .and_then(|tables| export::export(&reader, tables, &settings, |rows| bar.inc(rows)));
     bar.finish_and_clear();

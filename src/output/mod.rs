@@ -7,4 +7,5 @@ pub mod export;
 pub mod plot;
 #[cfg(feature = "reports")]
 pub mod report;
+pub mod spreadsheet;
 pub mod sql;

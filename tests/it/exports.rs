@@ -507,6 +507,54 @@ fn readings_are_rows_of_all_types_with_name_room_quantity_and_unit() {
 }
 
 #[test]
+fn a_spreadsheet_is_of_here_with_names_units_and_no_more_than_there_is() {
+    let at = "2026-11-23T10:00:00.000000Z";
+    let place = recording(&[
+        temperature("a", "2026-11-23T10:00:01.000000Z", 21.700_000_762_939_453),
+        event("humidity", "h", at, &format!("{{\"temperature\":19.5,\"relativeHumidity\":40,\"updateTime\":\"{at}\"}}")),
+        state("waterPresent", "w", "2026-11-24T10:00:00.000000Z", "PRESENT"),
+    ]);
+    name(&place, "a", "temperature", r#"{"name":"Fridge","room":"101"}"#);
+    let of_here = |arguments: &[&str]| {
+        let mut command = overnight();
+        command.arg("export").args(arguments).arg("--dir").arg(place.dir()).env("TZ", "Europe/Oslo");
+        let ran = command.output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let text = of_here(&["--spreadsheet", "--for-excel", "nb-NO", "--format", "csv"]);
+    let lines: Vec<&str> = text.trim_start_matches('\u{feff}').split("\r\n").collect();
+    assert_eq!(
+        lines,
+        [
+            "time (Europe/Oslo);sensor;room;temperature (°C);relative humidity (%);water present",
+            "2026-11-23 11:00:00,000;h;;19,5;;",
+            "2026-11-23 11:00:00,000;h;;;40;",
+            "2026-11-23 11:00:01,000;Fridge;101;21,7;;",
+            "2026-11-24 11:00:00,000;w;;;;PRESENT",
+            "",
+        ]
+    );
+    let wide = of_here(&["--spreadsheet", "--for-excel", "en-US", "--wide", "temperature", "--every", "1h"]);
+    assert!(wide.contains("time (Europe/Oslo),Fridge (°C),h (°C)\r\n2026-11-23 11:00:00.000,21.7,19.5\r\n"), "{wide}");
+    // Whose time it is stands in the head of any export for a spreadsheet.
+    let plain = of_here(&["--for-excel", "nb-NO", "--event-type", "temperature"]);
+    assert!(
+        plain.contains("time (Europe/Oslo);time_utc_offset;") && plain.contains("2026-11-23 11:00:01,000;UTC+01:00;"),
+        "{plain}"
+    );
+    refused(&place, &["--spreadsheet", "--format", "parquet"], "FILE.xlsx or FILE.csv");
+    let months = place.path("months");
+    let more = temperature("a", "2026-12-01T00:00:00.000000Z", 3.0);
+    assert_eq!(place.import(more).code, 0);
+    export(&place, &["--event-type", "temperature", "--partition-by", "month", "-o", months.to_str().unwrap()]);
+    for (month, rows) in [("2026-11", 2), ("2026-12", 2)] {
+        let text = std::fs::read_to_string(months.join(format!("temperature/{month}.csv"))).unwrap();
+        assert_eq!(text.lines().count(), rows, "{text}");
+    }
+}
+
+#[test]
 fn a_name_stands_for_one_device_alone_whatever_else_is_selected() {
     let at = "2026-11-23T10:00:00.000000Z";
     let place = recording(&[temperature("x1", at, 20.0), temperature("x2", at, 30.0), temperature("x3", at, 40.0)]);
@@ -601,7 +649,11 @@ fn csv_for_a_country_has_its_separators_and_plain_local_times() {
     let ran = place.run(&[&["export"], &common[..]].concat());
     let text = ran.stdout.strip_prefix('\u{feff}').expect("a byte order mark");
     let rows: Vec<&str> = text.split("\r\n").collect();
-    assert!(rows[0].starts_with("time;time_utc_offset;device_id;device_name;project_id;temperature;samples"), "{}", rows[0]);
+    assert!(
+        rows[0].starts_with("time (Europe/Berlin);time_utc_offset;device_id;device_name;project_id;temperature;samples"),
+        "{}",
+        rows[0]
+    );
     assert!(rows[1].starts_with("2026-11-23 11:00:00,123;UTC+01:00;a;\"'=1+1\";p;-5,25;;;"), "{}", rows[1]);
     let plain = export(&place, &["--delimiter", "tab", "--decimal", ",", "--null", "NA", "--time-format", "%d.%m.%Y %H:%M"]);
     assert!(plain[1].starts_with("23.11.2026 10:00\ta\tp\t-5,25\tNA\t"), "{}", plain[1]);
@@ -778,7 +830,7 @@ fn a_file_of_tabs_has_tabs() {
     let file = place.path("out.TSV").display().to_string();
     for (more, row) in [
         (&[][..], "2026-11-23T10:00:00.000000Z\ta\tp\t1.5"),
-        (&["--for-excel", "de-DE"], "2026-11-23 10:00:00,000\ta\tp\t1,5"),
+        (&["--for-excel", "de-DE", "--tz", "UTC"], "2026-11-23 10:00:00,000\ta\tp\t1,5"),
         (&["--delimiter", ";"], "2026-11-23T10:00:00.000000Z;a;p;1.5"),
     ] {
         export(&place, &[&["-o", &file, "--force"], more].concat());

@@ -228,6 +228,33 @@ def a_workbook_has_dates_numbers_units_and_a_sheet_a_type(world):
     check("relative_humidity (%)" in [cell.value for cell in book["humidity"][1]] and "co2 (ppm)" in [cell.value for cell in book["co2"][1]], "units are missing")
 
 
+def a_spreadsheet_is_for_people(world):
+    book = openpyxl.load_workbook(world.file(".xlsx", "--spreadsheet", "--tz", "Europe/Oslo", "--start", "2026-03-29", "--end", "2026-04-01"))
+    begin, end = (datetime.fromisoformat(day).replace(tzinfo=OSLO) for day in ("2026-03-29", "2026-04-01"))
+    about = {row[0].value: row[1].value for row in book["About"]}
+    check(book.sheetnames[:4] == ["About", "Temperature", "Relative humidity", "CO2"] and book.sheetnames[-1] != "Contact", f"{book.sheetnames}")
+    within = lambda table: table[(table["time"] >= begin) & (table["time"] < end)]
+    all_of = [one for one in world.events if begin <= moment(one["timestamp"]) < end]
+    devices = {one["targetName"].rsplit("/", 1)[1] for one in all_of if "targetName" in one}
+    check((about["From"], about["To"], about["Times"], about["Sensors"]) == ("2026-03-29 00:00:00", "2026-04-01 00:00:00", "of Europe/Oslo", str(len(devices))), f"{about}")
+    wanted = pd.concat([within(temperatures(world)), within(frame(world.events, "humidity", value="temperature"))])
+    sheet = book["Temperature"]
+    header = [cell.value for cell in sheet[1]]
+    # Clocks are changed within.
+    check(header == ["time (Europe/Oslo)", "time_utc_offset", "sensor", "room", "temperature (°C)"], f"{header}")
+    check(sheet.freeze_panes == "A2" and sheet.auto_filter.ref == f"A1:E{len(wanted) + 1}" and sheet.column_dimensions["A"].width > 15, "no filter, nothing frozen")
+    rows = sorted((datetime.fromisoformat(f"{row[0].isoformat()}{row[1]}"), *row[2:]) for row in sheet.iter_rows(min_row=2, values_only=True))
+    right = sorted((at, DEVICES[device][1], DEVICES[device][2], value) for at, device, value in zip(wanted["time"].dt.to_pydatetime(), wanted["device_id"], wanted["value"]))
+    check(len(rows) == len(right) and all(abs(a[0] - b[0]) < timedelta(milliseconds=2) and a[1:] == b[1:] for a, b in zip(rows, right)), f"{few(rows, 2)} {few(right, 2)}")
+    doors = list(book["Contact"].iter_rows(values_only=True))
+    check(doors[0][-1] == "contact" and {row[-1] for row in doors[1:]} == {"OPEN", "CLOSED"}, f"{doors[:3]}")
+    wide = openpyxl.load_workbook(world.file(".xlsx", "--spreadsheet", "--wide", "temperature,co2", "--every", "1h", "--tz", "Europe/Oslo"))
+    check(wide.sheetnames == ["About", "Temperature", "CO2"], f"{wide.sheetnames}")
+    heads = [cell.value for cell in wide["CO2"][1]]
+    check("+47 air (ppm)" in heads, f"{heads}")
+    world.product.run("export", "--dir", world.dir, "--spreadsheet", "-o", world.product.folder / "x.parquet", codes=(2,))
+
+
 def a_long_table_goes_on_in_the_next_sheet(world):
     book = openpyxl.load_workbook(world.file(".xlsx", "--event-type", "temperature", "--sheet-rows", "1000"), read_only=True)
     wanted = temperatures(world)
@@ -263,7 +290,7 @@ def libreoffice_takes_csv_for_excel_as_dates_and_numbers(world):
         column = {cell.value: index for index, cell in enumerate(rows[0])}
         check(len(rows) == len(wanted) + 1, f"{locale}: {len(rows)} rows")
         local = [at.astimezone(OSLO).replace(tzinfo=None) for at in wanted["time"].dt.to_pydatetime()]
-        times = [row[column["time"]] for row in rows[1:]]
+        times = [row[column["time (Europe/Berlin)"]] for row in rows[1:]]
         check(all(cell.is_date for cell in times), f"{locale}: no dates, such as {times[0].value!r}")
         check(max(abs(a.value - b) for a, b in zip(times, local)) < timedelta(milliseconds=2), f"{locale}: times differ")
         check([row[column["temperature"]].value for row in rows[1:]] == list(wanted["value"]), f"{locale}: numbers differ")
@@ -659,6 +686,7 @@ RULES = [
     partitions_read_with_default_calls,
     ndjson_is_lossless,
     a_workbook_has_dates_numbers_units_and_a_sheet_a_type,
+    a_spreadsheet_is_for_people,
     a_long_table_goes_on_in_the_next_sheet,
     libreoffice_takes_csv_for_excel_as_dates_and_numbers,
     libreoffice_reads_the_workbook,

@@ -14,7 +14,7 @@ use crate::base::json::{write_float, write_int};
 use super::cells::{Cells, Item, Quotes};
 use super::dialect::{defused, defused_json, is_formula};
 use super::lines::Lines;
-use super::{Dialect, Out, Result, Sheet, Sink};
+use super::{Dialect, Out, Result, Settings, Sheet, Sink, TimeFormat};
 
 pub(super) struct Csv {
     /// By sheet, for each column of the file: the column of the sheet, if it has one; and whether it tells the offset of that.
@@ -34,8 +34,9 @@ struct Row {
 }
 
 impl Csv {
-    pub(super) fn new(sheets: &[Sheet], dialect: Dialect, out: Out) -> Self {
-        let with_offset = dialect.time.is_ambiguous() && dialect.zone.name() != "UTC";
+    pub(super) fn new(sheets: &[Sheet], settings: &Settings, out: Out) -> Self {
+        let dialect = settings.dialect.clone();
+        let with_offset = settings.offsets && dialect.time.is_ambiguous() && dialect.zone.name() != "UTC";
         let is_time = |field: &&FieldRef| matches!(field.data_type(), DataType::Timestamp(..));
         let times: HashSet<&String> =
             sheets.iter().flat_map(|sheet| sheet.schema.fields().iter().filter(is_time).map(|field| field.name())).collect();
@@ -62,11 +63,17 @@ impl Csv {
         if pen.dialect.bom {
             header.extend_from_slice("\u{feff}".as_bytes());
         }
-        for (index, (name, _)) in names.iter().enumerate() {
+        // A time for a spreadsheet is one of some clock, and does not say of which.
+        let with_zone = pen.dialect.time == TimeFormat::Excel;
+        for (index, (name, is_offset)) in names.iter().enumerate() {
             if index > 0 {
                 header.push(pen.dialect.delimiter);
             }
-            pen.write_text(name, header);
+            if with_zone && !is_offset && times.contains(name) {
+                pen.write_text(&format!("{name} ({})", pen.dialect.zone.name()), header);
+            } else {
+                pen.write_text(name, header);
+            }
         }
         if !names.is_empty() {
             pen.end_line(header);

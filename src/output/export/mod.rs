@@ -176,6 +176,8 @@ pub enum Partition {
     Type,
     /// Each table and day: `temperature/2026-11-23.parquet`.
     Day,
+    /// Each table and month: `temperature/2026-11.parquet`.
+    Month,
     /// The same as keys, as Hive has it: `event_type=temperature/date=2026-11-23/part-0.parquet`.
     Hive,
 }
@@ -195,8 +197,12 @@ pub struct Settings {
     pub dialect: Dialect,
     /// Whose days and, in a workbook, whose clock.
     pub zone: Zone,
+    /// Whether times that do not say by how much their clock is ahead of UTC have a column beside them that does.
+    pub offsets: bool,
     /// Rows of a sheet in a workbook, at most [`SHEET_ROWS`].
     pub sheet_rows: u32,
+    /// What the first sheet of a workbook for people says, line by line; none where it is for programs.
+    pub about: Option<Vec<(String, String)>>,
     /// Files being written, for whoever has to leave in the middle.
     pub unfinished: Unfinished,
 }
@@ -212,7 +218,9 @@ impl Settings {
             force: false,
             dialect,
             zone: Zone::utc(),
+            offsets: true,
             sheet_rows: SHEET_ROWS,
+            about: None,
             unfinished: Unfinished::default(),
         }
     }
@@ -282,7 +290,7 @@ pub fn export(
                         let sheets = [Sheet::of(table.as_ref())];
                         work.file(&path, &sheets, |work, sink| work.all(vec![table], sink))?;
                     }
-                    Partition::Day | Partition::Hive => work.days(table, directory, &name)?,
+                    Partition::Day | Partition::Month | Partition::Hive => work.days(table, directory, &name)?,
                 }
             }
         }
@@ -316,12 +324,20 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// A table as one file a day of the zone.
+    /// A table as one file a day of the zone, or a month.
     fn days(&mut self, mut table: Box<dyn Table + '_>, directory: &Path, name: &str) -> Result<()> {
         if !table.is_in_time_order() {
             return Err(ExportError::NoDays);
         }
         let is_hive = self.settings.partition == Partition::Hive;
+        // What the file of a local time is called; names are in the order of time.
+        let of = |time: Micros| {
+            let day = Day::of(time).to_string();
+            match (self.settings.partition, day.rsplit_once('-')) {
+                (Partition::Month, Some((month, _))) => month.to_owned(),
+                _ => day,
+            }
+        };
         let mut sheet = Sheet::of(table.as_ref());
         // A key that is also a column is read as two types, or not at all.
         let columns: Vec<usize> = (0..sheet.schema.fields().len())
@@ -339,7 +355,7 @@ impl Work<'_> {
                 self.exported.end(table.as_ref());
                 return Ok(());
             };
-            let day = Day::of(zone.local(times(&first)[0]));
+            let day = of(zone.local(times(&first)[0]));
             let path = if is_hive {
                 directory.join(format!("event_type={name}/date={day}/part-0.{extension}"))
             } else {
@@ -349,7 +365,7 @@ impl Work<'_> {
             self.file(&path, std::slice::from_ref(&sheet), |work, mut sink| {
                 let mut next = Some(first);
                 while let Some(batch) = next {
-                    let within = times(&batch).partition_point(|time| Day::of(zone.local(*time)) <= day);
+                    let within = times(&batch).partition_point(|time| of(zone.local(*time)) <= day);
                     if within > 0 {
                         let rows = batch.project(&columns).map_err(TableError::from)?;
                         sink.write(0, &rows, 0..within, true)?;
@@ -438,12 +454,12 @@ fn times(batch: &RecordBatch) -> &[Micros] {
 fn sink(settings: &Settings, sheets: &[Sheet], to: &str, out: Box<dyn Write + Send>) -> Result<Box<dyn Sink>> {
     let out = Out { to: to.to_owned(), out };
     let sink: Box<dyn Sink> = match settings.format {
-        Format::Csv => Box::new(csv::Csv::new(sheets, settings.dialect.clone(), out)),
+        Format::Csv => Box::new(csv::Csv::new(sheets, settings, out)),
         Format::Ndjson => Box::new(ndjson::Ndjson::new(sheets, out)),
         Format::Parquet => Box::new(parquet::Parquet::new(sheets, out)?),
         Format::Arrow => Box::new(arrow::Arrow::new(sheets, settings.output == Output::Stdout, out)?),
         #[cfg(feature = "workbooks")]
-        Format::Xlsx => Box::new(xlsx::Xlsx::new(sheets, settings.zone.clone(), settings.sheet_rows, out)?),
+        Format::Xlsx => Box::new(xlsx::Xlsx::new(sheets, settings, out)?),
     };
     Ok(Box::new(threaded::ThreadedSink::new(to, sink)?))
 }

@@ -14,7 +14,7 @@ use crate::base::zone::{Zone, write_offset};
 use crate::model::unit::written;
 
 use super::cells::{Cells, Quotes};
-use super::{ExportError, Out, Result, SHEET_ROWS, Sheet, Sink};
+use super::{ExportError, Out, Result, SHEET_ROWS, Settings, Sheet, Sink};
 
 /// Characters of a cell, as Excel has it; a longer text is cut and ends in `…`.
 const CELL_CHARACTERS: usize = 32_767;
@@ -34,6 +34,9 @@ pub(super) struct Xlsx {
     /// Rows of a sheet, its header among them.
     rows: u32,
     zone: Zone,
+    with_offset: bool,
+    /// What the first sheet says, where it is for people.
+    about: Option<Vec<(String, String)>>,
     header: Format,
     date: Format,
     scratch: Vec<u8>,
@@ -44,6 +47,7 @@ pub(super) struct Xlsx {
 struct Columns {
     name: String,
     titles: Vec<(String, f64)>,
+    is_filtered: bool,
     open: Vec<Cells>,
     /// The number of its sheet in the workbook, and the next row.
     sheet: usize,
@@ -52,8 +56,10 @@ struct Columns {
 }
 
 impl Xlsx {
-    pub(super) fn new(sheets: &[Sheet], zone: Zone, rows: u32, out: Out) -> Result<Self> {
-        let with_offset = zone.name() != "UTC";
+    pub(super) fn new(sheets: &[Sheet], settings: &Settings, out: Out) -> Result<Self> {
+        let (zone, rows, about) = (settings.zone.clone(), settings.sheet_rows, settings.about.clone());
+        let with_offset = settings.offsets && zone.name() != "UTC";
+        let is_filtered = about.is_some();
         let title = |field: &FieldRef| {
             let is_time = matches!(field.data_type(), DataType::Timestamp(..));
             let unit = field.metadata().get("unit").map(|unit| written(unit)).filter(|unit| !unit.is_empty());
@@ -73,6 +79,7 @@ impl Xlsx {
         let table = |sheet: &Sheet| Columns {
             name: sheet.name.clone(),
             titles: sheet.schema.fields().iter().flat_map(titles).collect(),
+            is_filtered,
             open: Vec::new(),
             sheet: 0,
             row: rows,
@@ -85,11 +92,28 @@ impl Xlsx {
             tables,
             rows: rows.min(SHEET_ROWS),
             header: Format::new().set_bold(),
-            date: Format::new().set_num_format("yyyy-mm-dd hh:mm:ss.000"),
+            date: Format::new().set_num_format(if about.is_some() { "yyyy-mm-dd hh:mm:ss" } else { "yyyy-mm-dd hh:mm:ss.000" }),
             zone,
+            with_offset,
+            about,
             scratch: Vec::new(),
             out,
         };
+        if let Some(about) = xlsx.about.take() {
+            let name = free_name("About", 1, &mut xlsx.names);
+            let bold = xlsx.header.clone();
+            let wrapped = Format::new().set_text_wrap();
+            let sheet = xlsx.workbook.add_worksheet();
+            let write = |sheet: &mut Worksheet| -> std::result::Result<(), XlsxError> {
+                sheet.set_name(name)?.set_column_width(0, 14)?.set_column_width(1, 90)?;
+                for (row, (what, said)) in (0_u32..).zip(&about) {
+                    sheet.write_string_with_format(row, 0, what, &bold)?;
+                    sheet.write_string_with_format(row, 1, said, &wrapped)?;
+                }
+                Ok(())
+            };
+            write(sheet).map_err(|error| xlsx.fail(error))?;
+        }
         for of in 0..xlsx.tables.len() {
             xlsx.next_sheet(of)?;
         }
@@ -104,8 +128,22 @@ impl Xlsx {
         }
     }
 
+    /// All rows of the sheet of a table are there.
+    fn end_sheet(&mut self, of: usize) -> Result<()> {
+        let table = &self.tables[of];
+        let last = u16::try_from(table.titles.len()).unwrap_or(u16::MAX).saturating_sub(1);
+        if !table.is_filtered || table.parts == 0 {
+            return Ok(());
+        }
+        let row = table.row.saturating_sub(1);
+        let filtered =
+            self.workbook.worksheet_from_index(table.sheet).and_then(|sheet| sheet.autofilter(0, 0, row, last).map(drop));
+        filtered.map_err(|error| self.fail(error))
+    }
+
     /// Begins the next sheet of a table: with its header, which stays in sight.
     fn next_sheet(&mut self, of: usize) -> Result<()> {
+        self.end_sheet(of)?;
         let table = &mut self.tables[of];
         table.parts += 1;
         let name = free_name(&table.name, table.parts, &mut self.names);
@@ -158,7 +196,7 @@ fn serial(local: Micros) -> Option<f64> {
 impl Sink for Xlsx {
     fn write(&mut self, of: usize, batch: &RecordBatch, rows: Range<usize>, fresh: bool) -> Result<()> {
         if fresh {
-            let with_offset = self.zone.name() != "UTC";
+            let with_offset = self.with_offset;
             let cells = |array| {
                 let cells = Cells::new(array);
                 let offset = match &cells {
@@ -188,6 +226,9 @@ impl Sink for Xlsx {
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
+        for of in 0..self.tables.len() {
+            self.end_sheet(of)?;
+        }
         let saved = self.workbook.save_to_writer(&mut self.out.out);
         saved.map_err(|error| self.fail(error))?;
         self.out.flush()

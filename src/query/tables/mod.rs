@@ -38,6 +38,7 @@ mod pivot;
 mod readings;
 mod samples;
 mod series;
+mod topics;
 mod unrecorded;
 mod value_spec;
 mod values;
@@ -64,6 +65,7 @@ pub use fill::Fill;
 pub use gaps::{Gaps, gaps};
 pub use known::{JOIN_TOLERANCE, StateValidity, Whose, holds_until, known};
 pub use lookback::{Before, Last, has_states, lookback, plans};
+pub use topics::{Topic, devices_of, told, topics, words};
 pub use unrecorded::{Unrecorded, unrecorded};
 pub use values::{Value, figure, main_value, named, values};
 
