@@ -24,6 +24,32 @@ EVIL = "<script>alert(1)</script> & \"Kühlraum\" <b onmouseover='alert(2)'>"
 WIDTHS = {"phone": 390, "desk": 1280}
 
 
+# The least contrast of a text with the ground that it stands on.
+CONTRAST = """(() => {
+  const rgb = text => text.match(/[0-9.]+/g).map(Number);
+  const light = ([r, g, b]) => [[r, .2126], [g, .7152], [b, .0722]].reduce((sum, [part, weight]) => {
+    const one = part / 255;
+    return sum + weight * (one <= .03928 ? one / 12.92 : ((one + .055) / 1.055) ** 2.4);
+  }, 0);
+  const ground = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = rgb(getComputedStyle(e).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  let worst = { ratio: 99 };
+  for (const element of document.querySelectorAll('main *')) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    if (!own || element.closest('svg')) continue;
+    const [a, b] = [light(rgb(getComputedStyle(element).color)), light(ground(element))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < worst.ratio) worst = { ratio, text: element.outerHTML.slice(0, 90) };
+  }
+  return worst;
+})()"""
+
+
 class Browser:
     """A headless Chromium, spoken to through two pipes."""
 
@@ -150,11 +176,32 @@ def wicked_names_are_only_text(browser, page, facts):
 def no_width_makes_the_page_scroll_sideways(browser, page, _):
     for name, width in {**WIDTHS, "narrow": 320, "tablet": 768}.items():
         browser.open(page, width)
+        # The numbers of the charts as well.
+        browser.value("document.querySelectorAll('details').forEach(part => part.open = true)")
         found = browser.value("document.documentElement.scrollWidth")
         check(found <= width, f"{name}: {found} px wide on {width}; " + browser.value(
             f"[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > {width}).slice(0, 5).map(e => e.outerHTML.slice(0, 90)).join(' | ')"
         ))
         browser.shoot(name)
+
+
+def links_lead_somewhere_and_every_chart_has_its_numbers(browser, page, _):
+    browser.open(page, WIDTHS["phone"])
+    links = browser.value("[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))")
+    lost = browser.value("[...document.querySelectorAll('a')].filter(link => !document.querySelector(link.getAttribute('href'))).length")
+    check(links and lost == 0, f"{lost} of {links} lead nowhere")
+    bare = browser.value("[...document.querySelectorAll('figure')].filter(chart => !chart.querySelector('details table td')).length")
+    check(bare == 0, f"{bare} charts without numbers")
+    unnamed = browser.value("[...document.querySelectorAll('svg')].filter(e => e.closest('[aria-hidden]') == null && !e.matches('[aria-hidden]') && !e.querySelector('title') && !e.getAttribute('aria-label')).length")
+    check(unnamed == 0, f"{unnamed} pictures without a name")
+
+
+def text_has_contrast(browser, page, _):
+    """At least 4.5 to 1, as accessibility rules ask of small text; pictures are made of colours that are held elsewhere."""
+    for dark in [False, True]:
+        browser.open(page, WIDTHS["desk"], dark)
+        worst = browser.value(CONTRAST)
+        check(worst["ratio"] >= 4.5, f"{'dark' if dark else 'light'}: {worst}")
 
 
 def nothing_is_asked_of_a_network_and_nothing_complains(browser, page, _):
@@ -193,6 +240,8 @@ RULES = [
     the_page_has_what_the_facts_say,
     wicked_names_are_only_text,
     no_width_makes_the_page_scroll_sideways,
+    links_lead_somewhere_and_every_chart_has_its_numbers,
+    text_has_contrast,
     nothing_is_asked_of_a_network_and_nothing_complains,
     dark_is_dark_and_light_is_light_and_paper_is_white,
     it_prints_on_a_few_sheets,

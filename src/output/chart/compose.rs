@@ -122,6 +122,7 @@ fn draw(chart: &Chart, scene: &mut Scene, top: f64, height: f64, margin: f64) {
         strips::draw(chart, &frame, scene);
     } else {
         scale.draw(&frame, scene);
+        name_gaps(&frame, chart, scene);
         numbers::draw(chart, &frame, &scale, scene);
     }
     scene.line((frame.left, frame.bottom), (frame.right, frame.bottom), colour::AXIS, 1.0);
@@ -145,9 +146,19 @@ fn gaps(frame: &Frame, chart: &Chart, scene: &mut Scene) {
         let x = frame.x(begins);
         let width = (frame.x(ends) - x).max(1.5);
         scene.gap((x, frame.top), (width, frame.bottom - frame.top));
-        // Between strips there is no room for a word; the key has it.
-        if !chart.has_strips() && width > font::width("gap", SMALL) + 4.0 {
-            scene.text((x + width / 2.0, frame.top + SMALL + 1.0), SMALL, Anchor::Middle, colour::GAP_INK, "gap");
+    }
+}
+
+/// Their name, over the lines of the scale. Between strips there is no room for a word; the key has it.
+fn name_gaps(frame: &Frame, chart: &Chart, scene: &mut Scene) {
+    for (begins, ends) in chart.gaps_within() {
+        let (x, width) = (frame.x(begins), frame.x(ends) - frame.x(begins));
+        let own = font::width("gap", SMALL);
+        if width > own + 4.0 {
+            let middle = x + width / 2.0;
+            let (x, y, width, height) = (middle - own / 2.0 - 1.0, frame.top + 1.0, own + 2.0, SMALL + 3.0);
+            scene.shapes.push(Shape::Box { x, y, width, height, fill: colour::GAP });
+            scene.text((middle, frame.top + SMALL + 1.0), SMALL, Anchor::Middle, colour::GAP_INK, "gap");
         }
     }
 }

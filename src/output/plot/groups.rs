@@ -130,6 +130,7 @@ fn rooms(lines: &[Line]) -> String {
         [first, .., last] if rooms.len() > 3 => format!("{first} to {last}"),
         few => few.join(", "),
     };
+    let named = if named.starts_with(|first: char| first.is_ascii_digit()) { format!("room {named}") } else { named };
     if others.is_empty() { format!("{named} and without a room") } else { named }
 }
 

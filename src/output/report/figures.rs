@@ -2,9 +2,10 @@
 //! same tables as an export makes, of a single bucket that holds everything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::base::zone::Every;
 use crate::model::schema::{Behaviour, Schema};
@@ -15,10 +16,12 @@ use crate::store::devices::Directory;
 /// What was measured of one value. Fields are only ever added to.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Figures {
-    /// The value: a column of the event type.
-    pub value: String,
+    /// The value: a column of the event type. One text for all devices, of which there may be very many.
+    #[serde(serialize_with = "text")]
+    pub value: Arc<str>,
     /// Its UCUM unit; none where it has none.
-    pub unit: Option<String>,
+    #[serde(serialize_with = "text_or_null")]
+    pub unit: Option<Arc<str>>,
     /// Readings that min, mean and max are of.
     pub readings: u64,
     /// The least.
@@ -66,8 +69,17 @@ impl Figures {
     /// None of anything yet, of a type's main value.
     pub(super) fn of(schema: &Schema) -> Self {
         let value = main_value(schema);
-        Self { value: value.name().to_owned(), unit: value.unit().map(str::to_owned), ..Self::default() }
+        Self { value: value.name().into(), unit: value.unit().map(Into::into), ..Self::default() }
     }
+}
+
+fn text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+#[expect(clippy::ref_option, reason = "serde hands a field on as it is")]
+fn text_or_null<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
 }
 
 /// The figures of the main value of a type, by device.
@@ -79,7 +91,7 @@ pub(super) fn figures(
     ask: &Ask,
 ) -> Result<BTreeMap<String, Figures>, TableError> {
     let value = main_value(&plan.schema);
-    let mut found = BTreeMap::new();
+    let (mut found, none) = (BTreeMap::new(), Figures::of(&plan.schema));
     if value.column.is_none() {
         return Ok(found);
     }
@@ -92,7 +104,7 @@ pub(super) fn figures(
             let devices = batch.column(1).as_string::<i32>();
             for row in 0..batch.num_rows() {
                 let id = if devices.is_valid(row) { devices.value(row) } else { "" };
-                let entry: &mut Figures = found.entry(id.to_owned()).or_insert_with(|| Figures::of(&plan.schema));
+                let entry: &mut Figures = found.entry(id.to_owned()).or_insert_with(|| none.clone());
                 let (mut sum, mut rest) = (None, 0.0);
                 for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()).filter(|(_, c)| c.is_valid(row)) {
                     let Some(number) = figure(column, row) else { continue };
@@ -103,8 +115,8 @@ pub(super) fn figures(
                     }
                 }
                 // A sum that no double holds has no figure in the table.
-                let none = if entry.readings > 0 { f64::INFINITY } else { 0.0 };
-                entry.sum = Sum::of(sum.unwrap_or(none), rest);
+                let nothing = if entry.readings > 0 { f64::INFINITY } else { 0.0 };
+                entry.sum = Sum::of(sum.unwrap_or(nothing), rest);
                 entry.mean = entry.mean_of_sum();
             }
         }

@@ -304,7 +304,6 @@ fn devices(
     let others = others.into_iter().chain(measured.keys().map(String::as_str)).collect::<BTreeSet<_>>();
     let silent: Vec<String> = others.into_iter().filter(|id| !found.contains_key(*id)).map(str::to_owned).collect();
     let names: Vec<Arc<str>> = plans.iter().map(|plan| plan.schema.name.as_str().into()).collect();
-    let spoke = found.into_iter().map(|(id, device)| (id, Some(device)));
     let one = |(id, device): (String, Option<Device>)| {
         let device = device.as_ref();
         let count = |device: Option<&Device>| {
@@ -332,7 +331,9 @@ fn devices(
             id,
         }
     };
-    let mut devices: Vec<DeviceFacts> = spoke.chain(silent.into_iter().map(|id| (id, None))).map(one).collect();
+    let mut devices: Vec<DeviceFacts> = Vec::with_capacity(found.len() + silent.len());
+    devices
+        .extend(found.into_iter().map(|(id, device)| (id, Some(device))).chain(silent.into_iter().map(|id| (id, None))).map(one));
     devices.sort_by(|a, b| {
         a.name.chars().flat_map(char::to_lowercase).cmp(b.name.chars().flat_map(char::to_lowercase)).then_with(|| a.id.cmp(&b.id))
     });

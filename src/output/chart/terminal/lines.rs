@@ -87,10 +87,14 @@ fn ends(line: &Line) -> (String, String) {
     if least > greatest { (String::new(), String::new()) } else { (measured(least), measured(greatest)) }
 }
 
-/// `20.1–23.4`
+/// `20.1–23.4`, or `−3 to 4`
 fn range(line: &Line) -> String {
     let (least, greatest) = ends(line);
-    if least == greatest { least } else { format!("{least}–{greatest}") }
+    match least.starts_with('−') {
+        _ if least == greatest => least,
+        true => format!("{least} to {greatest}"),
+        false => format!("{least}–{greatest}"),
+    }
 }
 
 /// Draws the lines of a chart from a column on; gives its key and its bottom line.
