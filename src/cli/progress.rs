@@ -18,6 +18,8 @@ use super::{screen, show};
 
 /// How often live lines are drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
+/// Columns below which live lines have no names.
+const NARROW: usize = 60;
 /// How often a recorder speaks where there is no terminal.
 const SPEAK_EVERY: Duration = Duration::from_mins(1);
 
@@ -108,7 +110,13 @@ fn lines(meter: &Meter, clock: &Clock, stop: &AtomicBool) {
         let values = values(meter, &|at| clock.second(at), begun.elapsed(), &mut rate);
         for ((bar, name), value) in bars.iter().zip(names).zip(values) {
             let width = console::Term::stderr().size_checked().map_or(screen::USUAL, |(_, width)| width.into());
-            bar.set_message(screen::cut(&text::clean(&format!("{name:<12}{value}")), width));
+            // In a narrow one only the last line needs its name to be understood.
+            let line = match (width < NARROW, name) {
+                (false, _) => format!("{name:<12}{value}"),
+                (true, "last event") => format!("{name} {value}"),
+                (true, _) => value,
+            };
+            bar.set_message(screen::cut(&text::clean(&line), width));
         }
     }
     all.clear().unwrap_or_default();
