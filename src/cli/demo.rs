@@ -14,8 +14,8 @@ use crate::cloud::client::{Accept, Cloud};
 use crate::intake::stream::Plan;
 use crate::model::layout::Layout;
 use crate::model::settings::{Credentials, File, Filters, Secret};
-use crate::output::export::{self, Dialect, ExportError, Format, Output, Settings, TimeFormat};
-use crate::output::spreadsheet::{about, sheets};
+use crate::output::export::{Dialect, Format, Output, Settings, TimeFormat};
+use crate::output::spreadsheet::{self, Scope};
 use crate::query::reader::{Reader, Selection};
 use crate::query::status::status;
 use crate::query::tables::Ask;
@@ -101,18 +101,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let plans = reader.plan(&selection)?;
     let (zone, directory) = (Zone::system(), Directory::new(&reader.devices()?));
     let made = format!("{} export --spreadsheet --dir {} -o {name}", program(), shell(layout.root()));
-    let about = about(&reader, &plans, &selection, (&zone, time::now()), &made).map_err(ExportError::from)?;
     let settings = Settings {
         force: true,
         dialect: Dialect { zone: zone.clone(), time: TimeFormat::Excel, ..Dialect::default() },
         zone,
-        offsets: false,
-        about: Some(about),
         ..Settings::new(format, Output::File(file.clone()))
     };
-    let is_one = format == Format::Csv;
-    let sheets = sheets(&reader, &plans, &selection, &directory, &Ask::default(), is_one).map_err(ExportError::from)?;
-    export::export(&reader, sheets, &settings, |_| {})?;
+    let scope = Scope { reader: &reader, directory: &directory, selection: &selection, plans: &plans, ask: &Ask::default() };
+    spreadsheet::export(&scope, &settings, (time::now(), &made), |_| {})?;
     report(&layout)?;
     tell!("\nAll of it is a spreadsheet as well: {}", file.display());
     tell!("The same of any recording, also of one that is running:  {made}");

@@ -12,7 +12,7 @@ use crate::base::text::{self, printable};
 use crate::base::time::{self, Micros};
 use crate::base::zone::{Every, Zone};
 use crate::output::export::{self, Dialect, Format, Glance, Misread, Output, Partition, SHEET_ROWS, Seen, Settings, TimeFormat};
-use crate::output::spreadsheet::{about, sheets};
+use crate::output::spreadsheet::{self, Scope};
 use crate::query::reader::{Reader, Selection, TypePlan};
 use crate::query::tables::{Aggregate, Ask, Fill, Gaps, Shape, StateValidity, gaps, has_states, known, plans, tables};
 use crate::store::devices::Directory;
@@ -39,7 +39,7 @@ enum PartitionName {
     Type,
     /// A file an event type and day: DIR/temperature/2026-11-23.parquet
     Day,
-    /// A file an event type and month: DIR/temperature/2026-11.parquet
+    /// A file an event type and month: DIR/temperature/2026-11.parquet; with --spreadsheet a file a month: DIR/2026-11.xlsx
     Month,
     /// The same as Hive keys: DIR/event_type=temperature/date=2026-11-23/part-0.parquet
     Hive,
@@ -408,15 +408,6 @@ fn warn_of_length(ask: &Ask, plans: &[TypePlan], selection: &Selection) {
     }
 }
 
-/// Whether clocks are changed within what is exported, so that an hour comes twice.
-fn changes_clock(zone: &Zone, plans: &[TypePlan], selection: &Selection) -> bool {
-    let mut days: BTreeSet<Micros> = plans.iter().flat_map(|plan| &plan.partitions).map(|part| part.day.start()).collect();
-    days.extend(days.last().map(|last| last.saturating_add(time::DAY)));
-    let (start, end) = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
-    let mut zone = zone.clone();
-    days.into_iter().map(|day| zone.offset(day.max(start).min(end))).collect::<BTreeSet<_>>().len() > 1
-}
-
 /// Excel and LibreOffice look for numbers and dates in all text of a CSV.
 fn warn_of_misread(settings: &Settings) {
     let columns = settings.dialect.misread.as_ref().map(Misread::columns).unwrap_or_default();
@@ -498,7 +489,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     // What a spreadsheet opens is of somebody who sits here.
     let is_for_people = args.spreadsheet || args.csv.for_excel.is_some();
     let zone = args.select.zone(to_terminal || is_for_people);
-    let mut settings = args.settings(&zone)?;
+    let settings = args.settings(&zone)?;
     if settings.output == Output::Stdout {
         if args.partition_by.is_some() {
             return Err(Failure::usage("--partition-by makes several files; give -o DIR/"));
@@ -536,24 +527,19 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         return show_first(export::glance(tables, FIRST)?, &reader, &directory, &Clock { zone });
     }
     warn_of_length(&ask, &plans, &selection);
-    if args.spreadsheet {
-        settings.offsets = changes_clock(&zone, &plans, &selection);
-        let made = std::env::args().map(shell).collect::<Vec<_>>().join(" ");
-        settings.about =
-            Some(about(&reader, &plans, &selection, (&zone, time::now()), &made).map_err(export::ExportError::from)?);
-    }
     let events = plans.iter().filter(|plan| ask.reads(&plan.schema)).map(|plan| plan.events).sum();
     tell_beginning(args, events, &selection, &Clock { zone });
     leave_nothing_half(&settings.unfinished, &settings.output);
     let bar = if to_terminal { progress::hidden() } else { progress::bar(Some(events), false) };
-    let all = if args.spreadsheet {
-        sheets(&reader, &plans, &selection, &directory, &ask, settings.format == Format::Csv)
+    let exported = if args.spreadsheet {
+        let made = std::env::args().map(shell).collect::<Vec<_>>().join(" ");
+        let scope = Scope { reader: &reader, directory: &directory, selection: &selection, plans: &plans, ask: &ask };
+        spreadsheet::export(&scope, &settings, (time::now(), &made), |rows| bar.inc(rows))
     } else {
         tables(&reader, &plans, &selection, &directory, &ask)
+            .map_err(export::ExportError::from)
+            .and_then(|tables| export::export(&reader, tables, &settings, |rows| bar.inc(rows)))
     };
-    let exported = all
-        .map_err(export::ExportError::from)
-        .and_then(|tables| export::export(&reader, tables, &settings, |rows| bar.inc(rows)));
     bar.finish_and_clear();
     let exported = match exported {
         Err(error) if error.is_broken_pipe() => return Err(Failure::EndOfOutput),

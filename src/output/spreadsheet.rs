@@ -1,18 +1,20 @@
 //! A spreadsheet for people: a sheet a topic, what matters most first, with names and rooms, units in the head, and nothing that is
 //! for programs alone; and what to say about all of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema as ArrowSchema, SchemaRef};
 
 use crate::base::text;
-use crate::base::time::Micros;
-use crate::base::zone::Zone;
+use crate::base::time::{DAY, Micros};
+use crate::base::zone::{Buckets, Every, Zone};
 use crate::model::unit::written;
+use crate::output::export::{self, ExportError, Exported, Format, Output, Partition, Settings};
 use crate::query::coverage::{GapState, Timeline};
 use crate::query::reader::{Reader, Selection, TypePlan};
-use crate::query::tables::{Ask, Shape, Table, TableError, Topic, devices_of, tables, told, topics, words};
+use crate::query::tables::{self, Ask, Shape, Table, TableError, Topic, devices_of, told, topics, words};
 use crate::store::devices::Directory;
 
 type Result<T> = std::result::Result<T, TableError>;
@@ -23,56 +25,124 @@ const ROOM: &str = "room";
 const TECHNICAL: [&str; 9] =
     ["device_id", "project_id", "event_id", "event_type", "event_time", "received_at", "source", "raw", "is_backfilled"];
 
-/// The tables of a spreadsheet that have any rows. Where `is_one` is true, all of them share the columns of one sheet.
+/// What a spreadsheet is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// Reads the recording.
+    pub reader: &'a Reader,
+    /// Knows its devices.
+    pub directory: &'a Directory,
+    /// Which events.
+    pub selection: &'a Selection,
+    /// Of which event types.
+    pub plans: &'a [TypePlan],
+    /// In which shape.
+    pub ask: &'a Ask,
+}
+
+/// Exports a spreadsheet, or one a month. `made` is when and how; `progress` hears of rows that were read.
 ///
 /// # Errors
-/// When the recording does not read, or what is asked for does not go together.
-pub fn sheets<'a>(
-    reader: &'a Reader,
-    plans: &'a [TypePlan],
-    selection: &'a Selection,
-    directory: &'a Directory,
-    ask: &Ask,
-    is_one: bool,
-) -> Result<Vec<Box<dyn Table + 'a>>> {
+/// When the recording does not read, what is asked for does not go together, or the output cannot be written.
+pub fn export(
+    scope: &Scope<'_>,
+    settings: &Settings,
+    made: (Micros, &str),
+    mut progress: impl FnMut(u64),
+) -> std::result::Result<Exported, ExportError> {
+    let Scope { reader, plans, selection, ask, .. } = *scope;
+    let (Partition::Month, Output::Directory(folder)) = (settings.partition, &settings.output) else {
+        return one(scope, settings, made, progress);
+    };
+    let mut months = Buckets::new(settings.zone.clone(), Every::Months(1));
+    let days = plans.iter().flat_map(|plan| &plan.partitions).map(|part| part.day);
+    let months: BTreeSet<_> = days.flat_map(|day| [months.of(day.start()), months.of(day.end() - 1)]).collect();
+    let mut all = Exported::default();
+    for (start, end) in months {
+        let name = format!("{}.{}", settings.zone.format(start, "%Y-%m"), settings.format.extension());
+        let (start, end) = (selection.start.map_or(start, |own| own.max(start)), selection.end.map_or(end, |own| own.min(end)));
+        let selection = Selection { start: Some(start), end: Some(end), ..selection.clone() };
+        let plans = if ask.every.is_some() {
+            tables::plans(reader, &selection, ask.fill)
+        } else {
+            reader.plan(&selection).map_err(Into::into)
+        };
+        let plans = plans?;
+        if start >= end || plans.iter().all(|plan| plan.partitions.is_empty()) {
+            continue;
+        }
+        let scope = Scope { selection: &selection, plans: &plans, ..*scope };
+        let settings = Settings { output: Output::File(folder.join(name)), ..settings.clone() };
+        let before = reader.rows_read();
+        let month = one(&scope, &settings, made, |_| {})?;
+        progress(reader.rows_read() - before);
+        all.files.extend(month.files);
+        for (name, rows) in month.rows {
+            *all.rows.entry(name).or_default() += rows;
+        }
+        for (name, times) in month.overflows {
+            *all.overflows.entry(name).or_default() += times;
+        }
+    }
+    Ok(all)
+}
+
+fn one(
+    scope: &Scope<'_>,
+    settings: &Settings,
+    made: (Micros, &str),
+    progress: impl FnMut(u64),
+) -> std::result::Result<Exported, ExportError> {
+    let settings = Settings {
+        offsets: changes_clock(&settings.zone, scope),
+        about: Some(about(scope, &settings.zone, made)?),
+        ..settings.clone()
+    };
+    export::export(scope.reader, sheets(scope, settings.format == Format::Csv)?, &settings, progress)
+}
+
+/// Whether clocks are changed within what is exported, so that an hour comes twice.
+fn changes_clock(zone: &Zone, scope: &Scope<'_>) -> bool {
+    let mut days: BTreeSet<Micros> = scope.plans.iter().flat_map(|plan| &plan.partitions).map(|part| part.day.start()).collect();
+    days.extend(days.last().map(|last| last.saturating_add(DAY)));
+    let (start, end) = (scope.selection.start.unwrap_or(Micros::MIN), scope.selection.end.unwrap_or(Micros::MAX));
+    let mut zone = zone.clone();
+    days.into_iter().map(|day| zone.offset(day.max(start).min(end))).collect::<BTreeSet<_>>().len() > 1
+}
+
+/// The tables of a spreadsheet that have any rows. Where `is_one` is true, all of them share the columns of one sheet.
+fn sheets<'a>(scope: &Scope<'a>, is_one: bool) -> Result<Vec<Box<dyn Table + 'a>>> {
+    let Scope { reader, directory, selection, plans, ask } = *scope;
     let has_rooms = directory.iter().any(|(_, known)| known.labels.contains_key(ROOM));
     let mut labels = ask.labels.clone();
     if has_rooms && !labels.iter().any(|label| label == ROOM) {
         labels.insert(0, ROOM.to_owned());
     }
     let ask = Ask { names: true, labels, ..ask.clone() };
-    let topics = topics(plans.iter().map(|plan| plan.schema.as_ref()));
-    let title = |name: &str| Topic { name: name.to_owned(), values: Vec::new() }.title();
     let mut all: Vec<Box<dyn Table + 'a>> = Vec::new();
-    let mut add = |title: String, table: Box<dyn Table + 'a>| -> Result<()> {
-        all.extend(ForPeople::new(title, table)?.map(|table| Box::new(table) as Box<dyn Table + 'a>));
+    let mut add = |title: String, table: Box<dyn Table + 'a>, prefix: &str| -> Result<()> {
+        all.extend(ForPeople::new(title, table, &ask.labels, prefix)?.map(|table| Box::new(table) as Box<dyn Table + 'a>));
         Ok(())
     };
-    match (&ask.shape, ask.every) {
-        (Shape::Long, None) => {
-            for topic in topics {
-                let title = topic.title();
-                add(title, told(reader, plans, selection, (directory, &ask.labels), topic)?)?;
-            }
-        }
-        (Shape::Wide(wanted), _) if !is_one => {
-            for wanted in wanted {
-                let ask = Ask { shape: Shape::Wide(vec![wanted.clone()]), ..ask.clone() };
-                for table in tables(reader, plans, selection, directory, &ask)? {
-                    add(title(wanted), table)?;
+    match &ask.shape {
+        Shape::Wide(wanted) => {
+            let together = if is_one { wanted.len() } else { 1 };
+            for wanted in wanted.chunks(together.max(1)).map(<[String]>::to_vec) {
+                let title = Topic { name: wanted.join("+"), values: Vec::new() }.title();
+                for table in
+                    tables::tables(reader, plans, selection, directory, &Ask { shape: Shape::Wide(wanted), ..ask.clone() })?
+                {
+                    add(title.clone(), table, "")?;
                 }
             }
         }
         _ => {
-            let place = |table: &dyn Table| {
-                topics.iter().position(|topic| topic.values.iter().any(|value| value.event_type == table.name()))
-            };
-            let mut tables = tables(reader, plans, selection, directory, &ask)?;
-            tables.sort_by_key(|table| place(table.as_ref()).unwrap_or(usize::MAX));
-            for table in tables {
-                // What says nothing of itself, as a change of labels, is for programs.
-                if ask.shape != Shape::Long || place(table.as_ref()).is_some() {
-                    add(title(table.name()), table)?;
+            for topic in topics(plans.iter().map(|plan| plan.schema.as_ref())) {
+                if let Some(table) = told(reader, plans, selection, (directory, &ask), &topic)? {
+                    // In one sheet, a column says by itself what it is of.
+                    let is_clear = !is_one || ask.every.is_none() || topic.values.iter().any(|value| value.name() == topic.name);
+                    let prefix = if is_clear { String::new() } else { format!("{} ", words(&topic.name)) };
+                    add(topic.title(), table, &prefix)?;
                 }
             }
         }
@@ -92,27 +162,29 @@ struct ForPeople<'a> {
 
 impl<'a> ForPeople<'a> {
     /// None where the table has no rows.
-    fn new(title: String, mut table: Box<dyn Table + 'a>) -> Result<Option<Self>> {
+    fn new(title: String, mut table: Box<dyn Table + 'a>, labels: &[String], prefix: &str) -> Result<Option<Self>> {
         let Some(first) = table.next_batch()? else { return Ok(None) };
         let all = table.schema();
         let is_told = |field: &Field| {
             !TECHNICAL.contains(&field.name().as_str()) && !matches!(field.data_type(), DataType::List(_) | DataType::Struct(_))
         };
         let columns: Vec<usize> = (0..all.fields().len()).filter(|column| is_told(all.field(*column))).collect();
-        let fields: Vec<FieldRef> = columns.iter().map(|column| Arc::new(head(all.field(*column)))).collect();
+        let fields: Vec<FieldRef> = columns.iter().map(|column| Arc::new(head(all.field(*column), labels, prefix))).collect();
         let schema = Arc::new(ArrowSchema::new(fields));
         Ok(Some(Self { title, table, columns, schema, first: Some(first) }))
     }
 }
 
 /// The head of a column, with its unit.
-fn head(field: &Field) -> Field {
+fn head(field: &Field, labels: &[String], prefix: &str) -> Field {
     let unit = field.metadata().get("unit").map(|unit| written(unit)).filter(|unit| !unit.is_empty());
     let name = match field.name().as_str() {
         "device_name" => "sensor".to_owned(),
         // Called by a device.
         name if field.metadata().contains_key("device_id") => name.to_owned(),
-        name => words(name),
+        "time" => "time".to_owned(),
+        name if labels.iter().any(|label| label == name) => name.to_owned(),
+        name => format!("{prefix}{}", words(name)),
     };
     // Seconds in a state say so.
     let unit = unit.filter(|_| !name.ends_with(" seconds"));
@@ -164,19 +236,11 @@ fn rounded(column: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// What to say about it: what it is, and what is missing. `made` is how it was made.
-///
-/// # Errors
-/// When the recording does not read.
-pub fn about(
-    reader: &Reader,
-    plans: &[TypePlan],
-    selection: &Selection,
-    (zone, now): (&Zone, Micros),
-    made: &str,
-) -> Result<Vec<(String, String)>> {
+/// What to say about it: what it is, and what is missing.
+fn about(scope: &Scope<'_>, zone: &Zone, (now, made): (Micros, &str)) -> Result<Vec<(String, String)>> {
     /// Gaps that are told one by one.
     const MOST: usize = 50;
+    let Scope { reader, selection, plans, .. } = *scope;
     let clock = |time: Micros| zone.format(time, "%Y-%m-%d %H:%M:%S");
     let span = (selection.start.unwrap_or(Micros::MIN), selection.end.unwrap_or(Micros::MAX));
     let seen = reader.first_and_last(span)?;

@@ -548,6 +548,14 @@ fn a_spreadsheet_is_of_here_with_names_units_and_no_more_than_there_is() {
     let more = temperature("a", "2026-12-01T00:00:00.000000Z", 3.0);
     assert_eq!(place.import(more).code, 0);
     export(&place, &["--event-type", "temperature", "--partition-by", "month", "-o", months.to_str().unwrap()]);
+    export(
+        &place,
+        &["--spreadsheet", "--format", "csv", "--tz", "Europe/Oslo", "--partition-by", "month", "-o", months.to_str().unwrap()],
+    );
+    for (month, rows) in [("2026-11", 5), ("2026-12", 2)] {
+        let text = std::fs::read_to_string(months.join(format!("{month}.csv"))).unwrap();
+        assert_eq!(text.lines().count(), rows, "{text}");
+    }
     for (month, rows) in [("2026-11", 2), ("2026-12", 2)] {
         let text = std::fs::read_to_string(months.join(format!("temperature/{month}.csv"))).unwrap();
         assert_eq!(text.lines().count(), rows, "{text}");

@@ -13,7 +13,7 @@ use crate::query::reader::{Reader, Selection, TypePlan};
 use super::aggregate::Aggregate;
 use super::calendar::Calendar;
 use super::events::DeviceColumns;
-use super::values::values;
+use super::values::Value;
 use super::{Ask, Result, Table, field, opened};
 
 /// Rows that are handed on together.
@@ -37,9 +37,9 @@ impl<'a> Long<'a> {
         selection: &'a Selection,
         device_columns: &DeviceColumns<'a>,
         every: Every,
-        ask: &Ask,
+        (ask, values): (&Ask, &[Value]),
     ) -> Result<Self> {
-        let series = opened::series(reader, plan, selection, &values(&plan.schema), &USUAL, (device_columns.directory, ask))?;
+        let series = opened::series(reader, plan, selection, values, &USUAL, (device_columns.directory, ask))?;
         let mut fields: Vec<FieldRef> = Vec::new();
         let mut counts = Vec::new();
         for told in &series.told {

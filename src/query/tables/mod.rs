@@ -33,6 +33,7 @@ mod latest;
 mod loaded;
 mod long;
 mod lookback;
+mod merged;
 mod opened;
 mod pivot;
 mod readings;
@@ -233,7 +234,7 @@ pub fn tables<'a>(
         (Shape::Long, Some(every)) => {
             let (mut told, mut bare) = (Vec::new(), Vec::new());
             for plan in plans {
-                let table = long::Long::new(reader, plan, selection, &device_columns, every, ask)?;
+                let table = long::Long::new(reader, plan, selection, &device_columns, every, (ask, &values(&plan.schema)))?;
                 let tells = !plan.partitions.is_empty() || table.has_devices();
                 if tells { &mut told } else { &mut bare }.push(table);
             }

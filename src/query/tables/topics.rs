@@ -3,22 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
-use arrow::compute::{cast, concat_batches, filter_record_batch, is_not_null};
-use arrow::datatypes::{DataType, FieldRef, Schema as ArrowSchema, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::compute::{cast, filter_record_batch, is_not_null};
+use arrow::datatypes::{DataType, FieldRef, Schema as ArrowSchema, SchemaRef};
 
-use crate::base::time::Micros;
 use crate::model::schema::{Behaviour, Schema, time_type};
 use crate::query::reader::{Reader, Rows, Selection, TypePlan};
 use crate::store::devices::Directory;
 
 use super::events::{DeviceColumns, homes};
 use super::loaded::{columns, found};
+use super::long::Long;
+use super::merged::Merged;
 use super::values::{Value, values};
-use super::{Result, Table, field};
-
-/// Rows that are handed on together.
-const ROWS: usize = 8 * 1024;
+use super::{Ask, Result, Table, field};
 
 /// A quantity, a state or something that happens.
 #[derive(Debug, Clone)]
@@ -117,106 +115,68 @@ pub fn devices_of(reader: &Reader, plans: &[TypePlan], selection: &Selection) ->
     Ok(all)
 }
 
-/// What is told of a topic, in the order of time: `time`, `device_name`, these labels of the devices, and what was told.
+/// What is told of a topic, in the order of time: `time`, `device_name`, labels of the devices, and what was told; with
+/// [`Ask::every`] a row a device and bucket. None where the topic has no event types here.
 ///
 /// # Errors
-/// When the recording lacks a column of its schema.
+/// When the recording does not read, or lacks a column of its schema.
 pub fn told<'a>(
     reader: &'a Reader,
-    plans: &[TypePlan],
-    selection: &Selection,
-    devices: (&'a Directory, &[String]),
-    topic: Topic,
-) -> Result<Box<dyn Table + 'a>> {
-    Ok(Box::new(Told::new(reader, plans, selection, devices, topic)?))
+    plans: &'a [TypePlan],
+    selection: &'a Selection,
+    (directory, ask): (&'a Directory, &Ask),
+    topic: &Topic,
+) -> Result<Option<Box<dyn Table + 'a>>> {
+    let device_columns = DeviceColumns { directory, names: true, labels: ask.labels.clone() };
+    let mut tables: Vec<Box<dyn Table + 'a>> = Vec::new();
+    for value in &topic.values {
+        let Some(plan) = plans.iter().find(|plan| plan.schema.name == value.event_type) else { continue };
+        let value = value.clone();
+        tables.push(match ask.every {
+            Some(every) => {
+                Box::new(Long::new(reader, plan, selection, &device_columns, every, (ask, std::slice::from_ref(&value)))?)
+            }
+            None => Box::new(Told::new(reader, plan, selection, device_columns.clone(), (&topic.name, value))?),
+        });
+    }
+    Ok(Merged::new(&topic.name, tables).map(|table| Box::new(table) as Box<dyn Table + 'a>))
 }
 
+/// What the events of one type tell of a topic.
 struct Told<'a> {
-    topic: Topic,
-    heads: Vec<Head<'a>>,
-    device_columns: DeviceColumns<'a>,
-    schema: SchemaRef,
-}
-
-/// One event type on its way.
-struct Head<'a> {
     rows: Rows<'a>,
     value: Value,
-    batch: Option<RecordBatch>,
-    row: usize,
-}
-
-fn times(batch: &RecordBatch) -> &[Micros] {
-    batch.column(0).as_primitive::<TimestampMicrosecondType>().values()
-}
-
-impl Head<'_> {
-    /// The time of the next event.
-    fn next_time(&mut self) -> Result<Option<Micros>> {
-        loop {
-            if let Some(batch) = self.batch.as_ref().filter(|batch| self.row < batch.num_rows()) {
-                return Ok(Some(times(batch)[self.row]));
-            }
-            (self.batch, self.row) = (self.rows.next_batch()?, 0);
-            if self.batch.is_none() {
-                return Ok(None);
-            }
-        }
-    }
+    device_columns: DeviceColumns<'a>,
+    schema: SchemaRef,
 }
 
 impl<'a> Told<'a> {
     fn new(
         reader: &'a Reader,
-        plans: &[TypePlan],
+        plan: &TypePlan,
         selection: &Selection,
-        (directory, labels): (&'a Directory, &[String]),
-        topic: Topic,
+        device_columns: DeviceColumns<'a>,
+        (name, value): (&str, Value),
     ) -> Result<Self> {
-        let device_columns = DeviceColumns { directory, names: true, labels: labels.to_vec() };
-        let mut kind = DataType::Int64;
-        let mut heads = Vec::new();
-        for value in &topic.values {
-            let Some(plan) = plans.iter().find(|plan| plan.schema.name == value.event_type) else { continue };
-            if value.column.is_some() {
-                let own = plan.schema.arrow().field_with_name(value.name())?.data_type().clone();
-                kind = if value.behaves() == Some(Behaviour::Gauge) { DataType::Float64 } else { own };
-            }
-            let names = [&["project_id"], &columns(std::slice::from_ref(value))[..]].concat();
-            let rows = reader.own_columns(plan.clone(), selection.clone(), &names);
-            heads.push(Head { rows, value: value.clone(), batch: None, row: 0 });
-        }
-        let unit = topic.values.first().and_then(Value::unit);
-        let told: FieldRef = Arc::new(field(&topic.name, kind, unit, "What was told."));
+        let kind = match (&value.column, value.behaves()) {
+            (None, _) => DataType::Int64,
+            // Of whatever type: the tables of a topic are one.
+            (_, Some(Behaviour::Gauge)) => DataType::Float64,
+            _ => plan.schema.arrow().field_with_name(value.name())?.data_type().clone(),
+        };
+        let told: FieldRef = Arc::new(field(name, kind, value.unit(), "What was told."));
         let mut fields: Vec<FieldRef> = vec![Arc::new(field("time", time_type(), None, "Time of the event."))];
         fields.extend(device_columns.fields(std::slice::from_ref(&told)));
         fields.push(told);
-        Ok(Self { topic, heads, device_columns, schema: Arc::new(ArrowSchema::new(fields)) })
-    }
-
-    /// Rows of an event type, those that say anything.
-    fn rows(&self, value: &Value, batch: &RecordBatch) -> Result<RecordBatch> {
-        let batch = match batch.column_by_name(value.name()) {
-            Some(column) => filter_record_batch(batch, &is_not_null(column)?)?,
-            None if value.column.is_some() => batch.slice(0, 0),
-            None => batch.clone(),
-        };
-        let kind = self.schema.field(self.schema.fields().len() - 1).data_type();
-        let told: ArrayRef = match batch.column_by_name(value.name()) {
-            Some(column) => cast(column, kind)?,
-            None => Arc::new(Int64Array::from(vec![1; batch.num_rows()])),
-        };
-        // time, device_id, project_id
-        let mut columns: Vec<ArrayRef> = vec![Arc::clone(batch.column(0))];
-        columns.extend(self.device_columns.columns(&homes(batch.column(1), batch.column(2))));
-        columns.push(told);
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        let names = [&["project_id"], &columns(std::slice::from_ref(&value))[..]].concat();
+        let rows = reader.own_columns(plan.clone(), selection.clone(), &names);
+        Ok(Self { rows, value, device_columns, schema: Arc::new(ArrowSchema::new(fields)) })
     }
 }
 
 impl Table for Told<'_> {
     fn name(&self) -> &str {
-        &self.topic.name
+        self.value.name()
     }
 
     fn schema(&self) -> &SchemaRef {
@@ -224,24 +184,30 @@ impl Table for Told<'_> {
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let (mut pieces, mut rows) = (Vec::new(), 0);
-        while rows < ROWS {
-            let mut coming: Vec<(Micros, usize)> = Vec::new();
-            for (place, head) in self.heads.iter_mut().enumerate() {
-                coming.extend(head.next_time()?.map(|time| (time, place)));
+        while let Some(batch) = self.rows.next_batch()? {
+            let (batch, told): (RecordBatch, ArrayRef) = match batch.column_by_name(self.value.name()) {
+                Some(column) => {
+                    let batch = filter_record_batch(&batch, &is_not_null(column)?)?;
+                    let told = batch.column_by_name(self.value.name()).unwrap_or(column);
+                    let told = cast(told, self.schema.field(self.schema.fields().len() - 1).data_type())?;
+                    (batch, told)
+                }
+                None if self.value.column.is_some() => continue,
+                None => {
+                    let told = Arc::new(Int64Array::from(vec![1; batch.num_rows()]));
+                    (batch, told)
+                }
+            };
+            if batch.num_rows() == 0 {
+                continue;
             }
-            coming.sort_unstable();
-            let Some((_, place)) = coming.first().copied() else { break };
-            let head = &self.heads[place];
-            let Some(batch) = &head.batch else { break };
-            let own = &times(batch)[head.row..];
-            let many = coming.get(1).map_or(own.len(), |next| own.partition_point(|time| (*time, place) < *next));
-            let piece = self.rows(&head.value, &batch.slice(head.row, many))?;
-            self.heads[place].row += many;
-            rows += piece.num_rows();
-            pieces.push(piece);
+            // time, device_id, project_id
+            let mut columns: Vec<ArrayRef> = vec![Arc::clone(batch.column(0))];
+            columns.extend(self.device_columns.columns(&homes(batch.column(1), batch.column(2))));
+            columns.push(told);
+            return Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?));
         }
-        Ok(if rows == 0 { None } else { Some(concat_batches(&self.schema, &pieces)?) })
+        Ok(None)
     }
 }
 
