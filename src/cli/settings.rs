@@ -72,10 +72,7 @@ impl Table<'_> {
             _ => self.add("token_url", token_url, &format!("{TOKEN_URL}, or /oauth2/token at another api_url")),
         }
         for project in each_once(&file.projects()) {
-            let (all, own) = (file.filters("", &Filters::default()), file.filters(&project, &Filters::default()));
-            if own != all {
-                self.filters(&format!("projects.{project}."), &own);
-            }
+            self.filters(&format!("projects.{project}."), &file.filters_of(&project));
             if let Some(credentials) = file.credentials(&project)? {
                 self.account(&format!("projects.{project}."), args, Some(&credentials));
             }

@@ -88,6 +88,12 @@ impl File {
         }
     }
 
+    /// What is said of one project alone.
+    pub fn filters_of(&self, project: &str) -> Filters {
+        let own = self.projects.get(project).cloned().unwrap_or_default();
+        Self { projects: BTreeMap::from([(project.to_owned(), own)]), ..Self::default() }.filters(project, &Filters::default())
+    }
+
     /// The credentials file of a project, as its name stands beside this file.
     ///
     /// # Errors
