@@ -565,6 +565,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             files => format!("{} files in {}", files.len(), args.output.display()),
         };
         let what = match (&ask.shape, ask.every) {
+            // An event may stand on several sheets.
+            _ if args.spreadsheet => "row",
             (Shape::Samples, _) => "sample",
             (Shape::Readings(_), _) => "reading",
             (Shape::Long | Shape::Latest, None) => "event",

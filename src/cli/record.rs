@@ -338,18 +338,9 @@ fn summary(layout: &Layout, meter: &Meter, begun: Micros) {
     if let Some((most, _)) = parts.by_type.iter().filter(|(name, _)| is_plain(name)).max_by_key(|(_, count)| **count) {
         load_lines(layout, most);
         let (program, dir) = (program(), shell(layout.root()));
-        if cfg!(feature = "reports") {
-            tell!("next     {program} report --dir {dir} --since {}", since(begun));
-        } else {
-            tell!("next     {program} status --dir {dir}");
-        }
+        let ending = if cfg!(feature = "workbooks") { "xlsx" } else { "csv" };
+        tell!("next     {program} export --dir {dir} --spreadsheet -o night.{ending}");
     }
-}
-
-/// A flag that reaches back to a time.
-fn since(begun: Micros) -> String {
-    let hours = time::duration(time::now() - begun).as_secs() / 3600 + 1;
-    format!("{hours}h")
 }
 
 /// Lines to paste.
