@@ -516,6 +516,25 @@ fn what_is_missing_and_what_needs_somebody_come_first_and_radio_last() {
 }
 
 #[test]
+fn who_went_much_farther_than_others_is_out_of_the_usual_and_who_swings_evenly_is_not() {
+    let place = Place::new();
+    let one = |device: &str, values: [f64; 6]| {
+        let one = |(at, value): (usize, f64)| {
+            let time = format!("2026-10-05T10:{at}0:00.000000Z");
+            event(at, device, "temperature", &time, &json!({ "value": value })).replace(":\"event", &format!(":\"{device}"))
+        };
+        values.into_iter().enumerate().map(one).collect::<String>()
+    };
+    let rooms = ["a", "b", "c", "e"].map(|device| one(device, [20.0, 20.5, 20.0, 20.5, 20.0, 20.5]));
+    let others = one("fridge", [4.0, 4.1, 4.0, 12.0, 4.1, 4.0]) + &one("boiler", [55.0, 65.0, 55.0, 65.0, 55.0, 65.0]);
+    place.import(rooms.concat() + &others);
+    let page = page(&place, &[]);
+    let look = page.split_once("id=\"look\"").unwrap().1.split_once("</section>").unwrap().0;
+    assert!(look.contains("<h3>Out of the usual</h3>") && look.contains("<b>fridge</b> temperature 4 to 12"), "{look}");
+    assert_eq!(look.matches("<li>").count(), 1, "{look}");
+}
+
+#[test]
 fn every_device_stands_in_a_chart_of_at_most_eight_lines_with_its_numbers_as_a_table() {
     let place = Place::new();
     let one = |id: usize| {

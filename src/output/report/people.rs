@@ -46,12 +46,13 @@ fn alarms(facts: &Facts) -> Vec<(f64, &DeviceFacts, Markup)> {
 fn strays(facts: &Facts) -> Vec<(f64, &DeviceFacts, Markup)> {
     let mut all = Vec::new();
     for kind in facts.types.iter().filter(|kind| !RADIO.contains(&kind.event_type.as_str())) {
-        let of = |device| -> Option<(&DeviceFacts, &Figures, f64)> {
+        let of = |device| -> Option<(&DeviceFacts, &Figures, bool, f64)> {
             let device: &DeviceFacts = device;
             let figures = device.figures.get(&kind.event_type).filter(|figures| figures.readings > 2)?;
             let (min, mean, max) = (figures.min?, figures.mean?, figures.max?);
             let (far, near) = ((max - mean).max(mean - min), (max - mean).min(mean - min));
-            Some((device, figures, if far > LOPSIDED * near { far } else { near })).filter(|(.., far)| far.is_finite())
+            let is_lopsided = far > LOPSIDED * near;
+            Some((device, figures, is_lopsided, far)).filter(|_| far.is_finite())
         };
         let found: Vec<_> = facts.devices.iter().filter_map(of).collect();
         let mut usual: Vec<f64> = found.iter().map(|(.., far)| *far).collect();
@@ -60,7 +61,7 @@ fn strays(facts: &Facts) -> Vec<(f64, &DeviceFacts, Markup)> {
         if found.len() < ENOUGH || usual <= 0.0 {
             continue;
         }
-        for (device, figures, far) in found.into_iter().filter(|(.., far)| *far > STRAYS * usual) {
+        for (device, figures, _, far) in found.into_iter().filter(|(.., lopsided, far)| *lopsided && *far > STRAYS * usual) {
             let unit = unit(figures.unit.as_deref());
             let [min, mean, max] = [figures.min, figures.mean, figures.max].map(Option::unwrap_or_default);
             let text = html! {
