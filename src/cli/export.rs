@@ -272,6 +272,8 @@ impl Args {
             (Some(FormatName::Ndjson), _) | (None, "ndjson" | "jsonl") => Format::Ndjson,
             #[cfg(feature = "workbooks")]
             (Some(FormatName::Xlsx), _) | (None, "xlsx") => Format::Xlsx,
+            #[cfg(feature = "workbooks")]
+            (None, _) if self.spreadsheet && matches!(self.output(), Output::Directory(_)) => Format::Xlsx,
             #[cfg(not(feature = "workbooks"))]
             (Some(FormatName::Xlsx), _) | (None, "xlsx") => return Err(left_out("workbooks")),
             (None, ending) if !self.is_csv(ending) => {
@@ -497,6 +499,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         if !matches!(settings.format, Format::Csv | Format::Ndjson) && to_terminal {
             return Err(Failure::usage("this is no text for a terminal; give -o FILE, or redirect"));
         }
+    }
+    if args.spreadsheet && matches!(settings.output, Output::Directory(_)) && settings.partition != Partition::Month {
+        return Err(Failure::usage("a spreadsheet is one file; give -o FILE.xlsx, or --partition-by month for one a month"));
     }
     let reader = Reader::open(&args.recording.layout(), args.recording.registry()?)?;
     let directory = Directory::new(&reader.devices()?);

@@ -545,6 +545,7 @@ fn a_spreadsheet_is_of_here_with_names_units_and_no_more_than_there_is() {
     );
     refused(&place, &["--spreadsheet", "--format", "parquet"], "FILE.xlsx or FILE.csv");
     let months = place.path("months");
+    refused(&place, &["--spreadsheet", "-o", &format!("{}/", months.display())], "--partition-by month");
     let more = temperature("a", "2026-12-01T00:00:00.000000Z", 3.0);
     assert_eq!(place.import(more).code, 0);
     export(&place, &["--event-type", "temperature", "--partition-by", "month", "-o", months.to_str().unwrap()]);
