@@ -12,7 +12,7 @@ const SPACE: (f64, f64) = (6.0, 18.0);
 /// The longest text.
 const LONGEST: f64 = 300.0;
 /// What a hole in a line means.
-const BREAKS: &str = "a line breaks where its device said nothing";
+const BREAKS: &str = "a line breaks: its device said nothing";
 
 #[derive(Debug)]
 enum Sample {

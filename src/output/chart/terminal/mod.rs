@@ -32,7 +32,7 @@ const FOOT: usize = 3;
 const LONGEST: usize = 48;
 const KEY: usize = 4;
 /// What a hole in a line means.
-const BREAKS: &str = "a line breaks where its device said nothing";
+const BREAKS: &str = "a line breaks: its device said nothing";
 
 /// What tells of devices that found no room.
 fn more(devices: usize) -> Item {
