@@ -133,11 +133,14 @@ pub fn resolve(filters: Filters, devices: &[DeviceRow]) -> Result<Filters, Strin
     };
     let mut ids = Vec::new();
     for word in &filters.devices {
-        let called = directory.iter().filter(|(id, known)| id == word || known.name == *word).map(|(id, _)| id.to_owned());
+        let called = directory
+            .iter()
+            .filter(|(id, known)| [id, known.name.as_str(), &known.called].contains(&word.as_str()))
+            .map(|(id, _)| id.to_owned());
         let before = ids.len();
         ids.extend(called);
         if ids.len() == before {
-            let names = directory.iter().map(|(_, known)| known.name.as_str()).collect();
+            let names = directory.iter().map(|(_, known)| known.called.as_str()).collect();
             return Err(nobody(format!("is called {word:?}, by its id or its name"), word, &names));
         }
     }

@@ -97,6 +97,7 @@ impl World {
         let plans = reader.plan(&selection).map_err(told)?;
         let directory = Directory::default();
         let events = tables(&reader, &plans, &selection, &directory, &Ask::default()).map_err(told)?;
+        #[expect(clippy::disallowed_methods, reason = "a file of this check, of which the world knows nothing")]
         drop(fs::remove_file(&self.out));
         let settings = Settings { force: true, ..Settings::new(Format::Ndjson, Output::File(self.out.clone())) };
         export::export(&reader, events, &settings, |_| {}).map_err(told)?;
