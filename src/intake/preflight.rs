@@ -62,10 +62,20 @@ pub async fn look(asked: &[Asked]) -> Result<Looked, Unfit> {
                 answered = true;
                 devices.extend(listed);
             }
-            Err(failure) => match opens(cloud, project, filters).await {
-                Err(error) => refused = refused.or(Some(error)),
-                Ok(()) => unchecked = Some(failure.to_string()),
-            },
+            Err(failure) => {
+                let error = match of(&failure, project) {
+                    // An account may be let to the stream, and not to the list.
+                    Some(IngestError::Forbidden { .. } | IngestError::NoProject { .. }) => {
+                        let opened = cloud.open(project, filters, Accept::Json, PING).await;
+                        opened.err().and_then(|failure| of(&failure, project))
+                    }
+                    error => error,
+                };
+                match error {
+                    Some(error) => refused = refused.or(Some(error)),
+                    None => unchecked = Some(failure.to_string()),
+                }
+            }
         }
     }
     if let (Some(error), None, false) = (refused, &unchecked, answered) {
@@ -80,15 +90,9 @@ pub async fn look(asked: &[Asked]) -> Result<Looked, Unfit> {
     Ok(Looked { filters: filters.map_err(Unfit::NoDevice)?, unchecked })
 }
 
-/// Whether a stream may open: an account may be let to that, and not to the list.
-async fn opens(cloud: &Cloud, project: &str, filters: &Filters) -> Result<(), IngestError> {
-    match cloud.open(project, filters, Accept::Json, PING).await {
-        Ok(_) => Ok(()),
-        Err(failure) => {
-            let error = IngestError::refused(failure.status(), failure.is_sign_in(), project, &failure.to_string());
-            error.map_or(Ok(()), Err)
-        }
-    }
+/// What a failure means, if it is a refusal that no waiting mends.
+fn of(failure: &CloudFailure, project: &str) -> Option<IngestError> {
+    IngestError::refused(failure.status(), failure.is_sign_in(), project, &failure.to_string())
 }
 
 /// The devices of a project: all of them, of a long list the first ones and those that are asked for.
