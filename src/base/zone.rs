@@ -96,6 +96,12 @@ impl Zone {
         time.saturating_add(self.offset(time))
     }
 
+    /// The same, but where clocks go back over midnight, as they did in St. John's at a minute past, the day before is over when it
+    /// is over for good: the days of times in order are in order.
+    pub fn settled(&mut self, time: Micros) -> Micros {
+        self.local(time).min(self.local(time.saturating_add(30 * 60 * SECOND)))
+    }
+
     /// A time as its clock shows it, by a pattern as of strftime; in RFC 3339 where the pattern does not fit it.
     pub fn format(&self, time: Micros, how: &str) -> String {
         let text = match Timestamp::from_microsecond(time) {
@@ -353,6 +359,16 @@ mod tests {
         assert_eq!(spring.iter().map(|(_, minutes)| minutes / 60).collect::<Vec<_>>(), [5, 6, 6, 6]);
         let autumn = buckets("Europe/Oslo", "2h", "2026-10-24T22:00:00Z", "2026-10-25T05:00:00Z");
         assert_eq!(autumn.iter().map(|(_, minutes)| minutes / 60).collect::<Vec<_>>(), [2, 3, 2]);
+    }
+
+    #[test]
+    fn a_day_that_clocks_end_twice_is_over_when_it_is_over_for_good() {
+        let mut zone = Zone::named("America/St_Johns").unwrap();
+        let mut day = |time: &str| crate::base::time::Day::of(zone.settled(at(time))).to_string();
+        // Clocks went from 00:01 back to 23:01.
+        let days = ["2006-10-29T02:29:59Z", "2006-10-29T02:30:55Z", "2006-10-29T03:29:59Z"].map(&mut day);
+        assert_eq!(days, ["2006-10-28"; 3]);
+        assert_eq!(["2006-10-29T03:30:00Z", "2006-10-30T03:29:59Z"].map(&mut day), ["2006-10-29"; 2]);
     }
 
     #[test]

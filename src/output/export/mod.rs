@@ -355,7 +355,7 @@ impl Work<'_> {
                 self.exported.end(table.as_ref());
                 return Ok(());
             };
-            let day = of(zone.local(times(&first)[0]));
+            let day = of(zone.settled(times(&first)[0]));
             let path = if is_hive {
                 directory.join(format!("event_type={name}/date={day}/part-0.{extension}"))
             } else {
@@ -365,7 +365,7 @@ impl Work<'_> {
             self.file(&path, std::slice::from_ref(&sheet), |work, mut sink| {
                 let mut next = Some(first);
                 while let Some(batch) = next {
-                    let within = times(&batch).partition_point(|time| of(zone.local(*time)) <= day);
+                    let within = times(&batch).partition_point(|time| of(zone.settled(*time)) <= day);
                     if within > 0 {
                         let rows = batch.project(&columns).map_err(TableError::from)?;
                         sink.write(0, &rows, 0..within, true)?;

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -54,7 +54,9 @@ def from_directory(path, how, zone):
         header, lines = from_arrow(pq.ParquetFile(file).read())
         for line in lines:
             row = dict(zip(header, line))
-            day = str(row["time"].astimezone(ZoneInfo(zone)).date())
+            # Where clocks go back over midnight, the day before is over when it is over for good.
+            later = row["time"] + timedelta(minutes=30)
+            day = str(min(time.astimezone(ZoneInfo(zone)).date() for time in (row["time"], later)))
             if how == "day" and file.stem != day or how == "hive" and f"date={day}" not in file.parts:
                 row["event_id"] = f"in {file}"
             row.setdefault("event_type", next((part.removeprefix("event_type=") for part in file.parts if part.startswith("event_type=")), None))
