@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let file = layout.root().join(name);
     let plans = reader.plan(&selection)?;
     let (zone, directory) = (Zone::system(), Directory::new(&reader.devices()?));
-    let made = format!("{} export --spreadsheet --dir {} -o {name}", program(), shell(layout.root()));
+    let made = format!("export --spreadsheet --dir {} -o {name}", shell(layout.root()));
     let settings = Settings {
         force: true,
         dialect: Dialect { zone: zone.clone(), time: TimeFormat::Excel, ..Dialect::default() },
@@ -108,10 +108,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         ..Settings::new(format, Output::File(file.clone()))
     };
     let scope = Scope { reader: &reader, directory: &directory, selection: &selection, plans: &plans, ask: &Ask::default() };
-    spreadsheet::export(&scope, &settings, (time::now(), &made), |_| {})?;
+    spreadsheet::export(&scope, &settings, (time::now(), &format!("overnight {made}")), |_| {})?;
     report(&layout)?;
     tell!("\nAll of it is a spreadsheet as well: {}", file.display());
-    tell!("The same of any recording, also of one that is running:  {made}");
+    tell!("The same of any recording, also of one that is running:  {} {made}", program());
     tell!("Paste to go on:");
     load_lines(&layout, "temperature");
     Ok(Outcome::Done)

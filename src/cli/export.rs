@@ -537,7 +537,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     leave_nothing_half(&settings.unfinished, &settings.output);
     let bar = if to_terminal { progress::hidden() } else { progress::bar(Some(events), false) };
     let exported = if args.spreadsheet {
-        let made = std::env::args().map(shell).collect::<Vec<_>>().join(" ");
+        // Where the program stands is nothing to send along.
+        let made = ["overnight".to_owned()].into_iter().chain(std::env::args().skip(1).map(shell)).collect::<Vec<_>>().join(" ");
         let scope = Scope { reader: &reader, directory: &directory, selection: &selection, plans: &plans, ask: &ask };
         spreadsheet::export(&scope, &settings, (time::now(), &made), |rows| bar.inc(rows))
     } else {

@@ -141,7 +141,7 @@ temperature, °C
    └┬───────────┬────────────┬───────────┬────────────┬───────────┬───────────┬
   20:00       22:00        00:00       02:00        04:00       06:00      08:00
  23 Nov                   24 Nov
-░ gap: nothing was recorded
+░ nothing recorded
 ";
 
 const THREE_40: &str = r"

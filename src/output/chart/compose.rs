@@ -149,16 +149,19 @@ fn gaps(frame: &Frame, chart: &Chart, scene: &mut Scene) {
     }
 }
 
+/// What stands in them, where there is room.
+const NOTHING: &str = "nothing recorded";
+
 /// Their name, over the lines of the scale. Between strips there is no room for a word; the key has it.
 fn name_gaps(frame: &Frame, chart: &Chart, scene: &mut Scene) {
     for (begins, ends) in chart.gaps_within() {
         let (x, width) = (frame.x(begins), frame.x(ends) - frame.x(begins));
-        let own = font::width("gap", SMALL);
+        let own = font::width(NOTHING, SMALL);
         if width > own + 4.0 {
             let middle = x + width / 2.0;
             let (x, y, width, height) = (middle - own / 2.0 - 1.0, frame.top + 1.0, own + 2.0, SMALL + 3.0);
             scene.shapes.push(Shape::Box { x, y, width, height, fill: colour::GAP });
-            scene.text((middle, frame.top + SMALL + 1.0), SMALL, Anchor::Middle, colour::GAP_INK, "gap");
+            scene.text((middle, frame.top + SMALL + 1.0), SMALL, Anchor::Middle, colour::GAP_INK, NOTHING);
         }
     }
 }

@@ -54,7 +54,7 @@ impl Key {
             *text = fit(text, SMALL, LONGEST);
         }
         if !chart.gaps_within().is_empty() {
-            items.push((Sample::Gap, "gap: nothing was recorded".to_owned()));
+            items.push((Sample::Gap, "nothing recorded".to_owned()));
         }
         if chart.has_breaks() {
             items.push((Sample::Nothing, BREAKS.to_owned()));

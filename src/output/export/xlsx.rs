@@ -109,6 +109,9 @@ impl Xlsx {
                 for (row, (what, said)) in (0_u32..).zip(&about) {
                     sheet.write_string_with_format(row, 0, what, &bold)?;
                     sheet.write_string_with_format(row, 1, said, &wrapped)?;
+                    // LibreOffice does not make room by itself for what is wrapped.
+                    let lines = said.lines().map(|line| line.chars().count().div_ceil(85).max(1)).sum::<usize>().clamp(1, 20);
+                    sheet.set_row_height(row, 15.0 * f64::from(u8::try_from(lines).unwrap_or(20)))?;
                 }
                 Ok(())
             };

@@ -150,7 +150,7 @@ impl Field {
     /// What stands for a gap in the key.
     fn gap_item(&self, chart: &Chart) -> Option<Item> {
         let shade = if self.has_unicode { "░" } else { ":" };
-        (!chart.gaps_within().is_empty()).then(|| (shade.to_owned(), PALE, "gap: nothing was recorded".to_owned()))
+        (!chart.gaps_within().is_empty()).then(|| (shade.to_owned(), PALE, "nothing recorded".to_owned()))
     }
 
     /// The axis of time.
