@@ -41,7 +41,7 @@ def environment(out):
     env = dict(os.environ, URL=f"http://127.0.0.1:{PORT}/v2/projects/p/devices:stream", OUT=out, FILE=FILE, N=str(EVENTS),
                PY=sys.executable, ROOT=RIVALS, PORT=str(PORT), SRC=f"{RIVALS}/data/parquet_1M",
                PATH=f"{RIVALS}/bin:{RIVALS}/venv/bin:" + os.environ["PATH"], PYTHONWARNINGS="ignore",
-               DT_SERVICE_ACCOUNT_KEY_ID="k", DT_SERVICE_ACCOUNT_SECRET="s")
+               DT_SERVICE_ACCOUNT_KEY_ID="k", DT_SERVICE_ACCOUNT_SECRET="secret")
     env.pop("DT_SERVICE_ACCOUNT_EMAIL", None)
     return env
 
