@@ -46,12 +46,12 @@ pub(crate) use turn::Turn;
 
 use publish::make_names_durable;
 
-/// Rows taken from the buffer at a time; what lies beyond is the next roll's. Bounds the memory of a roll. Few in unit
-/// tests, so that small worlds come to all of it.
-const ROLL_ROWS: usize = if cfg!(test) { 12 } else { 128 * 1024 };
+/// Rows taken from the buffer at a time, which become a row group. Bounds the memory of a roll. Few in unit tests, so that small
+/// worlds come to all of it.
+const PIECE_ROWS: usize = if cfg!(test) { 12 } else { 64 * 1024 };
 
-/// So many times that go into a file at once, which is copied once for all of them.
-const PIECES_MAX: usize = if cfg!(test) { 3 } else { 16 };
+/// Rows that go into a file at once, which is copied once for all of them; what lies beyond is the next roll's.
+const ROLL_ROWS: usize = if cfg!(test) { 36 } else { 32 * PIECE_ROWS };
 
 /// With so many row groups in a file, the small ones become one.
 const GROUPS_MAX: usize = if cfg!(test) { 4 } else { 48 };

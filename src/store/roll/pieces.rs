@@ -14,7 +14,7 @@ use crate::model::schema::{Schema, brought_up};
 use crate::store::archive::{ArchiveError, DayFile, Keys, sorted};
 use crate::store::buffer::View;
 
-use super::{PIECES_MAX, ROLL_ROWS, RollError, Roller};
+use super::{PIECE_ROWS, ROLL_ROWS, RollError, Roller};
 
 /// What a roll did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,22 +89,24 @@ impl<'a> Pieces<'a> {
     /// # Errors
     /// When the buffer, a block or the day file does not read.
     pub(super) fn next(&mut self) -> Result<Option<RecordBatch>, RollError> {
-        while self.more && self.taken < PIECES_MAX {
-            let (blocks, next) = self.view.blocks(self.partition, self.seq, ROLL_ROWS)?;
+        while self.more && self.taken < ROLL_ROWS {
+            let (blocks, next) = self.view.blocks(self.partition, self.seq, PIECE_ROWS)?;
             let Some(seq) = blocks.last().map(|(seq, _)| *seq) else {
                 self.more = false;
                 break;
             };
             let came: usize = blocks.iter().map(|(_, rows)| rows.num_rows()).sum();
             let rows = self.in_order(blocks)?;
-            let keys = rows.as_ref().and_then(Keys::of).filter(|keys| !keys.is_empty());
+            // Where nothing stands before it or comes behind it, nobody asks.
+            let is_asked = next.is_some() || !self.before.is_empty();
+            let keys = rows.as_ref().filter(|_| is_asked).and_then(Keys::of).filter(|keys| !keys.is_empty());
             let seen = keys.map(|keys| Seen::of(&keys, &self.hashes));
             if seen.as_ref().is_some_and(|seen| self.before.iter().any(|before| before.may_share(seen))) {
                 // What came twice is told by the file, once the pieces before stand there.
                 break;
             }
             let events = rows.as_ref().map_or(0, RecordBatch::num_rows);
-            (self.seq, self.more, self.taken) = (seq, next.is_some(), self.taken + 1);
+            (self.seq, self.more, self.taken) = (seq, next.is_some(), self.taken + came);
             self.events += events as u64;
             self.doubles += (came - events) as u64;
             self.before.extend(seen);

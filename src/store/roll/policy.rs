@@ -10,7 +10,7 @@ use crate::store::meter::Meter;
 
 use crate::store::archive::DayFile;
 
-use super::{PIECES_MAX, ROLL_ROWS, RollError, Roller};
+use super::{PIECE_ROWS, ROLL_ROWS, RollError, Roller};
 
 /// When the buffer holds so many times what makes one partition large, all are rolled: they share its blocks.
 const HELD_MAX: u64 = 8;
@@ -29,14 +29,14 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { rows_max: ROLL_ROWS as u64, quiet: 15 * 60 * SECOND }
+        Self { rows_max: 2 * PIECE_ROWS as u64, quiet: 15 * 60 * SECOND }
     }
 }
 
 impl Policy {
     /// So many rows have to wait before a day file that has so many is copied once more.
     fn patience(&self, has: u64) -> u64 {
-        if has <= PROMPT_MAX * self.rows_max { 0 } else { (has / 3).min(PIECES_MAX as u64 * self.rows_max) }
+        if has <= PROMPT_MAX * self.rows_max { 0 } else { (has / 3).min(ROLL_ROWS as u64) }
     }
 }
 
