@@ -27,14 +27,11 @@ pub(super) struct Item {
     before: [Vec<u8>; 2],
     cells: Cells,
     has_nulls: bool,
+    /// Others' text, with a sign in it that begins a formula somewhere: looked for once, not in each row.
+    pub(super) may_be_run: bool,
 }
 
 impl Item {
-    /// Whether it is others' text.
-    pub(super) fn is_text(&self) -> bool {
-        matches!(self.cells, Cells::Text(_))
-    }
-
     fn new(name: &str, index: usize, array: &ArrayRef) -> Self {
         let quoted = |quotes: Quotes| {
             let mut before = vec![if index == 0 { b'{' } else { b',' }];
@@ -43,7 +40,15 @@ impl Item {
             before
         };
         let before = if name.is_empty() { [Vec::new(), Vec::new()] } else { [quoted(Quotes::Once), quoted(Quotes::Twice)] };
-        Self { before, cells: Cells::new(array), has_nulls: array.null_count() > 0 }
+        let cells = Cells::new(array);
+        let may_be_run = match &cells {
+            Cells::Text(texts) => {
+                let has_sign = |text| memchr::memchr3(b'=', b'+', b'@', text).or_else(|| memchr::memchr(b'-', text)).is_some();
+                has_sign(texts.value_data()) || has_sign(name.as_bytes())
+            }
+            _ => false,
+        };
+        Self { before, cells, has_nulls: array.null_count() > 0, may_be_run }
     }
 }
 

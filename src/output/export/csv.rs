@@ -11,7 +11,7 @@ use arrow::datatypes::{ArrowNativeType, DataType, FieldRef, TimestampMicrosecond
 
 use crate::base::json::{write_float, write_int};
 
-use super::cells::{Cells, Item, Quotes};
+use super::cells::{Cells, Quotes};
 use super::dialect::{defused, defused_json, is_formula};
 use super::lines::Lines;
 use super::{Dialect, Out, Result, Settings, Sheet, Sink, TimeFormat};
@@ -260,7 +260,7 @@ impl Pen {
                     out[from + point] = self.dialect.decimal;
                 }
             }
-            Cells::List(_, items) if self.dialect.defuse && items.iter().any(Item::is_text) => {
+            Cells::List(_, items) if self.dialect.defuse && items.iter().any(|item| item.may_be_run) => {
                 let mut json = Vec::new();
                 cells.write_json(row, Quotes::Once, &mut json);
                 let json = String::from_utf8_lossy(&json);

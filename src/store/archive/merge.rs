@@ -6,8 +6,8 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
-use arrow::array::{AsArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
-use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
+use arrow::array::{AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
@@ -67,24 +67,40 @@ impl Keys {
     }
 }
 
-/// One batch in key order, each key once (the first that came), from batches in any order.
+/// One batch in key order, each key once (the first that came), from batches in any order. No row is copied more than once, so that
+/// twice the batches is all that is held.
 ///
 /// # Errors
 /// When Arrow refuses, for instance because the batches have different columns.
 pub fn sorted(batches: &[RecordBatch]) -> std::result::Result<Option<RecordBatch>, ArrowError> {
     let Some(first) = batches.first() else { return Ok(None) };
-    let all = if batches.len() == 1 { first.clone() } else { concat_batches(first.schema_ref(), batches)? };
-    let keys = Keys::of(&all).ok_or_else(|| ArrowError::SchemaError("rows without a key".to_owned()))?;
-    if keys.is_strictly_ascending() {
-        return Ok(Some(all));
+    let no_key = || ArrowError::SchemaError("rows without a key".to_owned());
+    let keys: Vec<Keys> =
+        batches.iter().map(|batch| Keys::of(batch).ok_or_else(no_key)).collect::<std::result::Result<_, _>>()?;
+    if are_strictly_ascending(&keys) {
+        return if batches.len() == 1 { Ok(Some(first.clone())) } else { concat_batches(first.schema_ref(), batches).map(Some) };
     }
-    let rows = u32::try_from(keys.len()).map_err(|_| ArrowError::ComputeError("too many rows at once".to_owned()))?;
-    let mut order: Vec<(Micros, u32)> = keys.time.values().iter().copied().zip(0..rows).collect();
+    let mut order: Vec<(Micros, usize, usize)> = Vec::with_capacity(keys.iter().map(Keys::len).sum());
+    for (of, keys) in keys.iter().enumerate() {
+        order.extend(keys.time.values().iter().enumerate().map(|(row, time)| (*time, of, row)));
+    }
+    let id = |at: &(Micros, usize, usize)| keys[at.1].id.value(at.2);
     // Nearly sorted as a rule: the stable sort takes what is in order as it is.
-    order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| keys.id.value(a.1 as usize).cmp(keys.id.value(b.1 as usize))));
-    order.dedup_by(|b, a| a.0 == b.0 && keys.id.value(a.1 as usize) == keys.id.value(b.1 as usize));
-    let order: UInt32Array = order.into_iter().map(|(_, row)| row).collect::<Vec<_>>().into();
-    take_record_batch(&all, &order).map(Some)
+    order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| id(a).cmp(id(b))));
+    order.dedup_by(|b, a| a.0 == b.0 && id(a) == id(b));
+    let order: Vec<(usize, usize)> = order.into_iter().map(|(_, of, row)| (of, row)).collect();
+    let batches: Vec<&RecordBatch> = batches.iter().collect();
+    interleave_record_batch(&batches, &order).map(Some)
+}
+
+fn are_strictly_ascending(batches: &[Keys]) -> bool {
+    let mut filled = batches.iter().filter(|keys| !keys.is_empty());
+    let mut last: Option<&Keys> = None;
+    filled.all(|keys| {
+        let follows = last.is_none_or(|last| last.get(last.len() - 1) < keys.get(0));
+        last = Some(keys);
+        follows && keys.is_strictly_ascending()
+    })
 }
 
 /// The merge; yields batches. Of rows with one key the one from the earlier run stays.
@@ -256,7 +272,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use arrow::array::ArrayRef;
+    use arrow::array::{ArrayRef, UInt32Array};
     use proptest::prelude::*;
 
     use super::*;
