@@ -26,6 +26,7 @@ pub mod model;
 pub mod output;
 pub mod query;
 pub mod recorder;
+pub mod serve;
 #[cfg(feature = "simulator")]
 pub mod simulate;
 pub mod store;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::intake::webhook::{Keys, Limits, Receiver};
 use crate::model::settings::Secret;
+use crate::serve::Certificate;
 
 use super::Failure;
 
@@ -66,13 +67,13 @@ impl Listening {
             }
             (false, true) => {}
         }
-        let tls = self.tls_cert.clone().zip(self.tls_key.clone());
-        if tls.is_none() && !address.ip().is_loopback() {
+        let certificate = self.tls_cert.clone().zip(self.tls_key.clone()).map(|(chain, key)| Certificate { chain, key });
+        if certificate.is_none() && !address.ip().is_loopback() {
             warn!(
                 "{address} is open to the network and speaks plain HTTP; give --tls-cert and --tls-key, or put a proxy with TLS before it"
             );
         }
-        let keys = Keys { secret_files: self.secret_file.clone(), secret, tls };
+        let keys = Keys { secret_files: self.secret_file.clone(), secret, certificate };
         Ok(move || {
             let receiver = Receiver::bind(address, keys, Limits::default())?;
             // Who started it may have read what it wanted to know and closed the pipe; the receiver goes on.

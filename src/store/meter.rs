@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::base::time::Micros;
+use crate::base::time::{self, Micros};
 use crate::model::event::Batch;
+use crate::serve::Told;
 
 use super::pressure::Pressure;
 
@@ -40,6 +41,17 @@ pub struct Meter {
     /// Errors of rolls.
     pub roll_errors: AtomicU64,
     parts: Mutex<Parts>,
+}
+
+/// A receiver tells what it refuses.
+impl Told for Meter {
+    fn note(&self, text: String) {
+        Self::note(self, time::now(), text);
+    }
+
+    fn refused(&self) {
+        Self::add(&self.refused, 1);
+    }
 }
 
 /// What does not fit an atomic.

@@ -35,6 +35,7 @@ mod reports;
 mod rolling;
 mod rot;
 mod security;
+mod serving;
 mod streams;
 mod supply;
 mod support;

@@ -8,12 +8,12 @@
 //! | compressed bombs | `hostile::requests_hold_…_and_ask_for_nothing_compressed`; a compressed push is 415: `pushes::a_push_that_the_cloud_did_not_sign_is_refused_and_nothing_of_it_is_kept` |
 //! | endless answers, endless lines | `hostile::an_answer_without_end_is_read_up_to_its_cap`, `hostile::a_line_without_end_is_a_fault_and_takes_no_memory` |
 //! | slow answers, slow senders | `hostile::a_stream_of_a_byte_now_and_then_is_no_sign_of_life`, `hostile::an_answer_of_a_byte_now_and_then_is_given_up`, `pushes::slow_senders_are_cut_and_idle_ones_make_room`, `pushes::whoever_reads_no_answers_is_given_up` |
-//! | pages of the web that push here, or lead their name here | `pushes::no_page_that_somebody_looks_at_pushes_where_everybody_is_trusted`, `pushes::a_simulator_answers_to_no_name_of_the_web` |
+//! | pages of the web that push here, or lead their name here | `pushes::no_page_that_somebody_looks_at_pushes_where_everybody_is_trusted`, `pushes::a_simulator_answers_to_no_name_of_the_web`, `serving::who_calls_a_server_by_another_name_learns_nothing` |
 //! | a recording that somebody else made: what its buffer runs | `a_buffer_with_anything_in_it_that_this_program_does_not_make_is_refused_and_left_as_it_is`, `rot::blocks_of_older_programs_have_no_checksum_and_bring_nothing_down_whatever_is_in_them` |
 //! | a recording that somebody else made: where credentials go | `credentials_go_where_settings_say_only_if_nobody_else_can_write_them` |
 //! | secrets that anybody would guess | `pushes::a_file_of_the_secret_takes_the_place_of_the_environments_and_no_secret_is_one_that_anybody_would_guess` |
 //! | content that the database refuses | `pushes::labels_that_are_no_flat_map_of_texts_are_refused_and_end_nothing`, `pushes::a_push_that_the_buffer_refuses_takes_no_other_along` |
-//! | strangers in every place | `pushes::strangers_however_many_keep_no_honest_sender_out`, `listen::places` |
+//! | strangers in every place | `pushes::strangers_however_many_keep_no_honest_sender_out`, `serve::places` |
 //! | odd JSON: deep, huge, NaN, surrogates, NUL | `fuzz::a_line_is_an_event_that_comes_back_or_a_fault_with_its_bytes`, `bad_input::unknown_types_fields_and_forms_come_back_as_they_were` |
 //! | names without end | `a_million_types_and_devices_are_bounded_and_the_rest_is_recorded`, `schema::admit` |
 //! | a server that is not the cloud | `hostile::a_certificate_that_nobody_vouches_for_or_of_another_name_gets_no_request` |

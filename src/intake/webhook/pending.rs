@@ -121,12 +121,7 @@ impl WebhookServer {
         loop {
             tokio::select! {
                 () = self.filled.notified() => {}
-                _ = tick.tick() => {
-                    sessions.spoke(&self.writer);
-                    for text in self.refusals.due() {
-                        self.writer.meter.note(time::now(), text);
-                    }
-                }
+                _ = tick.tick() => sessions.spoke(&self.writer),
                 _ = shutdown_requested(&mut closing) => break,
             }
             // In a statement of its own: the lock must not be held while what was taken is carried.

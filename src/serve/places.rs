@@ -1,8 +1,8 @@
 //! Places: who is connected, and who has to go when there is no room for others.
 //!
-//! Whoever has brought a push that is believed is known; all others are strangers, and they go first: those of the peer that has
-//! most connections, and of them the one that is there longest, however busy it seems. So neither silence nor a byte now and then
-//! keeps an honest sender out. Nobody goes while a push of theirs waits for its commit.
+//! Whoever has brought something that is believed, as a push, is known; all others are strangers, and they go first: those of the
+//! peer that has most connections, and of them the one that is there longest, however busy it seems. So neither silence nor a byte
+//! now and then keeps an honest sender out. Nobody goes while what they brought is being kept, or while they are told a stream.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -36,6 +36,8 @@ struct Seat {
     is_known: bool,
     /// A push waits for its commit.
     is_busy: bool,
+    /// A stream is being told.
+    is_streaming: bool,
     leave: Arc<Notify>,
 }
 
@@ -70,7 +72,8 @@ impl Places {
         }
         let (number, leave) = (seats.next, Arc::new(Notify::new()));
         seats.next += 1;
-        let seat = Seat { peer, since: time::instant(), is_known: false, is_busy: false, leave: Arc::clone(&leave) };
+        let (is_known, is_busy, is_streaming) = (false, false, false);
+        let seat = Seat { peer, since: time::instant(), is_known, is_busy, is_streaming, leave: Arc::clone(&leave) };
         seats.taken.insert(number, seat);
         Some(Place { places: Arc::clone(self), number, leave })
     }
@@ -81,7 +84,7 @@ impl Seats {
     fn free(&mut self, among: impl Fn(&Seat) -> bool) -> Option<()> {
         let mut of_peer: HashMap<IpAddr, usize> = HashMap::new();
         self.taken.values().for_each(|seat| *of_peer.entry(seat.peer).or_default() += 1);
-        let can_go = self.taken.iter().filter(|(_, seat)| !seat.is_busy && among(seat));
+        let can_go = self.taken.iter().filter(|(_, seat)| !seat.is_busy && !seat.is_streaming && among(seat));
         let (&number, _) =
             can_go.min_by_key(|(_, seat)| (seat.is_known, Reverse(of_peer.get(&seat.peer).copied()), seat.since))?;
         self.taken.remove(&number)?.leave.notify_one();
@@ -103,6 +106,16 @@ impl Place {
     /// Its commit is decided.
     pub(super) fn is_known(&self) {
         self.change(|seat| (seat.is_busy, seat.is_known, seat.since) = (false, true, time::instant()));
+    }
+
+    /// A stream begins here, or is over.
+    pub(super) fn streams(&self, is_streaming: bool) {
+        self.change(|seat| seat.is_streaming = is_streaming);
+    }
+
+    /// Whether one is being told.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.places.seats().taken.get(&self.number).is_some_and(|seat| seat.is_streaming)
     }
 
     fn change(&self, change: impl FnOnce(&mut Seat)) {
@@ -164,7 +177,11 @@ mod tests {
         last.waits();
         assert!(places.take(many).is_none() && places.take(few).is_none());
         drop(quiet);
-        assert!(places.take(few).is_some());
+        let listener = places.take(few).unwrap();
+        listener.streams(true);
+        assert!(places.take(few).is_none() && listener.is_streaming() && !left(&listener));
+        listener.streams(false);
+        assert!(places.take(few).is_some() && left(&listener));
     }
 
     #[test]
