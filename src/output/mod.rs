@@ -1,4 +1,4 @@
-//! What people get: tables as files, charts, a report.
+//! What people get: tables as files, charts, a report, and what its page is made of.
 
 #[cfg(feature = "pictures")]
 pub mod chart;
@@ -9,3 +9,5 @@ pub mod plot;
 pub mod report;
 pub mod spreadsheet;
 pub mod sql;
+#[cfg(feature = "reports")]
+pub mod web;

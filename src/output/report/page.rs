@@ -6,11 +6,11 @@ use maud::{Markup, PreEscaped, html};
 use crate::base::text::{bytes, clean, count};
 use crate::base::time::Micros;
 use crate::base::zone::Zone;
+use crate::output::web::words::{Clock, length, time};
 
 use super::charts::Picture;
 use super::facts::Facts;
 use super::sections::{coverage, faults, measured, radio, recorded};
-use super::words::{Clock, length, time};
 use super::{people, seconds, values};
 
 /// How the page looks: on screens light and dark, on phones, on paper.

@@ -4,12 +4,12 @@ use maud::{Markup, html};
 
 use crate::base::text::count;
 use crate::output::chart::{Meaning, meaning};
+use crate::output::web::words::{Clock, length, number, time, unit};
 
 use super::charts::RADIO;
 use super::facts::{DeviceFacts, Facts};
 use super::figures::Figures;
 use super::sections::said;
-use super::words::{Clock, length, number, time, unit};
 
 /// Most devices in the table.
 const ROWS: usize = 2000;

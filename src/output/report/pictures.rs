@@ -5,12 +5,12 @@ use maud::{Markup, html};
 use crate::base::text::count;
 use crate::base::time::{Micros, SECOND, Utc};
 use crate::base::zone::{Buckets, Every, Zone};
+use crate::output::web::words::{Clock, breakable, length, share};
 use crate::query::coverage::{GapReport, GapState};
 
 use super::facts::{Facts, ProjectFacts, TypeFacts};
 use super::ledger::Span;
 use super::seconds;
-use super::words::{Clock, breakable, length, share};
 
 /// Widest strip in cells: more hours than these are put together.
 const CELLS: i64 = 400;

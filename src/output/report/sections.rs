@@ -4,13 +4,14 @@ use maud::{Markup, html};
 
 use crate::base::text::{count, counted, printable};
 use crate::base::zone::Zone;
+use crate::output::web::numbers::states;
+use crate::output::web::words::{Clock, breakable, length, number, time, unit};
 use crate::query::coverage::{GapReport, GapState};
 
 use super::charts::Picture;
 use super::facts::Facts;
 use super::figures::Figures;
 use super::ledger::Span;
-use super::words::{Clock, breakable, length, number, time, unit};
 use super::{pictures, values};
 
 /// Most gaps that are listed; the longest.
@@ -170,7 +171,7 @@ pub(super) fn said(event_type: &str, figures: &Figures) -> Markup {
         } @else if let Some(increase) = figures.increase {
             "+" (number(increase))
         } @else {
-            (values::states(event_type, figures.seconds_in.iter().map(|(state, seconds)| (state.as_str(), *seconds))))
+            (states(event_type, figures.seconds_in.iter().map(|(state, seconds)| (state.as_str(), *seconds))))
         }
     }
 }
