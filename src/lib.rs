@@ -31,5 +31,6 @@ pub mod serve;
 pub mod simulate;
 pub mod store;
 pub mod verify;
+pub mod watch;
 #[cfg(test)]
 mod world;

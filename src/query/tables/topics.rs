@@ -28,6 +28,11 @@ pub struct Topic {
 }
 
 impl Topic {
+    /// Of an event type that no schema knows: only that it happens.
+    pub fn that_happens(event_type: &str) -> Self {
+        Self { name: event_type.to_owned(), values: vec![Value { event_type: event_type.to_owned(), column: None }] }
+    }
+
     /// What people call it: `Relative humidity`.
     pub fn title(&self) -> String {
         let words = words(&self.name);
