@@ -350,7 +350,7 @@ impl Reader {
     }
 
     /// All blocks of a partition, as of one moment: a recorder rolls long before they crowd the memory.
-    fn blocks(&self, partition: &Partition) -> Result<Vec<(i64, RecordBatch)>> {
+    pub(super) fn blocks(&self, partition: &Partition) -> Result<Vec<(i64, RecordBatch)>> {
         let Some(view) = &self.view else { return Ok(Vec::new()) };
         view.at_one_moment(|| {
             let (mut all, mut next) = (Vec::new(), Some(0));
@@ -379,7 +379,18 @@ impl Reader {
         let blocks = self.blocks(partition)?;
         let is_left_out = self.is_left_out(&self.layout.day_file(partition));
         let file = if is_left_out { None } else { DayFile::of(&self.layout, partition)? };
-        let covered = match (&file, &self.view) {
+        self.merged((partition, schema), selection, columns, (&blocks, file.as_ref()))
+    }
+
+    /// The rows of blocks of a partition, and of its file, which was opened after they were read.
+    pub(super) fn merged(
+        &self,
+        (partition, schema): (&Partition, &Arc<Schema>),
+        selection: &Selection,
+        columns: Option<&[usize]>,
+        (blocks, file): (&[(i64, RecordBatch)], Option<&DayFile>),
+    ) -> Result<Run> {
+        let covered = match (file, &self.view) {
             (Some(file), Some(view)) => file.footer().covers(view.id()),
             _ => 0,
         };
@@ -399,7 +410,7 @@ impl Reader {
             keyed.dedup();
             keyed
         });
-        let mut runs = match &file {
+        let mut runs = match file {
             Some(file) => {
                 let groups: Vec<_> = (0..file.groups()).filter(|group| selection.overlaps(file.group_times(*group))).collect();
                 if pending.is_empty()
@@ -485,7 +496,8 @@ impl Rows<'_> {
     }
 }
 
-fn select(batch: &RecordBatch, selection: &Selection) -> std::result::Result<RecordBatch, ArrowError> {
+/// The selected rows of a batch that is in time order.
+pub(super) fn select(batch: &RecordBatch, selection: &Selection) -> std::result::Result<RecordBatch, ArrowError> {
     let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
     let mut batch = batch.clone();
     if selection.start.is_some() || selection.end.is_some() {

@@ -17,7 +17,7 @@ use parquet::arrow::arrow_reader::{
     RowFilter,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
@@ -198,6 +198,31 @@ impl DayFile {
             }
             _ => (Micros::MIN, Micros::MAX),
         }
+    }
+
+    /// When the last of its events was received, from its statistics; none when there are none.
+    pub fn received_last(&self) -> Option<Micros> {
+        let of_file = self.metadata.parquet_schema();
+        let leaf = (0..of_file.num_columns()).find(|leaf| of_file.column(*leaf).path().parts() == ["received_at"])?;
+        let last = |group| match self.metadata().row_group(group).column(leaf).statistics() {
+            Some(Statistics::Int64(times)) => times.max_opt().copied(),
+            _ => None,
+        };
+        (0..self.groups()).map(last).try_fold(Micros::MIN, |all, last| Some(all.max(last?)))
+    }
+
+    /// The row groups that have come since the file had so many bytes and rows, if it begins with all that it was then; none where it was
+    /// written anew.
+    pub fn groups_since(&self, bytes: u64, rows: u64) -> Option<Vec<usize>> {
+        let span = |group: usize| {
+            let columns = self.metadata().row_group(group).columns().iter().map(ColumnChunkMetaData::byte_range);
+            columns.fold((u64::MAX, 0), |(from, to), (start, length)| (from.min(start), to.max(start.saturating_add(length))))
+        };
+        // Between the two there is the footer that ended it.
+        let (before, since): (Vec<usize>, Vec<usize>) = (0..self.groups()).partition(|group| span(*group).1 < bytes);
+        let is_whole = before.iter().map(|group| self.group_rows(*group) as u64).sum::<u64>() == rows;
+        let is_behind = since.iter().all(|group| span(*group).0 >= bytes);
+        (is_whole && is_behind).then_some(since)
     }
 
     /// True when the file has exactly the columns of the schema, so that its row groups can stand beside new ones.

@@ -2,6 +2,8 @@
 
 use std::fs::Metadata;
 
+use crate::base::time::Micros;
+
 /// The id of a device; none of an event that is about none.
 pub type Device = Option<String>;
 
@@ -22,6 +24,18 @@ impl Stamp {
     pub fn of(about: &Metadata) -> Option<Self> {
         let modified = about.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
         Some(Self { bytes: about.len(), modified: i64::try_from(modified.as_nanos()).ok()?, number: number(about) })
+    }
+}
+
+impl Stamp {
+    /// When the file was changed.
+    pub fn modified(&self) -> Micros {
+        self.modified / 1000
+    }
+
+    /// True where it is the same file, whatever was written to it.
+    pub fn is_of_same_file(&self, other: &Self) -> bool {
+        self.number == other.number
     }
 }
 

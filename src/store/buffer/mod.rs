@@ -26,6 +26,7 @@ mod faults;
 mod ledger;
 mod lock;
 mod migrate;
+mod news;
 mod rescue;
 mod rolled;
 mod sealed;
@@ -50,6 +51,7 @@ use block::Block;
 
 pub use faults::{FaultReason, WhichFaults};
 pub use ledger::{Change, Fill, FillRow, Heard, Loss, Outcome, Piece, Records, Run, RunRow, Session};
+pub use news::{Mark, News};
 pub use rescue::Rescued;
 pub use sealed::{Checksum, manifest};
 pub use view::{Pending, View};

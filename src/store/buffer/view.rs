@@ -53,6 +53,7 @@ pub struct View {
     layout: Layout,
     /// The version of its tables.
     pub(super) version: i64,
+    pub(super) is_copy: bool,
     /// Behind the connection, so that it goes after it.
     _copy: Option<Temporary>,
 }
@@ -118,17 +119,17 @@ impl View {
             is_shared |= disk::has_other_names(&file);
         }
         // A reader writes to the index of the log, and that of a copy by hard links is the original's.
-        let (db, version, copy) = match (!is_shared).then(|| look(&path)) {
-            Some(Ok((db, version))) => (db, version, None),
+        let ((db, version, copy), is_copy) = match (!is_shared).then(|| look(&path)) {
+            Some(Ok((db, version))) => ((db, version, None), false),
             Some(Err(error)) if !is_out_of_reach(&error) => return Err(error),
-            Some(Err(_)) | None => look_at_copy(&path)?,
+            Some(Err(_)) | None => (look_at_copy(&path)?, true),
         };
         if version == 0 {
             return Err(BufferError::Missing(layout.root().to_owned()));
         }
         migrate::look_over(&db, version).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
         let id = migrate::id(&db).map_err(|source| BufferError::Sqlite { path: path.clone(), source })?;
-        Ok(Self { db, path, id, layout: layout.clone(), version, _copy: copy })
+        Ok(Self { db, path, id, layout: layout.clone(), version, is_copy, _copy: copy })
     }
 
     /// The buffer's random id.
@@ -155,7 +156,7 @@ impl View {
         result
     }
 
-    fn blocks_of(&self) -> Blocks<'_> {
+    pub(super) fn blocks_of(&self) -> Blocks<'_> {
         Blocks::of(&self.db, self.version)
     }
 
