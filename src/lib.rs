@@ -20,8 +20,11 @@ pub mod docs {
     pub mod settings {}
     #[doc = include_str!("docs/sources.md")]
     pub mod sources {}
+    #[doc = include_str!("docs/years.md")]
+    pub mod years {}
 }
 pub mod intake;
+pub mod maintenance;
 pub mod model;
 pub mod output;
 pub mod query;

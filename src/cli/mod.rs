@@ -19,6 +19,7 @@ macro_rules! say {
 }
 
 mod backfill;
+mod backup;
 mod clock;
 mod connection;
 mod end;
@@ -34,6 +35,7 @@ mod progress;
 mod rebuild;
 mod receiver;
 mod record;
+mod restore;
 mod roll;
 mod schema;
 mod screen;
@@ -138,6 +140,10 @@ enum Command {
     Status(status::Args),
     /// Check everything in a recording, and say what to do about what is wrong
     Verify(verify::Args),
+    /// Copy a recording as it is now, beside its recorder: a generation more in a directory
+    Backup(backup::Args),
+    /// Make a recording of a backup, or only see whether that works
+    Restore(restore::Args),
     /// Bring day files of an older schema up to today's columns
     Rebuild(rebuild::Args),
     /// A local server that speaks the cloud's API, with sensors that behave like sensors
@@ -340,6 +346,8 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -86,6 +86,10 @@ fn print(status: &Status, clock: &Clock) -> Result<(), Failure> {
     if let Some(written) = &status.written {
         say!("{}", entry("written", &format!("{} by the last recorder", written.said())));
     }
+    if let Some(backup) = &status.last_backup {
+        let ago = show::ago(backup.at.into(), time::now());
+        say!("{}", entry("backup", &format!("{}, {ago}, in {}", clock.second(backup.at), printable(&backup.to, 200))));
+    }
     say!("{}", entry("last event", &status.last_event_at.map_or_else(|| "none yet".to_owned(), |at| clock.second(at))));
     if !status.partitions.is_empty() {
         // The head stays on the screen, and below the table stand a few lines and the prompt.

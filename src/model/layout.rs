@@ -93,6 +93,11 @@ impl Layout {
         self.state().join("requests")
     }
 
+    /// When the last backup was good, and where it stands.
+    pub fn last_backup(&self) -> PathBuf {
+        self.state().join("backup.json")
+    }
+
     /// Schema files that this recording was made with, beside the built-in ones.
     pub fn schemas(&self) -> PathBuf {
         self.state().join("schemas")

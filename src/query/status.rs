@@ -13,6 +13,7 @@ use crate::model::layout::Layout;
 use crate::query::coverage::{GapState, NobodyRecords, Timeline};
 use crate::store::archive::{ArchiveError, Catalog};
 use crate::store::buffer::{BufferError, View, WhichFaults};
+use crate::store::last_backup::{LastBackup, last_backup};
 
 /// How many reasons of faults are listed.
 const REASONS: usize = 10;
@@ -69,6 +70,8 @@ pub struct Status {
     pub disk_full: bool,
     /// Room on the disk in bytes; none where the system does not tell.
     pub disk_free: Option<u64>,
+    /// The last backup that was good; null where nobody made one.
+    pub last_backup: Option<LastBackup>,
     /// Since when a session is open, of those that live the oldest (RFC 3339); none while none lives.
     pub connected_since: Option<Utc>,
     /// Last sign of life of the last session (RFC 3339).
@@ -292,6 +295,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         // A recorder that waits has given its reserve back.
         disk_full: room.is_some_and(|room| room.is_low(recording && !layout.reserve().exists())),
         disk_free: room.map(|room| room.free),
+        last_backup: last_backup(layout),
         disconnected_because: if connected_since.is_some() { None } else { time.last_cause() },
         connected_since: connected_since.map(Utc),
         last_sign_of_life_at: last_sign.map(Utc),

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod buffer;
 pub mod devices;
+pub mod last_backup;
 pub mod meter;
 mod names;
 pub mod pressure;

@@ -10,6 +10,7 @@
 )]
 
 mod asking;
+mod backups;
 mod bad_input;
 mod commands;
 #[path = "../fuzz/corpus.rs"]

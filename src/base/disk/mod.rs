@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use digest_io::IoWrapper;
 use sha2::{Digest, Sha256};
 
+mod copy;
 pub(crate) mod fault;
 mod network;
 mod output;
 mod plain;
 mod temporary;
 
+pub use copy::{copy, create_dir_anywhere, link, publish_beside, remove_tree, replace, sync_dir_if_possible};
 use fault::Step;
 pub use network::network;
 pub use output::{OutputError, Unfinished, output, output_bytes};

@@ -30,6 +30,7 @@ mod news;
 mod rescue;
 mod rolled;
 mod sealed;
+mod snapshot;
 mod takeover;
 mod view;
 
@@ -54,6 +55,7 @@ pub use ledger::{Change, Fill, FillRow, Heard, Loss, Outcome, Piece, Records, Ru
 pub use news::{Mark, News};
 pub use rescue::Rescued;
 pub use sealed::{Checksum, manifest};
+pub use snapshot::Snapshot;
 pub use view::{Pending, View};
 
 /// The log is written from its beginning again after so many bytes, and stays so long: a file that neither grows nor is cut costs

@@ -48,7 +48,7 @@ fn is_half_made(error: &rusqlite::Error) -> bool {
 #[derive(Debug)]
 pub struct View {
     pub(super) db: Connection,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     id: String,
     layout: Layout,
     /// The version of its tables.
