@@ -16,6 +16,8 @@ pub mod docs {
     pub mod pushes {}
     #[doc = include_str!("docs/security.md")]
     pub mod security {}
+    #[doc = include_str!("docs/service.md")]
+    pub mod service {}
     #[doc = include_str!("docs/settings.md")]
     pub mod settings {}
     #[doc = include_str!("docs/sources.md")]

@@ -40,6 +40,7 @@ mod roll;
 mod schema;
 mod screen;
 mod select;
+mod service;
 mod settings;
 mod show;
 mod signal;
@@ -150,6 +151,8 @@ enum Command {
     Simulate(simulate::Args),
     /// What is known of each event type
     Schema(schema::Args),
+    /// Units for systemd: the recorder, its watcher, a backup each day
+    Service(service::Args),
     /// What a shell needs to complete this command line
     Completions(completions::Args),
     /// The manual, as man shows it
@@ -352,6 +355,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Sql(args) => sql::run(&args),
+        Command::Service(args) => service::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

@@ -21,7 +21,7 @@ use crate::model::schema::is_plain;
 use crate::model::settings::{File, Filters};
 use crate::query::coverage;
 use crate::query::status::Written;
-use crate::recorder::{self, Filling, RecordError, Recorder, Sources, Timing};
+use crate::recorder::{self, Filling, RecordError, Recorder, Sources, Supervised, Timing};
 use crate::store::buffer::View;
 use crate::store::meter::Meter;
 use crate::store::writer::Phase;
@@ -258,10 +258,16 @@ pub(super) fn drive(
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut supervised = Supervised::new(&recorder);
     let recorded = runtime.block_on(async {
         let sources = sources(end)?;
-        recorder::run(&recorder, sources, end, asked).await.map_err(|error| told(&error))
+        supervised.ready();
+        tokio::select! {
+            ran = recorder::run(&recorder, sources, end, asked) => ran.map_err(|error| told(&error)),
+            never = supervised.feed() => match never {},
+        }
     });
+    supervised.stopping();
     // Not waiting for a name server that does not answer.
     runtime.shutdown_background();
     // The recorder's own word comes first: a stream may have ended because nothing could be kept.

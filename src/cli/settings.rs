@@ -6,6 +6,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Serialize;
 
+use crate::base::disk::Readers;
 use crate::cloud::client::{API_URL, TOKEN_URL};
 use crate::model::settings::{File, Filters};
 
@@ -88,6 +89,8 @@ impl Table<'_> {
         }
         self.add("listen", file.listen()?.map(|address| address.to_string()), "nowhere");
         self.add("secret_file", None, "none");
+        let readers = file.readers().map_or_else(refused, |readers| (readers == Readers::Group).then(|| "true".to_owned()));
+        self.add("group_read", readers, "false: day files are yours alone");
         if std::env::var_os(SECRET).is_some_and(|secret| !secret.is_empty()) {
             self.push("signature secret", "***".to_owned(), SECRET);
         }

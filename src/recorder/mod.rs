@@ -6,6 +6,7 @@
 
 mod import;
 mod rebuild;
+mod supervised;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::intake::stream::{self, IngestError, Plan};
 use crate::intake::webhook;
 use crate::model::layout::Layout;
 use crate::model::schema::Registry;
+use crate::model::settings::{File, SettingsError};
 use crate::store::buffer::{Buffer, BufferError, View};
 use crate::store::meter::Meter;
 use crate::store::roll::{self, RollError, Roller};
@@ -37,6 +39,7 @@ use crate::store::writer::thread::{Housekeeping, WriterThread};
 pub use crate::store::roll::Timing;
 pub use import::{Imported, Input, NoEvents, import};
 pub use rebuild::{Rebuilt, rebuild};
+pub use supervised::Supervised;
 
 /// Batches between the network and the writer: a burst of a quarter of a second, and at most some 16 MB of columns.
 const QUEUE_BATCHES: usize = 4;
@@ -61,6 +64,9 @@ pub enum RecordError {
     /// The system refuses a thread or a timer.
     #[error("the system refuses to {0}: {why}", why = plain(.1))]
     System(&'static str, std::io::Error),
+    /// The settings of the recording are refused.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// A thread died.
     #[error("thread {0} died; what was kept before is safe")]
     Died(&'static str),
@@ -317,6 +323,7 @@ pub(crate) fn open_whole(
     meter: &Meter,
     now: Micros,
 ) -> Result<(Writer, Roller), RecordError> {
+    let readers = File::read(&layout.settings())?.readers()?;
     let mut buffer = Buffer::open(layout, now)?;
     buffer.join_sessions(now)?;
     if let Some(rescued) = buffer.rescued() {
@@ -339,7 +346,8 @@ pub(crate) fn open_whole(
         Meter::add(&meter.roll_errors, 1);
         meter.note(now, format!("a day file does not read, and is left alone: {unreadable}"));
     }
-    let roller = Roller::new(layout, Arc::clone(registry), recovered.unsealed, recovered.unlisted)?;
+    let mut roller = Roller::new(layout, Arc::clone(registry), recovered.unsealed, recovered.unlisted)?;
+    roller.admit(readers)?;
     for partition in recovered.partitions.into_iter().chain(roller.pending()?) {
         registry.meet(&partition.event_type, partition.day, now);
     }

@@ -7,6 +7,7 @@ use crate::base::time;
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
 use crate::model::schema::Registry;
+use crate::model::settings::File;
 use crate::store::archive::{DayFile, day_files};
 use crate::store::buffer::Buffer;
 use crate::store::roll::{self, RollError, Roller};
@@ -31,9 +32,11 @@ pub struct Rebuilt {
 /// # Errors
 /// When the recording does not open. A day file that fails is named in [`Rebuilt::failed`] and stays as it was.
 pub fn rebuild(layout: &Layout, registry: &Arc<Registry>, mut progress: impl FnMut(u64)) -> Result<Rebuilt, RecordError> {
+    let readers = File::read(&layout.settings())?.readers()?;
     let mut buffer = Buffer::open(layout, time::now())?;
     let recovered = roll::recover(&mut buffer, layout, time::now())?;
     let mut roller = Roller::new(layout, Arc::clone(registry), recovered.unsealed, recovered.unlisted)?;
+    roller.admit(readers)?;
     let mut rebuilt = Rebuilt { failed: recovered.unreadable, ..Rebuilt::default() };
     rebuilt.failed.extend(recovered.damaged.iter().map(ToString::to_string));
     for (path, _) in day_files(layout).map_err(RollError::from)? {

@@ -8,18 +8,18 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::base::disk;
+use crate::base::disk::{self, Readers};
 use crate::model::event::DeviceRow;
 use crate::model::layout::Layout;
 use crate::store::archive::ArchiveError;
 use crate::store::names::unique;
 
 /// Publishes the list: `id`, `type`, `product_number`, `name`, `labels` (JSON), `project_id`, `display_name`, all strings. Several
-/// devices may have one `name`; what an export, a chart and a report call a device is its `display_name`.
+/// devices may have one `name`; what an export, a chart and a report call a device is its `display_name`. These `readers` may read it.
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn publish(layout: &Layout, devices: &[DeviceRow]) -> Result<(), ArchiveError> {
+pub fn publish(layout: &Layout, devices: &[DeviceRow], readers: Readers) -> Result<(), ArchiveError> {
     let path = layout.devices();
     let column = |value: &dyn Fn(&DeviceRow) -> Option<String>| -> ArrayRef {
         Arc::new(devices.iter().map(value).collect::<StringArray>())
@@ -41,7 +41,7 @@ pub fn publish(layout: &Layout, devices: &[DeviceRow]) -> Result<(), ArchiveErro
     let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).map_err(&fail)?;
     writer.write(&rows).map_err(&fail)?;
     let bytes = writer.into_inner().map_err(&fail)?;
-    Ok(disk::write(&layout.staging(), &path, &bytes)?)
+    Ok(disk::write_for(readers, &layout.staging(), &path, &bytes)?)
 }
 
 /// What people call a device: its label `name`.

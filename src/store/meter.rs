@@ -34,6 +34,8 @@ pub struct Meter {
     pub pushes: AtomicU64,
     /// Pushes refused.
     pub refused: AtomicU64,
+    /// Times that thread "keep" has turned: an order carried out, or a look whether there is room again.
+    pub turns: AtomicU64,
     /// Times that the source had to wait because the queue to the buffer was full.
     pub waits: AtomicU64,
     /// When the last roll ended, 0 before the first.

@@ -36,6 +36,7 @@ mod reports;
 mod rolling;
 mod rot;
 mod security;
+mod service;
 mod serving;
 mod streams;
 mod supply;

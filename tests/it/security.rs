@@ -21,8 +21,8 @@
 //! | formulas in CSV | `export::dialect::formulas_are_told_from_numbers`, `exports::csv_for_a_country_has_its_separators_and_plain_local_times` |
 //! | names that are paths | `bad_input::an_event_type_is_never_a_path`, `fuzz::an_event_type_is_never_a_path_nor_anothers_folder`, `a_recording_is_never_written_through_a_link` |
 //! | escapes for the terminal | `nothing_that_a_terminal_obeys_and_nothing_that_turns_text_reaches_it_from_others`, `export::terminal`, with a terminal in `tests/python/exports.py` |
-//! | other users of the machine | `only_the_owner_reads_a_recording`, `a_file_of_secrets_that_everybody_can_read_is_refused` |
-//! | what a hole in this program would reach | `the_service_of_the_readme_reaches_little` |
+//! | other users of the machine | `only_the_owner_reads_a_recording`, `service::a_group_reads_day_files_where_the_settings_say_so_and_nothing_else`, `a_file_of_secrets_that_everybody_can_read_is_refused` |
+//! | what a hole in this program would reach | `service::no_unit_reaches_more_than_it_needs` |
 #![cfg(unix)]
 
 use std::fs;
@@ -338,25 +338,6 @@ fn a_million_types_and_devices_are_bounded_and_the_rest_is_recorded() {
     assert_eq!(status["events"], devices + 1000);
     let reasons: Vec<&Value> = status["fault_reasons"].as_array().unwrap().iter().map(|reason| &reason["reason"]).collect();
     assert!(reasons.len() == 1 && reasons[0].as_str().unwrap().contains("1000 event types"), "{reasons:?}");
-}
-
-#[test]
-fn the_service_of_the_documentation_reaches_little() {
-    let page = include_str!("../../src/docs/night.md");
-    let unit = page.split_once("```ini\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
-    let place = Place::new();
-    let path = place.path("overnight.service");
-    fs::write(&path, unit).unwrap();
-    // Tenths of its scale from 0 to 10: 1.5.
-    let looked = Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=15"]).arg(&path).output();
-    match looked {
-        Ok(looked) => {
-            let said = String::from_utf8_lossy(&looked.stdout);
-            assert!(said.contains("Overall exposure level"), "{said}{}", String::from_utf8_lossy(&looked.stderr));
-            assert!(looked.status.success(), "{said}");
-        }
-        Err(error) => eprintln!("skipped, since systemd-analyze does not run here: {error}"),
-    }
 }
 
 #[test]

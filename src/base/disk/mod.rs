@@ -17,6 +17,7 @@ pub(crate) mod fault;
 mod network;
 mod output;
 mod plain;
+mod readers;
 mod temporary;
 
 pub use copy::{copy, create_dir_anywhere, link, publish_beside, remove_tree, replace, sync_dir_if_possible};
@@ -24,6 +25,7 @@ use fault::Step;
 pub use network::network;
 pub use output::{OutputError, Unfinished, output, output_bytes};
 pub use plain::{has_other_names, open, read, read_text, refuse_other_than_plain, refuse_others, refuse_shared};
+pub use readers::Readers;
 pub use temporary::Temporary;
 
 /// Bytes that this process has sent to disks since it began, pages that were written twice twice; none where the system does not tell.
@@ -193,7 +195,9 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let beside = to.with_file_name(name);
     let copy = || {
         let mut copy = private().truncate(true).open(&beside)?;
-        io::copy(&mut File::open(from)?, &mut copy)?;
+        let mut file = File::open(from)?;
+        io::copy(&mut file, &mut copy)?;
+        copy.set_permissions(file.metadata()?.permissions())?;
         copy.sync_all()?;
         fs::rename(&beside, to)
     };
@@ -233,9 +237,15 @@ fn read_at(file: &File, piece: &mut [u8], offset: u64) -> io::Result<usize> {
 
 /// Writes a small file whole: staged beside, synced, published.
 pub fn write(staging: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    write_for(Readers::Owner, staging, path, bytes)
+}
+
+/// The same for these readers.
+pub fn write_for(readers: Readers, staging: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let staged = staging.join(path.file_name().unwrap_or_default());
     let mut file = create(&staged)?;
     step("write", &staged, Step::Write(&staged), || io::Write::write_all(&mut file, bytes))?;
+    readers.admit(&staged)?;
     sync(&file, &staged)?;
     publish(&staged, path)
 }

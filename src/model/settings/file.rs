@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::base::disk;
+use crate::base::disk::{self, Readers};
 use crate::base::text::wrong_toml;
 
 use super::{Filters, SettingsError};
@@ -29,6 +29,7 @@ pub struct File {
     #[serde(default)]
     projects: BTreeMap<String, OfProject>,
     listen: Option<SocketAddr>,
+    group_read: Option<bool>,
     api_url: Option<String>,
     token_url: Option<String>,
     /// How often to look for something to roll, as in `15m`.
@@ -124,6 +125,15 @@ impl File {
     /// When others may have named it.
     pub fn listen(&self) -> Result<Option<SocketAddr>, SettingsError> {
         Ok(self.yours(self.listen.as_ref(), "listen", "--listen IP:PORT")?.copied())
+    }
+
+    /// Who may read the day files.
+    ///
+    /// # Errors
+    /// When others may have let themselves in.
+    pub fn readers(&self) -> Result<Readers, SettingsError> {
+        let may = self.yours(self.group_read.as_ref(), "group_read", "no group_read")?;
+        Ok(if may == Some(&true) { Readers::Group } else { Readers::Owner })
     }
 
     /// Reads the settings of a recording; the defaults when there are none.

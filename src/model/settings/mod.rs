@@ -42,9 +42,9 @@ pub enum SettingsError {
     /// One of two that belong together is missing.
     #[error("{0} is set, but not {1}; both belong together")]
     Half(&'static str, &'static str),
-    /// A settings file that others may have written says where credentials go, or where somebody listens.
+    /// A settings file that others may have written says where credentials go, where somebody listens, or who may read.
     #[error(
-        "{} says where credentials are and go, or who may reach this machine ({key}), and {why}: only you say that. Look at it, and give {flag}, or make the file and its folder your own (chown, chmod go-w)", path.display()
+        "{} says where credentials are and go, or who may reach this machine or read the recording ({key}), and {why}: only you say that. Look at it, and give {flag}, or make the file and its folder your own (chown, chmod go-w)", path.display()
     )]
     NotYours {
         /// The file.

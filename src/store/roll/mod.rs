@@ -20,6 +20,7 @@ mod append;
 mod pieces;
 mod policy;
 mod publish;
+mod readers;
 mod recover;
 mod rescue;
 mod thread;
@@ -29,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::base::disk::{self, DiskError};
+use crate::base::disk::{self, DiskError, Readers};
 use crate::base::error::Advice;
 use crate::model::event::{DeviceRow, Partition};
 use crate::model::layout::Layout;
@@ -131,6 +132,7 @@ impl RollError {
 #[derive(Debug)]
 pub struct Roller {
     layout: Layout,
+    readers: Readers,
     registry: Arc<Registry>,
     view: View,
     unsealed: BTreeSet<Partition>,
@@ -163,6 +165,7 @@ impl Roller {
     ) -> Result<Self, RollError> {
         Ok(Self {
             layout: layout.clone(),
+            readers: Readers::Owner,
             registry,
             view: View::open(layout)?,
             unsealed,

@@ -69,7 +69,7 @@ impl Roller {
         if !is_none && self.manifest.as_ref() != Some(&lines) {
             // Nobody knows which one a failure leaves.
             self.manifest = None;
-            disk::write(&self.layout.staging(), &path, lines.as_bytes())?;
+            disk::write_for(self.readers, &self.layout.staging(), &path, lines.as_bytes())?;
             self.manifest = Some(lines);
         }
         Ok(())
@@ -94,7 +94,7 @@ impl Roller {
     pub fn publish_devices(&mut self) -> Result<(), RollError> {
         let devices = self.view.devices()?;
         if devices != self.devices {
-            devices::publish(&self.layout, &devices)?;
+            devices::publish(&self.layout, &devices, self.readers)?;
             self.devices = devices;
         }
         Ok(())
@@ -128,9 +128,11 @@ impl Roller {
             if !self.folders.contains(&folder) {
                 // Also when it exists: the process that made it may have died before its name was durable.
                 disk::create_own_dir(&folder)?;
+                self.readers.admit(&folder)?;
                 disk::sync_dir(&self.layout.data())?;
                 self.folders.insert(folder);
             }
+            self.readers.admit(&staged)?;
             Ok(disk::publish(&staged, &self.layout.day_file(partition))?)
         });
         if let Err(error) = written {

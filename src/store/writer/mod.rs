@@ -160,11 +160,36 @@ impl WriterHandle {
         drop(self.keep.send(order).await);
     }
 
+    /// Who asks whether the writer is alive.
+    pub fn answers(&self) -> Answers {
+        Answers { keep: self.keep.downgrade(), meter: Arc::clone(&self.meter), seen: Meter::get(&self.meter.turns) }
+    }
+
     /// Hands over several, in order.
     pub async fn send_all(&self, orders: &mut Vec<Command>) {
         for order in orders.drain(..) {
             self.send(order).await;
         }
+    }
+}
+
+/// Asks whether the writer is alive, without holding it up or keeping it from its end.
+#[derive(Debug)]
+pub struct Answers {
+    keep: mpsc::WeakSender<Command>,
+    meter: Arc<Meter>,
+    seen: u64,
+}
+
+impl Answers {
+    /// Wakes the writer; true when it has turned since this was asked last. One that waits for room on the disk turns.
+    pub fn ask(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.seen, Meter::get(&self.meter.turns));
+        if let Some(keep) = self.keep.upgrade() {
+            // Where the queue is full there is enough to turn for.
+            drop(keep.try_send(Command::Wake));
+        }
+        self.seen != before
     }
 }
 

@@ -132,6 +132,7 @@ impl WriterThread {
                 let stopping = stopping.load(Ordering::Relaxed);
                 let outcome = self.step(&order, stopping, &|was_low| space.is_low(was_low), time::now());
                 self.do_chores(time::now());
+                Meter::add(&self.meter.turns, 1);
                 match outcome {
                     Ok(Outcome::Wait) => thread::sleep(FULL_RETRY),
                     Ok(_) => break,
@@ -216,6 +217,7 @@ impl WriterThread {
                 self.meter.note(now, format!("buffer: {error}"));
                 self.has_failed = true;
             }
+            Meter::add(&self.meter.turns, 1);
             if let Command::Barrier(done) = chore
                 && !std::mem::take(&mut self.has_failed)
             {

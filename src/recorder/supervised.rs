@@ -1,0 +1,96 @@
+//! What a service manager hears of a recorder: that the recording is open, that it is alive, in words how it is doing, that it ends.
+//!
+//! It is fed on the network's thread, and only while thread "keep" turns: whichever of the two stands still is noticed. A cloud that
+//! does not answer and a disk that is full are no reason to start anew.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::base::error::plain;
+use crate::base::notify::Manager;
+use crate::base::text;
+use crate::base::time;
+use crate::store::meter::Meter;
+use crate::store::writer::Answers;
+
+use super::Recorder;
+
+/// How often the manager is told how it goes, or sooner: four times within the time that it allows.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// A recorder and the service manager that started it, if one did.
+#[derive(Debug)]
+pub struct Supervised {
+    manager: Option<Manager>,
+    answers: Answers,
+    meter: Arc<Meter>,
+}
+
+impl Supervised {
+    /// Looks in the environment for who wants to hear of a recorder. One that cannot be reached is noted, and nothing more.
+    pub fn new(recorder: &Recorder) -> Self {
+        let (meter, answers) = (Arc::clone(&recorder.meter), recorder.writer().answers());
+        let manager = Manager::find(|name| std::env::var(name).ok()).unwrap_or_else(|error| {
+            meter.note(time::now(), format!("cannot reach the service manager (NOTIFY_SOCKET): {}", plain(&error)));
+            None
+        });
+        Self { manager, answers, meter }
+    }
+
+    /// The recording is open, and its sources are about to be. Whether a cloud answers is not waited for.
+    pub fn ready(&mut self) {
+        self.tell("READY=1\nSTATUS=the recording is open");
+    }
+
+    /// It ends: what came is still to be kept and rolled.
+    pub fn stopping(&mut self) {
+        self.tell("STOPPING=1\nSTATUS=stopping: keeping and rolling what came");
+    }
+
+    /// Tells for ever how it goes.
+    pub async fn feed(&mut self) -> Infallible {
+        let Some(manager) = &self.manager else { return std::future::pending().await };
+        let mut ticks = interval(manager.watchdog().map_or(TELL_EVERY, |limit| TELL_EVERY.min(limit / 4)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let lines = if self.answers.ask() {
+                format!("WATCHDOG=1\nSTATUS={}", status(&self.meter))
+            } else {
+                "STATUS=nothing is kept: the disk does not answer".to_owned()
+            };
+            self.tell(&lines);
+        }
+    }
+
+    /// A manager that takes nothing is told nothing more.
+    fn tell(&mut self, lines: &str) {
+        if let Some(Err(error)) = self.manager.as_ref().map(|manager| manager.tell(lines))
+            && !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted)
+        {
+            self.meter.note(time::now(), format!("the service manager does not listen: {}", plain(&error)));
+            self.manager = None;
+        }
+    }
+}
+
+/// How it is doing, in a few words.
+fn status(meter: &Meter) -> String {
+    let parts = meter.parts();
+    let (all, up) = (parts.connected.len(), parts.connected.values().flatten().count());
+    let stream = match (up, all) {
+        (_, 0) => None,
+        (0, _) => Some("not connected, trying".to_owned()),
+        (up, all) if up < all => Some(format!("connected to {up} of {all} projects")),
+        _ => Some("connected".to_owned()),
+    };
+    let full = meter.pressure.full.load(Ordering::Relaxed).then(|| "the disk is full, waiting for room".to_owned());
+    let listening = parts.listening.map(|url| format!("receiving pushes at {url}"));
+    let kept = Some(format!("{} kept", text::counted(Meter::get(&meter.kept), "event")));
+    let words: Vec<String> = [full, stream, listening, kept].into_iter().flatten().collect();
+    text::one_line(&words.join("; "))
+}
