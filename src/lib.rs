@@ -22,11 +22,14 @@ pub mod docs {
     pub mod settings {}
     #[doc = include_str!("docs/sources.md")]
     pub mod sources {}
+    #[doc = include_str!("docs/watching.md")]
+    pub mod watching {}
     #[doc = include_str!("docs/years.md")]
     pub mod years {}
 }
 pub mod intake;
 pub mod maintenance;
+pub mod metrics;
 pub mod model;
 pub mod output;
 pub mod query;

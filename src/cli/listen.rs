@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::model::settings::File;
 use crate::recorder::Sources;
 
+use super::metering::Metering;
 use super::receiver::Listening;
 use super::record::{HowLong, record};
 use super::{Failure, Outcome, Recording};
@@ -23,13 +24,18 @@ pub(super) struct Args {
     listening: Listening,
     #[command(flatten)]
     timing: HowLong,
+    #[command(flatten)]
+    metering: Metering,
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let file = File::read(&args.recording.layout().settings())?;
     let receiver = args.listening.receiver(args.addr)?;
+    let metrics = args.metering.endpoint(&file, args.listening.certificate())?;
     // A receiver takes SIGHUP for a wish to read its keys anew.
     record(&args.recording, &args.timing, &file, false, move |_| {
-        Ok(Sources { receiver: Some(receiver()?), ..Sources::default() })
+        let receiver = Some(receiver()?);
+        let metrics = metrics.map(|metrics| metrics()).transpose()?;
+        Ok(Sources { receiver, metrics, ..Sources::default() })
     })
 }

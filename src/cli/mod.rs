@@ -31,12 +31,14 @@ mod import;
 mod left_out;
 mod listen;
 mod messages;
+mod metering;
 mod progress;
 mod rebuild;
 mod receiver;
 mod record;
 mod restore;
 mod roll;
+mod rules;
 mod schema;
 mod screen;
 mod select;
@@ -135,6 +137,8 @@ enum Command {
     Plot(plot::Args),
     /// A night or a week on one HTML page
     Report(report::Args),
+    /// Alert rules for Prometheus
+    Rules(rules::Args),
     /// DuckDB views of a recording, as a script
     Sql(sql::Args),
     /// What a recording holds and how its recorder is doing
@@ -354,6 +358,7 @@ pub fn main() -> ExitCode {
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Sql(args) => sql::run(&args),
         Command::Service(args) => service::run(&args),
         Command::Completions(args) => completions::run(&args),

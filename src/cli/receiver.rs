@@ -31,14 +31,15 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// The first of its flags that is given.
+    /// The first of its flags that is given, apart from those on the certificate.
     pub(super) fn given(&self) -> Option<&'static str> {
-        let flags = [
-            ("--secret-file", !self.secret_file.is_empty()),
-            ("--allow-unsigned", self.allow_unsigned),
-            ("--tls-cert", self.tls_cert.is_some()),
-        ];
+        let flags = [("--secret-file", !self.secret_file.is_empty()), ("--allow-unsigned", self.allow_unsigned)];
         flags.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag)
+    }
+
+    /// What to speak TLS with, at every address.
+    pub(super) fn certificate(&self) -> Option<Certificate> {
+        self.tls_cert.clone().zip(self.tls_key.clone()).map(|(chain, key)| Certificate { chain, key })
     }
 
     /// The secret of the environment, where no file replaces it.
@@ -67,7 +68,7 @@ impl Listening {
             }
             (false, true) => {}
         }
-        let certificate = self.tls_cert.clone().zip(self.tls_key.clone()).map(|(chain, key)| Certificate { chain, key });
+        let certificate = self.certificate();
         if certificate.is_none() && !address.ip().is_loopback() {
             warn!(
                 "{address} is open to the network and speaks plain HTTP; give --tls-cert and --tls-key, or put a proxy with TLS before it"

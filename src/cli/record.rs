@@ -28,6 +28,7 @@ use crate::store::writer::Phase;
 
 use super::clock::{Clock, Tz};
 use super::connection::{Connection, passes, preflight, time_of};
+use super::metering::Metering;
 use super::progress::Live;
 use super::receiver::Listening;
 use super::signal::on_stop;
@@ -102,6 +103,8 @@ pub(super) struct Args {
     listen: Option<SocketAddr>,
     #[command(flatten, next_help_heading = "With --listen")]
     listening: Listening,
+    #[command(flatten)]
+    metering: Metering,
 }
 
 /// How long to record, and how often to roll.
@@ -129,6 +132,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let listen = if args.listen.is_some() { args.listen } else { file.listen()? };
     if let (None, Some(flag)) = (listen, args.listening.given()) {
         return Err(Failure::usage(format!("{flag} is for a receiver of pushes: give --listen IP:PORT as well")));
+    }
+    let certificate = args.listening.certificate();
+    if certificate.is_some() && listen.is_none() && args.metering.address(&file)?.is_none() {
+        return Err(Failure::usage(
+            "--tls-cert is for whoever comes to this machine: give --listen or --metrics IP:PORT as well",
+        ));
     }
     let projects = each_once(&if args.project.is_empty() { file.projects() } else { args.project.clone() });
     if projects.is_empty() {
@@ -165,6 +174,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         tell!("records {project}: {}; {history}", said(filters));
     }
     let receiver = listen.map(|address| args.listening.receiver(address)).transpose()?;
+    let metrics = args.metering.endpoint(&file, certificate)?;
     let (retries_max, rotate_after) = (args.max_retries, args.rotate_after);
     // A receiver takes SIGHUP for a wish to read its keys anew.
     let hangs_up = listen.is_none();
@@ -178,7 +188,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             plans.push((plan, cloud));
         }
         let receiver = receiver.map(|receiver| receiver()).transpose()?;
-        Ok(Sources { plans, filling, receiver })
+        let metrics = metrics.map(|metrics| metrics()).transpose()?;
+        Ok(Sources { plans, filling, receiver, metrics })
     })
 }
 

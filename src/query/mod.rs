@@ -2,6 +2,8 @@
 
 pub mod coverage;
 pub mod follow;
+pub mod holdings;
+pub mod look;
 pub mod reader;
 pub mod status;
 pub mod tables;

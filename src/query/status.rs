@@ -5,29 +5,19 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::base::disk::Room;
 use crate::base::text::{self, printable};
 use crate::base::time::{DAY, Day, Micros, SECOND, Utc};
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
-use crate::query::coverage::{GapState, NobodyRecords, Timeline};
-use crate::store::archive::{ArchiveError, Catalog};
-use crate::store::buffer::{BufferError, View, WhichFaults};
-use crate::store::last_backup::{LastBackup, last_backup};
+use crate::query::coverage::{GapState, NobodyRecords};
+use crate::query::holdings::{LookError, Sums};
+use crate::query::look::Look;
+use crate::store::archive::Footers;
+use crate::store::buffer::{View, WhichFaults};
+use crate::store::last_backup::LastBackup;
 
 /// How many reasons of faults are listed.
 const REASONS: usize = 10;
-
-/// Why there is no status.
-#[derive(Debug, thiserror::Error)]
-pub enum StatusError {
-    /// The buffer cannot be read.
-    #[error(transparent)]
-    Buffer(#[from] BufferError),
-    /// A folder cannot be read.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-}
 
 /// A recording about itself. Fields are only ever added to.
 #[derive(Debug, Clone, Serialize)]
@@ -191,62 +181,18 @@ pub struct PartitionStatus {
     pub last: Utc,
 }
 
-#[derive(Default)]
-struct Sums {
-    rows: u64,
-    buffered: u64,
-    bytes: u64,
-    sealed: bool,
-    times: Option<(Micros, Micros)>,
-}
-
-impl Sums {
-    fn span(&mut self, first: Micros, last: Micros) {
-        let (a, b) = self.times.unwrap_or((first, last));
-        self.times = Some((a.min(first), b.max(last)));
-    }
-}
-
 /// Looks at a recording.
 ///
 /// # Errors
 /// When there is none, or the buffer does not read. A day file that does not read is named in the status.
-pub fn status(layout: &Layout, now: Micros) -> Result<Status, StatusError> {
+pub fn status(layout: &Layout, now: Micros) -> Result<Status, LookError> {
     let view = View::open(layout)?;
     view.at_one_moment(|| look(layout, &view, now))
 }
 
-fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError> {
-    // The buffer first, the files after: what a footer covers by then is in its file.
-    let pending = view.pending()?;
-    let mut sums: BTreeMap<Partition, Sums> = BTreeMap::new();
-    let mut unreadable = Vec::new();
-    let mut covered = BTreeMap::new();
-    let catalog = Catalog::list(layout)?;
-    for (folder, file) in catalog.files() {
-        match folder.about(file) {
-            Ok(None) => {}
-            Ok(Some((footer, bytes))) => {
-                let sum = sums.entry(footer.partition.clone()).or_default();
-                (sum.rows, sum.bytes, sum.sealed) = (footer.rows, bytes, footer.sealed);
-                sum.span(footer.time_first, footer.time_last);
-                covered.insert(footer.partition.clone(), footer.covers(view.id()));
-            }
-            Err(error) => unreadable.push(error.to_string()),
-        }
-    }
-    for pending in pending {
-        let above = covered.get(&pending.partition).copied().unwrap_or_default();
-        let events = if above == 0 { pending.events } else { view.count_above(&pending.partition, above)? };
-        if events > 0 {
-            let sum = sums.entry(pending.partition).or_default();
-            sum.rows += events;
-            sum.buffered += events;
-            sum.span(pending.time_first, pending.time_last);
-        }
-    }
-    let recording = view.has_writer();
-    let time = Timeline::read(view, None, now)?;
+fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, LookError> {
+    let Look { holdings, timeline: time, is_recording: recording, buffer_bytes, room, is_full, last_backup, .. } =
+        Look::of(layout, view, &mut Footers::default(), now)?;
     let connected_since = time.projects.iter().filter_map(|project| project.connected_since).min();
     let last_sign = time.projects.iter().filter_map(|project| project.last_sign).max();
     let projects = time.projects.iter().map(|project| ProjectStatus {
@@ -270,32 +216,28 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, StatusError
         last_at: Utc(misfit.last_at),
         example: printable(&misfit.example, 120),
     });
-    let size = |path: &std::path::Path| path.metadata().map_or(0, |metadata| metadata.len());
-    let log = layout.state().join("buffer.db-wal");
-    let room = Room::of(&layout.state());
     Ok(Status {
         dir: layout.root().display().to_string(),
-        events: sums.values().map(|sum| sum.rows).sum(),
-        buffered: sums.values().map(|sum| sum.buffered).sum(),
+        events: holdings.events(),
+        buffered: holdings.buffered(),
         faults: view.faults()?,
         fault_reasons: reasons.collect(),
         misfits: misfits.collect(),
-        bytes: sums.values().map(|sum| sum.bytes).sum(),
-        buffer_bytes: size(&layout.buffer()) + size(&log),
+        bytes: holdings.bytes(),
+        buffer_bytes,
         written: view.written()?.map(|(since, until, bytes)| Written::new(bytes, (since, until))),
-        last_event_at: sums.values().filter_map(|sum| sum.times).map(|(_, last)| last).max().map(Utc),
-        odd_times: odd_times(&sums, now),
-        partitions: sums.into_iter().map(|(partition, sum)| partition_status(&partition, &sum)).collect(),
-        unreadable,
+        last_event_at: holdings.last_event().map(Utc),
+        odd_times: odd_times(&holdings.sums, now),
+        partitions: holdings.sums.iter().map(|(partition, sum)| partition_status(partition, sum)).collect(),
+        unreadable: holdings.unreadable,
         gaps: time.missing(),
         nobody_records: time.nobody_records(),
         projects: projects.collect(),
         connected: connected_since.is_some(),
         recording,
-        // A recorder that waits has given its reserve back.
-        disk_full: room.is_some_and(|room| room.is_low(recording && !layout.reserve().exists())),
+        disk_full: is_full,
         disk_free: room.map(|room| room.free),
-        last_backup: last_backup(layout),
+        last_backup,
         disconnected_because: if connected_since.is_some() { None } else { time.last_cause() },
         connected_since: connected_since.map(Utc),
         last_sign_of_life_at: last_sign.map(Utc),

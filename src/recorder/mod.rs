@@ -26,6 +26,7 @@ use crate::cloud::history::Pace;
 use crate::intake::backfill::{Filler, Passes};
 use crate::intake::stream::{self, IngestError, Plan};
 use crate::intake::webhook;
+use crate::metrics::Endpoint;
 use crate::model::layout::Layout;
 use crate::model::schema::Registry;
 use crate::model::settings::{File, SettingsError};
@@ -207,6 +208,8 @@ pub struct Sources {
     pub filling: Option<Filling>,
     /// Receives pushes.
     pub receiver: Option<webhook::Receiver>,
+    /// Tells metrics.
+    pub metrics: Option<Endpoint>,
 }
 
 /// Records until `end` has passed or `asked` resolves, or every source has ended for good. Gaps are filled meanwhile; a planned
@@ -220,7 +223,12 @@ pub async fn run(
     end: Option<Duration>,
     asked: impl Future<Output = Phase>,
 ) -> Result<(), RecordError> {
-    let Sources { plans, filling, receiver } = sources;
+    let Sources { plans, filling, receiver, metrics } = sources;
+    // Tells them as long as anything of this lasts.
+    let mut endpoint = JoinSet::new();
+    if let Some(metrics) = metrics {
+        endpoint.spawn(metrics.run(recorder.writer(), recorder.layout.state()));
+    }
     // Streams leave first, with what they have to say in the ledger; the fillers are told apart.
     let (finishing, finish) = watch::channel(Phase::Going);
     let (stopping, stopped) = watch::channel(Phase::Going);

@@ -15,6 +15,7 @@ mod line;
 mod places;
 mod refusals;
 mod tls;
+mod token;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -43,6 +44,7 @@ use tls::Hangup;
 pub use body::{Answer, Body, BodyError, Streaming, empty, text, whole};
 pub use connection::Visit;
 pub use tls::Certificate;
+pub use token::Token;
 
 /// When to come again, in seconds: the header Retry-After of a 503.
 pub const COME_AGAIN: &str = "5";

@@ -24,6 +24,7 @@ mod hostile;
 mod import_edges;
 mod index;
 mod ledger;
+mod metrics;
 mod numbers;
 mod office;
 mod places;

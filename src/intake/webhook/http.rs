@@ -84,6 +84,7 @@ impl WebhookServer {
             return empty(StatusCode::OK);
         };
         visit.refused(&format!("a push was refused: {why}"), "");
+        self.writer.meter.update(|parts| *parts.refused_pushes.entry(status.as_u16()).or_default() += 1);
         let mut answer = empty(status);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(COME_AGAIN));

@@ -79,7 +79,10 @@ impl Receiver {
         server.run(webhook, meter.clone(), asked).await;
         closing.send_replace(*stop.borrow());
         drop(commit_loop.await);
-        meter.update(|parts| parts.listening = None);
+        meter.update(|parts| {
+            parts.listening = None;
+            parts.pushing.clear();
+        });
     }
 }
 

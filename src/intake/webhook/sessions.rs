@@ -57,6 +57,7 @@ impl Sessions {
             anchor: now,
             next: SESSIONS_FROM,
         };
+        writer.meter.update(|parts| parts.pushing = projects.iter().take(PROJECTS_MAX).cloned().collect());
         for project in projects.into_iter().take(PROJECTS_MAX) {
             sessions.hold(project, now.wall, now);
         }
@@ -102,6 +103,8 @@ impl Sessions {
             orders.extend([Command::Note(Change::Begins(Arc::clone(&held.run))), held.heard(now.wall, None)]);
             meter.note(time::now(), format!("{}: pushes arrive", device.project));
             Meter::add(&meter.sessions, 1);
+            Meter::add(&meter.push_sessions, 1);
+            meter.update(|parts| parts.pushing.extend([device.project.clone()]));
         }
         orders
     }

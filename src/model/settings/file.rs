@@ -18,6 +18,7 @@ const LENGTH_MAX: u64 = 1024 * 1024;
 /// What `overnight.toml` in a recording may set. Everything is optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "keys are called as their flags are")]
 pub struct File {
     project: Option<Vec<String>>,
     event_type: Option<Vec<String>>,
@@ -30,6 +31,8 @@ pub struct File {
     projects: BTreeMap<String, OfProject>,
     listen: Option<SocketAddr>,
     group_read: Option<bool>,
+    metrics: Option<SocketAddr>,
+    token_file: Option<PathBuf>,
     api_url: Option<String>,
     token_url: Option<String>,
     /// How often to look for something to roll, as in `15m`.
@@ -134,6 +137,23 @@ impl File {
     pub fn readers(&self) -> Result<Readers, SettingsError> {
         let may = self.yours(self.group_read.as_ref(), "group_read", "no group_read")?;
         Ok(if may == Some(&true) { Readers::Group } else { Readers::Owner })
+    }
+
+    /// Where to tell metrics.
+    ///
+    /// # Errors
+    /// When others may have named it.
+    pub fn metrics(&self) -> Result<Option<SocketAddr>, SettingsError> {
+        Ok(self.yours(self.metrics.as_ref(), "metrics", "--metrics IP:PORT")?.copied())
+    }
+
+    /// The file of the token that whoever looks on from elsewhere has to show, as its name stands beside this file.
+    ///
+    /// # Errors
+    /// When others may have named it.
+    pub fn token_file(&self) -> Result<Option<PathBuf>, SettingsError> {
+        let named = self.yours(self.token_file.as_ref(), "token_file", "--token-file FILE")?;
+        Ok(named.map(|named| self.folder.join(named)))
     }
 
     /// Reads the settings of a recording; the defaults when there are none.

@@ -23,8 +23,9 @@ use crate::base::text::printable;
 use crate::base::time::{Day, Micros, SECOND, Utc};
 use crate::base::zone::Zone;
 use crate::query::coverage::{self, Gap, GapState, Project};
+use crate::query::holdings::LookError;
 use crate::query::reader::{ReadError, Reader, Selection, TypePlan};
-use crate::query::status::{FaultReason, StatusError, status};
+use crate::query::status::{FaultReason, status};
 use crate::query::tables::{Ask, Fill, JOIN_TOLERANCE, TableError, Unrecorded, known, plans, unrecorded};
 use crate::store::buffer::{BufferError, WhichFaults};
 use crate::store::devices::Directory;
@@ -57,7 +58,7 @@ pub enum ReportError {
     Buffer(#[from] BufferError),
     /// There is no status.
     #[error(transparent)]
-    Status(#[from] StatusError),
+    Status(#[from] LookError),
 }
 
 /// What a report is made of: a selection of a recording, and the partitions that it comes to.

@@ -5,6 +5,7 @@
 
 mod catalog;
 mod footer;
+mod footers;
 mod index;
 mod merge;
 mod read;
@@ -22,6 +23,7 @@ use crate::model::schema::ConformError;
 
 pub use catalog::{Catalog, Folder, Listed};
 pub use footer::{FORMAT_VERSION, Footer};
+pub use footers::Footers;
 pub use index::{Entry, Index};
 pub use merge::{Keys, Merge, Run, sorted};
 pub use read::{DayFile, Wanted, day_files};

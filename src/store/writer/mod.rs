@@ -1,5 +1,6 @@
 //! Keep: the one writing connection takes orders. What is acknowledged here survives a crash.
 
+mod measure;
 pub mod thread;
 
 use std::collections::{HashSet, VecDeque};

@@ -17,6 +17,8 @@ use crate::store::meter::Meter;
 use crate::store::writer::ToWriter;
 use crate::store::writer::{Claim, Command, Writer};
 
+use super::measure::measure;
+
 /// How often a batch that found no room on the disk is tried again.
 const FULL_RETRY: Duration = Duration::from_millis(250);
 
@@ -159,6 +161,7 @@ impl WriterThread {
     ) -> Result<Outcome, BufferError> {
         let brings_events = matches!(order, Command::Keep(..) | Command::Push(_));
         let low = brings_events && !stopping && is_low(self.meter.pressure.full.load(Ordering::Relaxed));
+        let began = time::instant();
         let result = if low { None } else { Some(self.writer.step(order, now)) };
         let full = match &result {
             None => true,
@@ -175,9 +178,7 @@ impl WriterThread {
         }
         match result {
             Some(Ok(kept)) => {
-                Meter::add(&self.meter.kept, kept.events as u64);
-                Meter::add(&self.meter.faults, kept.faults as u64);
-                self.meter.pressure.buffered.fetch_add(i64::try_from(kept.events).unwrap_or(i64::MAX), Ordering::Relaxed);
+                measure(&self.meter, order, kept, began.elapsed(), now);
                 Ok(Outcome::Done)
             }
             _ if full && matches!(order, Command::Keep(..)) => {

@@ -1,6 +1,9 @@
 //! What a running recorder can tell of itself: counts, times, notes. Written by its threads, read by whoever shows it.
 
-use std::collections::{BTreeMap, VecDeque};
+mod bounded;
+mod histogram;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,8 +13,14 @@ use crate::serve::Told;
 
 use super::pressure::Pressure;
 
+pub use bounded::{Bounded, OTHER};
+pub use histogram::{Counted, Histogram};
+
 /// Notes that nobody has read yet; older ones give way.
 const NOTES_MAX: usize = 200;
+
+/// Event types that are counted apart.
+const TYPES: usize = 64;
 
 /// Shared by the threads of one recorder.
 #[derive(Debug, Default)]
@@ -28,6 +37,8 @@ pub struct Meter {
     pub doubles: AtomicU64,
     /// Sessions opened.
     pub sessions: AtomicU64,
+    /// Of these, sessions of a receiver.
+    pub push_sessions: AtomicU64,
     /// Pings received.
     pub pings: AtomicU64,
     /// Pushes acknowledged.
@@ -38,6 +49,12 @@ pub struct Meter {
     pub turns: AtomicU64,
     /// Times that the source had to wait because the queue to the buffer was full.
     pub waits: AtomicU64,
+    /// When events were committed last, 0 before the first.
+    pub last_kept: AtomicI64,
+    /// How long commits of events took.
+    pub commits: Histogram,
+    /// From an event's own time to its commit, of what a stream or a push brought.
+    pub delays: Histogram,
     /// When the last roll ended, 0 before the first.
     pub last_roll: AtomicI64,
     /// Errors of rolls.
@@ -61,6 +78,14 @@ impl Told for Meter {
 pub struct Parts {
     /// Events kept, by type.
     pub by_type: BTreeMap<String, u64>,
+    /// Events committed to the buffer, by type.
+    pub committed: Bounded<TYPES>,
+    /// Pushes refused, by the status of the answer.
+    pub refused_pushes: BTreeMap<u16, u64>,
+    /// The last sign of life of each project that is noted.
+    pub signs: BTreeMap<String, Micros>,
+    /// Projects whose pushes are received.
+    pub pushing: BTreeSet<String>,
     /// Time of the event that came last.
     pub last_event: Option<Micros>,
     /// Since when each project is connected; none while it is not.
@@ -105,6 +130,11 @@ impl Meter {
     /// Notes how far a backfill is.
     pub fn backfill(&self, devices: Option<(u64, u64)>) {
         self.lock().backfill = devices;
+    }
+
+    /// Reads what does not fit an atomic, without a copy of it.
+    pub fn read<T>(&self, read: impl FnOnce(&Parts) -> T) -> T {
+        read(&self.lock())
     }
 
     /// A copy of what does not fit an atomic.
