@@ -48,6 +48,7 @@ mod show;
 mod signal;
 mod sql;
 mod status;
+mod tail;
 mod verify;
 mod when;
 
@@ -131,6 +132,8 @@ enum Command {
     Faults(faults::Args),
     /// Move everything from the buffer into day files, seal what is due, and mend what is damaged
     Roll(roll::Args),
+    /// Show each event as a line as it is kept, beside a recorder
+    Tail(tail::Args),
     /// Write events as CSV, Parquet, Arrow, NDJSON or a workbook
     Export(export::Args),
     /// Draw events over time: into the terminal, or as an SVG or PNG picture
@@ -352,6 +355,7 @@ pub fn main() -> ExitCode {
         Command::Plot(args) => plot::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Tail(args) => tail::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),

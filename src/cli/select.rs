@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::base::text::{self, printable};
-use crate::base::time;
+use crate::base::time::{self, Micros};
 use crate::base::zone::Zone;
 use crate::query::reader::{Reader, Selection};
 use crate::store::devices::Directory;
@@ -13,7 +13,7 @@ use super::clock::Tz;
 use super::when::{When, since, when};
 
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct Select {
+pub(super) struct Which {
     /// Only events of this type; may be given several times
     #[arg(long, value_name = "T")]
     event_type: Vec<String>,
@@ -26,6 +26,12 @@ pub(super) struct Select {
     /// Only devices with this label, or with this value of it; may be given several times (all must hold)
     #[arg(long, value_name = "K[=V]")]
     label: Vec<String>,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Select {
+    #[command(flatten)]
+    which: Which,
     /// From this time on: 2026-11-23, "2026-11-23 18:00", 2026-11-23T18:00:00+01:00, today, "yesterday 18:00", 07:00, 7am or -12h
     #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true, conflicts_with = "since")]
     start: Option<When>,
@@ -61,6 +67,26 @@ impl Select {
         {
             return Err(Failure::usage("--start lies behind --end; nothing can be in between"));
         }
+        self.which.selection(reader, directory, (start, end))
+    }
+}
+
+impl Which {
+    /// The event types that were asked for.
+    pub(super) fn event_types(&self) -> &[String] {
+        &self.event_type
+    }
+
+    /// What the flags come to in a recording, within a span of time.
+    ///
+    /// # Errors
+    /// When no device is like that.
+    pub(super) fn selection(
+        &self,
+        reader: &Reader,
+        directory: &Directory,
+        (start, end): (Option<Micros>, Option<Micros>),
+    ) -> Result<Selection, Failure> {
         let all = Selection { event_types: self.event_type.clone(), devices: HashSet::new(), start, end };
         Ok(Selection { devices: self.devices(reader, directory, &all)?, ..all })
     }

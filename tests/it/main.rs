@@ -42,6 +42,7 @@ mod serving;
 mod streams;
 mod supply;
 mod support;
+mod tails;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 #[cfg(feature = "pictures")]

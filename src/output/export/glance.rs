@@ -65,7 +65,8 @@ pub fn glance(tables: Vec<Box<dyn Table + '_>>, most: usize) -> Result<Glance> {
     Ok(glance)
 }
 
-fn seen(of: &str, batch: &RecordBatch) -> Vec<Seen> {
+/// Rows of an event type, or of what was asked for, as people read them.
+pub fn seen(of: &str, batch: &RecordBatch) -> Vec<Seen> {
     let device = batch.column_by_name("device_id").and_then(|column| column.as_string_opt::<i32>());
     let schema = batch.schema();
     let told = schema

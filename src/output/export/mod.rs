@@ -35,7 +35,7 @@ use crate::query::reader::Reader;
 use crate::query::tables::{Table, TableError};
 
 pub use dialect::{Dialect, TimeFormat};
-pub use glance::{Glance, Seen, glance};
+pub use glance::{Glance, Seen, glance, seen};
 pub use misread::Misread;
 pub use text::write_text;
 

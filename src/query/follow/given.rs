@@ -40,10 +40,11 @@ impl Given {
         let before = of.keys.len();
         let note = |(at, key): (usize, (Micros, &str))| {
             let mut is_new = false;
-            of.keys.entry(self.hash.hash_one(key)).or_insert_with(|| {
+            let noted = of.keys.entry(self.hash.hash_one(key)).or_insert_with(|| {
                 is_new = true;
                 (seq, received(rows, at).unwrap_or_default())
             });
+            noted.0 = noted.0.max(seq);
             is_new
         };
         let is_new = keys.iter().enumerate().map(note).collect();

@@ -193,9 +193,12 @@ impl Follow {
             From::Now => {}
             From::Since(start) => follow.first = Some(first::First::since(reader, &follow.selection, start)?),
             From::Last(most) => {
-                for fresh in first::last(&reader, &follow.selection, most, now)? {
+                let last = first::last(&reader, &follow.selection, most, now)?;
+                // They may have been kept behind the mark, up to here.
+                let upto = follow.view().map(View::mark).transpose()?.map_or(0, |mark| mark.seq);
+                for fresh in last {
                     if let Some(partition) = partition_of(&fresh) {
-                        follow.given.insert(&partition, follow.above, &fresh.rows);
+                        follow.given.insert(&partition, upto, &fresh.rows);
                     }
                     follow.todo.push_back(Todo::Rows(fresh));
                 }
