@@ -30,6 +30,7 @@ mod import;
 #[cfg(not(all(feature = "pictures", feature = "reports", feature = "simulator", feature = "manuals", feature = "workbooks")))]
 mod left_out;
 mod listen;
+mod merge;
 mod messages;
 mod metering;
 mod progress;
@@ -152,6 +153,8 @@ enum Command {
     Backup(backup::Args),
     /// Make a recording of a backup, or only see whether that works
     Restore(restore::Args),
+    /// Make one recording of several: of two recorders side by side, say
+    Merge(merge::Args),
     /// Bring day files of an older schema up to today's columns
     Rebuild(rebuild::Args),
     /// A local server that speaks the cloud's API, with sensors that behave like sensors
@@ -359,6 +362,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Schema(args) => schema::run(&args),

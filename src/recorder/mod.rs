@@ -5,6 +5,7 @@
 //! clock.
 
 mod import;
+mod merge;
 mod rebuild;
 mod supervised;
 
@@ -39,6 +40,7 @@ use crate::store::writer::thread::{Housekeeping, WriterThread};
 
 pub use crate::store::roll::Timing;
 pub use import::{Imported, Input, NoEvents, import};
+pub use merge::{MergeError, Merged, merge, take_schemas};
 pub use rebuild::{Rebuilt, rebuild};
 pub use supervised::Supervised;
 

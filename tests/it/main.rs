@@ -24,6 +24,7 @@ mod hostile;
 mod import_edges;
 mod index;
 mod ledger;
+mod merges;
 mod metrics;
 mod numbers;
 mod office;

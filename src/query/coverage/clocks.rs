@@ -71,11 +71,11 @@ impl Boot {
 
 /// What a ledger says, by today's clock of each boot.
 pub(super) fn by_todays_clock(records: &Records) -> Cow<'_, Records> {
-    let mut boots: HashMap<&str, Boot> = HashMap::new();
-    // Where nobody knows the boot, each process is one.
-    let mut of_run: Vec<(&str, usize)> = Vec::with_capacity(records.runs.len());
+    let mut boots: HashMap<(&str, &str), Boot> = HashMap::new();
+    // Where nobody knows the boot, each process is one. Of each recording for itself: their runs are in order, and not each other's.
+    let mut of_run: Vec<((&str, &str), usize)> = Vec::with_capacity(records.runs.len());
     for run in &records.runs {
-        let name = if run.boot.is_empty() { &*run.opening } else { &*run.boot };
+        let name = (&*run.origin, if run.boot.is_empty() { &*run.opening } else { &*run.boot });
         of_run.push((name, boots.entry(name).or_default().meet(run)));
     }
     if boots.values().all(|boot| boot.epochs.len() == 1) {
@@ -86,7 +86,7 @@ pub(super) fn by_todays_clock(records: &Records) -> Cow<'_, Records> {
     let mut by: HashMap<i64, Micros> = HashMap::new();
     let mut ended: HashMap<(&str, &str, &str), (Micros, usize)> = HashMap::new();
     for ((run, old), (boot, epoch)) in told.runs.iter_mut().zip(&records.runs).zip(of_run) {
-        let boot = &boots[boot];
+        let boot = &boots[&boot];
         let behind = boot.behind[epoch];
         for at in [Some(&mut run.begins), run.until.as_mut(), run.ended_at.as_mut()].into_iter().flatten() {
             *at = at.saturating_add(behind);
@@ -131,6 +131,7 @@ mod tests {
             records.runs.push(RunRow {
                 id: number,
                 opening: "o".to_owned(),
+                origin: String::new(),
                 boot: "b".to_owned(),
                 clock: *clock,
                 ahead: *ahead,

@@ -243,9 +243,13 @@ struct Raw {
 
 fn project(name: &str, mut runs: Vec<Of<'_>>, records: &Records, pieces: &[(&Piece, &FillRow)], now: Micros) -> Project {
     let mut out = Project { name: name.to_owned(), ..Project::default() };
-    reach(&mut runs, now);
-    out.dead = dead(&runs, now);
-    promised(&mut runs, now);
+    // Recordings that became one were recorded side by side.
+    runs.sort_by(|a, b| a.run.origin.cmp(&b.run.origin));
+    for of_one in runs.chunk_by_mut(|a, b| a.run.origin == b.run.origin) {
+        reach(of_one, now);
+        out.dead.extend(if of_one[0].run.origin.is_empty() { dead(of_one, now) } else { Vec::new() });
+        promised(of_one, now);
+    }
     let mut raw: Vec<(Arc<Filters>, Vec<Raw>)> = Vec::new();
     let mut put = |filters: &Arc<Filters>, gap: Raw| match raw.iter_mut().find(|(of, _)| of == filters) {
         Some((_, gaps)) => gaps.push(gap),
@@ -538,6 +542,7 @@ mod tests {
         RunRow {
             id,
             opening: format!("o{id}"),
+            origin: String::new(),
             boot: String::new(),
             clock: 0,
             ahead: None,

@@ -51,7 +51,7 @@ use crate::model::layout::Layout;
 use block::Block;
 
 pub use faults::{FaultReason, WhichFaults};
-pub use ledger::{Change, Fill, FillRow, Heard, Loss, Outcome, Piece, Records, Run, RunRow, Session};
+pub use ledger::{Change, Fill, FillRow, Foreign, Heard, Loss, Outcome, Piece, Records, Run, RunRow, Session};
 pub use news::{Mark, News};
 pub use rescue::Rescued;
 pub use sealed::{Checksum, manifest};

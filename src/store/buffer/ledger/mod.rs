@@ -9,6 +9,7 @@
 //! * A pass over the history is done when each device is, and each device is noted behind its events.
 
 mod devices;
+mod foreign;
 mod read;
 mod write;
 
@@ -20,6 +21,7 @@ use crate::model::event::{DeviceRow, Source};
 use crate::model::settings::Filters;
 
 pub(super) use devices::{Speakers, describe_devices};
+pub use foreign::Foreign;
 pub(super) use write::{heard, lost, misfit};
 
 /// What a recorder is to record of a project, from the moment at which it begins.
@@ -160,6 +162,8 @@ pub struct RunRow {
     pub id: i64,
     /// The buffer's random id while its recorder ran.
     pub opening: String,
+    /// The recording that it was taken from, by its first opening; empty for this one.
+    pub origin: String,
     /// What the steady clock counted from; empty where nobody but its recorder knew.
     pub boot: String,
     /// What the wall clock showed beyond the steady one.

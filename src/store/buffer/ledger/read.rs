@@ -11,6 +11,7 @@ use crate::model::settings::Filters;
 use crate::store::buffer::block::HAS_PARTS;
 use crate::store::buffer::{Result, View};
 
+use super::foreign::ORIGIN;
 use super::{FillRow, Loss, Outcome, Piece, Records, RunRow, Session};
 
 pub(super) fn session_at(row: &Row<'_>, at: usize) -> rusqlite::Result<Session> {
@@ -42,7 +43,8 @@ impl View {
         let runs = self.rows(
             &format!(
                 "{by_another_clock}
-             SELECT id, opening, boot, clock, ahead, source, project, filters, begins, until, ended_at, quiet, said FROM run
+             SELECT id, opening, boot, clock, ahead, source, project, filters, begins, until, ended_at, quiet, said,
+                coalesce((SELECT value FROM meta WHERE key = '{ORIGIN}' || opening), '') FROM run
              WHERE coalesce(ended_at, ?1) >= ?1 OR id IN (SELECT DISTINCT run FROM heard WHERE spoke_at >= ?1)
                 OR id IN (SELECT id FROM by_another_clock) ORDER BY id"
             ),
@@ -62,6 +64,7 @@ impl View {
                     ended_at: row.get(10)?,
                     quiet: row.get(11)?,
                     said: row.get(12)?,
+                    origin: row.get(13)?,
                 })
             },
         )?;
