@@ -22,7 +22,7 @@ use crate::base::time::{Day, Micros};
 use crate::model::event::{DeviceRow, Partition};
 use crate::model::layout::Layout;
 use crate::model::schema::{Registry, Schema, conform};
-use crate::store::archive::{ArchiveError, Catalog, DayFile, Folder, Merge, Run, Wanted, sorted};
+use crate::store::archive::{ArchiveError, Catalog, DayFile, Folder, Merge, Run, Sorted, Wanted};
 use crate::store::buffer::{BufferError, Pending, View};
 
 pub use backwards::Backwards;
@@ -422,12 +422,11 @@ impl Reader {
             }
             None => Vec::new(),
         };
-        if let Some(mut rows) = sorted(&pending).map_err(|error| fail(error.to_string()))? {
-            if let Some(keyed) = &keyed {
-                rows = rows.project(keyed).map_err(|error| fail(error.to_string()))?;
-            }
-            runs.push(Box::new([Ok(rows)].into_iter()) as Run);
-        }
+        let pending = match &keyed {
+            Some(keyed) => pending.iter().map(|rows| rows.project(keyed)).collect(),
+            None => Ok(pending),
+        };
+        runs.push(pending.and_then(Sorted::new).map_err(|error| fail(error.to_string()))?.into_run());
         let merged = Merge::new(runs);
         let (Some(columns), Some(keyed)) = (columns, keyed) else { return Ok(Box::new(merged)) };
         let places: Vec<usize> = columns.iter().filter_map(|column| keyed.binary_search(column).ok()).collect();

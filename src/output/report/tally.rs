@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
+use arrow::array::{Array, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 
 use crate::base::time::{Micros, SECOND};
@@ -66,13 +66,31 @@ pub(super) struct Tally {
 /// One event type on its way: its next row.
 struct Head<'a> {
     rows: Rows<'a>,
-    batch: RecordBatch,
+    batch: Batch,
     row: usize,
 }
 
-impl Head<'_> {
-    fn times(&self) -> &[Micros] {
-        self.batch.column(0).as_primitive::<TimestampMicrosecondType>().values()
+/// The columns of a batch, looked up once.
+struct Batch {
+    times: TimestampMicrosecondArray,
+    ids: StringArray,
+    projects: Option<StringArray>,
+    battery: Option<Float64Array>,
+    signal: Option<Float64Array>,
+    rssi: Option<Float64Array>,
+}
+
+impl Batch {
+    fn new(rows: &RecordBatch) -> Self {
+        let float = |name: &str| rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Float64Type>()).cloned();
+        Self {
+            times: rows.column(0).as_primitive::<TimestampMicrosecondType>().clone(),
+            ids: rows.column(1).as_string::<i32>().clone(),
+            projects: rows.column_by_name("project_id").and_then(|column| column.as_string_opt::<i32>()).cloned(),
+            battery: float("percentage"),
+            signal: float("signal_strength"),
+            rssi: float("rssi"),
+        }
     }
 }
 
@@ -98,15 +116,17 @@ pub(super) fn tally(
     let mut heads: Vec<Option<Head<'_>>> = Vec::new();
     for plan in plans {
         let mut rows = reader.columns(plan, selection, wanted(&plan.schema.name));
-        heads.push(rows.next_batch()?.map(|batch| Head { rows, batch, row: 0 }));
+        heads.push(rows.next_batch()?.map(|batch| Head { rows, batch: Batch::new(&batch), row: 0 }));
     }
-    let begins = heads.iter().flatten().map(|head| head.times()[0]).min();
+    let begins = heads.iter().flatten().map(|head| head.batch.times.value(0)).min();
     let start = [from, begins].into_iter().flatten().min().unwrap_or(0);
     let mut pass = Pass {
         tally: Tally { devices: BTreeMap::new(), hours: BTreeMap::new(), events: begins.map(|time| (time, time)) },
         numbers: HashMap::new(),
         devices: Vec::new(),
         projects: Vec::new(),
+        hour: (Micros::MIN, Micros::MIN),
+        counts: vec![0; plans.len()],
         start,
         types: plans.len(),
         buckets: Buckets::new(zone.clone(), Every::Part(3600 * SECOND)),
@@ -114,19 +134,28 @@ pub(super) fn tally(
     };
     loop {
         // The event type whose next event is the first, and the time of the first of all others.
-        let next = |(number, head): (usize, &Option<Head<'_>>)| head.as_ref().map(|head| (head.times()[head.row], number));
-        let mut order: Vec<(Micros, usize)> = heads.iter().enumerate().filter_map(next).collect();
-        order.sort_unstable();
-        let Some((_, number)) = order.first().copied() else { break };
-        let until = order.get(1).map_or(Micros::MAX, |(time, _)| *time);
+        let (mut first, mut until) = (None, Micros::MAX);
+        for (number, head) in heads.iter().enumerate() {
+            let Some(head) = head else { continue };
+            let time = head.batch.times.value(head.row);
+            match first {
+                Some((least, _)) if time >= least => until = until.min(time),
+                before => {
+                    until = before.map_or(Micros::MAX, |(least, _)| least);
+                    first = Some((time, number));
+                }
+            }
+        }
+        let Some((_, number)) = first else { break };
         let Some(head) = &mut heads[number] else { break };
-        let run = head.times()[head.row..].partition_point(|time| *time <= until);
-        pass.take(number, &plans[number].schema.name, &head.batch, head.row..head.row + run)?;
+        let times = head.batch.times.values();
+        let run = times[head.row..].iter().take_while(|time| **time <= until).count();
+        pass.take(number, &head.batch, head.row..head.row + run)?;
         head.row += run;
-        progress(run as u64);
-        if head.row == head.batch.num_rows() {
+        if head.row == head.batch.times.len() {
+            progress(head.row as u64);
             match head.rows.next_batch()? {
-                Some(batch) => (head.batch, head.row) = (batch, 0),
+                Some(batch) => (head.batch, head.row) = (Batch::new(&batch), 0),
                 None => heads[number] = None,
             }
         }
@@ -167,6 +196,9 @@ struct Pass<'a> {
     numbers: HashMap<String, usize>,
     devices: Vec<Device>,
     projects: Vec<Project>,
+    /// The hour that counts now, and its events by type.
+    hour: Span,
+    counts: Vec<u64>,
     start: Micros,
     types: usize,
     buckets: Buckets,
@@ -174,23 +206,19 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn take(&mut self, number: usize, event_type: &str, batch: &RecordBatch, rows: Range<usize>) -> Result<(), ReadError> {
-        let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
-        let ids = batch.column(1).as_string::<i32>();
-        let projects = batch.column_by_name("project_id").and_then(|column| column.as_string_opt::<i32>());
-        let float = |name: &str| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Float64Type>());
-        let of = |wanted: &str| event_type == wanted;
-        let battery = float("percentage").filter(|_| of("batteryStatus"));
-        let (signal, rssi) = (float("signal_strength"), float("rssi"));
-        let value = |column: Option<&Float64Array>, row: usize| {
-            column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
+    fn take(&mut self, number: usize, batch: &Batch, rows: Range<usize>) -> Result<(), ReadError> {
+        let Batch { times, ids, projects, battery, signal, rssi } = batch;
+        let value = |column: &Option<Float64Array>, row: usize| {
+            column.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row))
         };
         for row in rows {
-            let time = times[row];
+            let time = times.value(row);
             self.pass_by(time);
-            let (hour, _) = self.buckets.of(time);
-            let types = self.types;
-            self.tally.hours.entry(hour).or_insert_with(|| vec![0; types])[number] += 1;
+            if time >= self.hour.1 {
+                self.end_hour();
+                self.hour = self.buckets.of(time);
+            }
+            self.counts[number] += 1;
             if let Some(events) = &mut self.tally.events {
                 events.1 = events.1.max(time);
             }
@@ -198,7 +226,7 @@ impl Pass<'_> {
             let device = if let Some(device) = self.numbers.get(id).copied() {
                 device
             } else {
-                let name = projects.filter(|projects| projects.is_valid(row)).map_or("", |projects| projects.value(row));
+                let name = projects.as_ref().filter(|projects| projects.is_valid(row)).map_or("", |projects| projects.value(row));
                 let project = self.project(name, time)?;
                 // It was silent before its first event, as long as somebody listened.
                 let Project { listening, longest, .. } = self.projects[project];
@@ -223,12 +251,18 @@ impl Pass<'_> {
             if let Some(value) = value(battery, row) {
                 device.battery = Some((time, value));
             }
-            if of("networkStatus") {
-                device.signal.take(value(signal, row));
-                device.rssi.take(value(rssi, row));
-            }
+            device.signal.take(value(signal, row));
+            device.rssi.take(value(rssi, row));
         }
         Ok(())
+    }
+
+    fn end_hour(&mut self) {
+        let counts = std::mem::replace(&mut self.counts, vec![0; self.types]);
+        if counts.iter().any(|events| *events > 0) {
+            let hour = self.tally.hours.entry(self.hour.0).or_insert_with(|| vec![0; counts.len()]);
+            hour.iter_mut().zip(counts).for_each(|(hour, events)| *hour += events);
+        }
     }
 
     /// The number of a project, which is met at a time.
@@ -258,6 +292,7 @@ impl Pass<'_> {
     }
 
     fn end(mut self, to: Option<Micros>) -> Tally {
+        self.end_hour();
         if let Some((_, last)) = self.tally.events {
             let to = to.unwrap_or(last).max(last);
             self.pass_by(to);

@@ -1,6 +1,6 @@
 //! Rows of events on their way into series: which of them say anything, and the devices and states that they tell of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
@@ -121,7 +121,7 @@ pub(super) fn found(
     let states: Vec<&Value> = values.iter().filter(|value| value.behaves() == Some(Behaviour::State)).collect();
     let names: Vec<&str> = states.iter().map(|value| value.name()).collect();
     let mut rows = reader.columns(plan, selection, &names).uncounted();
-    let (mut devices, mut taken) = (BTreeSet::new(), vec![BTreeSet::new(); values.len()]);
+    let (mut devices, mut taken) = (HashSet::new(), vec![HashSet::new(); values.len()]);
     while let Some(batch) = rows.next_batch()? {
         let ids = batch.column(1).as_string::<i32>();
         note((0..ids.len()).map(|row| text_or_nothing(ids, row)), &mut devices);
@@ -133,10 +133,10 @@ pub(super) fn found(
             }
         }
     }
-    Ok((devices, taken))
+    Ok((devices.into_iter().collect(), taken.into_iter().map(|states| states.into_iter().collect()).collect()))
 }
 
-fn note<'t>(texts: impl Iterator<Item = &'t str>, into: &mut BTreeSet<String>) {
+fn note<'t>(texts: impl Iterator<Item = &'t str>, into: &mut HashSet<String>) {
     for text in texts {
         if !into.contains(text) {
             into.insert(text.to_owned());

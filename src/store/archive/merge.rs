@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::path::Path;
 
 use arrow::array::{AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::compute::{concat_batches, interleave_record_batch};
+use arrow::compute::interleave_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
@@ -67,36 +67,93 @@ impl Keys {
     }
 }
 
-/// One batch in key order, each key once (the first that came), from batches in any order. No row is copied more than once, so that
-/// twice the batches is all that is held.
-///
-/// # Errors
-/// When Arrow refuses, for instance because the batches have different columns.
-pub fn sorted(batches: &[RecordBatch]) -> std::result::Result<Option<RecordBatch>, ArrowError> {
-    let Some(first) = batches.first() else { return Ok(None) };
-    let no_key = || ArrowError::SchemaError("rows without a key".to_owned());
-    let keys: Vec<Keys> =
-        batches.iter().map(|batch| Keys::of(batch).ok_or_else(no_key)).collect::<std::result::Result<_, _>>()?;
-    if are_strictly_ascending(&keys) {
-        return if batches.len() == 1 { Ok(Some(first.clone())) } else { concat_batches(first.schema_ref(), batches).map(Some) };
+/// Rows in key order, each key once (the first that came), of batches in any order. They are copied as they are handed on, so that little
+/// more than the batches is held.
+#[derive(Debug)]
+pub struct Sorted {
+    batches: Vec<RecordBatch>,
+    keys: Vec<Keys>,
+    /// Batch and row, in order.
+    order: Vec<(u32, u32)>,
+    /// The batches are in order as they are.
+    is_plain: bool,
+}
+
+impl Sorted {
+    /// Puts batches in order.
+    ///
+    /// # Errors
+    /// When Arrow refuses, for instance because a batch has no keys.
+    pub fn new(batches: Vec<RecordBatch>) -> std::result::Result<Self, ArrowError> {
+        let no_key = || ArrowError::SchemaError("rows without a key".to_owned());
+        let keys: Vec<Keys> =
+            batches.iter().map(|batch| Keys::of(batch).ok_or_else(no_key)).collect::<std::result::Result<_, _>>()?;
+        let is_plain = are_strictly_ascending(&keys);
+        let mut order: Vec<(Micros, u32, u32)> = Vec::with_capacity(keys.iter().map(Keys::len).sum());
+        for (of, keys) in (0..).zip(&keys) {
+            order.extend(keys.time.values().iter().zip(0..).map(|(time, row)| (*time, of, row)));
+        }
+        if !is_plain {
+            let id = |at: &(Micros, u32, u32)| keys[at.1 as usize].id.value(at.2 as usize);
+            // Nearly sorted as a rule: the stable sort takes what is in order as it is.
+            order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| id(a).cmp(id(b))));
+            order.dedup_by(|b, a| a.0 == b.0 && id(a) == id(b));
+        }
+        let order = order.into_iter().map(|(_, of, row)| (of, row)).collect();
+        Ok(Self { batches, keys, order, is_plain })
     }
-    let mut order: Vec<(Micros, usize, usize)> = Vec::with_capacity(keys.iter().map(Keys::len).sum());
-    for (of, keys) in keys.iter().enumerate() {
-        order.extend(keys.time.values().iter().enumerate().map(|(row, time)| (*time, of, row)));
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.order.len()
     }
-    let id = |at: &(Micros, usize, usize)| keys[at.1].id.value(at.2);
-    // Nearly sorted as a rule: the stable sort takes what is in order as it is.
-    order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| id(a).cmp(id(b))));
-    order.dedup_by(|b, a| a.0 == b.0 && id(a) == id(b));
-    let order: Vec<(usize, usize)> = order.into_iter().map(|(_, of, row)| (of, row)).collect();
-    let batches: Vec<&RecordBatch> = batches.iter().collect();
-    interleave_record_batch(&batches, &order).map(Some)
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The key of a row.
+    pub fn get(&self, row: usize) -> (Micros, &str) {
+        let (of, row) = self.order[row];
+        self.keys[of as usize].get(row as usize)
+    }
+
+    /// The keys, row by row.
+    pub fn iter(&self) -> impl Iterator<Item = (Micros, &str)> {
+        (0..self.len()).map(|row| self.get(row))
+    }
+
+    /// Keeps the rows that are marked, of which there are as many as rows.
+    pub fn keep(&mut self, marked: &[bool]) {
+        if marked.contains(&false) {
+            let mut marks = marked.iter();
+            self.order.retain(|_| marks.next().copied().unwrap_or(true));
+            self.is_plain = false;
+        }
+    }
+
+    /// Hands the rows on.
+    pub fn into_run(self) -> Run {
+        let Self { batches, order, is_plain, .. } = self;
+        if is_plain {
+            return Box::new(batches.into_iter().filter(|batch| batch.num_rows() > 0).map(Ok));
+        }
+        let mut done = 0;
+        Box::new(std::iter::from_fn(move || {
+            let next = &order[done..order.len().min(done + OUT_ROWS)];
+            done += next.len();
+            let picked: Vec<(usize, usize)> = next.iter().map(|(of, row)| (*of as usize, *row as usize)).collect();
+            let batches: Vec<&RecordBatch> = batches.iter().collect();
+            let rows = || interleave_record_batch(&batches, &picked).map_err(ArchiveError::arrow(Path::new("rows")));
+            (!picked.is_empty()).then(rows)
+        }))
+    }
 }
 
 fn are_strictly_ascending(batches: &[Keys]) -> bool {
-    let mut filled = batches.iter().filter(|keys| !keys.is_empty());
     let mut last: Option<&Keys> = None;
-    filled.all(|keys| {
+    batches.iter().filter(|keys| !keys.is_empty()).all(|keys| {
         let follows = last.is_none_or(|last| last.get(last.len() - 1) < keys.get(0));
         last = Some(keys);
         follows && keys.is_strictly_ascending()
@@ -305,10 +362,7 @@ mod tests {
                     model.entry((*time, format!("id{id:03}"))).or_insert(*from);
                 }
                 let batches: Vec<_> = run.chunks(size).map(batch).collect();
-                let sorted = sorted(&batches).unwrap();
-                let pieces: Vec<_> = sorted.iter().flat_map(|all| (0..all.num_rows()).step_by(size)
-                    .map(|at| Ok(all.slice(at, size.min(all.num_rows() - at))))).collect();
-                sources.push(Box::new(pieces.into_iter()));
+                sources.push(Sorted::new(batches).unwrap().into_run());
             }
             let merged: Vec<_> = Merge::new(sources).flat_map(|batch| rows(&batch.unwrap())).collect();
             let expected: Vec<_> = model.into_iter().map(|((time, id), from)| (time, id, from)).collect();

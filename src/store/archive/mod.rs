@@ -25,7 +25,7 @@ pub use catalog::{Catalog, Folder, Listed};
 pub use footer::{FORMAT_VERSION, Footer};
 pub use footers::Footers;
 pub use index::{Entry, Index};
-pub use merge::{Keys, Merge, Run, sorted};
+pub use merge::{Keys, Merge, Run, Sorted};
 pub use read::{DayFile, Wanted, day_files};
 pub use stamp::{Device, Stamp};
 pub use write::{DayWriter, Effort, GROUP_ROWS, parquet_properties};

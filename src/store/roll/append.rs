@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::time::Micros;
 use crate::model::event::Partition;
 use crate::model::schema::Schema;
-use crate::store::archive::{DayFile, GROUP_ROWS, Run};
+use crate::store::archive::{DayFile, GROUP_ROWS};
 
 use super::pieces::{Pieces, Rolled};
 use super::publish::{Draft, stage};
@@ -37,7 +37,7 @@ impl Roller {
             Some(file) => file.runs(&plan.anew, &schema)?,
             None => Vec::new(),
         };
-        let rows = first.num_rows() + plan.anew.iter().filter_map(|group| Some(file.as_ref()?.group_rows(*group))).sum::<usize>();
+        let rows = first.len() + plan.anew.iter().filter_map(|group| Some(file.as_ref()?.group_rows(*group))).sum::<usize>();
         let sealed = !pieces.more && plan.copied.is_empty() && partition.day.end() + policy.quiet <= now;
         let staged = stage(
             &self.layout.staged(partition),
@@ -46,7 +46,7 @@ impl Roller {
                 schema: &schema,
                 copied: file.as_ref().map(|file| (file, plan.copied.as_slice())),
                 rows: rows as u64,
-                runs: runs.into_iter().chain([Box::new([Ok(first)].into_iter()) as Run]).collect(),
+                runs: runs.into_iter().chain([first.into_run()]).collect(),
                 buffer_id: self.view.id().to_owned(),
                 seq_last: pieces.seq,
                 further: Some(&mut pieces),

@@ -4,14 +4,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::RecordBatch;
 
 use crate::base::disk::fault;
 use crate::base::time::Micros;
 use crate::model::event::Partition;
 use crate::model::schema::{Schema, brought_up};
-use crate::store::archive::{ArchiveError, DayFile, Keys, sorted};
+use crate::store::archive::{ArchiveError, DayFile, Sorted};
 use crate::store::buffer::View;
 
 use super::{PIECE_ROWS, ROLL_ROWS, RollError, Roller};
@@ -88,7 +87,7 @@ impl<'a> Pieces<'a> {
     ///
     /// # Errors
     /// When the buffer, a block or the day file does not read.
-    pub(super) fn next(&mut self) -> Result<Option<RecordBatch>, RollError> {
+    pub(super) fn next(&mut self) -> Result<Option<Sorted>, RollError> {
         while self.more && self.taken < ROLL_ROWS {
             let (blocks, next) = self.view.blocks(self.partition, self.seq, PIECE_ROWS)?;
             let Some(seq) = blocks.last().map(|(seq, _)| *seq) else {
@@ -99,19 +98,18 @@ impl<'a> Pieces<'a> {
             let rows = self.in_order(blocks)?;
             // Where nothing stands before it or comes behind it, nobody asks.
             let is_asked = next.is_some() || !self.before.is_empty();
-            let keys = rows.as_ref().filter(|_| is_asked).and_then(Keys::of).filter(|keys| !keys.is_empty());
-            let seen = keys.map(|keys| Seen::of(&keys, &self.hashes));
+            let seen = (is_asked && !rows.is_empty()).then(|| Seen::of(&rows, &self.hashes));
             if seen.as_ref().is_some_and(|seen| self.before.iter().any(|before| before.may_share(seen))) {
                 // What came twice is told by the file, once the pieces before stand there.
                 break;
             }
-            let events = rows.as_ref().map_or(0, RecordBatch::num_rows);
+            let events = rows.len();
             (self.seq, self.more, self.taken) = (seq, next.is_some(), self.taken + came);
             self.events += events as u64;
             self.doubles += (came - events) as u64;
             self.before.extend(seen);
             if events > 0 {
-                return Ok(rows);
+                return Ok(Some(rows));
             }
         }
         Ok(None)
@@ -122,27 +120,28 @@ impl<'a> Pieces<'a> {
         Rolled { partition: partition.clone(), events: self.events, doubles: self.doubles, seq: self.seq, more: self.more }
     }
 
-    fn in_order(&self, blocks: Vec<(i64, RecordBatch)>) -> Result<Option<RecordBatch>, RollError> {
+    fn in_order(&self, blocks: Vec<(i64, RecordBatch)>) -> Result<Sorted, RollError> {
         let (buffer, path) = &self.paths;
-        let conform = |(_, rows): &(i64, RecordBatch)| {
-            brought_up(rows, self.schema).map_err(|source| ArchiveError::Conform { path: buffer.clone(), source })
+        let conform = |(_, rows): (i64, RecordBatch)| {
+            brought_up(&rows, self.schema).map_err(|source| ArchiveError::Conform { path: buffer.clone(), source })
         };
-        let conformed: Vec<RecordBatch> = blocks.iter().map(conform).collect::<Result<_, _>>()?;
-        drop(blocks);
-        let rows = sorted(&conformed).map_err(ArchiveError::arrow(path))?;
-        drop(conformed);
-        match (rows, self.file) {
-            (Some(rows), Some(file)) if !fault::leaves_out("check against the day file") => without_doubles(file, rows).map(Some),
-            (rows, _) => Ok(rows),
+        let conformed = blocks.into_iter().map(conform).collect::<Result<_, _>>()?;
+        let mut rows = Sorted::new(conformed).map_err(ArchiveError::arrow(path))?;
+        if let Some(file) = self.file
+            && !fault::leaves_out("check against the day file")
+        {
+            leave_out_doubles(file, &mut rows)?;
         }
+        Ok(rows)
     }
 }
 
 impl Seen {
-    fn of(keys: &Keys, by: &RandomState) -> Self {
-        let mut hashes: Vec<u64> = keys.iter().map(|key| by.hash_one(key)).collect();
+    /// Those of rows, which are not none.
+    fn of(rows: &Sorted, by: &RandomState) -> Self {
+        let mut hashes: Vec<u64> = rows.iter().map(|key| by.hash_one(key)).collect();
         hashes.sort_unstable();
-        Self { first: keys.get(0).0, last: keys.get(keys.len() - 1).0, hashes }
+        Self { first: rows.get(0).0, last: rows.get(rows.len() - 1).0, hashes }
     }
 
     /// Whether an event may be in both: always where one is.
@@ -152,11 +151,13 @@ impl Seen {
     }
 }
 
-/// New rows without those that a day file has. Only row groups whose time range meets theirs are looked at.
-fn without_doubles(file: &DayFile, rows: RecordBatch) -> Result<RecordBatch, RollError> {
-    let Some(keys) = Keys::of(&rows).filter(|keys| !keys.is_empty()) else { return Ok(rows) };
-    let (first, last) = (keys.get(0).0, keys.get(keys.len() - 1).0);
-    let mut fresh = vec![true; keys.len()];
+/// Leaves out the rows that a day file has. Only row groups whose time range meets theirs are looked at.
+fn leave_out_doubles(file: &DayFile, rows: &mut Sorted) -> Result<(), RollError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let (first, last) = (rows.get(0).0, rows.get(rows.len() - 1).0);
+    let mut fresh = vec![true; rows.len()];
     for group in 0..file.groups() {
         let (group_first, group_last) = file.group_times(group);
         if group_last < first || group_first > last {
@@ -170,17 +171,15 @@ fn without_doubles(file: &DayFile, rows: RecordBatch) -> Result<RecordBatch, Rol
                     continue;
                 }
                 let key = (*time, ids.value(index));
-                while row < keys.len() && keys.get(row) < key {
+                while row < rows.len() && rows.get(row) < key {
                     row += 1;
                 }
-                if row < keys.len() && keys.get(row) == key {
+                if row < rows.len() && rows.get(row) == key {
                     fresh[row] = false;
                 }
             }
         })?;
     }
-    if fresh.iter().all(|fresh| *fresh) {
-        return Ok(rows);
-    }
-    filter_record_batch(&rows, &BooleanArray::from(fresh)).map_err(|error| ArchiveError::arrow(file.path())(error).into())
+    rows.keep(&fresh);
+    Ok(())
 }

@@ -179,7 +179,9 @@ pub(super) fn stage(path: &Path, draft: Draft<'_, '_>) -> Result<(), RollError> 
     if let Some(pieces) = draft.further {
         while let Some(rows) = pieces.next()? {
             writer.end_group()?;
-            write(&mut writer, &rows)?;
+            for rows in rows.into_run() {
+                write(&mut writer, &rows?)?;
+            }
         }
         seq_last = pieces.seq;
     }
