@@ -60,12 +60,15 @@ impl Holdings {
         let pending = view.pending()?;
         footers.look(layout)?;
         let mut sums: BTreeMap<Partition, Sums> = BTreeMap::new();
-        let mut covered = BTreeMap::new();
+        // Of the few that have rows in the buffer, up to where those are in the file.
+        let mut covered: BTreeMap<Partition, i64> = pending.iter().map(|pending| (pending.partition.clone(), 0)).collect();
         for (footer, bytes) in footers.iter() {
             let sum = sums.entry(footer.partition.clone()).or_default();
             (sum.rows, sum.bytes, sum.sealed) = (footer.rows, bytes, footer.sealed);
             sum.span(footer.time_first, footer.time_last);
-            covered.insert(&footer.partition, footer.covers(view.id()));
+            if let Some(above) = covered.get_mut(&footer.partition) {
+                *above = footer.covers(view.id());
+            }
         }
         for pending in pending {
             let above = covered.get(&pending.partition).copied().unwrap_or_default();
