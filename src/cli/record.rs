@@ -256,8 +256,15 @@ pub(super) fn drive(
 ) -> Result<(), Failure> {
     let (asked, ask) = oneshot::channel();
     let noted = Arc::clone(meter);
+    let mut supervised = Supervised::new(&recorder);
+    let is_service = supervised.is_service();
     on_stop(hangs_up, move |phase| {
-        let why = if phase == Phase::HungUp { "the terminal is closed: " } else { "" };
+        let (phase, why) = match phase {
+            Phase::HungUp => (phase, "the terminal is closed: "),
+            // It is upgraded, or the machine starts anew: what it misses is wanted, until somebody says `overnight end`.
+            _ if is_service => (Phase::HungUp, "the service is stopped, its recording is still wanted: "),
+            _ => (phase, ""),
+        };
         noted.note(time::now(), format!("{why}stopping: keeping and rolling what came (a second signal leaves at once)"));
         asked.send(phase).unwrap_or_default();
     })?;
@@ -269,7 +276,6 @@ pub(super) fn drive(
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut supervised = Supervised::new(&recorder);
     let recorded = runtime.block_on(async {
         let sources = sources(end)?;
         supervised.ready();

@@ -41,6 +41,12 @@ impl Supervised {
         Self { manager, answers, meter }
     }
 
+    /// Whether a service manager wants to hear of it. A service that is stopped may be started anew in a moment, with the machine or with
+    /// another program: nobody says by that that nothing more is wanted.
+    pub fn is_service(&self) -> bool {
+        self.manager.is_some()
+    }
+
     /// The recording is open, and its sources are about to be. Whether a cloud answers is not waited for.
     pub fn ready(&mut self) {
         self.tell("READY=1\nSTATUS=the recording is open");

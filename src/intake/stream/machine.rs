@@ -537,7 +537,8 @@ impl Machine {
         acts.push(Act::Say(format!("{}: the next session does not open yet: {failure}", self.plan.project)));
     }
 
-    /// All sessions have left. Who was asked to end wants no more; a terminal that was closed asked for nothing.
+    /// All sessions have left. Who was asked to end wants no more; a terminal that was closed, or a service that is
+    /// started anew, asked for nothing.
     fn leave(&mut self, phase: Phase, now: Moment, acts: &mut Vec<Act>) {
         // Between two pings nobody can tell; behind them, silence is missing.
         let silent = now.steady - self.last_sign.steady > time::micros(self.plan.ping + OVERDUE);

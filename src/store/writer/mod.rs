@@ -145,7 +145,7 @@ pub enum Phase {
     Going,
     /// It was asked to end, or its planned end is there.
     Asked,
-    /// Its terminal was closed: it ends, and nobody wanted that.
+    /// Its terminal was closed, or the service is stopped: it ends, and nobody said that no more is wanted.
     HungUp,
 }
 
