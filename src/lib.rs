@@ -8,6 +8,8 @@ pub mod docs {
 
     #[doc = include_str!("docs/checked.md")]
     pub mod checked {}
+    #[doc = include_str!("docs/format.md")]
+    pub mod format {}
     #[doc = include_str!("docs/morning.md")]
     pub mod morning {}
     #[doc = include_str!("docs/night.md")]

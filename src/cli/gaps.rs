@@ -51,6 +51,9 @@ fn print(coverage: &Coverage, all: bool, clock: &Clock, list_all: &str) -> Resul
     for dead in &coverage.nobody_records {
         say_wrapped("", &printable(&dead.said(|time| clock.second(time)), 400), width)?;
     }
+    if let Some(before) = coverage.pruned_before {
+        say_wrapped("", &format!("pruned: what was before {} {}", clock.second(before), clock.name()), width)?;
+    }
     for project in &coverage.projects {
         let (from, to) = (clock.second(project.from), clock.second(project.to));
         let (name, sessions) = (printable(&project.project, 80), text::counted(project.sessions, "session"));

@@ -34,6 +34,7 @@ mod merge;
 mod messages;
 mod metering;
 mod progress;
+mod prune;
 mod rebuild;
 mod receiver;
 mod record;
@@ -155,6 +156,8 @@ enum Command {
     Restore(restore::Args),
     /// Make one recording of several: of two recorders side by side, say
     Merge(merge::Args),
+    /// Remove what is older than anybody wants to keep, or move it to an archive; shows first
+    Prune(prune::Args),
     /// Bring day files of an older schema up to today's columns
     Rebuild(rebuild::Args),
     /// A local server that speaks the cloud's API, with sensors that behave like sensors
@@ -363,6 +366,7 @@ pub fn main() -> ExitCode {
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Merge(args) => merge::run(&args),
+        Command::Prune(args) => prune::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -16,12 +16,13 @@ use crate::base::time::{self, Micros};
 use crate::cloud::client::Accept;
 use crate::intake::preflight::Asked;
 use crate::intake::stream::Plan;
+use crate::maintenance::prune::KEEP_LEAST;
 use crate::model::layout::Layout;
 use crate::model::schema::is_plain;
 use crate::model::settings::{File, Filters};
 use crate::query::coverage;
 use crate::query::status::Written;
-use crate::recorder::{self, Filling, RecordError, Recorder, Sources, Supervised, Timing};
+use crate::recorder::{self, Filling, Keep, RecordError, Recorder, Sources, Supervised, Timing};
 use crate::store::buffer::View;
 use crate::store::meter::Meter;
 use crate::store::writer::Phase;
@@ -218,6 +219,17 @@ fn keep_every(given: Option<Duration>, file: &File) -> Result<Duration, Failure>
     if KEEP_EVERY_BOUNDS.contains(&every) { Ok(every) } else { Err(Failure::usage("--keep-every is 100ms to 1m")) }
 }
 
+/// What is pruned once a day.
+fn keep(file: &File) -> Result<Option<Keep>, Failure> {
+    let Some(time) = time_of(file.keep.as_deref())? else { return Ok(None) };
+    if time::micros(time) < KEEP_LEAST {
+        return Err(Failure::usage(
+            "keep in overnight.toml is at least 32d: the cloud's history holds 31, and would bring back what was pruned",
+        ));
+    }
+    Ok(Some(Keep { time, archive: file.archive()? }))
+}
+
 /// Opens the recording, records from the sources, and tells how it went.
 pub(super) fn record(
     recording: &Recording,
@@ -231,7 +243,7 @@ pub(super) fn record(
     let begun = time::now();
     let timing = Timing { roll_every: timing.roll_every(file)?, seals_at_end: false, ..Timing::default() };
     let meter = Arc::new(Meter::default());
-    let recorder = Recorder::open(&layout, recording.registry()?, Arc::clone(&meter), timing)?;
+    let recorder = Recorder::open_pruning(&layout, recording.registry()?, Arc::clone(&meter), timing, keep(file)?)?;
     recording.warn_of_place();
     recording.keep_schemas()?;
     tell_end(end, begun, &layout, &clock);

@@ -87,6 +87,11 @@ impl Table<'_> {
         for (key, usual) in [("rotate_after", ""), ("accept", ""), ("max_retries", "never give up"), ("linger", "not at all")] {
             self.add(key, None, usual);
         }
+        self.add(
+            "archive",
+            file.archive().map_or_else(refused, |to| to.map(|to| to.display().to_string())),
+            "none: what is pruned is gone",
+        );
         self.add("listen", file.listen()?.map(|address| address.to_string()), "nowhere");
         self.add("secret_file", None, "none");
         let readers = file.readers().map_or_else(refused, |readers| (readers == Readers::Group).then(|| "true".to_owned()));

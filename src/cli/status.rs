@@ -75,6 +75,9 @@ fn print(status: &Status, clock: &Clock) -> Result<(), Failure> {
         let free = status.disk_free.map_or_else(String::new, |free| format!(", {} are left", text::bytes(free)));
         say!("{}", entry("disk", &format!("FULL{free}: nothing is kept or rolled until there is room")));
     }
+    if let (Some(free), Some(lasts), false) = (status.disk_free, status.disk_lasts(), status.disk_full) {
+        say!("{}", entry("disk", &format!("{} free, {lasts}", text::bytes(free))));
+    }
     say!(
         "{}",
         entry("events", &format!("{}, {} of them in the buffer", text::count(status.events), text::count(status.buffered)))
@@ -83,6 +86,9 @@ fn print(status: &Status, clock: &Clock) -> Result<(), Failure> {
         "{}",
         entry("on disk", &format!("day files {}, buffer {}", text::bytes(status.bytes), text::bytes(status.buffer_bytes)))
     );
+    if let Some(before) = status.pruned_before {
+        say!("{}", entry("pruned", &format!("what was before {}", clock.second(before))));
+    }
     if let Some(written) = &status.written {
         say!("{}", entry("written", &format!("{} by the last recorder", written.said())));
     }

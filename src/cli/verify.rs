@@ -33,6 +33,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         say!("{}", show::json(&report)?);
     } else {
         print(&report)?;
+        if let Some(before) = report.pruned_before {
+            say!("pruned: what was before {}", said(before.into()));
+        }
     }
     match report.worst() {
         None | Some(Severity::Note) => Ok(Outcome::Done),

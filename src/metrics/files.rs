@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn text(projects: Vec<Project>) -> String {
-        let timeline = Timeline { projects };
+        let timeline = Timeline { projects, ..Timeline::default() };
         let (holdings, room) = (crate::query::holdings::Holdings::default(), None);
         let look = Look {
             at: 100 * SECOND,

@@ -48,6 +48,8 @@ pub struct Status {
     pub unreadable: Vec<String>,
     /// Gaps in the coverage that are not filled: open, filling or lost; see `overnight gaps`.
     pub gaps: usize,
+    /// What is before this time was pruned; null where nothing was.
+    pub pruned_before: Option<Utc>,
     /// Projects that should be recorded now, and nobody does.
     pub nobody_records: Vec<NobodyRecords>,
     /// By project.
@@ -60,6 +62,10 @@ pub struct Status {
     pub disk_full: bool,
     /// Room on the disk in bytes; none where the system does not tell.
     pub disk_free: Option<u64>,
+    /// Bytes of day files a day, over the last week of whole days; null where there is no such day yet.
+    pub bytes_a_day: Option<u64>,
+    /// For how many days the room on the disk will do at that rate, until a recorder would wait for room; null where nobody knows.
+    pub disk_days: Option<u64>,
     /// The last backup that was good; null where nobody made one.
     pub last_backup: Option<LastBackup>,
     /// Since when a session is open, of those that live the oldest (RFC 3339); none while none lives.
@@ -216,6 +222,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, LookError> 
         last_at: Utc(misfit.last_at),
         example: printable(&misfit.example, 120),
     });
+    let a_day = bytes_a_day(&holdings.sums, Day::of(now));
     Ok(Status {
         dir: layout.root().display().to_string(),
         events: holdings.events(),
@@ -231,18 +238,33 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, LookError> 
         partitions: holdings.sums.iter().map(|(partition, sum)| partition_status(partition, sum)).collect(),
         unreadable: holdings.unreadable,
         gaps: time.missing(),
+        pruned_before: time.pruned_before.map(Utc),
         nobody_records: time.nobody_records(),
         projects: projects.collect(),
         connected: connected_since.is_some(),
         recording,
         disk_full: is_full,
         disk_free: room.map(|room| room.free),
+        bytes_a_day: a_day,
+        // What is low is no room any more.
+        disk_days: room.zip(a_day).map(|(room, a_day)| room.free.saturating_sub(room.mark()) / a_day.max(1)),
         last_backup,
         disconnected_because: if connected_since.is_some() { None } else { time.last_cause() },
         connected_since: connected_since.map(Utc),
         last_sign_of_life_at: last_sign.map(Utc),
         last_sign_of_life_age: last_sign.map(|at| age(at, now)),
     })
+}
+
+/// What a day takes, by the whole days of the last week that were recorded.
+fn bytes_a_day(sums: &BTreeMap<Partition, Sums>, today: Day) -> Option<u64> {
+    const WEEK: i32 = 7;
+    let mut days: BTreeMap<Day, u64> = BTreeMap::new();
+    for (partition, sum) in sums.iter().filter(|(partition, _)| (today.0 - WEEK..today.0).contains(&partition.day.0)) {
+        *days.entry(partition.day).or_default() += sum.bytes;
+    }
+    let all: u64 = days.values().sum();
+    (all > 0).then(|| all / days.len() as u64)
 }
 
 /// The oldest sensors are younger.
@@ -266,6 +288,19 @@ fn age(at: Micros, now: Micros) -> f64 {
 }
 
 impl Status {
+    /// For how long the room on the disk will do, in words.
+    pub fn disk_lasts(&self) -> Option<String> {
+        let (days, a_day) = (self.disk_days?, text::bytes(self.bytes_a_day?));
+        let about = match days {
+            0 => "less than a day".to_owned(),
+            // No more digits than anybody can know.
+            1..100 => format!("about {}", text::counted(days, "day")),
+            100..3650 => format!("about {} days", text::count(days / 50 * 50)),
+            _ => "more than ten years".to_owned(),
+        };
+        Some(format!("{about} at {a_day} a day"))
+    }
+
     /// Whether any project that is to be recorded now gave its last sign of life longer ago than so many seconds, or none at all;
     /// where none is to be recorded now, whether that holds for all of them.
     pub fn is_older_than(&self, seconds: f64) -> bool {

@@ -6,6 +6,7 @@
 
 mod import;
 mod merge;
+mod prune;
 mod rebuild;
 mod supervised;
 
@@ -41,6 +42,7 @@ use crate::store::writer::thread::{Housekeeping, WriterThread};
 pub use crate::store::roll::Timing;
 pub use import::{Imported, Input, NoEvents, import};
 pub use merge::{MergeError, Merged, merge, take_schemas};
+pub use prune::{Keep, PruneByHandError, prune};
 pub use rebuild::{Rebuilt, rebuild};
 pub use supervised::Supervised;
 
@@ -120,7 +122,22 @@ impl Recorder {
     /// # Errors
     /// When the buffer or a day file does not open.
     pub fn open(layout: &Layout, registry: Arc<Registry>, meter: Arc<Meter>, timing: Timing) -> Result<Self, RecordError> {
+        Self::open_pruning(layout, registry, meter, timing, None)
+    }
+
+    /// The same, and prunes it once a day.
+    ///
+    /// # Errors
+    /// As for [`Recorder::open`].
+    pub fn open_pruning(
+        layout: &Layout,
+        registry: Arc<Registry>,
+        meter: Arc<Meter>,
+        timing: Timing,
+        keep: Option<Keep>,
+    ) -> Result<Self, RecordError> {
         let (writer, roller) = open_whole(layout, &registry, &meter, time::now())?;
+        let mut daily = prune::daily(layout, keep, &meter);
         let (keep, orders) = mpsc::channel(QUEUE_BATCHES);
         let (failing, failed) = watch::channel(false);
         let stopping = Arc::new(AtomicBool::new(false));
@@ -138,7 +155,7 @@ impl Recorder {
         let (roll, stop) = channel();
         let roller = {
             let meter = Arc::clone(&meter);
-            spawn("roll", move || roll::run(roller, &timing, &meter, &chores, &stop))?
+            spawn("roll", move || roll::run(roller, &timing, &meter, &chores, &stop, &mut daily))?
         };
         Ok(Self { layout: layout.clone(), registry, meter, keep, writer, roll, roller, stopping, failed, numbers })
     }
@@ -336,6 +353,9 @@ pub(crate) fn open_whole(
     let readers = File::read(&layout.settings())?.readers()?;
     let mut buffer = Buffer::open(layout, now)?;
     buffer.join_sessions(now)?;
+    if let Some(upgraded) = buffer.upgraded() {
+        meter.note(now, upgraded.to_string());
+    }
     if let Some(rescued) = buffer.rescued() {
         Meter::add(&meter.roll_errors, 1);
         meter.note(now, rescued.to_string());

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::base::disk::{self, DiskError, Room};
 use crate::base::error::plain;
-use crate::base::time::{self, Micros, rfc3339};
+use crate::base::time::{self, Micros, Utc, rfc3339};
 use crate::model::event::Partition;
 use crate::model::layout::{self, Layout};
 use crate::model::schema::Registry;
@@ -80,6 +80,8 @@ pub struct Report {
     pub sums: u64,
     /// Events in the buffer that no day file holds yet.
     pub buffered: u64,
+    /// What is before this time was pruned; null where nothing was.
+    pub pruned_before: Option<Utc>,
     /// What is not as it should be, the worst first.
     pub findings: Vec<Finding>,
 }
@@ -483,6 +485,7 @@ fn ledger(
     report: &mut Report,
 ) -> Result<(), VerifyError> {
     let time = Timeline::read(view, None, now)?;
+    report.pruned_before = time.pruned_before.map(Utc);
     for dead in time.nobody_records() {
         let advice = "start it again; or, if nothing more is wanted, say so: `overnight end`";
         report.add(Severity::Missing, &layout.buffer(), "a recorder that runs", dead.said(clock), advice);

@@ -31,6 +31,7 @@ mod office;
 mod places;
 #[cfg(feature = "pictures")]
 mod plots;
+mod prunes;
 mod pushes;
 mod recovery;
 #[cfg(feature = "reports")]

@@ -15,7 +15,7 @@ use overnight::verify::{Report, Severity, verify};
 use serde_json::Value;
 
 use crate::rolling::Recording;
-use crate::support::{Place, Ran, by_key, lines, touch, write};
+use crate::support::{Place, Ran, by_key, lines, overnight, touch, write};
 
 /// Imports a day of events that is long over, so that its day file is sealed, in a recording whose ledger has a project.
 fn sealed(place: &Place) -> PathBuf {
@@ -505,9 +505,20 @@ fn recordings_of_every_released_format_open() {
         let exported = place.events();
         let (found, wanted) = (by_key(&exported), by_key(&expected));
         assert_eq!(found, wanted, "{}", fixture.display());
+        // It is copied as it is, restored, and becomes a part of a recording of today.
+        let (backups, new, merged) = (place.path("backups"), place.path("new"), Place::new());
+        assert_eq!(place.run(&["backup", backups.to_str().unwrap()]).code, 0);
+        assert_eq!(overnight().arg("restore").arg(&backups).arg("--dir").arg(&new).output().unwrap().status.code(), Some(0));
+        let ran = overnight().arg("merge").arg(&new).arg("--dir").arg(merged.dir()).output().unwrap();
+        assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert_eq!((by_key(&merged.events()), merged.status()["gaps"].clone()), (wanted.clone(), status["gaps"].clone()));
         // Written to, rolled, sealed and rebuilt, it is still whole.
         let ran = place.import(touch("new", 3, 1));
         assert_eq!(ran.code, 0, "{}", ran.stderr);
+        // What it was stands beside it, for the program of before.
+        let version = formats(&new).0;
+        let before = place.dir().join(format!("state/before-{version}.db"));
+        assert_eq!((before.exists(), ran.stderr.contains("for the program of before")), (version < today.0, version < today.0));
         assert_eq!(place.run(&["rebuild"]).code, 0);
         let exported = place.events();
         let found = by_key(&exported);

@@ -393,8 +393,9 @@ impl Filler {
         let mut changes = Vec::new();
         let Some(every) = self.reconcile else { return changes };
         let (now, project) = (time::now(), self.project.clone());
-        let last = match View::open(&self.layout).and_then(|view| view.reconciled_at(&project)) {
-            Ok(last) => last,
+        let known = View::open(&self.layout).and_then(|view| Ok((view.reconciled_at(&project)?, view.pruned_before()?)));
+        let (last, pruned) = match known {
+            Ok(known) => known,
             Err(error) => {
                 self.say(&error.to_string());
                 return changes;
@@ -404,7 +405,8 @@ impl Filler {
             return changes;
         }
         if last.is_some() {
-            let pieces = vec![(now - RETENTION + SECOND, now - self.passes.index_delay, false)];
+            let begins = (now - RETENTION + SECOND).max(pruned.unwrap_or(Micros::MIN));
+            let pieces = vec![(begins, now - self.passes.index_delay, false)];
             filling.by_hand(plan::fresh_id(), &Arc::new(self.filters.clone()), pieces, now, &mut changes);
         }
         changes.push(Change::Reconciled(project, now));

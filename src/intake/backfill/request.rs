@@ -96,10 +96,10 @@ impl Request {
         // What was lost after it was brought is new.
         let there: Vec<_> = merged(there.collect());
         let asked = records.fills.values().map(|fill| fill.asked_at).max().unwrap_or(Micros::MIN);
-        let mut new = between(&there, (self.begins, self.ends));
-        new.extend(
-            lost(asked).filter_map(|loss| crate::query::coverage::cut((loss.begins, loss.ends), (self.begins, self.ends))),
-        );
+        // What was given up on purpose is not fetched back.
+        let begins = self.begins.max(records.pruned_before.unwrap_or(Micros::MIN));
+        let mut new = between(&there, (begins, self.ends));
+        new.extend(lost(asked).filter_map(|loss| crate::query::coverage::cut((loss.begins, loss.ends), (begins, self.ends))));
         merged(new)
     }
 }

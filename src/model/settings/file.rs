@@ -35,6 +35,9 @@ pub struct File {
     token_file: Option<PathBuf>,
     api_url: Option<String>,
     token_url: Option<String>,
+    /// How much a recorder keeps, as in `400d`; what is older is pruned once a day.
+    pub keep: Option<String>,
+    archive: Option<PathBuf>,
     /// How often to look for something to roll, as in `15m`.
     pub roll_every: Option<String>,
     /// How long what the stream brings may wait for a commit, as in `3s`.
@@ -109,7 +112,7 @@ impl File {
     }
 
     /// Times, each with its key, what is said, and what is usual.
-    pub fn times(&self) -> [(&'static str, Option<Vec<String>>, &'static str); 7] {
+    pub fn times(&self) -> [(&'static str, Option<Vec<String>>, &'static str); 8] {
         let one = |time: &Option<String>| time.clone().map(|time| vec![time]);
         [
             ("keep_every", one(&self.keep_every), "3s, on a terminal 1s"),
@@ -119,6 +122,7 @@ impl File {
             ("confirm_after", self.confirm_after.clone(), "1h, 1d"),
             ("look_back", one(&self.look_back), "3d"),
             ("reconcile", one(&self.reconcile), "never"),
+            ("keep", one(&self.keep), "all of it"),
         ]
     }
 
@@ -128,6 +132,14 @@ impl File {
     /// When others may have named it.
     pub fn listen(&self) -> Result<Option<SocketAddr>, SettingsError> {
         Ok(self.yours(self.listen.as_ref(), "listen", "--listen IP:PORT")?.copied())
+    }
+
+    /// Where what is pruned goes, as it stands beside this file.
+    ///
+    /// # Errors
+    /// When others may have named it.
+    pub fn archive(&self) -> Result<Option<PathBuf>, SettingsError> {
+        Ok(self.yours(self.archive.as_ref(), "archive", "--archive DIR")?.map(|archive| self.folder.join(archive)))
     }
 
     /// Who may read the day files.

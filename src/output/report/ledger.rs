@@ -39,5 +39,6 @@ pub(super) fn gaps_within(project: &Project, span: Span) -> impl Iterator<Item =
 /// Times of a span in which nobody recorded: no session, no gap either, and nothing came another way.
 pub(super) fn not_recorded(project: &Project, span: Span, unrecorded: &Unrecorded) -> Vec<Span> {
     let gaps = project.gaps.iter().map(|gap| gap.span);
+    let span = (unrecorded.pruned_before.map_or(span.0, |before| span.0.max(before)), span.1);
     between(&merged(project.heard.iter().copied().chain(gaps).chain(unrecorded.imported.iter().copied()).collect()), span)
 }

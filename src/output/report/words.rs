@@ -40,6 +40,9 @@ pub(super) fn say_missing(facts: &mut Facts) {
 
 /// Says of which times and events nobody knows whether anything is missing.
 pub(super) fn say_unknown(facts: &mut Facts, unrecorded: &Unrecorded, span: Span) {
+    if let Some(before) = unrecorded.pruned_before.filter(|before| *before > span.0) {
+        facts.notes.push(format!("What was before {} was pruned, on purpose.", rfc3339(before)));
+    }
     let with_reason =
         |project: &ProjectFacts| project.gaps.iter().filter(|gap| gap.state == GapState::Filled && gap.why.is_some()).count();
     let partly: usize = facts.coverage.iter().map(with_reason).sum();

@@ -26,6 +26,8 @@ pub struct Coverage {
     pub missing: usize,
     /// Projects that should be recorded now, and nobody does.
     pub nobody_records: Vec<NobodyRecords>,
+    /// What is before this time was pruned, and is neither covered nor missing; null where nothing was.
+    pub pruned_before: Option<Utc>,
 }
 
 /// One project's coverage.
@@ -193,7 +195,8 @@ pub fn coverage(layout: &Layout, now: Micros) -> Result<Coverage, BufferError> {
                 .collect(),
         }
     });
-    Ok(Coverage { projects: projects.collect(), missing: time.missing(), nobody_records: time.nobody_records() })
+    let (missing, nobody_records, pruned_before) = (time.missing(), time.nobody_records(), time.pruned_before.map(Utc));
+    Ok(Coverage { projects: projects.collect(), missing, nobody_records, pruned_before })
 }
 
 /// A gap for people and programs.

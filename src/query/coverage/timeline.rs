@@ -148,6 +148,21 @@ pub struct Project {
 }
 
 impl Project {
+    /// Leaves out what lies before a time: nobody wants it any more, so nothing of it is missing.
+    fn cut_off(&mut self, from: Micros) {
+        let behind = |span: &mut Span| {
+            span.0 = span.0.max(from);
+            span.0 < span.1
+        };
+        for spans in [&mut self.wanted, &mut self.heard, &mut self.brought] {
+            spans.retain_mut(behind);
+        }
+        self.sessions.retain(|(span, _)| span.1 > from);
+        self.gaps.retain_mut(|gap| behind(&mut gap.span) || gap.lasts);
+        self.requests.retain_mut(|request| behind(&mut request.span));
+        self.asked.retain_mut(|(span, _)| behind(span));
+    }
+
     /// From the first to the last that is known of it.
     pub fn span(&self) -> Option<Span> {
         let gaps = self.gaps.iter().map(|gap| gap.span);
@@ -161,6 +176,8 @@ impl Project {
 pub struct Timeline {
     /// By name.
     pub projects: Vec<Project>,
+    /// What is before this time was given up on purpose, and is left out here.
+    pub pruned_before: Option<Micros>,
 }
 
 /// Works it out. `opening` is the buffer's random id while a process writes, none when nobody does: a run of another id has no
@@ -188,9 +205,13 @@ pub fn timeline(records: &Records, opening: Option<&str>, now: Micros) -> Timeli
     }
     let projects = by_project.into_iter().map(|(name, runs)| {
         let pieces = pieces.remove(name).unwrap_or_default();
-        project(name, runs, records, &pieces, now)
+        let mut project = project(name, runs, records, &pieces, now);
+        if let Some(from) = records.pruned_before {
+            project.cut_off(from);
+        }
+        project
     });
-    Timeline { projects: projects.collect() }
+    Timeline { projects: projects.collect(), pruned_before: records.pruned_before }
 }
 
 /// A run with its sessions.

@@ -3,6 +3,7 @@
 use crate::base::time::Micros;
 use crate::query::coverage::{Listened, Span, between, cut, listened};
 use crate::query::reader::{ReadError, Reader};
+use crate::store::buffer::View;
 
 use super::known::{JOIN_TOLERANCE, QUIET};
 
@@ -13,6 +14,8 @@ pub struct Unrecorded {
     pub imported: Vec<Span>,
     /// Nobody recorded, and no event came. Ascending.
     pub nothing: Vec<Span>,
+    /// What is before this time was given up on purpose: none of the above.
+    pub pruned_before: Option<Micros>,
 }
 
 impl Unrecorded {
@@ -33,7 +36,10 @@ pub fn unrecorded(reader: &Reader, of: Span, now: Micros) -> Result<Unrecorded, 
     let Listened { spans, .. } = reader.view().map(|view| listened(view, now)).transpose()?.unwrap_or_default();
     let mut found = Unrecorded::default();
     let reaches = |(begins, ends): &Span| *begins < of.1 && of.0 < *ends;
-    for (begins, ends) in between(&spans, (Micros::MIN, now)).into_iter().filter(reaches) {
+    let pruned_before = reader.view().map(View::pruned_before).transpose()?.flatten();
+    found.pruned_before = pruned_before;
+    let from = pruned_before.unwrap_or(Micros::MIN);
+    for (begins, ends) in between(&spans, (from, now)).into_iter().filter(reaches) {
         let (from, to) =
             (begins.saturating_add(JOIN_TOLERANCE), if ends < now { ends.saturating_sub(JOIN_TOLERANCE) } else { now });
         let events = if from < to { reader.first_and_last((from, to))? } else { None };

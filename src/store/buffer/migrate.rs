@@ -9,6 +9,7 @@ use crate::model::event::Labels;
 
 use super::block::{Blocks, HAS_PARTS};
 use super::takeover::take_over;
+use super::upgrade::{self, Upgraded};
 use super::{BufferError, LOG_BYTES, PAGE_BYTES, Result, commit, failure};
 
 /// "ovnt", so that a foreign database is told from ours.
@@ -199,8 +200,8 @@ pub(super) const LEDGER: &str = "
     CREATE TABLE known_device (project TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (project, id)) STRICT, WITHOUT ROWID;
 ";
 
-/// Makes the database what this program expects, and gives the buffer's random id.
-pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
+/// Makes the database what this program expects. Gives the buffer's random id, and what it was before, if that was something else.
+pub(super) fn run(db: &mut Connection, path: &Path) -> Result<(String, Option<Upgraded>)> {
     let fail = |source| BufferError::Sqlite { path: path.to_owned(), source };
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let version = check(db, path)?;
@@ -220,6 +221,7 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
         let found = synchronous.to_string();
         return Err(BufferError::Setting { path: path.to_owned(), setting: "synchronous = FULL", found });
     }
+    let upgraded = (1..known).contains(&version).then(|| upgrade::set_aside(db, path, version, known));
     if version < known {
         let transaction = db.transaction().map_err(fail)?;
         for step in STEPS.iter().skip(usize::try_from(version).unwrap_or_default()) {
@@ -251,7 +253,7 @@ pub(super) fn run(db: &mut Connection, path: &Path) -> Result<String> {
         db.query_row(&format!("PRAGMA {setting}"), [], |_| Ok(())).map_err(fail)?;
     }
     mend_labels(db, path).map_err(fail)?;
-    id(db).map_err(fail)
+    Ok((id(db).map_err(fail)?, upgraded))
 }
 
 /// Brings the blocks of before into today's form, one at a time. One that does not read stays one that does not.

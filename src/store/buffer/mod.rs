@@ -22,6 +22,7 @@
 //! **What is assumed of the disk.** `COMMIT` in WAL mode with `synchronous=FULL` syncs the log before it returns.
 
 mod block;
+mod copy;
 mod faults;
 mod ledger;
 mod lock;
@@ -32,6 +33,7 @@ mod rolled;
 mod sealed;
 mod snapshot;
 mod takeover;
+mod upgrade;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +58,7 @@ pub use news::{Mark, News};
 pub use rescue::Rescued;
 pub use sealed::{Checksum, manifest};
 pub use snapshot::Snapshot;
+pub use upgrade::Upgraded;
 pub use view::{Pending, View};
 
 /// The log is written from its beginning again after so many bytes, and stays so long: a file that neither grows nor is cut costs
@@ -238,6 +241,7 @@ pub struct Buffer {
     compression: block::Compression,
     speakers: ledger::Speakers,
     rescued: Option<Rescued>,
+    upgraded: Option<Upgraded>,
     lock: lock::Lock,
 }
 
@@ -269,7 +273,7 @@ impl Buffer {
         let fresh = path.metadata().map_or(0, |about| about.len()) == 0;
         disk::make_private(path)?;
         let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        let id = migrate::run(&mut db, path)?;
+        let (id, upgraded) = migrate::run(&mut db, path)?;
         let seq = rolled::seq_highest(&db).map_err(failure(path))?;
         let held = rolled::held(&db).map_err(failure(path))?;
         if fresh {
@@ -284,6 +288,7 @@ impl Buffer {
             compression: block::Compression::new()?,
             speakers: ledger::Speakers::default(),
             rescued: None,
+            upgraded,
             lock,
         })
     }
@@ -302,6 +307,11 @@ impl Buffer {
     /// What became of a damaged buffer that stood here when this one was opened.
     pub fn rescued(&self) -> Option<&Rescued> {
         self.rescued.as_ref()
+    }
+
+    /// What this buffer was before it was opened, where that was an older version.
+    pub fn upgraded(&self) -> Option<&Upgraded> {
+        self.upgraded.as_ref()
     }
 
     /// The random id of this buffer, which the day files name that were rolled from it.

@@ -5,11 +5,11 @@ use std::fmt::Write;
 
 use rusqlite::{Row, params};
 
-use crate::base::time::Day;
+use crate::base::time::{Day, Micros};
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
 
-use super::{Buffer, Result, View};
+use super::{Buffer, Result, View, commit};
 
 /// What a sealed file consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,34 @@ impl Buffer {
     }
 }
 
+impl Buffer {
+    /// Forgets the checksums of day files that are going to be removed, and notes before when the recording is pruned: all of it or nothing.
+    pub fn pruned(&mut self, partitions: &[Partition], before: Micros) -> Result<()> {
+        let write = || -> rusqlite::Result<()> {
+            let transaction = self.db.unchecked_transaction()?;
+            for partition in partitions {
+                transaction
+                    .prepare_cached("DELETE FROM sealed WHERE event_type = ? AND day = ?")?
+                    .execute(params![&*partition.event_type, partition.day.0])?;
+            }
+            transaction.execute(
+                "INSERT INTO meta (key, value) VALUES ('pruned_before', CAST(? AS TEXT)) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+                 WHERE CAST(value AS INTEGER) < CAST(excluded.value AS INTEGER)",
+                [before],
+            )?;
+            commit(&self.path, || transaction.commit())
+        };
+        write().map_err(|source| self.error(source))
+    }
+}
+
 impl View {
+    /// Before when the recording is pruned: what was there was given up on purpose, and nothing of it is missing.
+    pub fn pruned_before(&self) -> Result<Option<Micros>> {
+        let sql = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'pruned_before'";
+        Ok(self.rows(sql, [], |row| row.get(0))?.pop())
+    }
+
     /// The checksum of one day file, if it is sealed.
     pub fn sum(&self, partition: &Partition) -> Result<Option<Checksum>> {
         let sql = "SELECT sha256, bytes FROM sealed WHERE event_type = ? AND day = ?";

@@ -1,14 +1,13 @@
 //! A snapshot: the buffer as it is at one moment, beside its writer, as one file without a log.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use crate::base::disk::{self, DiskError};
 use crate::model::event::Partition;
 
+use super::copy::{sync_whole, vacuum_into};
 use super::{Checksum, Result, View, commit, connect, failure};
 
 /// A copy of a buffer that is not finished yet.
@@ -37,13 +36,6 @@ impl View {
     }
 }
 
-/// Writes a database to another file, which is its owner's alone from its first byte.
-pub(super) fn vacuum_into(db: &Connection, from: &Path, path: &Path) -> Result<()> {
-    let name = path.to_str().ok_or_else(|| DiskError::new("create", path, io::Error::other("SQLite wants names in UTF-8")))?;
-    disk::create(path)?;
-    commit(path, || db.execute("VACUUM INTO ?", [name])).map(drop).map_err(failure(from))
-}
-
 impl Snapshot {
     /// Notes the checksums of the day files beside it, and no others; closes it, durable but for its name.
     ///
@@ -65,9 +57,4 @@ impl Snapshot {
         self.db.close().map_err(|(_, source)| failure(&path)(source))?;
         sync_whole(&path)
     }
-}
-
-/// Makes a closed database durable, but for its name.
-pub(super) fn sync_whole(path: &Path) -> Result<()> {
-    Ok(disk::sync(&disk::open(path)?, path)?)
 }

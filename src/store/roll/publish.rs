@@ -87,6 +87,19 @@ impl Roller {
         Ok(())
     }
 
+    /// Day files are gone for good, and so are their checksums: the lists of what is there follow.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn pruned(&mut self, gone: &[Partition]) -> Result<(), RollError> {
+        for partition in gone {
+            self.unlisted.remove(partition);
+            self.unindexed.insert(self.layout.folder(&partition.event_type));
+        }
+        self.publish_manifest()?;
+        self.publish_index()
+    }
+
     /// Publishes the device list when it has changed.
     ///
     /// # Errors

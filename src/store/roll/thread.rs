@@ -13,19 +13,24 @@ use crate::store::writer::ToWriter;
 /// How often to look whether a partition has grown too large to wait for the timer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often what is to be done once a day is done.
+const DAILY: Duration = Duration::from_hours(24);
+
 /// What is large may wait for its file to be worth a copy: looking takes so small a part of the time.
 const LOOK_SHARE: u32 = 20;
 
-/// Takes a turn on the timer, and one of everything when it is told to stop.
+/// Takes a turn on the timer, and one of everything when it is told to stop; behind the first one of either kind, and then once a day,
+/// does what is to be done `daily`.
 pub(crate) fn run(
     mut roller: Roller,
     timing: &Timing,
     meter: &Meter,
     writer: &dyn ToWriter,
     stop: &Receiver<()>,
+    daily: &mut dyn FnMut(&mut Roller, &dyn ToWriter),
 ) -> Result<(), RollError> {
     let (mut last, mut has_failed) = (time::instant(), false);
-    let mut next_look = last;
+    let (mut next_look, mut next_day) = (last, last);
     loop {
         let stopping = stop.recv_timeout(LOOK_EVERY.min(timing.roll_every)) != Err(RecvTimeoutError::Timeout);
         if stopping && meter.pressure.full.load(Ordering::Relaxed) {
@@ -41,6 +46,10 @@ pub(crate) fn run(
             last = began;
         }
         let result = Turn { roller: &mut roller, timing, meter, writer, now: &time::now }.take(scope);
+        if scope != Scope::Large && began >= next_day {
+            daily(&mut roller, writer);
+            next_day = began + DAILY;
+        }
         if stopping {
             return result;
         }

@@ -40,6 +40,8 @@ pub enum Command {
     Sealed(Partition, Checksum),
     /// A sealed day file is going to change: its checksum is good no longer.
     Unsealed(Partition),
+    /// These day files go, and their checksums with them; what is before this time is given up on purpose.
+    Pruned(Vec<Partition>, Micros),
     /// A block does not read, for this reason: set it aside.
     Quarantine(i64, String),
     /// Give space back to the disk.
@@ -264,6 +266,7 @@ impl Writer {
             Command::Quarantine(seq, why) => self.buffer.condemn(*seq, why, now)?,
             Command::Sealed(partition, sum) => self.buffer.sealed(partition, sum)?,
             Command::Unsealed(partition) => self.buffer.unsealed(partition)?,
+            Command::Pruned(partitions, before) => self.buffer.pruned(partitions, *before)?,
             Command::Note(change) => self.note(change, now)?,
         }
         Ok(kept)

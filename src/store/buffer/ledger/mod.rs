@@ -273,6 +273,8 @@ pub struct Records {
     pub pieces: Vec<Piece>,
     /// What was lost again.
     pub losses: Vec<Loss>,
+    /// What is before this time was given up on purpose.
+    pub pruned_before: Option<Micros>,
 }
 
 #[cfg(test)]

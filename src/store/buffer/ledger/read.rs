@@ -126,7 +126,7 @@ impl View {
             },
         )?;
         let fills = fills.into_iter().map(|fill| (fill.id, fill)).collect();
-        Ok(Records { runs, sessions, fills, pieces, losses })
+        Ok(Records { runs, sessions, fills, pieces, losses, pruned_before: self.pruned_before()? })
     }
 
     /// Since when the last recorder was heard, until when, and how many bytes it had written to the disk by then; none where nobody
