@@ -31,6 +31,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let file = File::read(&args.recording.layout().settings())?;
     let receiver = args.listening.receiver(args.addr)?;
+    args.metering.refuse_idle_token(&file, None)?;
     let metrics = args.metering.endpoint(&file, args.listening.certificate())?;
     // A receiver takes SIGHUP for a wish to read its keys anew.
     record(&args.recording, &args.timing, &file, false, move |_| {

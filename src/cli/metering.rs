@@ -15,7 +15,7 @@ pub(super) struct Metering {
     /// Tell Prometheus how the recorder is doing, at this address: /metrics, /healthz, /readyz; see src/docs/watching.md
     #[arg(long, value_name = "IP:PORT")]
     metrics: Option<SocketAddr>,
-    /// File with the token that whoever reads them has to show; beyond this machine there has to be one
+    /// File with the token that whoever reads them, or sees the page, has to show; beyond this machine there has to be one
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -26,19 +26,29 @@ impl Metering {
         Ok(if self.metrics.is_some() { self.metrics } else { file.metrics()? })
     }
 
+    /// The file of the token, by flag or settings.
+    pub(super) fn token_file(&self, file: &File) -> Result<Option<PathBuf>, Failure> {
+        Ok(if self.token_file.is_some() { self.token_file.clone() } else { file.token_file()? })
+    }
+
+    /// Refuses a token that nobody is to show: neither metrics are read, nor is there a `page`.
+    pub(super) fn refuse_idle_token(&self, file: &File, page: Option<SocketAddr>) -> Result<(), Failure> {
+        if self.token_file.is_some() && page.is_none() && self.address(file)?.is_none() {
+            return Err(Failure::usage(
+                "--token-file is for who reads metrics, or sees the page: give --metrics or --page IP:PORT as well",
+            ));
+        }
+        Ok(())
+    }
+
     /// What makes the endpoint, within the event loop, and says where it is; none where nobody asked for one.
     pub(super) fn endpoint(
         &self,
         file: &File,
         certificate: Option<Certificate>,
     ) -> Result<Option<impl FnOnce() -> Result<Endpoint, Failure> + use<>>, Failure> {
-        let token = if self.token_file.is_some() { self.token_file.clone() } else { file.token_file()? };
-        let Some(address) = self.address(file)? else {
-            return match self.token_file {
-                Some(_) => Err(Failure::usage("--token-file is for who reads metrics: give --metrics IP:PORT as well")),
-                None => Ok(None),
-            };
-        };
+        let token = self.token_file(file)?;
+        let Some(address) = self.address(file)? else { return Ok(None) };
         if token.is_none() && !address.ip().is_loopback() {
             return Err(Failure::usage(format!(
                 "everybody who reaches {address} could read the metrics: give --token-file FILE with a token (openssl rand -hex 16), or an address of this machine alone, as 127.0.0.1"

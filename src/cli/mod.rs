@@ -33,6 +33,7 @@ mod listen;
 mod merge;
 mod messages;
 mod metering;
+mod page;
 mod progress;
 mod prune;
 mod rebuild;
@@ -66,7 +67,7 @@ macro_rules! verbs_of {
 
 verbs_of!("manuals" manuals: completions man);
 verbs_of!("pictures" pictures: plot);
-verbs_of!("reports" reports: report);
+verbs_of!("reports" reports: report watch);
 verbs_of!("simulator" simulator: demo simulate);
 
 use std::fmt::Display;
@@ -148,6 +149,8 @@ enum Command {
     Sql(sql::Args),
     /// What a recording holds and how its recorder is doing
     Status(status::Args),
+    /// A page that shows whether all is well, as long as it runs; it reads and never writes
+    Watch(watch::Args),
     /// Check everything in a recording, and say what to do about what is wrong
     Verify(verify::Args),
     /// Copy a recording as it is now, beside its recorder: a generation more in a directory
@@ -309,6 +312,15 @@ impl Failure {
     fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
+
+    /// What to say of it.
+    #[cfg(feature = "reports")]
+    fn message(self) -> String {
+        match self {
+            Self::Failed(message) | Self::Usage(message) => message,
+            Self::EndOfOutput => String::new(),
+        }
+    }
 }
 
 impl<E: std::error::Error + 'static> From<E> for Failure {
@@ -362,6 +374,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Tail(args) => tail::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),

@@ -30,6 +30,7 @@ use crate::store::writer::Phase;
 use super::clock::{Clock, Tz};
 use super::connection::{Connection, passes, preflight, time_of};
 use super::metering::Metering;
+use super::page::{Page, Shown};
 use super::progress::Live;
 use super::receiver::Listening;
 use super::signal::on_stop;
@@ -106,6 +107,8 @@ pub(super) struct Args {
     listening: Listening,
     #[command(flatten)]
     metering: Metering,
+    #[command(flatten)]
+    page: Page,
 }
 
 /// How long to record, and how often to roll.
@@ -135,11 +138,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         return Err(Failure::usage(format!("{flag} is for a receiver of pushes: give --listen IP:PORT as well")));
     }
     let certificate = args.listening.certificate();
-    if certificate.is_some() && listen.is_none() && args.metering.address(&file)?.is_none() {
+    let page = args.page.address(&file)?;
+    if certificate.is_some() && listen.is_none() && page.is_none() && args.metering.address(&file)?.is_none() {
         return Err(Failure::usage(
-            "--tls-cert is for whoever comes to this machine: give --listen or --metrics IP:PORT as well",
+            "--tls-cert is for whoever comes to this machine: give --listen, --metrics or --page IP:PORT as well",
         ));
     }
+    args.metering.refuse_idle_token(&file, page)?;
     let projects = each_once(&if args.project.is_empty() { file.projects() } else { args.project.clone() });
     if projects.is_empty() {
         return Err(Failure::usage("no project: give --project ID, or set DT_PROJECT_ID"));
@@ -175,7 +180,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         tell!("records {project}: {}; {history}", said(filters));
     }
     let receiver = listen.map(|address| args.listening.receiver(address)).transpose()?;
+    let (token, zone) = (args.metering.token_file(&file)?, args.timing.tz.here().zone);
+    let page = args.page.command(&file, &args.recording, token.as_deref(), certificate.as_ref(), zone.name())?;
     let metrics = args.metering.endpoint(&file, certificate)?;
+    let _page = page.map(Shown::start).transpose()?;
     let (retries_max, rotate_after) = (args.max_retries, args.rotate_after);
     // A receiver takes SIGHUP for a wish to read its keys anew.
     let hangs_up = listen.is_none();

@@ -97,6 +97,7 @@ impl Table<'_> {
         let readers = file.readers().map_or_else(refused, |readers| (readers == Readers::Group).then(|| "true".to_owned()));
         self.add("group_read", readers, "false: day files are yours alone");
         self.add("metrics", file.metrics()?.map(|address| address.to_string()), "nowhere");
+        self.add("page", file.page()?.map(|address| address.to_string()), "nowhere");
         self.add("token_file", file.token_file()?.map(|path| path.display().to_string()), "none");
         if std::env::var_os(SECRET).is_some_and(|secret| !secret.is_empty()) {
             self.push("signature secret", "***".to_owned(), SECRET);

@@ -197,6 +197,11 @@ impl Server {
         Self { hosts, ..self }
     }
 
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.listener.local_addr().map_or(0, |address| address.port())
+    }
+
     /// Where it listens.
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };

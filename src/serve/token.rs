@@ -36,6 +36,21 @@ impl Token {
         Ok(())
     }
 
+    /// What only who knows it can say of a text, as hexadecimal digits; nobody gets it out of that. None where there is no such thing.
+    pub fn sign(&self, text: &str) -> Option<String> {
+        let secret = self.secret.read().unwrap_or_else(PoisonError::into_inner);
+        let tag = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()).ok()?.chain_update(text).finalize();
+        Some(base16ct::lower::encode_string(&tag.into_bytes()))
+    }
+
+    /// Whether a text is signed so; in a time that tells nothing of how much of it is right.
+    pub fn has_signed(&self, text: &str, signature: &str) -> bool {
+        let secret = self.secret.read().unwrap_or_else(PoisonError::into_inner);
+        let tag = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()).ok().map(|tag| tag.chain_update(text));
+        let said = base16ct::lower::decode_vec(signature);
+        tag.zip(said.ok()).is_some_and(|(tag, said)| tag.verify_slice(&said).is_ok())
+    }
+
     /// Whether this is it; in a time that tells nothing of how much of it is right.
     pub fn is(&self, given: &str) -> bool {
         let secret = self.secret.read().unwrap_or_else(PoisonError::into_inner);
@@ -72,6 +87,9 @@ mod tests {
         assert!(bears("Bearer hunter2") && bears("bearer  hunter2"));
         assert!(!bears("Basic hunter2") && !bears("hunter2") && !bears("Bearer"));
         assert!(!token.is_borne_by(&Request::builder().body(()).unwrap()));
+        let signature = token.sign("a cookie").unwrap();
+        assert!(token.has_signed("a cookie", &signature) && !signature.contains("hunter"));
+        assert!(!token.has_signed("a cookie", "hunter2") && !token.has_signed("another", &signature));
         write("aaaa");
         assert!(token.reload().is_err() && token.is("hunter2"));
         write("hunter3");

@@ -51,3 +51,5 @@ mod targets;
 mod terminals;
 mod twins;
 mod values;
+#[cfg(feature = "reports")]
+mod watching;

@@ -6,20 +6,14 @@ usage: report.py BINARY [FOLDER for pictures]
 
 import base64
 import json
-import os
-import shutil
-import subprocess
 import sys
 import urllib.parse
 from pathlib import Path
 
+from browser import Browser, chromium
 from harness import check, hold, script
 
 PICTURES = Path(sys.argv.pop()) if len(sys.argv) > 2 else None
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
-).split()
 EVIL = "<script>alert(1)</script> & \"Kühlraum\" <b onmouseover='alert(2)'>"
 WIDTHS = {"phone": 390, "desk": 1280}
 
@@ -48,80 +42,6 @@ CONTRAST = """(() => {
   }
   return worst;
 })()"""
-
-
-class Browser:
-    """A headless Chromium, spoken to through two pipes."""
-
-    def __init__(self, program, folder):
-        (their_in, self.out), (self.into, their_out) = os.pipe(), os.pipe()
-
-        def pipes():
-            # The browser reads at 3 and writes at 4; first out of the way, as they may be just there.
-            a, b = os.dup(their_in), os.dup(their_out)
-            high = [os.dup2(a, 60), os.dup2(b, 61)]
-            os.dup2(high[0], 3)
-            os.dup2(high[1], 4)
-
-        profile = folder / "profile"
-        profile.mkdir()
-        command = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, preexec_fn=pipes, close_fds=False, **quiet)
-        os.close(their_in)
-        os.close(their_out)
-        self.rest, self.number, self.heard, self.session = b"", 0, [], None
-
-    def ask(self, method, **params):
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": params}
-        if self.session:
-            message["sessionId"] = self.session
-        os.write(self.out, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self.next()
-            if answer.get("id") == self.number:
-                check("error" not in answer, f"{method}: {answer.get('error')}")
-                return answer["result"]
-            self.heard.append(answer)
-
-    def next(self):
-        while b"\0" not in self.rest:
-            more = os.read(self.into, 1 << 20)
-            check(more, "the browser is gone")
-            self.rest += more
-        message, _, self.rest = self.rest.partition(b"\0")
-        return json.loads(message)
-
-    def open(self, path, width, dark=False):
-        """Opens a file in a new page of a width."""
-        self.session, self.heard = None, []
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ["Page", "Runtime", "Log", "Network"]:
-            self.ask(f"{domain}.enable")
-        self.ask("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1)
-        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=844, deviceScaleFactor=1, mobile=width < 600)
-        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.ask("Emulation.setEmulatedMedia", features=features)
-        self.ask("Page.navigate", url=path.as_uri())
-        while not any(message.get("method") == "Page.loadEventFired" for message in self.heard):
-            self.heard.append(self.next())
-
-    def value(self, expression):
-        result = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
-        check("exceptionDetails" not in result, f"{expression}: {result.get('exceptionDetails')}")
-        return result["result"].get("value")
-
-    def shoot(self, name):
-        if PICTURES:
-            PICTURES.mkdir(exist_ok=True)
-            data = self.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-            (PICTURES / f"{name}.png").write_bytes(base64.b64decode(data))
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
 
 
 def recording(product):
@@ -249,12 +169,11 @@ RULES = [
 
 
 def scenario(product):
-    program = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    program = chromium()
     if not program:
-        print("skipped: no Chromium here (Debian, Ubuntu: the package chromium)", flush=True)
         return 0, 0
     page, facts = recording(product)
-    browser = Browser(program, product.folder)
+    browser = Browser(program, product.folder, PICTURES)
     try:
         return hold(RULES, browser, page, facts)
     finally:

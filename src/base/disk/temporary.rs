@@ -22,6 +22,11 @@ impl Temporary {
         Ok(Self(path))
     }
 
+    /// Where it stands.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Copies a file into it, under a name there.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ pub struct File {
     listen: Option<SocketAddr>,
     group_read: Option<bool>,
     metrics: Option<SocketAddr>,
+    page: Option<SocketAddr>,
     token_file: Option<PathBuf>,
     api_url: Option<String>,
     token_url: Option<String>,
@@ -157,6 +158,14 @@ impl File {
     /// When others may have named it.
     pub fn metrics(&self) -> Result<Option<SocketAddr>, SettingsError> {
         Ok(self.yours(self.metrics.as_ref(), "metrics", "--metrics IP:PORT")?.copied())
+    }
+
+    /// Where to show a page.
+    ///
+    /// # Errors
+    /// When others may have named it.
+    pub fn page(&self) -> Result<Option<SocketAddr>, SettingsError> {
+        Ok(self.yours(self.page.as_ref(), "page", "--page IP:PORT")?.copied())
     }
 
     /// The file of the token that whoever looks on from elsewhere has to show, as its name stands beside this file.

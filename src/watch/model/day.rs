@@ -7,7 +7,7 @@ pub const CELLS: usize = 96;
 /// Length of one.
 pub const CELL: Micros = 15 * 60 * SECOND;
 
-/// Least and greatest of a quarter of an hour.
+/// Least and greatest of a quarter of an hour; of levels that last, the last and the greatest.
 pub type Cell = (f32, f32);
 
 const EMPTY: Cell = (f32::NAN, f32::NAN);
@@ -47,6 +47,13 @@ impl Day {
         if let Some(cell) = self.cell(time) {
             // The least of a number and of none is the number.
             *cell = (cell.0.min(value), cell.1.max(value));
+        }
+    }
+
+    /// Notes a level that lasts until the next one: the last of a quarter stands where the least does.
+    pub fn hold(&mut self, time: Micros, level: f32) {
+        if let Some(cell) = self.cell(time) {
+            *cell = (level, cell.1.max(level));
         }
     }
 

@@ -117,7 +117,7 @@ impl Device {
             match &said {
                 #[expect(clippy::cast_possible_truncation, reason = "a picture of 24 points")]
                 Said::Number(value) => day.note(time, *value as f32),
-                Said::State(state) => day.note(time, level(about, state)),
+                Said::State(state) => day.hold(time, level(about, state)),
                 Said::Happened => day.count(time),
             }
         }
