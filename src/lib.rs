@@ -6,6 +6,8 @@ pub mod cloud;
 pub mod docs {
     //! Pages for whoever uses the program.
 
+    #[doc = include_str!("docs/alerts.md")]
+    pub mod alerts {}
     #[doc = include_str!("docs/checked.md")]
     pub mod checked {}
     #[doc = include_str!("docs/format.md")]

@@ -18,6 +18,7 @@ macro_rules! say {
     ($($line:tt)*) => { $crate::cli::say(format_args!($($line)*))? };
 }
 
+mod alerts;
 mod backfill;
 mod backup;
 mod clock;
@@ -151,6 +152,8 @@ enum Command {
     Status(status::Args),
     /// A page that shows whether all is well, as long as it runs; it reads and never writes
     Watch(watch::Args),
+    /// Tell people of what they asked to be told in overnight.toml; try that out
+    Alerts(alerts::Args),
     /// Check everything in a recording, and say what to do about what is wrong
     Verify(verify::Args),
     /// Copy a recording as it is now, beside its recorder: a generation more in a directory
@@ -375,6 +378,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Tail(args) => tail::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Alerts(args) => alerts::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),

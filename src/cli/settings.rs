@@ -94,6 +94,10 @@ impl Table<'_> {
         );
         self.add("listen", file.listen()?.map(|address| address.to_string()), "nowhere");
         self.add("secret_file", None, "none");
+        for (key, value) in file.told() {
+            let path = self.path.clone();
+            self.push(&key, value, &path);
+        }
         let readers = file.readers().map_or_else(refused, |readers| (readers == Readers::Group).then(|| "true".to_owned()));
         self.add("group_read", readers, "false: day files are yours alone");
         self.add("metrics", file.metrics()?.map(|address| address.to_string()), "nowhere");

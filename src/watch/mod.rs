@@ -7,6 +7,7 @@
 
 #[cfg(feature = "reports")]
 mod address;
+pub mod alerts;
 #[cfg(feature = "reports")]
 pub mod board;
 #[cfg(feature = "reports")]

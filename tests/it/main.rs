@@ -9,6 +9,7 @@
     reason = "a test says what is so and fails loudly; helpers outside of #[test] count as tests too"
 )]
 
+mod alerts;
 mod asking;
 mod backups;
 mod bad_input;

@@ -40,6 +40,7 @@ use crate::support::{Cloud, Place, Ran, Running, overnight, touch, until, write}
 
 const SECRET: &str = "hunter2-of-the-account";
 const TOKEN: &str = "token-that-nobody-may-see";
+const SINK: &str = "topic-of-a-phone-81c2";
 const PUSHES: &str = "hunter2-of-the-pushes";
 const EMAIL: &str = "someone@example.org";
 
@@ -127,6 +128,26 @@ fn nothing_that_the_program_wrote_holds_a_secret() {
         run(&["record", "--project", "good", "--credentials", file.to_str().unwrap()], None);
     }
     fs::remove_file(&file).unwrap();
+    // Where alerts go is a secret, too, and this cloud refuses them.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let address = elsewhere.path().join("address");
+    write(&address, format!("{}/{SINK}", cloud.url()));
+    fs::set_permissions(&address, fs::Permissions::from_mode(0o600)).unwrap();
+    let file = format!("url_file = {:?}", address.to_str().unwrap());
+    let alerts = "[[alert]]\nname = \"disk\"\nwhen = \"disk\"\nvalue = 1e9\nclear = 2e9\n";
+    let settings =
+        format!("index_delay = \"1500ms\"\n[[notify]]\nname = \"n\"\n{file}\n{alerts}[ping]\n{file}\nevery = \"1s\"\n");
+    write(&place.dir().join("overnight.toml"), settings);
+    for arguments in [&["alerts", "test"][..], &["alerts", "test", "--json", "-v"], &["alerts", "try"], &["settings"]] {
+        run(arguments, None);
+    }
+    let mut command = overnight();
+    let watching = Running::start(command.args(["alerts", "run", "-v", "--dir"]).arg(place.dir()));
+    // Changes are gathered for half a minute, and are refused then.
+    std::thread::sleep(std::time::Duration::from_secs(34));
+    said.push(("alerts run".to_owned(), watching.terminate().0));
+    let refused = said.iter().filter(|(what, ran)| what.starts_with("alerts") && ran.stderr.contains("it answered 503"));
+    assert!(refused.count() >= 1 && place.dir().join("state/watch.json").exists(), "{said:#?}");
     // The receiver has a word on each push that it refuses.
     let mut command = overnight();
     command.args(["listen", "--addr", "127.0.0.1:0", "--dir"]).arg(place.dir()).env("DT_SIGNATURE_SECRET", PUSHES);
@@ -149,11 +170,12 @@ fn nothing_that_the_program_wrote_holds_a_secret() {
     let of_streams = said.iter().filter(|(what, _)| what.contains("ends")).all(|(_, ran)| ran.stderr.contains("you sent"));
     assert!(of_streams && place.status()["fault_reasons"].to_string().contains("***"), "{said:#?}");
 
-    let mut secrets = vec![SECRET.to_owned(), TOKEN.to_owned(), PUSHES.to_owned(), STANDARD.encode(format!("key:{SECRET}"))];
+    let mut secrets =
+        vec![SECRET.to_owned(), SINK.to_owned(), TOKEN.to_owned(), PUSHES.to_owned(), STANDARD.encode(format!("key:{SECRET}"))];
     for request in cloud.heard() {
         secrets.extend(request.split_once("assertion=").map(|(_, form)| form.split('&').next().unwrap().to_owned()));
     }
-    let (signed, echoed) = (secrets.len() > 4, said.iter().any(|(_, ran)| ran.stderr.contains("***")));
+    let (signed, echoed) = (secrets.len() > 5, said.iter().any(|(_, ran)| ran.stderr.contains("***")));
     assert!(signed && echoed, "the cloud echoes what it was sent: {said:#?}");
     for secret in &secrets {
         for (what, Ran { stdout, stderr, .. }) in &said {

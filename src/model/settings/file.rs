@@ -10,13 +10,14 @@ use serde::Deserialize;
 use crate::base::disk::{self, Readers};
 use crate::base::text::wrong_toml;
 
+use super::alerting::{self, AlertText, Alerting, NotifyText, PingText};
 use super::{Filters, SettingsError};
 
 /// No settings file is longer, in bytes.
 const LENGTH_MAX: u64 = 1024 * 1024;
 
 /// What `overnight.toml` in a recording may set. Everything is optional.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_field_names, reason = "keys are called as their flags are")]
 pub struct File {
@@ -53,6 +54,13 @@ pub struct File {
     pub confirm_after: Option<Vec<String>>,
     /// How far back these passes look, for what came during a gap with an older time, as in `3d`.
     pub look_back: Option<String>,
+    #[serde(default)]
+    alert: Vec<AlertText>,
+    #[serde(default)]
+    notify: Vec<NotifyText>,
+    /// One at most.
+    #[serde(default, rename = "ping")]
+    pings: Pings,
     /// Where it stands.
     #[serde(skip)]
     folder: PathBuf,
@@ -60,6 +68,9 @@ pub struct File {
     #[serde(skip)]
     strange: Option<(PathBuf, String)>,
 }
+
+/// What is said of a ping, if anything is.
+type Pings = Option<PingText>;
 
 /// What `overnight.toml` may say of one project.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -175,6 +186,22 @@ impl File {
     pub fn token_file(&self) -> Result<Option<PathBuf>, SettingsError> {
         let named = self.yours(self.token_file.as_ref(), "token_file", "--token-file FILE")?;
         Ok(named.map(|named| self.folder.join(named)))
+    }
+
+    /// What is said of alerts, each with its key, and without an address.
+    pub fn told(&self) -> Vec<(String, String)> {
+        alerting::said((&self.alert, &self.notify, self.pings.as_ref()))
+    }
+
+    /// Who is told of what.
+    ///
+    /// # Errors
+    /// When something in it cannot be, or others may have said where messages go.
+    pub fn alerting(&self, path: &Path) -> Result<Alerting, SettingsError> {
+        let tells = Some(&self.notify).filter(|notify| !notify.is_empty());
+        self.yours(tells, "notify", "settings of your own")?;
+        self.yours(self.pings.as_ref(), "ping", "settings of your own")?;
+        alerting::read((&self.alert, &self.notify, self.pings.as_ref()), &self.folder, path)
     }
 
     /// Reads the settings of a recording; the defaults when there are none.

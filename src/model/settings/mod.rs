@@ -9,9 +9,11 @@ use serde::Deserialize;
 
 use crate::base::error::plain;
 
+mod alerting;
 mod file;
 mod mask;
 
+pub use alerting::{Alerting, Form, Ping, Rule, Sink, To, When};
 pub use file::File;
 pub use mask::Mask;
 
@@ -65,7 +67,8 @@ pub enum SettingsError {
 const SECRET_MIN: usize = 4;
 
 /// Something that must never be seen. Prints as `***`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
