@@ -6,15 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sha2::{Digest, Sha256};
-
 use crate::base::disk::{DiskError, fault};
 use crate::base::time::{DAY, Micros, SECOND, rfc3339};
 use crate::base::zone::Zone;
 use crate::model::settings::Rule;
 
 use super::decide::{Change, Tick};
-use super::note::{Named, Note};
+use super::note::{Named, Note, id_of};
 use super::state::{Keeper, Key, Stored};
 use super::words::{Item, Tone, sentence};
 
@@ -269,10 +267,4 @@ fn is_lately(at: Micros, now: Tick) -> bool {
 
 fn key(alert: &str, change: &Change) -> Key {
     Key { alert: alert.to_owned(), project: change.subject.project.clone(), device: change.subject.device.clone() }
-}
-
-/// The same for the same parts.
-pub(super) fn id_of(parts: &[&str]) -> String {
-    let digest = Sha256::digest(parts.join("\0"));
-    base16ct::lower::encode_string(&digest[..10])
 }

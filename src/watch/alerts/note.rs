@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::base::time::{Micros, rfc3339};
 use crate::model::settings::Form;
@@ -67,7 +68,7 @@ impl Note {
     /// A message that tries a way out.
     pub fn test(now: Micros) -> Self {
         let text = "This is a test: alerts of overnight arrive here.".to_owned();
-        Self::new(super::desk::id_of(&["test", &now.to_string()]), "overnight", "test", text, now)
+        Self::new(id_of(&["test", &now.to_string()]), "overnight", "test", text, now)
     }
 
     /// About these.
@@ -85,7 +86,7 @@ impl Note {
             text.push(format!("and {} more", notes.len() - LINES));
         }
         let holds: Vec<String> = notes.iter().map(|note| note.id.clone()).collect();
-        let id = super::desk::id_of(&["digest", &holds.join(" ")]);
+        let id = id_of(&["digest", &holds.join(" ")]);
         let subjects = notes.iter().flat_map(|note| note.subjects.iter().cloned()).take(NAMED).collect();
         let count = notes.iter().map(|note| note.count).sum();
         let head = format!("{} messages", notes.len());
@@ -145,6 +146,12 @@ impl Note {
             }
         }
     }
+}
+
+/// The same for the same parts.
+pub(super) fn id_of(parts: &[&str]) -> String {
+    let digest = Sha256::digest(parts.join("\0"));
+    base16ct::lower::encode_string(&digest[..10])
 }
 
 #[cfg(test)]
