@@ -8,8 +8,10 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
 use crate::base::time;
+use crate::base::zone::Zone;
 use crate::model::schema::Registry;
 use crate::serve::{Certificate, Limits, Server};
+use crate::watch::alerts::{Config, Shared};
 use crate::watch::board::Board;
 use crate::watch::http::{STREAMS, Site};
 use crate::watch::login::Door;
@@ -22,7 +24,7 @@ use super::{Failure, Outcome, Recording};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It reads and never writes, so it may run beside a recorder, without one, and on a disk that is for reading only; a recorder that
+It reads the recording and never writes to it, but for what alerts told (state/watch.json), so it may run beside a recorder, without one, and on a disk that is for reading only; a recorder that
 dies is told by it. What stands on the page, metrics, and how others get to see it: src/docs/watching.md.")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -42,6 +44,9 @@ pub(super) struct Args {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Where to note what alerts told, if not in the recording: where that is only for reading
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     #[command(flatten)]
     tz: Tz,
     /// End with standard input: who started it holds the other end
@@ -62,6 +67,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let is_tls = certificate.is_some();
     // What is read anew at SIGHUP does not end with it.
     let hangs_up = !is_tls && args.token_file.is_none();
+    let alerts = alerts(args, &zone)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     runtime.block_on(async {
         let limits = Limits { streams: STREAMS, may_half_close: false, ..Limits::default() };
@@ -72,7 +78,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
             .or_else(|failure| if matches!(failure, Failure::EndOfOutput) { Ok(()) } else { Err(failure) })?;
         let board = Arc::new(Board::new(Arc::new(Registry::built_in()?), zone, look::nothing_yet(&layout, time::now())));
         let looks = Looks::start(args.recording.clone(), Arc::clone(&board))?;
-        let site = Arc::new(Site::new(board, layout, door));
+        let site = Arc::new(Site::new(board, layout, door).telling(alerts.as_ref().map(|(shared, _)| shared.clone())));
         let stop = async {
             tokio::select! {
                 () = ends(hangs_up, args.with_stdin) => {}
@@ -86,6 +92,32 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         }
         Ok(Outcome::Done)
     })
+}
+
+/// Starts to tell people of what they asked to be told, on a thread that ends with the sender; none where that is nothing, or another
+/// process does it, or nobody can.
+fn alerts(args: &Args, zone: &Zone) -> Result<Option<(Shared, mpsc::Sender<()>)>, Failure> {
+    let (layout, registry) = (args.recording.layout(), args.recording.registry()?);
+    let alerting = super::alerts::alerting(&layout, &registry)?;
+    // Before there is a recording, nobody makes its folder.
+    if alerting.is_empty() || !layout.state().is_dir() && args.state.is_none() {
+        return Ok(None);
+    }
+    let config = match Config::open(&layout, registry, alerting, (args.state.clone(), zone.clone())) {
+        Ok(config) => config,
+        Err(error) => {
+            warn!("no alerts: {error}");
+            return Ok(None);
+        }
+    };
+    let (shared, (ends, is_ended)) = (Shared::default(), mpsc::channel());
+    let tells = shared.clone();
+    std::thread::Builder::new().name("alerts".to_owned()).spawn(move || {
+        if let Err(failure) = super::alerts::watch(config, &tells, &is_ended) {
+            warn!("no alerts: {}", failure.message());
+        }
+    })?;
+    Ok(Some((shared, ends)))
 }
 
 /// The thread that looks.
