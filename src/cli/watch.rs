@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -21,6 +22,9 @@ use super::clock::Tz;
 use super::page::refuse_open;
 use super::signal::stopped;
 use super::{Failure, Outcome, Recording};
+
+/// How often it is looked whether there is a recording already.
+const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -76,9 +80,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         let word = if args.with_stdin { "page" } else { "listening" };
         super::say(format_args!("{word} on {}", server.url()))
             .or_else(|failure| if matches!(failure, Failure::EndOfOutput) { Ok(()) } else { Err(failure) })?;
-        let board = Arc::new(Board::new(Arc::new(Registry::built_in()?), zone, look::nothing_yet(&layout, time::now())));
+        let standing = alerts.as_ref().map(|(shared, _)| shared.clone());
+        let board = Board::new(Arc::new(Registry::built_in()?), zone, look::nothing_yet(&layout, time::now()));
+        let board = Arc::new(board.telling(standing));
         let looks = Looks::start(args.recording.clone(), Arc::clone(&board))?;
-        let site = Arc::new(Site::new(board, layout, door).telling(alerts.as_ref().map(|(shared, _)| shared.clone())));
+        let site = Arc::new(Site::new(board, layout, door));
         let stop = async {
             tokio::select! {
                 () = ends(hangs_up, args.with_stdin) => {}
@@ -94,26 +100,24 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     })
 }
 
-/// Starts to tell people of what they asked to be told, on a thread that ends with the sender; none where that is nothing, or another
-/// process does it, or nobody can.
+/// Starts to tell people of what they asked to be told, once there is a recording, on a thread that ends with the sender; none where
+/// that is nothing.
 fn alerts(args: &Args, zone: &Zone) -> Result<Option<(Shared, mpsc::Sender<()>)>, Failure> {
     let (layout, registry) = (args.recording.layout(), args.recording.registry()?);
     let alerting = super::alerts::alerting(&layout, &registry)?;
-    // Before there is a recording, nobody makes its folder.
-    if alerting.is_empty() || !layout.state().is_dir() && args.state.is_none() {
+    if alerting.is_empty() {
         return Ok(None);
     }
-    let config = match Config::open(&layout, registry, alerting, (args.state.clone(), zone.clone())) {
-        Ok(config) => config,
-        Err(error) => {
-            warn!("no alerts: {error}");
-            return Ok(None);
-        }
-    };
     let (shared, (ends, is_ended)) = (Shared::default(), mpsc::channel());
-    let tells = shared.clone();
+    let (tells, state, zone) = (shared.clone(), args.state.clone(), zone.clone());
     std::thread::Builder::new().name("alerts".to_owned()).spawn(move || {
-        if let Err(failure) = super::alerts::watch(config, &tells, &is_ended) {
+        while !layout.buffer().exists() {
+            if !matches!(is_ended.recv_timeout(AGAIN), Err(mpsc::RecvTimeoutError::Timeout)) {
+                return;
+            }
+        }
+        let config = Config::open(&layout, registry, alerting, (state, zone)).map_err(Failure::from);
+        if let Err(failure) = config.and_then(|config| super::alerts::watch(config, &tells, &is_ended)) {
             warn!("no alerts: {}", failure.message());
         }
     })?;

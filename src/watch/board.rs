@@ -8,6 +8,7 @@ use crate::base::zone::Zone;
 use crate::model::schema::Registry;
 use crate::output::web::words::Clock;
 
+use super::alerts::{Shared, Standing};
 use super::model::Fleet;
 use super::page::Look;
 use super::seen::Seen;
@@ -19,13 +20,26 @@ pub struct Board {
     registry: RwLock<Arc<Registry>>,
     seen: watch::Sender<Arc<Seen>>,
     zone: Zone,
+    /// How alerts stand, where this process tells of them.
+    alerts: Option<Shared>,
 }
 
 impl Board {
     /// With what there is to say before anybody has looked.
     pub fn new(registry: Arc<Registry>, zone: Zone, seen: Seen) -> Self {
         let fleet = RwLock::new(Fleet::new(&registry));
-        Self { fleet, registry: RwLock::new(registry), seen: watch::Sender::new(Arc::new(seen)), zone }
+        Self { fleet, registry: RwLock::new(registry), seen: watch::Sender::new(Arc::new(seen)), zone, alerts: None }
+    }
+
+    /// Beside alerts of which this process tells.
+    #[must_use]
+    pub fn telling(self, alerts: Option<Shared>) -> Self {
+        Self { alerts, ..self }
+    }
+
+    /// How alerts stand; none where this process tells of none.
+    pub fn alerts(&self) -> Option<Standing> {
+        self.alerts.as_ref().map(Shared::get)
     }
 
     /// Begins anew, with the schemas that a recording is read by.

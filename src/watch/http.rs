@@ -24,7 +24,6 @@ use crate::query::tables::Topic;
 use crate::serve::{Answer, BodyError, COME_AGAIN, ServeError, Service, Visit, empty, text, whole};
 
 use super::address::Asked;
-use super::alerts::Shared;
 use super::board::Board;
 use super::draw::{DrawError, Drawing, Made};
 use super::head::State;
@@ -65,21 +64,13 @@ pub struct Site {
     drawn: Arc<Semaphore>,
     /// Knows the day files that were looked at for metrics.
     looker: Arc<Mutex<Looker>>,
-    /// How alerts stand, where this process tells of them.
-    alerts: Option<Shared>,
 }
 
 impl Site {
     /// Of a recording; with a `door`, only for those who know its token.
     pub fn new(board: Arc<Board>, layout: Layout, door: Option<Door>) -> Self {
         let looker = Arc::new(Mutex::new(Looker::new(&layout)));
-        Self { board, layout, door, views: Arc::default(), drawn: Arc::new(Semaphore::new(DRAWN)), looker, alerts: None }
-    }
-
-    /// Beside alerts of which this process tells.
-    #[must_use]
-    pub fn telling(self, alerts: Option<Shared>) -> Self {
-        Self { alerts, ..self }
+        Self { board, layout, door, views: Arc::default(), drawn: Arc::new(Semaphore::new(DRAWN)), looker }
     }
 
     async fn page(&self, request: Request<Incoming>, visit: &Visit) -> Answer {
@@ -197,7 +188,7 @@ impl Site {
 
     /// What Prometheus reads.
     async fn metrics(&self) -> Result<Answer, Refusal> {
-        let alerts = self.alerts.as_ref().map(Shared::get);
+        let alerts = self.board.alerts();
         let beside = self.board.with(|look| {
             let silent = |device: &&Device| matches!(look.fleet.trouble(device), Some(Trouble::Silent(_)));
             let (all, silent) = (look.fleet.devices().len(), look.fleet.devices().iter().filter(silent).count());

@@ -22,10 +22,11 @@ use crate::store::buffer::{BufferError, View, WhichFaults};
 use crate::store::devices::Directory;
 use crate::store::last_backup::last_backup;
 
+use super::alerts::Firing;
 use super::board::Board;
 use super::head::{Head, State};
 use super::model::Hearing;
-use super::seen::{Coverage, Seen};
+use super::seen::{Alert, Coverage, Seen};
 
 /// How often it is looked: an event that waited three seconds to be kept is on the page within five.
 const EVERY: Duration = Duration::from_secs(1);
@@ -165,7 +166,12 @@ impl Looker {
         };
         (seen.buffered, seen.faults, seen.bytes_a_day) = (self.slow.buffered, self.slow.faults, self.slow.bytes_a_day);
         seen.head = Head::worst(&seen.heads);
+        let standing = board.alerts().unwrap_or_default();
+        seen.alerts = standing.firing.iter().map(alert).collect();
+        seen.alerts_trouble = standing.trouble;
         let newest = board.change(|fleet| {
+            let of_devices = standing.firing.iter().filter(|firing| !firing.subject.device.is_empty());
+            fleet.alerts(of_devices.map(|firing| ((&*firing.subject.project, &*firing.subject.device), firing.alert.clone())));
             fleet
                 .hears(time.projects.iter().filter_map(|project| Some((project.name.clone(), hearing(project, now)?))).collect());
             fleet.devices().iter().filter_map(|device| device.last_seen).max()
@@ -212,6 +218,10 @@ impl Slow {
         }
         Ok(())
     }
+}
+
+fn alert(firing: &Firing) -> Alert {
+    Alert { name: firing.alert.clone(), of: firing.name.clone(), since: firing.since }
 }
 
 /// Rows that came as they happened, and not from the past.

@@ -37,10 +37,25 @@ pub struct Seen {
     pub bytes_a_day: Option<u64>,
     /// When the last backup that was good was begun.
     pub last_backup: Option<Micros>,
+    /// What people are told of, and lasts.
+    pub alerts: Vec<Alert>,
+    /// Why nobody is told of anything, if so.
+    pub alerts_trouble: Option<String>,
     /// The day is still being read.
     pub is_loading: bool,
     /// What else to say.
     pub note: Option<String>,
+}
+
+/// What people are told of.
+#[derive(Debug, Clone)]
+pub struct Alert {
+    /// What the alert is called.
+    pub name: String,
+    /// Of what it is, as people call that.
+    pub of: String,
+    /// Since when.
+    pub since: Micros,
 }
 
 /// What is known of a day of a project.
@@ -84,6 +99,8 @@ impl Seen {
             disk_free: None,
             bytes_a_day: None,
             last_backup: None,
+            alerts: Vec::new(),
+            alerts_trouble: None,
             is_loading: false,
             note: None,
         }

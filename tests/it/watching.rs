@@ -373,6 +373,26 @@ fn who_looks_on_tells_prometheus_what_the_files_say_also_of_a_dead_recorder() {
 }
 
 #[test]
+fn a_page_names_what_people_are_told_of_and_such_devices_come_first() {
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    let settings = "[[notify]]\nname = \"nobody\"\ncommand = [\"true\"]\n\n[[alert]]\nname = \"too hot\"\nwhen = \"above\"\n\
+                    type = \"temperature\"\nvalue = -200\nclear = -201\nfor = \"0s\"\n";
+    write(&place.dir().join("overnight.toml"), settings);
+    let watching = Watching::start(&place, &[]);
+    let cloud = Cloud::start(&["--rate", "50", "--devices", "20"]);
+    let mut command = overnight();
+    command.args(["record", "--dir"]).arg(place.dir()).env("DT_API_URL", &cloud.url).env("DT_PROJECT_ID", "demo");
+    let _recorder = Running::start(&mut command);
+    until("an alert", || watching.page().contains("! alert too hot"));
+    let page = watching.page();
+    assert!(between(&page, "<div id=\"alerts\">", "</div>").contains("<b>too hot</b>: "), "{page}");
+    assert!(between(&page, "<tbody id=\"rows\">", "</tr>").contains("! alert too hot"), "{page}");
+    let metrics = watching.get("/metrics", "").text();
+    assert!(metrics.contains("overnight_alerts_firing") && !metrics.contains("overnight_alerts_firing 0\n"), "{metrics}");
+}
+
+#[test]
 fn a_recorder_brings_its_page_along_and_goes_on_without_it() {
     let place = Place::new();
     let cloud = Cloud::start(&["--rate", "20", "--devices", "5"]);

@@ -27,7 +27,7 @@ WIDTHS = {"phone": 390, "desk": 1280}
 FAKE_SOURCE = """
 window.EventSource = class extends EventTarget {
   constructor(address) { super(); this.readyState = 1; window.source = this; window.opened = (window.opened ?? 0) + 1; }
-  close() { this.readyState = 2; window.closed = (window.closed ?? 0) + 1; }
+  close() { this.readyState = 2; }
   say(type, data) { this.dispatchEvent(new MessageEvent(type, { data })); }
 };
 window.EventSource.CLOSED = 2;

@@ -52,8 +52,10 @@ pub struct Told {
 /// What is wrong with a device; the worst is the least.
 #[derive(Debug, Clone, PartialEq, PartialOrd)]
 pub enum Trouble {
-    /// It tells something that somebody has to see.
-    Alarm,
+    /// People are told of it, and of what.
+    Alert(String),
+    /// It tells something that somebody has to see, of the topic at this place.
+    Alarm(usize),
     /// It says nothing for so many times as long as it usually does, less than nothing so that the worst is the least.
     Silent(f64),
     /// Its battery has so many percent.
@@ -180,8 +182,8 @@ impl Device {
             (Said::State(state), Some(topic)) => behaves(topic) == Some(Behaviour::State) && level(topic, state) > 1.5,
             _ => false,
         };
-        if self.told.iter().any(is_alarm) {
-            return Some(Trouble::Alarm);
+        if let Some(told) = self.told.iter().find(|told| is_alarm(told)) {
+            return Some(Trouble::Alarm(told.topic));
         }
         #[expect(clippy::cast_precision_loss, reason = "a ratio of two lengths")]
         let ratio = silence.zip(self.usual()).map(|(silence, usual)| silence as f64 / usual.max(1) as f64);

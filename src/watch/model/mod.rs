@@ -55,6 +55,8 @@ pub struct Fleet {
     states: HashSet<Arc<str>>,
     directory: Directory,
     hearing: HashMap<String, Hearing>,
+    /// What alerts say of devices, by their numbers.
+    alerts: HashMap<usize, String>,
     /// Devices beyond the most.
     left_out: bool,
 }
@@ -97,6 +99,12 @@ impl Fleet {
         self.hearing = hearing;
     }
 
+    /// Of which devices people are told, and what: each by its project and id.
+    pub fn alerts<'a>(&mut self, alerts: impl Iterator<Item = ((&'a str, &'a str), String)>) {
+        let number = |fleet: &Self, (project, id): (&str, &str)| fleet.device(project, id).map(|device| device.number);
+        self.alerts = alerts.filter_map(|(device, what)| Some((number(self, device)?, what))).collect();
+    }
+
     /// Whether there are more devices than it holds.
     pub fn is_over(&self) -> bool {
         self.left_out
@@ -136,6 +144,9 @@ impl Fleet {
 
     /// What is wrong with a device, the worst of it; none where nothing is.
     pub fn trouble(&self, device: &Device) -> Option<Trouble> {
+        if let Some(alert) = self.alerts.get(&device.number) {
+            return Some(Trouble::Alert(alert.clone()));
+        }
         device.trouble(&self.topics, self.silence(device))
     }
 

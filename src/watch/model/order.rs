@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::query::tables::Topic;
 
-use super::{Device, Fleet, Said};
+use super::{Device, Fleet, Said, Trouble};
 
 /// Devices of a page.
 pub const PAGE: usize = 50;
@@ -123,10 +123,11 @@ impl Fleet {
         #[expect(clippy::cast_precision_loss, reason = "an order")]
         let by = match sort {
             Sort::Trouble => match self.trouble(device) {
-                Some(super::Trouble::Alarm) => (0, 0.0),
-                Some(super::Trouble::Silent(ratio)) => (1, ratio),
-                Some(super::Trouble::Battery(battery)) => (2, battery),
-                Some(super::Trouble::Signal(signal)) => (3, signal),
+                Some(Trouble::Alert(_)) => (0, 0.0),
+                Some(Trouble::Alarm(_)) => (1, 0.0),
+                Some(Trouble::Silent(ratio)) => (2, ratio),
+                Some(Trouble::Battery(battery)) => (3, battery),
+                Some(Trouble::Signal(signal)) => (4, signal),
                 None => last,
             },
             Sort::Name => last,

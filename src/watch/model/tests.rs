@@ -105,6 +105,9 @@ fn trouble_comes_first_and_the_worst_of_it_before_all() {
     numbers("networkStatus", "signal_strength", &[(NOW, "e", 11.0)], &mut fleet);
     states("waterPresent", &[(NOW, "f", "PRESENT")], &mut fleet);
     assert_eq!(shown(&fleet, &Wish::default()), ["Floor", "Cellar", "Boiler", "Door", "Eaves", "Attic"]);
+    fleet.alerts([(("p", "a"), "above 8".to_owned()), (("p", "nobody"), "silent".to_owned())].into_iter());
+    assert_eq!(shown(&fleet, &Wish::default())[..2], ["Attic", "Floor"], "what people are told of comes before all");
+    fleet.alerts(std::iter::empty());
     let by = |sort| shown(&fleet, &Wish { sort, ..Wish::default() });
     assert_eq!(by(Sort::Name), ["Attic", "Boiler", "Cellar", "Door", "Eaves", "Floor"]);
     assert_eq!(by(Sort::Seen)[..2], ["Cellar", "Boiler"]);

@@ -16,6 +16,7 @@ const FEW_DAYS: u64 = 14;
 pub(super) fn parts(look: &Look<'_>) -> Markup {
     html! {
         (state(look))
+        (alerts(look))
         (facts(look))
         (day(look))
     }
@@ -31,6 +32,29 @@ pub(super) fn state(look: &Look<'_>) -> Markup {
         p #said {
             @if !head.project.is_empty() { b { (head.project) ": " } }
             (said(look, head))
+        }
+    }
+}
+
+/// Most alerts that are named.
+const ALERTS: usize = 5;
+
+/// What people are told of: `2 alerts: fridge: Fridge 3, for 12 min`.
+pub(super) fn alerts(look: &Look<'_>) -> Markup {
+    let (alerts, now) = (&look.seen.alerts, look.seen.now);
+    let more = alerts.len().saturating_sub(ALERTS);
+    html! {
+        div #alerts {
+            @if !alerts.is_empty() {
+                p { b.alarm { (counted(alerts.len() as u64, "alert")) } }
+                ul {
+                    @for alert in alerts.iter().take(ALERTS) {
+                        li { b { (alert.name) } ": " (alert.of) " " small { "for " (length_of(now - alert.since)) } }
+                    }
+                    @if more > 0 { li { small { "and " (count(more as u64)) " more" } } }
+                }
+            }
+            @if let Some(trouble) = &look.seen.alerts_trouble { p.note { "Nobody is told of anything: " (trouble) } }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::base::text::one_line;
+use crate::base::text::{one_line, printable};
 use crate::base::time::Micros;
 use crate::output::chart::{Meaning, meaning};
 use crate::output::web::words::{number, time};
@@ -15,6 +15,8 @@ use super::{Look, ago, unit};
 
 /// Values of a device in a row: what matters most, and further measures.
 const VALUES: usize = 3;
+/// The event type of water where none should be.
+const WATER: &str = "waterPresent";
 
 /// What was told of a topic.
 pub(super) fn said(topic: &Topic, told: &Told) -> Markup {
@@ -24,7 +26,7 @@ pub(super) fn said(topic: &Topic, told: &Told) -> Markup {
             let event_type = topic.values.first().map_or("", |value| value.event_type.as_str());
             let text = one_line(&state.to_lowercase().replace('_', " "));
             match meaning(event_type, state) {
-                Meaning::Alarm if event_type == "waterPresent" => html! { b.alarm { "water" } },
+                Meaning::Alarm if event_type == WATER => html! { b.alarm { "water" } },
                 Meaning::Alarm => html! { b.alarm { (text) } },
                 Meaning::Busy | Meaning::Quiet => html! { (text) },
             }
@@ -52,11 +54,21 @@ fn values(look: &Look<'_>, device: &Device) -> Markup {
 /// What is wrong with a device, in words.
 pub(super) fn trouble(look: &Look<'_>, device: &Device) -> Option<String> {
     Some(match look.fleet.trouble(device)? {
-        Trouble::Alarm => "alarm".to_owned(),
+        Trouble::Alert(what) => format!("alert {}", printable(&what, 100)),
+        Trouble::Alarm(place) => alarm(look.fleet.topic(place)?, device.told().iter().find(|told| told.topic == place)?),
         Trouble::Silent(_) => format!("silent for {}", super::length_of(look.fleet.silence(device)?)),
         Trouble::Battery(percent) => format!("battery {}\u{a0}%", number(percent)),
         Trouble::Signal(percent) => format!("signal {}\u{a0}%", number(percent)),
     })
+}
+
+/// What somebody has to see: `water`, `probe wire status: invalid wire configuration`.
+fn alarm(topic: &Topic, told: &Told) -> String {
+    match &told.said {
+        Said::State(_) if topic.name == WATER => "water".to_owned(),
+        Said::State(state) => format!("{}: {}", words(&topic.name), one_line(&state.to_lowercase().replace('_', " "))),
+        Said::Number(_) | Said::Happened => words(&topic.name),
+    }
 }
 
 /// Where a device has its page.
