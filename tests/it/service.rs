@@ -252,3 +252,45 @@ fn a_recorder_lets_the_group_read_what_it_rolls_and_the_list_of_devices() {
         assert_eq!(rights(&place.dir().join("data").join(&path)), 0o640, "{path}");
     }
 }
+
+/// A small disk of its own, for a test of root's.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn mount(place: &Place) -> Option<Self> {
+        let path = place.path("disk");
+        fs::create_dir(&path).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m,mode=700", "none"]).arg(&path).output().ok()?;
+        mounted.status.success().then_some(Self(path))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+#[test]
+fn a_full_disk_is_no_reason_to_start_a_service_anew() {
+    let (cloud, place) = (Cloud::start(&["--rate", "100"]), Place::new());
+    let Some(disk) = Disk::mount(&place) else { return eprintln!("skipped, since nothing can be mounted here") };
+    let mut command = overnight();
+    command
+        .args(["record", "--project", "demo", "--keep-every", "100ms", "--api-url", &cloud.url, "--dir"])
+        .arg(disk.0.join("recording"));
+    let mut manager = Manager::of(&place, &mut command, Duration::from_millis(800));
+    let recorder = Running::start(&mut command);
+    manager.until("STATUS=connected; ");
+    // All there is, but for the room that the recorder has set aside for itself.
+    let room = rustix::fs::statvfs(&disk.0).unwrap();
+    let (free, total) = (room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize);
+    write(&disk.0.join("others"), vec![0; usize::try_from(free - total / 40).unwrap()]);
+    manager.until("STATUS=the disk is full, waiting for room; ");
+    let heard = manager.hear(Duration::from_secs(2));
+    assert!(heard.iter().filter(|line| *line == "WATCHDOG=1").count() >= 5, "{heard:?}");
+    fs::remove_file(disk.0.join("others")).unwrap();
+    manager.until("STATUS=connected; ");
+    recorder.terminate();
+    manager.until("STOPPING=1");
+}
