@@ -21,6 +21,8 @@ use super::Recorder;
 
 /// How often the manager is told how it goes, or sooner: four times within the time that it allows.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether there is news, such as a connection.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A recorder and the service manager that started it, if one did.
 #[derive(Debug)]
@@ -60,16 +62,27 @@ impl Supervised {
     /// Tells for ever how it goes.
     pub async fn feed(&mut self) -> Infallible {
         let Some(manager) = &self.manager else { return std::future::pending().await };
-        let mut ticks = interval(manager.watchdog().map_or(TELL_EVERY, |limit| TELL_EVERY.min(limit / 4)));
+        let every = manager.watchdog().map_or(TELL_EVERY, |limit| TELL_EVERY.min(limit / 4));
+        let mut ticks = interval(LOOK_EVERY.min(every));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let looks = every.as_millis() / ticks.period().as_millis().max(1);
+        let (mut said, mut looked) = (String::new(), looks);
         loop {
             ticks.tick().await;
-            let lines = if self.answers.ask() {
-                format!("WATCHDOG=1\nSTATUS={}", status(&self.meter))
-            } else {
-                "STATUS=nothing is kept: the disk does not answer".to_owned()
-            };
-            self.tell(&lines);
+            let how = how(&self.meter);
+            let kept = text::counted(Meter::get(&self.meter.kept), "event");
+            if looked >= looks {
+                looked = 0;
+                if self.answers.ask() {
+                    self.tell(&format!("WATCHDOG=1\nSTATUS={how}; {kept} kept"));
+                } else {
+                    self.tell("STATUS=nothing is kept: the disk does not answer");
+                }
+            } else if how != said {
+                self.tell(&format!("STATUS={how}; {kept} kept"));
+            }
+            said = how;
+            looked += 1;
         }
     }
 
@@ -84,19 +97,18 @@ impl Supervised {
     }
 }
 
-/// How it is doing, in a few words.
-fn status(meter: &Meter) -> String {
+/// How it is doing, in a few words, which change seldom.
+fn how(meter: &Meter) -> String {
     let parts = meter.parts();
     let (all, up) = (parts.connected.len(), parts.connected.values().flatten().count());
     let stream = match (up, all) {
-        (_, 0) => None,
+        (_, 0) if parts.listening.is_some() => None,
         (0, _) => Some("not connected, trying".to_owned()),
         (up, all) if up < all => Some(format!("connected to {up} of {all} projects")),
         _ => Some("connected".to_owned()),
     };
     let full = meter.pressure.full.load(Ordering::Relaxed).then(|| "the disk is full, waiting for room".to_owned());
     let listening = parts.listening.map(|url| format!("receiving pushes at {url}"));
-    let kept = Some(format!("{} kept", text::counted(Meter::get(&meter.kept), "event")));
-    let words: Vec<String> = [full, stream, listening, kept].into_iter().flatten().collect();
+    let words: Vec<String> = [full, stream, listening].into_iter().flatten().collect();
     text::one_line(&words.join("; "))
 }
