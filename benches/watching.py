@@ -18,7 +18,6 @@ import urllib.request
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-TICK = os.sysconf("SC_CLK_TCK")
 ENV = {name: value for name, value in os.environ.items() if not name.startswith("DT_")} | {
     "DT_SERVICE_ACCOUNT_KEY_ID": "demo-key",
     "DT_SERVICE_ACCOUNT_SECRET": "demo-secret",
@@ -26,9 +25,8 @@ ENV = {name: value for name, value in os.environ.items() if not name.startswith(
 
 
 def cpu(process):
-    """Seconds of CPU that a process has used, its ended children not counted."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    """Seconds of CPU that the threads of a process have used, to the nanosecond."""
+    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{process.pid}/task").glob("*/schedstat")) / 1e9
 
 
 def memory(process, what="VmHWM"):
@@ -154,21 +152,21 @@ def many_files(binary, files, folder):
 def beside(binary, pages, folder):
     recording = folder / "beside"
     with Run(binary) as run:
-        _, cloud = run.url("simulate", "--addr", "127.0.0.1:0", "--history", "0s", "--devices", "2000", "--rate", "2000")
+        _, cloud = run.url("simulate", "--addr", "127.0.0.1:0", "--history", "0s", "--devices", "2000", "--rate", "20000")
         recorder = run.start("record", "--project", "demo", "--api-url", cloud, "--no-backfill", "--roll-every", "1h", "--dir", recording)
         watch, url = run.url("watch", "--page", "127.0.0.1:0", "--dir", recording)
         time.sleep(5)
         loaded(url)
         kept = lambda: json.loads(subprocess.run([binary, "status", "--json", "--dir", recording], capture_output=True).stdout)["events"]
         found = {0: [], pages: []}
-        for _ in range(6):
+        for _ in range(5):
             for many in found:
                 looking = streams(url, many) if many else None
                 time.sleep(2)
                 events, used = kept(), cpu(recorder)
-                time.sleep(10)
+                time.sleep(8)
                 used, events = cpu(recorder) - used, kept() - events
-                found[many].append((1e6 * used / events, events / 10))
+                found[many].append((1e6 * used / events, events / 8))
                 if looking:
                     looking.kill()
                     looking.wait()
