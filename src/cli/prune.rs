@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         PruneByHandError::Record(RecordError::Buffer(error @ BufferError::Locked { .. })) => Failure::failed(format!(
             "{error}. A recorder prunes by itself, once a day, with keep = \"400d\" (and archive = \"DIR\") in overnight.toml"
         )),
-        error => error.into(),
+        PruneByHandError::Record(error) => error.into(),
     })?;
     let to = archive.map_or_else(String::new, |archive| format!(", now in {}", archive.display()));
     tell!("pruned {}, {}{to}", text::counted(pruned.files.len() as u64, "day file"), text::bytes(pruned.bytes));

@@ -3,7 +3,7 @@
 //! 1. Each file is held against its checksum, and copied to the archive, if there is one: synced, read back, renamed.
 //! 2. The checksums go off the list, and the recording notes before when it was pruned, in one commit. From then on nothing of that time
 //!    is missing any more.
-//! 3. The files go. A crash leaves each here or there, whole; what is still here is pruned the next time.
+//! 3. `MANIFEST` is written without them, and the files go. A crash leaves each here or there, whole; what is still here goes the next time.
 //!
 //! **How old is told by the recording as well as by the clock**: by the newest event and the newest sign of life, so that a clock that is
 //! years ahead prunes nothing that it should not.
@@ -19,6 +19,7 @@ use crate::model::layout::Layout;
 use crate::query::coverage::{Timeline, cut};
 use crate::store::archive::{ArchiveError, Catalog};
 use crate::store::buffer::{BufferError, Checksum, View};
+use crate::store::roll::{RollError, Roller};
 use crate::store::writer::{Command, ToWriter};
 
 use super::generation::partial;
@@ -63,6 +64,9 @@ pub enum PruneError {
         /// How many days can be kept in one step.
         step: i64,
     },
+    /// The lists of what is there cannot be written anew.
+    #[error(transparent)]
+    Roll(Box<RollError>),
     /// The archive lies within the recording.
     #[error("{} is a part of the recording; give a directory outside of it", .0.display())]
     Inside(PathBuf),
@@ -127,7 +131,7 @@ pub fn plan(layout: &Layout, keep: Micros, now: Micros) -> Result<Plan, PruneErr
         // One that does not read is told by `verify`, and stays.
         if let Ok(Some((footer, _))) = folder.about(file) {
             newest = newest.max(Some(footer.time_last));
-            files.push((footer.partition.clone(), file.path.clone()));
+            files.push((footer.partition.clone(), file.path.clone(), footer.sealed));
         }
     }
     let seen = time.projects.iter().filter_map(|project| project.last_sign).max();
@@ -136,7 +140,7 @@ pub fn plan(layout: &Layout, keep: Micros, now: Micros) -> Result<Plan, PruneErr
     }
     let latest = [newest, seen].into_iter().flatten().min().map_or(now, |latest| latest.min(now));
     let before = Day::of(latest.saturating_sub(keep));
-    let days: BTreeSet<Day> = files.iter().map(|(partition, _)| partition.day).collect();
+    let days: BTreeSet<Day> = files.iter().map(|(partition, ..)| partition.day).collect();
     let old = days.range(..before).count();
     if old * 2 > days.len() {
         let kept = days.iter().nth(days.len() / 2).map_or(0, |first| latest.saturating_sub(first.start()).div_euclid(DAY));
@@ -144,15 +148,21 @@ pub fn plan(layout: &Layout, keep: Micros, now: Micros) -> Result<Plan, PruneErr
     }
     let open: Vec<_> = time.projects.iter().flat_map(|project| &project.gaps).filter(|gap| gap.is_open()).collect();
     let mut plan = Plan { before, files: Vec::new(), stays: Vec::new() };
-    for (partition, path) in files.into_iter().filter(|(partition, _)| partition.day < before) {
+    for (partition, path, is_sealed) in files.into_iter().filter(|(partition, ..)| partition.day < before) {
         let day = (partition.day.start(), partition.day.end());
-        let why = match sealed.get(&partition) {
+        // What was given up already, before a crash, has no checksum any more.
+        let is_given_up = is_sealed && time.pruned_before.is_some_and(|before| day.1 <= before);
+        let sum = match sealed.get(&partition) {
+            None if is_given_up => disk::sha256(&path).ok().map(|(sha256, bytes)| Checksum { sha256, bytes }),
+            sum => sum.cloned(),
+        };
+        let why = match sum {
             _ if layout.day_file(&partition) != path => "it is no file of this recording",
             None => "it is not sealed, or has no checksum: `overnight roll` sees to that",
             _ if pending.iter().any(|held| held.partition == partition) => "the buffer holds more of it",
             _ if open.iter().any(|gap| cut(gap.span, day).is_some()) => "a gap in it may still be filled",
             Some(sum) => {
-                plan.files.push(Old { partition, sum: sum.clone() });
+                plan.files.push(Old { partition, sum });
                 continue;
             }
         };
@@ -181,7 +191,7 @@ pub(crate) fn carry_out(
     layout: &Layout,
     plan: Plan,
     archive: Option<&Path>,
-    writer: &dyn ToWriter,
+    (writer, roller): (&dyn ToWriter, &mut Roller),
     progress: &mut dyn FnMut(u64),
 ) -> Result<Pruned, PruneError> {
     let archive = archive.map(Layout::new);
@@ -216,12 +226,15 @@ pub(crate) fn carry_out(
     if !writer.reach() {
         return Err(PruneError::Unnoted);
     }
+    let listed = |error| PruneError::Roll(Box::new(error));
+    roller.publish_manifest().map_err(listed)?;
     for partition in &done.files {
         disk::remove(&layout.day_file(partition))?;
     }
     for folder in done.files.iter().map(|partition| layout.folder(&partition.event_type)).collect::<BTreeSet<_>>() {
         disk::sync_dir(&folder)?;
     }
+    roller.pruned(&done.files).map_err(listed)?;
     Ok(done)
 }
 

@@ -11,7 +11,7 @@ use crate::maintenance::prune::{Plan, PruneError, Pruned, carry_out, plan};
 use crate::model::layout::Layout;
 use crate::model::schema::Registry;
 use crate::store::meter::Meter;
-use crate::store::roll::{RollError, Roller};
+use crate::store::roll::Roller;
 use crate::store::writer::{Command, ToWriter, Writer};
 
 use super::{RecordError, open_whole};
@@ -34,9 +34,6 @@ pub enum PruneByHandError {
     /// It could not be pruned.
     #[error(transparent)]
     Prune(#[from] PruneError),
-    /// The lists of what is there could not be written anew.
-    #[error(transparent)]
-    Roll(#[from] RollError),
 }
 
 /// Carries orders out at once.
@@ -71,9 +68,7 @@ pub fn prune(
     let (writer, mut roller) = open_whole(layout, registry, meter, time::now())?;
     let direct = Direct { writer: RefCell::new(writer), has_failed: Cell::new(false) };
     let plan = plan(layout, keep, time::now())?;
-    let pruned = carry_out(layout, plan, archive, &direct, &mut progress)?;
-    roller.pruned(&pruned.files)?;
-    Ok(pruned)
+    Ok(carry_out(layout, plan, archive, (&direct, &mut roller), &mut progress)?)
 }
 
 /// What thread "roll" does once a day.
@@ -82,15 +77,12 @@ pub(super) fn daily(layout: &Layout, keep: Option<Keep>, meter: &Arc<Meter>) -> 
     move |roller, writer| {
         let Some(keep) = &keep else { return };
         let found = plan(&layout, time::micros(keep.time), time::now());
-        let said = match found.and_then(|plan: Plan| carry_out(&layout, plan, keep.archive.as_deref(), writer, &mut |_| {})) {
+        let said = match found
+            .and_then(|plan: Plan| carry_out(&layout, plan, keep.archive.as_deref(), (writer, roller), &mut |_| {}))
+        {
             Ok(pruned) if pruned.files.is_empty() => None,
             Ok(pruned) => {
-                let listed = roller.pruned(&pruned.files).err().map_or_else(String::new, |error| format!("; {error}"));
-                Some(format!(
-                    "pruned {}, {}{listed}",
-                    text::counted(pruned.files.len() as u64, "day file"),
-                    text::bytes(pruned.bytes)
-                ))
+                Some(format!("pruned {}, {}", text::counted(pruned.files.len() as u64, "day file"), text::bytes(pruned.bytes)))
             }
             Err(error) => Some(format!("nothing is pruned: {error}")),
         };

@@ -22,6 +22,7 @@ import power
 import rot
 import strangers
 import syscalls
+import years
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a build needs of the checkout.
@@ -36,6 +37,7 @@ SYSCALL = ("kill-syscall", syscalls.kill(1))
 KILL_RECORD = ("kill-record", kills.battery("record", 1, 20))
 STRANGERS = ("strangers", strangers.battery(15, 400))
 ROT = ("rot", rot.battery(40))
+YEARS = ("kill-years", years.battery(2))
 KILL_LISTEN = ("kill-listen", kills.battery("listen", 1, 30))
 
 
@@ -119,12 +121,12 @@ BUILDS = [
     ),
     Broken(
         "strangers keep their places",
-        [("src/intake/webhook/places.rs", "seats.free(|_| true)?;", "return None;")],
+        [("src/serve/places.rs", "seats.free(|_| true)?;", "return None;")],
         [[STRANGERS]],
     ),
     Broken(
         "whoever idles most goes, known or not",
-        [("src/intake/webhook/places.rs", "(seat.is_known, Reverse(of_peer.get(&seat.peer).copied()), seat.since)", "seat.since")],
+        [("src/serve/places.rs", "(seat.is_known, Reverse(of_peer.get(&seat.peer).copied()), seat.since)", "seat.since")],
         [[STRANGERS]],
     ),
     Broken(
@@ -133,8 +135,24 @@ BUILDS = [
         [[ROT]],
     ),
     Broken(
+        "a backup has its name before it is whole",
+        [("src/maintenance/generation.rs", "    path.with_file_name(format!(\".{name}{PARTIAL}\"))", "    path.with_file_name(if name.starts_with('2') { name } else { format!(\".{name}{PARTIAL}\") })")],
+        [[YEARS]],
+    ),
+    Broken(
+        "what is pruned goes before it is in the archive",
+        [
+            (
+                "src/maintenance/prune.rs",
+                "    let copied = disk::copy(path, &staged)?;",
+                "    let bytes = disk::read(path, u64::MAX / 2)?;\n    disk::remove(path)?;\n    disk::replace(&staged, &bytes)?;\n    let copied = disk::sha256(&staged)?;",
+            )
+        ],
+        [[YEARS]],
+    ),
+    Broken(
         "an event that comes twice stands twice",
-        [("src/store/roll/pieces.rs", "without_doubles(file, rows).map(Some),", "Ok(Some((file, rows).1)),")],
+        [("src/store/roll/pieces.rs", "            leave_out_doubles(file, &mut rows)?;", "            drop((file, leave_out_doubles as fn(&DayFile, &mut Sorted) -> _));")],
         [[KILL_RECORD]],
     ),
 ]

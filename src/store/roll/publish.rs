@@ -87,7 +87,7 @@ impl Roller {
         Ok(())
     }
 
-    /// Day files are gone for good, and so are their checksums: the lists of what is there follow.
+    /// Day files are gone for good, and so are their checksums: the index follows.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -96,7 +96,6 @@ impl Roller {
             self.unlisted.remove(partition);
             self.unindexed.insert(self.layout.folder(&partition.event_type));
         }
-        self.publish_manifest()?;
         self.publish_index()
     }
 
