@@ -41,6 +41,11 @@ impl Metering {
         Ok(())
     }
 
+    /// Whether metrics are told with a token or a certificate, which SIGHUP makes it read anew.
+    pub(super) fn has_keys(&self, file: &File, certificate: Option<&Certificate>) -> Result<bool, Failure> {
+        Ok(self.address(file)?.is_some() && (certificate.is_some() || self.token_file(file)?.is_some()))
+    }
+
     /// What makes the endpoint, within the event loop, and says where it is; none where nobody asked for one.
     pub(super) fn endpoint(
         &self,

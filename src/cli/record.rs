@@ -182,11 +182,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
     let receiver = listen.map(|address| args.listening.receiver(address)).transpose()?;
     let (token, zone) = (args.metering.token_file(&file)?, args.timing.tz.here().zone);
     let page = args.page.command(&file, &args.recording, token.as_deref(), certificate.as_ref(), zone.name())?;
+    let has_keys = args.metering.has_keys(&file, certificate.as_ref())?;
     let metrics = args.metering.endpoint(&file, certificate)?;
     let _page = page.map(Shown::start).transpose()?;
     let (retries_max, rotate_after) = (args.max_retries, args.rotate_after);
-    // A receiver takes SIGHUP for a wish to read its keys anew.
-    let hangs_up = listen.is_none();
+    // Who has keys takes SIGHUP for a wish to read them anew.
+    let hangs_up = listen.is_none() && !has_keys;
     record(&args.recording, &args.timing, &file, hangs_up, move |lasts| {
         let view = View::open(&layout)?;
         let mut plans = Vec::new();

@@ -20,6 +20,8 @@ use super::recorder;
 
 /// A writer that answers nothing for so long keeps nothing.
 const PATIENCE: Micros = 30 * SECOND;
+/// Who scrapes once a minute comes by one connection.
+const IDLE: Duration = Duration::from_secs(150);
 /// How often it is asked.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
@@ -37,7 +39,7 @@ impl Endpoint {
     /// # Errors
     /// When the address is taken, or the certificate does not read.
     pub fn bind(address: SocketAddr, token: Option<Token>, certificate: Option<Certificate>) -> Result<Self, ServeError> {
-        let limits = Limits { connections: 32, connections_of_peer: 16, body: 0, ..Limits::default() };
+        let limits = Limits { connections: 32, connections_of_peer: 16, body: 0, header_time: IDLE, ..Limits::default() };
         let server = Server::bind(address, certificate, limits)?;
         // No page of the web knows a token, whatever it calls this machine.
         let server = if token.is_some() { server } else { server.only_for(&[]) };

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use overnight::base::time;
 use overnight::metrics::files::{Beside, metrics_text};
@@ -64,6 +64,19 @@ fn sum(text: &str, name: &str) -> f64 {
         line.strip_prefix(name).filter(|rest| rest.starts_with('{')).and_then(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
     };
     text.lines().filter_map(of).sum()
+}
+
+/// What Prometheus' own tool has to say of a text: nothing. Where it is not installed, it is not asked.
+#[expect(clippy::print_stderr, reason = "who reads the output is to know what was not tried")]
+fn promtool(text: &str) {
+    let mut asked = Command::new("promtool");
+    asked.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut asked) = asked.spawn() else {
+        return eprintln!("promtool is not asked, since it is not installed (Debian: prometheus)");
+    };
+    asked.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let ran = Ran::new(&asked.wait_with_output().unwrap());
+    assert!(ran.code == 0 && ran.stderr.is_empty(), "{}{}", ran.stdout, ran.stderr);
 }
 
 #[test]
@@ -154,6 +167,11 @@ fn beyond_this_machine_only_who_shows_the_token_reads_metrics() {
     // By whatever name it is called: who knows the token is no page of the web.
     assert_eq!(metered.status("GET", "/metrics", &format!("Host: pi.home:9000\r\n{bearer}")), 200);
     assert_eq!(metered.status("GET", "/readyz", ""), 200, "yes or no is no secret");
+    write(&token, "hunter3-of-the-metrics");
+    metered.running.signal("-HUP");
+    let anew = "Authorization: Bearer hunter3-of-the-metrics\r\n";
+    until("the token is read anew", || metered.status("GET", "/metrics", anew) == 200);
+    assert_eq!(metered.status("GET", "/metrics", bearer), 401);
     let ran = metered.running.terminate().0;
     assert!(ran.stderr.contains("does not show the token") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
 }
@@ -177,6 +195,9 @@ fn the_files_tell_of_a_recorder_that_died() {
         (Some(1.0), Some(0.0)),
         "{alive}"
     );
+    let beside = Beside { devices: vec![("speaking", 8), ("silent", 0)], alerts_firing: Some(0), deliveries: vec![("ok", 1)] };
+    promtool(&metrics_text(Looker::new(&layout).look(time::now()).ok().as_ref(), &beside));
+    promtool(metered.ask("GET", "/metrics", "").split_once("\r\n\r\n").unwrap().1);
     metered.running.signal("-9");
     until("it is dead", || value(&text(), "overnight_recording") == Some(0.0));
     let dead = text();
