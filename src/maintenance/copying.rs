@@ -92,7 +92,7 @@ impl Earlier {
     }
 }
 
-/// Copies a recording to a directory that is not whole yet; [`publish`] makes it one. `progress` gets bytes of day files that are done.
+/// Copies a recording to a directory that is not whole yet; a rename makes it one. `progress` gets bytes of day files that are done.
 ///
 /// # Errors
 /// When it cannot be copied. What is wrong with single files is named in [`Copied::damaged`].

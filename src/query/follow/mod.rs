@@ -2,7 +2,7 @@
 //!
 //! 1. Seqs are never reused. What stands in the buffer above the last seq that was given is new, and is given block by block.
 //! 2. A seq that is missing was rolled meanwhile (or never kept): then the day files that are others than they were are read, but for
-//!    what they had before ([`files`]) and what was given from the buffer ([`given`]).
+//!    what they had before (`files`) and what was given from the buffer (`given`).
 //! 3. A part that a day file covers was given with the file.
 //!
 //! A look at a recording where nothing has happened is one question to SQLite. Files are listed only where a roll has ended.
