@@ -37,6 +37,9 @@ pub fn backup(layout: &Layout, to: &Path, most: usize, now: Micros, mut progress
     if Layout::new(to).buffer().exists() {
         return unfit("it is a recording; give a directory that backups of it go into");
     }
+    if Layout::is_within_one(to) {
+        return unfit("it lies within a recording, and would go with it; give a directory outside, best on another disk");
+    }
     if !layout.buffer().exists() {
         return Err(BufferError::Missing(layout.root().to_owned()).into());
     }

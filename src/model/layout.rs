@@ -124,6 +124,11 @@ impl Layout {
         self.has(&places) || recordings.any(|other| other.has(&places))
     }
 
+    /// True when a path lies within a recording, whichever way it leads there.
+    pub fn is_within_one(path: &Path) -> bool {
+        resolved(path).ancestors().skip(1).any(|above| Self::new(above).buffer().is_file())
+    }
+
     fn has(&self, places: &[PathBuf]) -> bool {
         let own = [self.data(), self.state(), self.manifest(), self.devices(), self.settings()].map(|own| resolved(&own));
         places.iter().any(|place| own.iter().any(|own| place.starts_with(own)))

@@ -164,6 +164,8 @@ fn a_backup_goes_nowhere_where_it_does_not_belong() {
         assert!(ran.code == 1 && ran.stderr.contains("only a recorder writes there"), "{to}: {}", ran.stderr);
     }
     assert!(into(&place.dir()).stderr.contains("it is a recording"));
+    let within = into(&place.dir().join("backups"));
+    assert!(within.code == 1 && within.stderr.contains("would go with it"), "{}", within.stderr);
     assert_eq!(at(&place.path("nowhere"), &["backup", place.path("backups").to_str().unwrap()]).code, 1);
     assert!(!place.path("nowhere").exists() && !place.path("backups").exists());
     verifies(&place.dir());

@@ -104,6 +104,23 @@ fn the_last_ones_are_shown_in_the_order_of_time_with_name_value_and_unit() {
 }
 
 #[test]
+fn of_a_recording_that_nobody_writes_to_the_last_ones_are_shown_again_and_again() {
+    let cloud = Cloud::start(&["--rate", "50"]);
+    let place = Place::new();
+    let mut recorder = record(&place, &cloud, &["--keep-every", "100ms"]);
+    until("events are kept", || place.so_far("events").as_u64().is_some_and(|events| events > 10));
+    recorder.child.kill().unwrap();
+    recorder.wait();
+    // The first one finds what the dead one left, the next ones what a reader does.
+    for _ in 0..3 {
+        let mut tail = tail(&place, &["-n", "3", "--no-follow"]);
+        until("it ends", || tail.child.try_wait().unwrap().is_some());
+        let ran = tail.wait();
+        assert_eq!((ran.code, ran.stdout.lines().count()), (0, 3), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn whoever_has_had_enough_ends_it_without_a_word() {
     let place = Place::new();
     assert_eq!(place.import(format!("{}\n", touch("t", 1, 1))).code, 0);

@@ -161,6 +161,8 @@ def one_read_only(place, disk, killed):
     refuses_to_write(place, recording, load, what)
     status = place.run("status", "--dir", recording, "--json")
     place.tally.expect(status.returncode in FINE, f"{what}: status ended with {status.returncode}: {said(status)}")
+    last = place.run("tail", "--no-follow", "-n", "3", "--dir", recording, seconds=20)
+    place.tally.expect(last.returncode == 0, f"{what}: tail ended with {last.returncode}: {said(last)}")
     as_it_is(place, recording, events, load.acked(), load.sent(), what)
     system("mount", "-o", "remount,rw", disk)
     at_rest(place, recording, events, load.acked(), load.sent(), f"{what}, writable again")

@@ -309,6 +309,11 @@ impl Follow {
             return self.look();
         }
         self.ids.insert(mark.id.clone());
+        if (mark.seq, mark.rolled) == (self.above, self.rolled) {
+            // Where nobody writes, versions say nothing: SQLite may count one for each look at a log that it cannot lock.
+            self.version = Some(version);
+            return Ok(false);
+        }
         self.target = Some((version, mark));
         Ok(true)
     }
