@@ -86,8 +86,10 @@ impl Facts {
                 alone(Fact { so: is_low.then(|| (self.now, String::new())), value: Some(free) })
             }
             When::Backup => {
-                let is_old = self.backup.is_none_or(|at| self.now - at >= rule.lasts);
-                alone(Fact { so: is_old.then(|| (self.backup.unwrap_or_default(), String::new())), value: None })
+                // Where there was none, it is missing since something was recorded.
+                let begins = self.projects.iter().filter_map(|(project, _)| Some(project.wanted.first()?.0)).min();
+                let old = self.backup.or(begins).filter(|since| self.now - since >= rule.lasts);
+                alone(Fact { so: old.map(|since| (since, String::new())), value: None })
             }
             _ => BTreeMap::new(),
         }

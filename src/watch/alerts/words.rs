@@ -57,7 +57,6 @@ pub(super) fn sentence(rule: &Rule, unit: &str, tone: Tone, items: &[Item], zone
         (When::Disk, Tone::Cleared) => format!("disk: {value} free again"),
         (When::Disk, _) => format!("disk: {still}only {value} free"),
         (When::Backup, Tone::Cleared) => "backup: there is a good one again".to_owned(),
-        (When::Backup, _) if item.since <= 0 => format!("backup: {still}none yet"),
         (When::Backup, _) => format!("backup: {still}none since {since}"),
     }
 }
