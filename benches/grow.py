@@ -41,6 +41,8 @@ def main():
             writer.start()
             measure(events, "import", [binary, "import", str(pipe), "--dir", recording])
             writer.join()
+            if writer.exitcode:
+                sys.exit(f"not all events were written: {writer.exitcode}")
             text.unlink()
             for name, words in [
                 ("export, a CSV a type", ["export", "-o", f"{folder}/all/", "--force"]),

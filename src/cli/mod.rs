@@ -150,7 +150,7 @@ enum Command {
     Sql(sql::Args),
     /// What a recording holds and how its recorder is doing
     Status(status::Args),
-    /// A page that shows whether all is well, as long as it runs; it reads and never writes
+    /// A page that shows whether all is well, and who tells of alerts, as long as it runs
     Watch(watch::Args),
     /// Tell people of what they asked to be told in overnight.toml; try that out
     Alerts(alerts::Args),
@@ -317,7 +317,6 @@ impl Failure {
     }
 
     /// What to say of it.
-    #[cfg(feature = "reports")]
     fn message(self) -> String {
         match self {
             Self::Failed(message) | Self::Usage(message) => message,

@@ -16,7 +16,7 @@ use crate::base::time::{self, Micros};
 use crate::cloud::client::Accept;
 use crate::intake::preflight::Asked;
 use crate::intake::stream::Plan;
-use crate::maintenance::prune::KEEP_LEAST;
+use crate::maintenance::prune::{KEEP_LEAST, PruneError};
 use crate::model::layout::Layout;
 use crate::model::schema::is_plain;
 use crate::model::settings::{File, Filters};
@@ -232,9 +232,7 @@ fn keep_every(given: Option<Duration>, file: &File) -> Result<Duration, Failure>
 fn keep(file: &File) -> Result<Option<Keep>, Failure> {
     let Some(time) = time_of(file.keep.as_deref())? else { return Ok(None) };
     if time::micros(time) < KEEP_LEAST {
-        return Err(Failure::usage(
-            "keep in overnight.toml is at least 32d: the cloud's history holds 31, and would bring back what was pruned",
-        ));
+        return Err(Failure::usage(format!("keep in overnight.toml: {}", PruneError::TooLittle)));
     }
     Ok(Some(Keep { time, archive: file.archive()? }))
 }

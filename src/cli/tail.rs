@@ -86,20 +86,29 @@ struct Tail {
 
 impl Tail {
     fn run(mut self, follows: bool, stopped: &Receiver<()>) -> Result<Outcome, Failure> {
-        let mut looked: Option<Instant> = None;
+        let (mut looked, mut trouble): (Option<Instant>, Option<String>) = (None, None);
         loop {
-            if looked.is_none_or(|looked| looked.elapsed() >= STATE_EVERY) {
-                self.look(follows)?;
+            let is_due = looked.is_none_or(|looked| looked.elapsed() >= STATE_EVERY);
+            let mut state = Ok(());
+            if is_due {
                 looked = Some(time::instant());
+                state = self.look(follows);
             }
-            let polled = match self.follow.poll() {
-                Ok(polled) => polled,
-                // It may pass, as a disk that is away does.
-                Err(error) if follows => {
-                    warn!("{error}");
+            let polled = match state.and_then(|()| Ok(self.follow.poll()?)) {
+                Ok(polled) => {
+                    trouble = trouble.filter(|_| !is_due);
+                    polled
+                }
+                // It may pass, as a disk that is away does; it is said once.
+                Err(failure) if follows => {
+                    let why = failure.message();
+                    if trouble.as_ref() != Some(&why) {
+                        warn!("{why}");
+                    }
+                    trouble = Some(why);
                     Polled::default()
                 }
-                Err(error) => return Err(error.into()),
+                Err(failure) => return Err(failure),
             };
             for what in self.follow.take_trouble() {
                 warn!("left out: {what}");
@@ -122,7 +131,12 @@ impl Tail {
             return Ok(());
         }
         let now = time::now();
-        let heads: Vec<Head> = Timeline::read(view, None, now)?.projects.iter().map(|project| Head::of(project, false)).collect();
+        let heads: Vec<Head> = view
+            .at_one_moment(|| Timeline::read(view, None, now))?
+            .projects
+            .iter()
+            .map(|project| Head::of(project, false))
+            .collect();
         let head = Head::worst(&heads);
         // An import has no sessions: somebody writes all the same.
         let state = if head.state == State::Finished && view.has_writer() { State::Recording } else { head.state };

@@ -118,7 +118,9 @@ fn alerts(args: &Args, zone: &Zone) -> Result<Option<(Shared, mpsc::Sender<()>)>
         }
         let config = Config::open(&layout, registry, alerting, (state, zone)).map_err(Failure::from);
         if let Err(failure) = config.and_then(|config| super::alerts::watch(config, &tells, &is_ended)) {
-            warn!("no alerts: {}", failure.message());
+            let why = format!("no alerts: {}", failure.message());
+            warn!("{why}");
+            tells.fail(why);
         }
     })?;
     Ok(Some((shared, ends)))

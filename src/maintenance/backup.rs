@@ -28,7 +28,8 @@ pub struct Backup {
 /// all of them. `progress` gets bytes of day files that are done.
 ///
 /// # Errors
-/// When it could not be made; then the generations are as they were. What is wrong with single files is named in [`Copied::damaged`].
+/// When it could not be made; then the generations are as they were. When an old one cannot be removed; then the new one is there, and
+/// noted. What is wrong with single files is named in [`Copied::damaged`].
 pub fn backup(layout: &Layout, to: &Path, most: usize, now: Micros, mut progress: impl FnMut(u64)) -> Result<Backup, CopyError> {
     let unfit = |what| Err(CopyError::Place { path: to.to_owned(), what });
     if layout.owns(to) {
@@ -51,13 +52,15 @@ pub fn backup(layout: &Layout, to: &Path, most: usize, now: Micros, mut progress
     let partial = generation.partial();
     let copied = copying::copy(layout, &Layout::new(&partial), earlier.as_ref(), &mut progress)?;
     disk::publish_beside(&partial, &generation.path)?;
+    let is_good = copied.damaged.is_empty();
+    let noted = if is_good { note_backup(layout, generation.at, to) } else { Ok(()) };
+    let unnoted = noted.err().map(|error| error.to_string());
     let mut removed = Vec::new();
     let others: Vec<Generation> = Generation::list(to)?.into_iter().filter(|one| *one != generation).collect();
-    let too_many = if copied.damaged.is_empty() { (others.len() + 1).saturating_sub(most.max(1)) } else { 0 };
+    let too_many = if is_good { (others.len() + 1).saturating_sub(most.max(1)) } else { 0 };
     for old in others.into_iter().take(too_many) {
         removed.push(old.path.clone());
         old.remove()?;
     }
-    let unnoted = note_backup(layout, generation.at, to).err().map(|error| error.to_string());
     Ok(Backup { generation, copied, removed, unnoted })
 }

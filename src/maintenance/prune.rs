@@ -67,8 +67,8 @@ pub enum PruneError {
     /// The lists of what is there cannot be written anew.
     #[error(transparent)]
     Roll(Box<RollError>),
-    /// The archive lies within the recording.
-    #[error("{} is a part of the recording; give a directory outside of it", .0.display())]
+    /// The archive is a recording, or lies within one.
+    #[error("{} is a recording, or a part of one; give another directory", .0.display())]
     Inside(PathBuf),
     /// What was to go could not be noted.
     #[error("what goes could not be noted, so nothing went")]

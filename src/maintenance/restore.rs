@@ -68,14 +68,18 @@ pub fn restore(generation: &Path, new: &Path, registry: &Registry, progress: imp
         let what = "there is something already; give a directory that is not there yet, or an empty one";
         return Err(CopyError::Place { path: new.to_owned(), what }.into());
     }
+    // `.` has no name, and a link is not what is replaced.
+    let new = &new.canonicalize().unwrap_or_else(|_| new.to_owned());
     let staged = Layout::new(&partial(new));
-    let restored = attempt(generation, &staged, registry, progress)?;
-    if restored.is_whole() {
-        disk::publish_beside(staged.root(), new)?;
-    } else {
-        disk::remove_tree(staged.root())?;
-    }
-    Ok(restored)
+    let restored = attempt(generation, &staged, registry, progress).and_then(|restored| {
+        if restored.is_whole() {
+            disk::publish_beside(staged.root(), new)?;
+        }
+        Ok(restored)
+    });
+    // Where it has its name, nothing is there any more.
+    disk::remove_tree(staged.root())?;
+    restored
 }
 
 /// The drill: restores a generation in a folder, checks all of it, and removes it again.

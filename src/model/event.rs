@@ -34,6 +34,11 @@ impl Source {
             Self::Import => "import",
         }
     }
+
+    /// The words of what comes as it happens, and not from the past.
+    pub fn live() -> [&'static str; 2] {
+        [Self::Stream.name(), Self::Push.name()]
+    }
 }
 
 /// One event type on one UTC day of event time.

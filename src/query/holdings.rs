@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::time::Micros;
+use crate::base::time::{Day, Micros};
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
 use crate::store::archive::{ArchiveError, Footers};
@@ -48,6 +48,20 @@ impl Sums {
         let (a, b) = self.times.unwrap_or((first, last));
         self.times = Some((a.min(first), b.max(last)));
     }
+}
+
+/// Days whose files say what a day takes.
+const WEEK: i32 = 7;
+
+/// What a day takes, of files with their days and sizes in bytes: the mean of the days of the last week that have any; none where none has.
+pub fn bytes_a_day(files: impl IntoIterator<Item = (Day, u64)>, today: Day) -> Option<u64> {
+    let mut days: BTreeMap<Day, u64> = BTreeMap::new();
+    for (day, bytes) in files {
+        if bytes > 0 && (today.0 - WEEK..today.0).contains(&day.0) {
+            *days.entry(day).or_default() += bytes;
+        }
+    }
+    (!days.is_empty()).then(|| days.values().sum::<u64>() / days.len() as u64)
 }
 
 impl Holdings {

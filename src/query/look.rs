@@ -67,9 +67,13 @@ impl Look {
             is_recording,
             buffer_bytes: size(&layout.buffer()) + size(&layout.state().join("buffer.db-wal")),
             room,
-            // A recorder that waits has given its reserve back.
-            is_full: room.is_some_and(|room| room.is_low(is_recording && !layout.reserve().exists())),
+            is_full: waits_for_room(layout, room, is_recording),
             last_backup: last_backup(layout),
         })
     }
+}
+
+/// Whether so little room is left that a recorder keeps nothing and waits. One that waits has given its reserve back.
+pub fn waits_for_room(layout: &Layout, room: Option<Room>, is_recording: bool) -> bool {
+    room.is_some_and(|room| room.is_low(is_recording && !layout.reserve().exists()))
 }

@@ -10,7 +10,7 @@ use crate::base::time::{DAY, Day, Micros, SECOND, Utc};
 use crate::model::event::Partition;
 use crate::model::layout::Layout;
 use crate::query::coverage::{GapState, NobodyRecords};
-use crate::query::holdings::{LookError, Sums};
+use crate::query::holdings::{LookError, Sums, bytes_a_day};
 use crate::query::look::Look;
 use crate::store::archive::Footers;
 use crate::store::buffer::{View, WhichFaults};
@@ -222,7 +222,8 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, LookError> 
         last_at: Utc(misfit.last_at),
         example: printable(&misfit.example, 120),
     });
-    let a_day = bytes_a_day(&holdings.sums, Day::of(now));
+    let files = holdings.sums.iter().map(|(partition, sum)| (partition.day, sum.bytes));
+    let a_day = bytes_a_day(files, Day::of(now));
     Ok(Status {
         dir: layout.root().display().to_string(),
         events: holdings.events(),
@@ -254,17 +255,6 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, LookError> 
         last_sign_of_life_at: last_sign.map(Utc),
         last_sign_of_life_age: last_sign.map(|at| age(at, now)),
     })
-}
-
-/// What a day takes, by the whole days of the last week that were recorded.
-fn bytes_a_day(sums: &BTreeMap<Partition, Sums>, today: Day) -> Option<u64> {
-    const WEEK: i32 = 7;
-    let mut days: BTreeMap<Day, u64> = BTreeMap::new();
-    for (partition, sum) in sums.iter().filter(|(partition, _)| (today.0 - WEEK..today.0).contains(&partition.day.0)) {
-        *days.entry(partition.day).or_default() += sum.bytes;
-    }
-    let all: u64 = days.values().sum();
-    (all > 0).then(|| all / days.len() as u64)
 }
 
 /// The oldest sensors are younger.

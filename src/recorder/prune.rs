@@ -53,10 +53,10 @@ impl ToWriter for Direct {
     }
 }
 
-/// Prunes a recording that nobody writes to: what of a plan that was shown is still so.
+/// Prunes a recording that nobody writes to, by a plan that is made anew once it is open.
 ///
 /// # Errors
-/// When it is being written to, cannot be pruned, or the plan would be another one.
+/// When it is being written to, or cannot be pruned.
 pub fn prune(
     layout: &Layout,
     registry: &Arc<Registry>,

@@ -66,7 +66,9 @@ impl Supervised {
         let mut ticks = interval(LOOK_EVERY.min(every));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let looks = every.as_millis() / ticks.period().as_millis().max(1);
-        let (mut said, mut looked) = (String::new(), looks);
+        let (mut said, mut looked) = (String::new(), 0);
+        // The first answer is to this.
+        self.answers.ask();
         loop {
             ticks.tick().await;
             let how = how(&self.meter);

@@ -61,6 +61,17 @@ pub enum BodyError {
     BreaksOff,
 }
 
+impl BodyError {
+    /// What to answer: of the first two, what is left of the body is not waited for.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BreaksOff => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
 /// An answer without a word.
 pub fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Either::Left(Full::default()));

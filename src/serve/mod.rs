@@ -66,7 +66,8 @@ pub struct Limits {
     pub header_time: Duration,
     /// Longest wait for a body, and for a TLS handshake.
     pub body_time: Duration,
-    /// An answer leaves at the latest after this time, unless the commit is already under way: the cloud waits 10 s.
+    /// A receiver answers at the latest after this time, unless the commit is already under way: the cloud waits 10 s. The shell leaves
+    /// that to the service.
     pub answer_time: Duration,
     /// Longest wait for a peer to take the next bytes of its answers.
     pub write_time: Duration,

@@ -21,7 +21,7 @@ use crate::model::layout::Layout;
 use crate::output::export::{Dialect, Format};
 use crate::query::look::Looker;
 use crate::query::tables::Topic;
-use crate::serve::{Answer, BodyError, COME_AGAIN, ServeError, Service, Visit, empty, text, whole};
+use crate::serve::{Answer, COME_AGAIN, ServeError, Service, Visit, empty, text, whole};
 
 use super::address::Asked;
 use super::board::Board;
@@ -136,9 +136,7 @@ impl Site {
     async fn log_in(&self, request: Request<Incoming>, visit: &Visit) -> Answer {
         let body = match visit.body(request.into_body()).await {
             Ok(body) => body,
-            Err(BodyError::TooLarge) => return empty(StatusCode::PAYLOAD_TOO_LARGE),
-            Err(BodyError::TooSlow) => return empty(StatusCode::REQUEST_TIMEOUT),
-            Err(BodyError::BreaksOff) => return empty(StatusCode::BAD_REQUEST),
+            Err(why) => return empty(why.status()),
         };
         let said = Asked::read(&String::from_utf8_lossy(&body));
         // Only a page of this one, and no address of another host: `//host` is one.

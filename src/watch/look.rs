@@ -1,6 +1,6 @@
 //! Looking: a thread that reads the recording each second, and puts what it saw on the board. It writes nothing.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use crate::model::layout::Layout;
 use crate::model::schema::Registry;
 use crate::query::coverage::{GapState, Project, Timeline};
 use crate::query::follow::{Follow, Fresh, From, Polled};
+use crate::query::holdings::bytes_a_day;
+use crate::query::look::waits_for_room;
 use crate::query::reader::{ReadError, Reader, Selection};
 use crate::query::tables::{Ask, Shape, TableError, tables};
 use crate::store::archive::{Catalog, Stamp};
@@ -37,8 +39,6 @@ const RATE: Micros = 60 * SECOND;
 /// How often it is looked for what costs more, and how often for what changes by the hour.
 const NOW_AND_THEN: Micros = 10 * SECOND;
 const RARELY: Micros = 600 * SECOND;
-/// Days of which the size of day files is taken.
-const DAYS: i32 = 7;
 /// Polls between two looks while the day is read: so that a page shows it coming.
 const POLLS: usize = 20;
 
@@ -157,7 +157,7 @@ impl Looker {
         let time = match self.follow.as_ref().and_then(Follow::view) {
             Some(view) => {
                 let time = view.at_one_moment(|| Timeline::read(view, None, now))?;
-                let is_low = room.is_some_and(|room| room.is_low(view.has_writer() && !self.layout.reserve().exists()));
+                let is_low = waits_for_room(&self.layout, room, view.has_writer());
                 seen.heads = time.projects.iter().map(|project| Head::of(project, is_low)).collect();
                 self.slow.look(&self.layout, view, board, now)?;
                 time
@@ -214,7 +214,7 @@ impl Slow {
         }
         if is_due(self.rare_at, RARELY) {
             self.rare_at = Some(now);
-            self.bytes_a_day = bytes_a_day(layout, now)?;
+            self.bytes_a_day = a_day(layout, now)?;
         }
         Ok(())
     }
@@ -227,8 +227,7 @@ fn alert(firing: &Firing) -> Alert {
 /// Rows that came as they happened, and not from the past.
 fn live(rows: &RecordBatch) -> usize {
     let sources = rows.column_by_name("source").and_then(|column| column.as_string_opt::<i32>());
-    let is_live = |source: &str| [Source::Stream.name(), Source::Push.name()].contains(&source);
-    sources.into_iter().flatten().flatten().filter(|source| is_live(source)).count()
+    sources.into_iter().flatten().flatten().filter(|source| Source::live().contains(source)).count()
 }
 
 /// When a project could be heard; none that never was.
@@ -267,17 +266,11 @@ fn look_back(layout: &Layout, board: &Board, end: Micros) -> Result<(), Blind> {
     Ok(())
 }
 
-/// What the day files of a day take: the mean of the last days before today.
-fn bytes_a_day(layout: &Layout, now: Micros) -> Result<Option<u64>, Blind> {
-    let today = Day::of(now);
-    let (mut days, mut bytes) = (BTreeSet::new(), 0);
-    for (_, file) in Catalog::list(layout).map_err(ReadError::from)?.files() {
-        if (today.0 - DAYS..today.0).contains(&file.day.0) {
-            days.insert(file.day);
-            bytes += file.path.metadata().map_or(0, |about| about.len());
-        }
-    }
-    Ok((bytes / (days.len() as u64).max(1) > 0).then(|| bytes / days.len() as u64))
+/// What the day files of a day take.
+fn a_day(layout: &Layout, now: Micros) -> Result<Option<u64>, Blind> {
+    let catalog = Catalog::list(layout).map_err(ReadError::from)?;
+    let files = catalog.files().map(|(_, file)| (file.day, file.path.metadata().map_or(0, |about| about.len())));
+    Ok(bytes_a_day(files, Day::of(now)))
 }
 
 /// Nothing can be seen, and why.

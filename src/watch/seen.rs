@@ -39,7 +39,7 @@ pub struct Seen {
     pub last_backup: Option<Micros>,
     /// What people are told of, and lasts.
     pub alerts: Vec<Alert>,
-    /// Why nobody is told of anything, if so.
+    /// What is wrong with alerts, if anything is.
     pub alerts_trouble: Option<String>,
     /// The day is still being read.
     pub is_loading: bool,

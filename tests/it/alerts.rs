@@ -100,7 +100,7 @@ fn a_recorder_that_is_killed_is_told_once_by_another_process() {
     recorder.child.kill().unwrap();
     recorder.wait();
     until("it is told", || told.exists() && fs::read_to_string(&told).unwrap().contains("\"dead\""));
-    // Longer than the devices would be silent for.
+    // Several steps of the watcher: it is not sent again. (That devices are not silent then: `watch::alerts::tests`.)
     std::thread::sleep(Duration::from_secs(8));
     let (ran, _) = watcher.terminate();
     assert_eq!(ran.code, 0, "{}", ran.stderr);

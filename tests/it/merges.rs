@@ -223,3 +223,17 @@ fn schemas_come_along_and_nothing_is_merged_into_itself_or_out_of_nothing() {
     assert!(ran.code == 2 && ran.stderr.contains("there is no recording"), "{}", ran.stderr);
     assert!(!nothing.dir().exists());
 }
+
+#[test]
+fn what_was_pruned_there_nobody_claims_and_what_the_other_missed_then_stays_a_gap() {
+    let (a, b, both) = (Place::new(), Place::new(), Place::new());
+    heard(&a, 1, &[(0, 12)]);
+    heard(&b, 2, &[(0, 2), (4, 8)]);
+    let six = time("2026-10-01T06:00:00Z");
+    Buffer::open(&Layout::new(&a.dir()), six).unwrap().pruned(&[], six).unwrap();
+    assert_eq!(merge(&[&a, &b], &both).code, 0);
+    // What it had heard before is not here any more.
+    assert_eq!(states(&both), [("02".to_owned(), "lost".to_owned())]);
+    assert_eq!(merge(&[&a, &b], &both).code, 0);
+    assert_eq!(states(&both).len(), 1);
+}

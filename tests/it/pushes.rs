@@ -574,6 +574,8 @@ fn no_page_that_somebody_looks_at_pushes_where_everybody_is_trusted() {
     let asked = b"OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.com\r\nAccess-Control-Request-Method: POST\r\n\r\n";
     let answer = Client::new(listening.address).send(asked).unwrap();
     assert!(answer.status == 405 && !answer.text.contains("access-control"), "{answer:?}");
+    let rebound = b"POST / HTTP/1.1\r\nHost: localhost.evil.com:1\r\nOrigin: http://localhost.evil.com:1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    assert_eq!(Client::new(listening.address).send(rebound).unwrap().status, 403);
     assert_eq!(listening.terminate().code, 0);
     assert_eq!(place.events().len(), 0);
 }

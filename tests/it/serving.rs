@@ -1,6 +1,6 @@
 //! The HTTP shell, for those who answer in streams and by name: who only reads is told for as long as they read, and no longer.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -139,6 +139,5 @@ fn a_server_that_ends_waits_for_no_stream() {
         *held.lock().unwrap() = Some(stream);
     });
     assert!(took < Duration::from_secs(5), "{took:?}");
-    let mut rest = Vec::new();
-    held.into_inner().unwrap().unwrap().read_to_end(&mut rest).unwrap_or_default();
+    drop(held);
 }

@@ -387,6 +387,7 @@ fn a_page_names_what_people_are_told_of_and_such_devices_come_first() {
     until("an alert", || watching.page().contains("! alert too hot"));
     let page = watching.page();
     assert!(between(&page, "<div id=\"alerts\">", "</div>").contains("<b>too hot</b>: "), "{page}");
+    hears(&mut watching.live("/live"), "<div id=\"alerts\">");
     assert!(between(&page, "<tbody id=\"rows\">", "</tr>").contains("! alert too hot"), "{page}");
     let metrics = watching.get("/metrics", "").text();
     assert!(metrics.contains("overnight_alerts_firing") && !metrics.contains("overnight_alerts_firing 0\n"), "{metrics}");

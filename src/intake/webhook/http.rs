@@ -39,11 +39,12 @@ impl From<SignatureError> for Refusal {
 
 impl From<BodyError> for Refusal {
     fn from(why: BodyError) -> Self {
-        match why {
-            BodyError::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "its body is too large"),
-            BodyError::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "its body comes too slowly"),
-            BodyError::BreaksOff => Self::new(StatusCode::BAD_REQUEST, "its body breaks off"),
-        }
+        let said = match why {
+            BodyError::TooLarge => "its body is too large",
+            BodyError::TooSlow => "its body comes too slowly",
+            BodyError::BreaksOff => "its body breaks off",
+        };
+        Self::new(why.status(), said)
     }
 }
 
@@ -159,7 +160,8 @@ fn of_no_page(headers: &HeaderMap) -> Result<(), Refusal> {
     // An address of numbers is nobody's name, and so no page of somebody else's.
     let is_own = |origin: &str| {
         let host = origin.split_once("://").map(|(_, host)| host).unwrap_or_default();
-        let is_here = host.starts_with("localhost") || host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
+        let is_named = host.split(':').next() == Some("localhost");
+        let is_here = is_named || host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
         is_here && text(HOST) == Some(host)
     };
     if text(ORIGIN).is_some_and(|origin| !is_own(origin)) {

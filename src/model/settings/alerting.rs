@@ -367,15 +367,17 @@ fn rule(text: &AlertText, name: String, sinks: &[Sink]) -> Result<Rule, String> 
         if types.is_empty() {
             return Err("of which event type? Give type = \"temperature\" or another one".to_owned());
         }
-        let (Some(value), Some(clear)) = (value, clear) else {
+        if value.is_none() {
             return Err(format!("{} which value? Give value = 8", when.name()));
-        };
-        if when == When::Above && clear > value || when == When::Below && clear < value {
-            return Err(format!(
-                "clear = {clear} lies on the wrong side of value = {value}: there it is too {}",
-                if when == When::Above { "high" } else { "low" }
-            ));
         }
+    }
+    if let (Some(value), Some(clear)) = (value, clear)
+        && if when == When::Above { clear > value } else { clear < value }
+    {
+        return Err(format!(
+            "clear = {clear} lies on the wrong side of value = {value}: there it is too {}",
+            if when == When::Above { "high" } else { "low" }
+        ));
     }
     let minute = 60 * SECOND;
     let lasts = match when {

@@ -10,7 +10,7 @@ use crate::model::schema::Schema;
 use crate::query::reader::{Reader, Selection, TypePlan, select};
 use crate::store::archive::{ArchiveError, DayFile, Keys, Run};
 
-use super::{Fresh, Result, chosen};
+use super::{Fresh, Result};
 
 /// Partitions that were not given yet.
 #[derive(Debug)]
@@ -110,7 +110,6 @@ fn tail(reader: &Reader, selection: &Selection, most: usize) -> Result<Vec<(Micr
             }
         }
         for batch in batches {
-            let batch = chosen(&batch, selection)?;
             let Some(keys) = Keys::of(&batch) else { continue };
             for at in batch.num_rows().saturating_sub(most)..batch.num_rows() {
                 let fresh = Fresh { schema: Arc::clone(&plan.schema), rows: batch.slice(at, 1) };

@@ -3,7 +3,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use arrow::array::RecordBatch;
-use rusqlite::OptionalExtension;
 
 use crate::model::event::Partition;
 
@@ -46,7 +45,7 @@ impl View {
     pub fn mark(&self) -> Result<Mark> {
         let look = || -> rusqlite::Result<Mark> {
             let (id, seq) = (migrate::id(&self.db)?, rolled::seq_highest(&self.db)?);
-            let oldest: Option<i64> = self.db.query_row("SELECT min(seq) FROM block", [], |row| row.get(0)).optional()?.flatten();
+            let oldest: Option<i64> = self.db.query_row("SELECT min(seq) FROM block", [], |row| row.get(0))?;
             let mut noted: Vec<_> = self.blocks_of().rolled()?.0.into_iter().collect();
             noted.sort_unstable();
             let mut hash = DefaultHasher::new();

@@ -76,7 +76,7 @@ impl Told for Meter {
 /// What does not fit an atomic.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
-    /// Events kept, by type.
+    /// Events that came, by type, as the live lines show them: those of a stream from when they are handed over, before their commit.
     pub by_type: BTreeMap<String, u64>,
     /// Events committed to the buffer, by type.
     pub committed: Bounded<TYPES>,

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::base::disk::fault;
-use crate::base::time::Micros;
+use crate::base::time::{Micros, Moment};
 use crate::model::settings::{Rule, When};
 
 /// What an alert is about: a device of a project, a project, or the whole recording.
@@ -37,15 +37,6 @@ pub(super) struct Change {
     pub(super) value: Option<f64>,
     /// Why, where somebody knows.
     pub(super) why: Option<String>,
-}
-
-/// A moment of the engine: what people call the time, and a clock that nobody sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tick {
-    /// The wall clock.
-    pub wall: Micros,
-    /// The steady clock.
-    pub steady: Micros,
 }
 
 /// A rule, and how things stand.
@@ -85,8 +76,18 @@ impl Decider {
         Self { rule, states: HashMap::new() }
     }
 
+    /// Keeps what fires, and what it is still about.
+    pub(super) fn retain(&mut self, is_about: impl Fn(&Subject) -> bool) {
+        self.states.retain(|subject, state| state.firing.is_some() || is_about(subject));
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn forget(&mut self) {
+        self.states.clear();
+    }
+
     /// A device measured something. What is older than what is known of it changes nothing.
-    pub(super) fn value(&mut self, subject: &Subject, (at, value): (Micros, f64), now: Tick, out: &mut Vec<Change>) {
+    pub(super) fn value(&mut self, subject: &Subject, (at, value): (Micros, f64), now: Moment, out: &mut Vec<Change>) {
         let (Some(limit), Some(clear)) = (self.rule.value, self.rule.clear) else { return };
         let state = state(&mut self.states, subject);
         if state.at.is_some_and(|last| at <= last) {
@@ -99,13 +100,14 @@ impl Decider {
         let clear = if fault::leaves_out("hysteresis") { limit } else { clear };
         let (is_bad, is_good) = match self.rule.when {
             When::Above => (value > limit, value <= clear),
+            When::Battery => (value <= limit, value > limit && value >= clear),
             _ => (value < limit, value >= clear),
         };
         weigh(&self.rule, subject, state, (is_bad, is_good), (at, now), out);
     }
 
     /// A device told something. `heard` is the clock that counts while its project is heard.
-    pub(super) fn sign(&mut self, subject: &Subject, at: Micros, (heard, now): (Micros, Tick), out: &mut Vec<Change>) {
+    pub(super) fn sign(&mut self, subject: &Subject, at: Micros, (heard, now): (Micros, Moment), out: &mut Vec<Change>) {
         let state = state(&mut self.states, subject);
         let is_new = state.at.is_none();
         // Whatever time it tells: it speaks.
@@ -124,7 +126,7 @@ impl Decider {
     }
 
     /// Time passes for what devices say. `heard` tells of a project whether it is heard, and how long it was so far.
-    pub(super) fn pass(&mut self, now: Tick, heard: &BTreeMap<String, (bool, Micros)>, out: &mut Vec<Change>) {
+    pub(super) fn pass(&mut self, now: Moment, heard: &BTreeMap<String, (bool, Micros)>, out: &mut Vec<Change>) {
         for (subject, state) in &mut self.states {
             let Some((is_heard, so_far)) = heard.get(&subject.project) else { continue };
             if self.rule.when == When::Silent {
@@ -145,7 +147,7 @@ impl Decider {
     }
 
     /// How things stand that no device says. `is_first` is the first look: what is so was so before.
-    pub(super) fn facts(&mut self, facts: &BTreeMap<String, Fact>, now: Tick, is_first: bool, out: &mut Vec<Change>) {
+    pub(super) fn facts(&mut self, facts: &BTreeMap<String, Fact>, now: Moment, is_first: bool, out: &mut Vec<Change>) {
         for (project, fact) in facts {
             let subject = Subject { project: project.clone(), device: String::new() };
             let state = state(&mut self.states, &subject);
@@ -184,7 +186,7 @@ fn weigh(
     subject: &Subject,
     state: &mut State,
     (is_bad, is_good): (bool, bool),
-    (at, now): (Micros, Tick),
+    (at, now): (Micros, Moment),
     out: &mut Vec<Change>,
 ) {
     if state.firing.is_none() {
@@ -218,9 +220,9 @@ fn ripen(rule: &Rule, subject: &Subject, state: &mut State, at: Micros, known: M
 }
 
 /// What has lasted by the steady clock.
-fn settle(rule: &Rule, subject: &Subject, state: &mut State, now: Tick, out: &mut Vec<Change>) {
+fn settle(rule: &Rule, subject: &Subject, state: &mut State, now: Moment, out: &mut Vec<Change>) {
     // A program that goes by the wall clock.
-    let now = if fault::leaves_out("steady clock") { Tick { steady: now.wall, ..now } } else { now };
+    let now = if fault::leaves_out("steady clock") { Moment { steady: now.wall, ..now } } else { now };
     if let (Some((since, steady)), None) = (state.bad, state.firing)
         && now.steady - steady >= rule.lasts
     {

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::base::disk::{DiskError, fault};
-use crate::base::time::{DAY, Micros, SECOND, rfc3339};
+use crate::base::time::{DAY, Micros, Moment, SECOND, rfc3339};
 use crate::base::zone::Zone;
 use crate::model::settings::Rule;
 
-use super::decide::{Change, Tick};
+use super::decide::Change;
 use super::note::{Named, Note, id_of};
 use super::state::{Keeper, Key, Stored};
 use super::words::{Item, Tone, sentence};
@@ -75,8 +75,15 @@ impl Desk {
     }
 
     /// Takes a change, unless it was told already, or nobody was told that it had begun.
-    pub(super) fn note(&mut self, told: &Told, name: &str, change: Change, now: Tick) {
+    pub(super) fn note(&mut self, told: &Told, name: &str, change: Change, now: Moment) {
         let key = key(&told.rule.name, &change);
+        if change.raised
+            && let Some((_, over)) = self.gathering.get_mut(&(key.alert.clone(), true))
+        {
+            // So again before anybody was told that it is over: it lasts.
+            over.retain(|item| item.subject != change.subject);
+            self.gathering.retain(|_, (_, items)| !items.is_empty());
+        }
         let is_known = if change.raised {
             self.stored.firing.contains_key(&key)
                 || self.is_gathered(&key, false)
@@ -94,7 +101,7 @@ impl Desk {
         gathered.1.push(item);
     }
 
-    /// Of an alert, whatever fires for those that are not among these is over.
+    /// What was told of an alert and lasts.
     pub(super) fn firing_of(&self, alert: &str) -> Vec<(Key, Micros)> {
         self.stored.firing.iter().filter(|(key, _)| key.alert == alert).map(|(key, since)| (key.clone(), *since)).collect()
     }
@@ -107,7 +114,7 @@ impl Desk {
         &mut self,
         rules: &[Told],
         about: impl Fn(&Key) -> (String, Option<f64>),
-        now: Tick,
+        now: Moment,
     ) -> Result<(), DiskError> {
         let due: Vec<(String, bool)> =
             self.gathering.iter().filter(|(_, (since, _))| now.steady - since >= GATHER).map(|(of, _)| of.clone()).collect();
@@ -128,8 +135,10 @@ impl Desk {
         Ok(())
     }
 
-    fn save(&mut self, now: Tick) -> Result<(), DiskError> {
-        // What is being gathered is not decided yet, as far as anybody knows who reads this.
+    fn save(&mut self, now: Moment) -> Result<(), DiskError> {
+        // Until it is noted.
+        self.changed = true;
+        // What is being gathered is not noted yet: a start looks [`MARGIN`] further back.
         self.stored.upto = now.wall;
         if let Some(keeper) = &self.keeper
             && !fault::leaves_out("what was told")
@@ -140,7 +149,7 @@ impl Desk {
         Ok(())
     }
 
-    fn repeat(&mut self, told: &Told, about: impl Fn(&Key) -> (String, Option<f64>), now: Tick) {
+    fn repeat(&mut self, told: &Told, about: impl Fn(&Key) -> (String, Option<f64>), now: Moment) {
         let Some(every) = told.rule.repeat else { return };
         let last = self.stored.told.get(&told.rule.name).copied().unwrap_or(now.wall);
         let firing = self.firing_of(&told.rule.name);
@@ -156,7 +165,7 @@ impl Desk {
         self.tell(told, Tone::Still, &items, now);
     }
 
-    fn tell(&mut self, told: &Told, tone: Tone, items: &[Item], now: Tick) {
+    fn tell(&mut self, told: &Told, tone: Tone, items: &[Item], now: Moment) {
         let rule = &told.rule;
         let state = if tone == Tone::Cleared { "resolved" } else { "firing" };
         let at = items.iter().map(|item| item.at).max().unwrap_or(now.wall);
@@ -197,7 +206,7 @@ impl Desk {
     }
 
     /// Where very many messages wait for one, the oldest become one.
-    fn make_room(&mut self, to: &str, now: Tick) {
+    fn make_room(&mut self, to: &str, now: Moment) {
         let waiting: Vec<&Note> = self.stored.owed.iter().filter(|(of, _)| of == to).map(|(_, note)| note).collect();
         if waiting.len() > OWED_MAX {
             let digest = Note::digest(&waiting, now.wall);
@@ -207,7 +216,7 @@ impl Desk {
     }
 
     /// What is to be sent now: to each at most one message.
-    pub(super) fn due(&mut self, now: Tick) -> Vec<(String, Note)> {
+    pub(super) fn due(&mut self, now: Moment) -> Vec<(String, Note)> {
         let mut due = Vec::new();
         let names: BTreeSet<String> = self.stored.owed.iter().map(|(to, _)| to.clone()).collect();
         for to in names {
@@ -231,7 +240,7 @@ impl Desk {
     ///
     /// # Errors
     /// When the disk refuses: it may be sent again then.
-    pub(super) fn arrived(&mut self, to: &str, note: &Note, now: Tick) -> Result<(), DiskError> {
+    pub(super) fn arrived(&mut self, to: &str, note: &Note, now: Moment) -> Result<(), DiskError> {
         self.stored.owed.retain(|(of, owed)| of != to || owed.id != note.id && !note.holds.contains(&owed.id));
         let sent = self.stored.sent.entry(to.to_owned()).or_default();
         sent.retain(|at| is_lately(*at, now));
@@ -242,7 +251,7 @@ impl Desk {
     }
 
     /// A message has not; true where that is the first time in a row.
-    pub(super) fn failed(&mut self, to: &str, now: Tick) -> bool {
+    pub(super) fn failed(&mut self, to: &str, now: Moment) -> bool {
         let (count, until) = self.waits.entry(to.to_owned()).or_default();
         *until = now.steady + WAITS[(*count).min(WAITS.len() - 1)];
         *count += 1;
@@ -254,14 +263,14 @@ impl Desk {
         self.stored.owed.len()
     }
 
-    /// What is being gathered, for whoever wants to see how things stand, and what was told of and lasts.
+    /// What was told of and lasts.
     pub(super) fn firing(&self) -> impl Iterator<Item = (&Key, Micros)> {
         self.stored.firing.iter().map(|(key, since)| (key, *since))
     }
 }
 
 /// Within the last hour, as far as a clock tells that may have been set.
-fn is_lately(at: Micros, now: Tick) -> bool {
+fn is_lately(at: Micros, now: Moment) -> bool {
     (0..HOUR).contains(&(now.wall - at))
 }
 

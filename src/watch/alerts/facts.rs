@@ -7,6 +7,7 @@ use crate::base::time::{DAY, Micros};
 use crate::model::layout::Layout;
 use crate::model::settings::{Rule, When};
 use crate::query::coverage::{GapState, Project, Timeline};
+use crate::query::look::waits_for_room;
 use crate::store::buffer::{BufferError, View};
 use crate::store::last_backup::last_backup;
 use crate::watch::head::{Head, State};
@@ -37,8 +38,9 @@ impl Facts {
     pub(super) fn look(layout: &Layout, view: Option<&View>, now: Micros) -> Result<Self, BufferError> {
         let room = Room::of(&layout.state());
         let has_writer = view.is_some_and(View::has_writer);
-        let is_full = room.is_some_and(|room| room.is_low(has_writer && !layout.reserve().exists()));
-        let time = view.map(|view| Timeline::read(view, Some(now - REACH), now)).transpose()?.unwrap_or_default();
+        let is_full = waits_for_room(layout, room, has_writer);
+        let time =
+            view.map(|view| view.at_one_moment(|| Timeline::read(view, Some(now - REACH), now))).transpose()?.unwrap_or_default();
         let projects = time.projects.into_iter().map(|project| {
             let head = Head::of(&project, is_full);
             (project, head)

@@ -27,7 +27,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 
 use crate::base::disk::fault;
-use crate::base::time::{self, DAY, Micros, SECOND};
+use crate::base::time::{self, DAY, Micros, Moment, SECOND};
 use crate::base::zone::Zone;
 use crate::model::event::Source;
 use crate::model::layout::Layout;
@@ -44,7 +44,7 @@ use desk::{Desk, MARGIN, Told};
 use facts::Facts;
 use state::{Keeper, Key, Stored};
 
-pub use decide::{Subject, Tick};
+pub use decide::Subject;
 pub use note::{Named, Note, Posted};
 pub use preview::{Told as Preview, preview};
 pub use send::{Deliver, Sender};
@@ -72,7 +72,7 @@ pub struct Standing {
     pub failed: u64,
     /// Messages on their way.
     pub owed: usize,
-    /// Why nobody is told of anything, if so.
+    /// What is wrong with alerts, if anything is.
     pub trouble: Option<String>,
 }
 
@@ -99,6 +99,11 @@ impl Shared {
     /// How they stand now.
     pub fn get(&self) -> Standing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nobody is told of anything, and why.
+    pub fn fail(&self, why: String) {
+        self.set(Standing { trouble: Some(why), ..Standing::default() });
     }
 
     fn set(&self, standing: Standing) {
@@ -137,18 +142,14 @@ impl Config {
 
 /// Watches until `stop` says so or is dropped. `tell` says on whose behalf something went wrong.
 pub fn run(config: Config, deliver: &mut dyn Deliver, shared: &Shared, tell: &dyn Fn(String), stop: &Receiver<()>) {
-    let mut alerts = Alerts::new(config, time::moment());
+    let mut alerts = Alerts::new(config);
     loop {
-        alerts.step(tick(time::moment()), deliver, tell);
+        alerts.step(time::moment(), deliver, tell);
         shared.set(alerts.standing());
         if stop.recv_timeout(STEP) != Err(RecvTimeoutError::Timeout) {
             return;
         }
     }
-}
-
-fn tick(moment: time::Moment) -> Tick {
-    Tick { wall: moment.wall, steady: moment.steady }
 }
 
 /// All that watches.
@@ -169,7 +170,7 @@ pub struct Alerts {
     about: Vec<HashMap<Subject, bool>>,
     /// Which values of event types are looked at, by rule.
     columns: Vec<BTreeMap<String, Option<String>>>,
-    last: Option<Tick>,
+    last: Option<Moment>,
     facts_at: Option<Micros>,
     names_at: Option<Micros>,
     pinged_at: Option<Micros>,
@@ -181,16 +182,15 @@ pub struct Alerts {
 
 impl Alerts {
     /// With what was told.
-    pub fn new(config: Config, now: time::Moment) -> Self {
+    pub fn new(config: Config) -> Self {
         let Config { layout, registry, alerting, zone, keeper, stored, .. } = config;
-        Self::with((layout, registry, alerting, zone), Some(keeper), stored, now)
+        Self::with((layout, registry, alerting, zone), Some(keeper), stored)
     }
 
     fn with(
         (layout, registry, alerting, zone): (Layout, Arc<Registry>, Alerting, Zone),
         keeper: Option<Keeper>,
         stored: Stored,
-        _now: time::Moment,
     ) -> Self {
         let rules: Vec<Told> =
             alerting.rules.iter().map(|rule| Told { rule: rule.clone(), unit: unit_of(rule, &registry) }).collect();
@@ -224,14 +224,17 @@ impl Alerts {
     }
 
     /// One step: looks, decides, notes, sends.
-    pub fn step(&mut self, now: Tick, deliver: &mut dyn Deliver, tell: &dyn Fn(String)) {
+    pub fn step(&mut self, now: Moment, deliver: &mut dyn Deliver, tell: &dyn Fn(String)) {
         match self.decide(now) {
             Ok(()) => drop(self.said.remove("read")),
             Err(error) => self.say("read", format!("alerts: {error}"), tell),
         }
         let about = about_keys(&self.deciders, &self.directory);
-        if let Err(error) = self.desk.write_up(&self.rules, about, now) {
-            self.say("write", format!("alerts: {error}; messages are sent, and may be sent again after a start"), tell);
+        match self.desk.write_up(&self.rules, about, now) {
+            Ok(()) => drop(self.said.remove("write")),
+            Err(error) => {
+                self.say("write", format!("alerts: {error}; messages are sent, and may be sent again after a start"), tell);
+            }
         }
         self.send(now, deliver, tell);
         self.ping(now, deliver, tell);
@@ -246,7 +249,7 @@ impl Alerts {
         }
     }
 
-    fn decide(&mut self, now: Tick) -> Result<(), ReadError> {
+    fn decide(&mut self, now: Moment) -> Result<(), ReadError> {
         let is_first = self.follow.is_none();
         if is_first {
             self.begin(now)?;
@@ -277,13 +280,13 @@ impl Alerts {
         Ok(())
     }
 
-    fn note(&mut self, number: usize, change: Change, now: Tick) {
+    fn note(&mut self, number: usize, change: Change, now: Moment) {
         let name = name_of(&self.directory, &change.subject);
         self.desk.note(&self.rules[number], &name, change, now);
     }
 
     /// What was told of before this start and is so no more, is over.
-    fn settle(&mut self, now: Tick) {
+    fn settle(&mut self, now: Moment) {
         let mut over = Vec::new();
         for (number, decider) in self.deciders.iter().enumerate() {
             let firing: Vec<&Subject> = decider.firing().map(|(subject, ..)| subject).collect();
@@ -301,7 +304,8 @@ impl Alerts {
     }
 
     /// Opens the recording and works out how all stands.
-    fn begin(&mut self, now: Tick) -> Result<(), ReadError> {
+    fn begin(&mut self, now: Moment) -> Result<(), ReadError> {
+        self.deciders.iter_mut().for_each(Decider::forget);
         let rules = self.alerting.rules.clone();
         let lasts = rules.iter().map(|rule| 2 * rule.lasts.max(rule.hold)).max().unwrap_or_default();
         let start = now.wall - lasts.clamp(LOOK_BACK.0, LOOK_BACK.1);
@@ -328,7 +332,7 @@ impl Alerts {
                     };
                     let mut changes = Vec::new();
                     // It is as if it had come then.
-                    let then = Tick { wall: at, steady: now.steady - (now.wall - at) };
+                    let then = Moment { wall: at, steady: now.steady - (now.wall - at) };
                     deciders[number].value(subject, (at, value), then, &mut changes);
                     past.extend(changes.into_iter().map(|change| (number, change)));
                 });
@@ -350,7 +354,7 @@ impl Alerts {
     }
 
     /// Of what came and went before this start, only what the watcher before had no time to tell.
-    fn tell_past(&mut self, past: Vec<(usize, Change)>, now: Tick) {
+    fn tell_past(&mut self, past: Vec<(usize, Change)>, now: Moment) {
         let upto = self.desk.stored.upto;
         let lasts: Vec<Vec<(Subject, Micros)>> = self
             .deciders
@@ -383,14 +387,14 @@ impl Alerts {
     }
 
     /// Looks at the ledger, the disk, the backup and the names of devices, where it is time.
-    fn look(&mut self, now: Tick) -> Result<(), ReadError> {
+    fn look(&mut self, now: Moment) -> Result<(), ReadError> {
         let Some(follow) = self.follow.take() else { return Ok(()) };
         let looked = self.look_by(&follow, now);
         self.follow = Some(follow);
         looked
     }
 
-    fn look_by(&mut self, follow: &Follow, now: Tick) -> Result<(), ReadError> {
+    fn look_by(&mut self, follow: &Follow, now: Moment) -> Result<(), ReadError> {
         let is_time = |at: Option<Micros>, every: Micros| at.is_none_or(|at| now.steady - at >= every);
         if is_time(self.facts_at, FACTS_EVERY) {
             self.facts = Facts::look(&self.layout, follow.view(), now.wall)?;
@@ -412,13 +416,17 @@ impl Alerts {
                 self.directory = Directory::new(&view.devices()?);
             }
             self.about.iter_mut().for_each(HashMap::clear);
+            for decider in self.deciders.iter_mut().filter(|decider| decider.rule.when.is_of_devices()) {
+                let rule = decider.rule.clone();
+                decider.retain(|subject| is_about(&rule, &self.directory, subject));
+            }
             self.names_at = Some(now.steady);
         }
         Ok(())
     }
 
     /// Devices that are known and told nothing for as long as anybody looks back.
-    fn add_known(&mut self, now: Tick, start: Micros) {
+    fn add_known(&mut self, now: Moment, start: Micros) {
         let Some(view) = self.follow.as_ref().and_then(Follow::view) else { return };
         let Ok(devices) = view.devices() else { return };
         for device in devices {
@@ -432,7 +440,7 @@ impl Alerts {
         }
     }
 
-    fn take_events(&mut self, now: Tick) -> Result<(), ReadError> {
+    fn take_events(&mut self, now: Moment) -> Result<(), ReadError> {
         let Some(mut follow) = self.follow.take() else { return Ok(()) };
         let polled = follow.poll();
         self.follow = Some(follow);
@@ -461,7 +469,7 @@ impl Alerts {
     fn each(
         &mut self,
         fresh: &Fresh,
-        now: Tick,
+        now: Moment,
         mut take: impl FnMut(&mut [Decider], (usize, &Subject, Micros, Micros, Option<f64>)),
     ) {
         let column = |name: &str| fresh.rows.column_by_name(name);
@@ -485,7 +493,7 @@ impl Alerts {
                 }
             })
             .collect();
-        let live = [Source::Stream.name(), Source::Push.name()];
+        let live = Source::live();
         for row in 0..fresh.rows.num_rows() {
             let (at, came) = (time.value(row), received.value(row));
             if !device.is_valid(row) || !live.contains(&source.value(row)) || at > came.max(now.wall) + AHEAD {
@@ -508,7 +516,7 @@ impl Alerts {
         }
     }
 
-    fn send(&mut self, now: Tick, deliver: &mut dyn Deliver, tell: &dyn Fn(String)) {
+    fn send(&mut self, now: Moment, deliver: &mut dyn Deliver, tell: &dyn Fn(String)) {
         let due = self.desk.due(now);
         let sinks = self.alerting.sinks.clone();
         if fault::leaves_out("mark behind sending") {
@@ -539,7 +547,7 @@ impl Alerts {
         }
     }
 
-    fn ping(&mut self, now: Tick, deliver: &mut dyn Deliver, tell: &dyn Fn(String)) {
+    fn ping(&mut self, now: Moment, deliver: &mut dyn Deliver, tell: &dyn Fn(String)) {
         let Some(ping) = self.alerting.ping.clone() else { return };
         if self.pinged_at.is_some_and(|at| now.steady - at < ping.every) {
             return;

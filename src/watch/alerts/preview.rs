@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use serde::Serialize;
 
-use crate::base::time::{Micros, SECOND, Utc};
+use crate::base::time::{Micros, Moment, SECOND, Utc};
 use crate::base::zone::Zone;
 use crate::model::layout::Layout;
 use crate::model::schema::Registry;
@@ -18,7 +18,7 @@ use crate::query::reader::{ReadError, Selection};
 use crate::store::buffer::View;
 use crate::store::devices::Directory;
 
-use super::decide::{Change, Subject, Tick};
+use super::decide::{Change, Subject};
 use super::state::Stored;
 use super::words::{Item, Tone, sentence};
 use super::{Alerts, name_of};
@@ -52,7 +52,7 @@ pub fn preview(
     (start, now): (Micros, Micros),
 ) -> Result<Vec<Told>, ReadError> {
     let of = (layout.clone(), Arc::clone(registry), alerting.clone(), zone.clone());
-    let mut alerts = Alerts::with(of, None, Stored::default(), crate::base::time::Moment { wall: now, steady: now });
+    let mut alerts = Alerts::with(of, None, Stored::default());
     let view = View::open(layout)?;
     alerts.directory = Directory::new(&view.devices()?);
     let time = Timeline::read(&view, None, now)?;
@@ -60,7 +60,7 @@ pub fn preview(
     for number in 0..alerting.rules.len() {
         let rule = &alerting.rules[number];
         let changes = match rule.when {
-            When::Above | When::Below | When::Battery => of_values(&mut alerts, number, (start, now))?,
+            When::Above | When::Below | When::Battery => of_values(&mut alerts, number, &time, (start, now))?,
             When::Silent => of_silence(&mut alerts, number, &time, (start, now))?,
             When::Recorder | When::Gap => of_gaps(&time, rule.lasts, (start, now)),
             When::Disk | When::Backup => Vec::new(),
@@ -92,15 +92,15 @@ fn follow(alerts: &Alerts, event_types: Vec<String>, (start, now): (Micros, Micr
     Follow::open(&alerts.layout, Arc::clone(&alerts.registry), selection, From::Since(start), now)
 }
 
-fn of_values(alerts: &mut Alerts, number: usize, span: (Micros, Micros)) -> Result<Vec<Change>, ReadError> {
+fn of_values(alerts: &mut Alerts, number: usize, time: &Timeline, span: (Micros, Micros)) -> Result<Vec<Change>, ReadError> {
     let mut follow = follow(alerts, alerts.alerting.rules[number].types.clone(), span)?;
     let mut changes = Vec::new();
     loop {
         let polled = follow.poll()?;
         for fresh in &polled.fresh {
-            alerts.each(fresh, Tick { wall: span.1, steady: span.1 }, |deciders, (of, subject, at, _, value)| {
+            alerts.each(fresh, Moment { wall: span.1, steady: span.1 }, |deciders, (of, subject, at, _, value)| {
                 if let Some(value) = value.filter(|_| of == number) {
-                    deciders[number].value(subject, (at, value), Tick { wall: at, steady: at }, &mut changes);
+                    deciders[number].value(subject, (at, value), Moment { wall: at, steady: at }, &mut changes);
                 }
             });
         }
@@ -109,9 +109,8 @@ fn of_values(alerts: &mut Alerts, number: usize, span: (Micros, Micros)) -> Resu
         }
     }
     // What lasts since the last event.
-    let all: BTreeMap<String, (bool, Micros)> =
-        changes.iter().map(|change| (change.subject.project.clone(), (true, 0))).collect();
-    alerts.deciders[number].pass(Tick { wall: span.1, steady: span.1 }, &all, &mut changes);
+    let all: BTreeMap<String, (bool, Micros)> = time.projects.iter().map(|project| (project.name.clone(), (true, 0))).collect();
+    alerts.deciders[number].pass(Moment { wall: span.1, steady: span.1 }, &all, &mut changes);
     Ok(changes)
 }
 

@@ -122,8 +122,9 @@ fn run(command: &[String], json: &[u8]) -> Result<(), String> {
     let mut child = command.spawn().map_err(|error| format!("it could not be started: {}", error.kind()))?;
     let begun = time::instant();
     if let Some(mut input) = child.stdin.take() {
-        // A few kilobytes, which a pipe holds; one that does not read at all may still do its work.
-        input.write_all(json).unwrap_or_default();
+        // Beside the wait: a pipe holds only so much. One that does not read at all may still do its work.
+        let json = json.to_vec();
+        std::thread::spawn(move || input.write_all(&json).unwrap_or_default());
     }
     loop {
         match child.try_wait() {

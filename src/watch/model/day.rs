@@ -5,7 +5,7 @@ use crate::base::time::{Micros, SECOND};
 /// Quarters of an hour in a day.
 pub const CELLS: usize = 96;
 /// Length of one.
-pub const CELL: Micros = 15 * 60 * SECOND;
+const CELL: Micros = 15 * 60 * SECOND;
 
 /// Least and greatest of a quarter of an hour; of levels that last, the last and the greatest.
 pub type Cell = (f32, f32);

@@ -20,7 +20,7 @@ use crate::output::chart::{Meaning, meaning};
 use crate::query::tables::{Topic, Value, figure, topics};
 use crate::store::devices::{Directory, Known};
 
-pub use day::{CELL, CELLS, Cell};
+pub use day::{CELLS, Cell};
 pub use device::{BATTERY_LOW, Device, SIGNAL_WEAK, Said, Told, Trouble};
 pub use order::{PAGE, Page, Sort, Wish};
 
@@ -76,11 +76,6 @@ impl Fleet {
             fleet.of_type.entry(schema.name.clone()).or_default();
         }
         fleet
-    }
-
-    /// The columns of an event type that it wants to see, beside time, device and project.
-    pub fn columns(&self, event_type: &str) -> Vec<&str> {
-        self.of_type.get(event_type).into_iter().flatten().filter_map(|(_, column)| column.as_deref()).collect()
     }
 
     /// Takes the list of devices: those that never spoke are shown as well.

@@ -49,12 +49,12 @@ pub(super) fn alerts(look: &Look<'_>) -> Markup {
                 p { b.alarm { (counted(alerts.len() as u64, "alert")) } }
                 ul {
                     @for alert in alerts.iter().take(ALERTS) {
-                        li { b { (alert.name) } ": " (alert.of) " " small { "for " (length_of(now - alert.since)) } }
+                        li { b { (alert.name) } ": " (alert.of) @if alert.since > 0 { " " small { "for " (length_of(now - alert.since)) } } }
                     }
                     @if more > 0 { li { small { "and " (count(more as u64)) " more" } } }
                 }
             }
-            @if let Some(trouble) = &look.seen.alerts_trouble { p.note { "Nobody is told of anything: " (trouble) } }
+            @if let Some(trouble) = &look.seen.alerts_trouble { p.note { (trouble) } }
         }
     }
 }

@@ -12,8 +12,7 @@ use maud::{Markup, PreEscaped, html};
 
 use crate::base::text::clean;
 use crate::base::time::{Micros, SECOND};
-use crate::model::unit::written;
-use crate::output::web::words::{Clock, length};
+use crate::output::web::words::{self, Clock, length};
 use crate::query::coverage::Span;
 use crate::query::tables::{Topic, Value};
 
@@ -60,8 +59,7 @@ fn ago(now: Micros, then: Micros) -> String {
 
 /// The unit of a topic, behind a number.
 fn unit(topic: &Topic) -> String {
-    let unit = topic.values.first().and_then(Value::unit).map(written).unwrap_or_default();
-    if unit.is_empty() { unit } else { format!("\u{a0}{unit}") }
+    words::unit(topic.values.first().and_then(Value::unit))
 }
 
 /// A page around what stands in it. What is `live` says where changes come from.
@@ -178,7 +176,14 @@ pub fn live(look: &Look<'_>, wish: &Wish) -> (Vec<Part>, Vec<Part>) {
 fn of_head(look: &Look<'_>) -> Vec<Part> {
     let now = html! { span #now { (look.clock.second(look.seen.now)) } };
     // Two elements stand in the first.
-    vec![part("state", head::state(look)), part("facts", head::facts(look)), part("day", head::day(look)), part("now", now)]
+    let alerts = part("alerts", head::alerts(look));
+    vec![
+        part("state", head::state(look)),
+        alerts,
+        part("facts", head::facts(look)),
+        part("day", head::day(look)),
+        part("now", now),
+    ]
 }
 
 /// The page on which somebody says the token.

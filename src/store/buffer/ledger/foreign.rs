@@ -78,6 +78,8 @@ impl View {
     /// When it does not read.
     pub fn ledger(&self, now: Micros) -> Result<Foreign> {
         let is_alive = self.has_writer();
+        // What was pruned there is not here: nobody claims it.
+        let from = self.pruned_before()?.unwrap_or(0);
         let sql = format!(
             "SELECT id, opening, number, coalesce((SELECT value FROM meta WHERE key = '{ORIGIN}' || opening), ''), until, ended_at,
                 boot, clock, ahead, source, project, filters, account, begins, quiet, said,
@@ -96,6 +98,12 @@ impl View {
         })?;
         let own = runs.iter().find(|run| run.origin.is_empty()).map(|run| run.opening.clone()).unwrap_or_default();
         runs.iter_mut().filter(|run| run.origin.is_empty()).for_each(|run| run.origin.clone_from(&own));
+        runs.retain_mut(|run| {
+            if let Value::Integer(begins) = &mut run.rest[7] {
+                *begins = from.max(*begins);
+            }
+            run.ended_at.or(run.until).is_none_or(|end| end > from)
+        });
         let fills = self.rows(
             "SELECT id, project, filters, by_hand, asked_at, look_back, devices, done_at, but FROM fill WHERE done_at IS NOT NULL",
             [],
@@ -114,19 +122,27 @@ impl View {
         let done = "fill IN (SELECT id FROM fill WHERE done_at IS NOT NULL)";
         Ok(Foreign {
             runs,
-            heard: self.rows("SELECT run, session, opened_at, spoke_at, closed_at, cause, joined FROM heard", [], |row| {
-                Ok((row.get(0)?, values(row, 1)?))
-            })?,
+            heard: self.rows(
+                "SELECT run, session, max(opened_at, ?1), spoke_at, closed_at, cause, joined FROM heard WHERE spoke_at > ?1",
+                [from],
+                |row| Ok((row.get(0)?, values(row, 1)?)),
+            )?,
             fills,
-            pieces: self.rows(&format!("SELECT fill, begins, ends, confirms, events FROM piece WHERE {done}"), [], |row| {
-                Ok((row.get(0)?, values(row, 1)?))
-            })?,
+            pieces: self.rows(
+                &format!("SELECT fill, max(begins, ?1), ends, confirms, events FROM piece WHERE ends > ?1 AND {done}"),
+                [from],
+                |row| Ok((row.get(0)?, values(row, 1)?)),
+            )?,
             refused: self.rows(
                 &format!("SELECT fill, device, why FROM fill_device WHERE outcome = 'refused' AND {done}"),
                 [],
                 |row| Ok((row.get(0)?, values(row, 1)?)),
             )?,
-            losses: self.rows("SELECT project, filters, begins, ends, cause, noted_at FROM loss", [], |row| values(row, 0))?,
+            losses: self.rows(
+                "SELECT project, filters, begins, ends, cause, noted_at FROM loss WHERE ends > ?1",
+                [from],
+                |row| values(row, 0),
+            )?,
             misfits: self.rows("SELECT event_type, column, events, last_at, example FROM misfit", [], |row| values(row, 0))?,
             known: self.rows("SELECT project, id FROM known_device", [], |row| values(row, 0))?,
             devices: self.rows(described, [], device)?,
