@@ -270,17 +270,25 @@ fn a_clock_that_is_set_by_an_hour_hides_no_outage() {
                 until("some are kept", || place.so_far("events").as_u64() > Some(60));
                 write(&stamp, step);
                 let outage = |gap: &Value| text(&gap["cause"]).contains("503") && gap["seconds"].as_f64() > Some(1.0);
-                until("the outage is filled", || {
+                // The gaps that there are, once all of them are filled.
+                let filled = || {
                     // Asked by the same clock.
                     let mut command = overnight();
                     command.args(["gaps", "--json", "--dir"]).arg(place.dir()).envs(variables.clone());
                     let said = Running::start(&mut command).wait().stdout;
                     let said: Value = serde_json::from_str(&said).unwrap_or_default();
                     let gaps = said["projects"][0]["gaps"].as_array().cloned().unwrap_or_default();
-                    let is_filled = |gap: &&Value| gap["state"] == "filled";
-                    gaps.iter().any(outage) && gaps.iter().filter(is_filled).count() == gaps.len()
+                    if gaps.iter().all(|gap| gap["state"] == "filled") { gaps } else { Vec::new() }
+                };
+                let mut before = 0;
+                until("the outage is filled", || {
+                    let gaps = filled();
+                    before = gaps.len();
+                    gaps.iter().any(outage)
                 });
                 write(&stamp, "+0");
+                // That is a gap as well.
+                until("the time in which the clock was set is filled", || filled().len() > before);
                 let (ran, _) = recorder.terminate();
                 assert!(ran.stderr.contains("clock was set"), "{}", ran.stderr);
                 place.holds_everything(&cloud, is_not_in_history);
