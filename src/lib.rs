@@ -32,6 +32,8 @@ pub mod docs {
     pub mod years {}
 }
 pub mod intake;
+#[cfg(feature = "lake")]
+pub mod lake;
 pub mod maintenance;
 pub mod metrics;
 pub mod model;

@@ -28,7 +28,14 @@ mod export;
 mod faults;
 mod gaps;
 mod import;
-#[cfg(not(all(feature = "pictures", feature = "reports", feature = "simulator", feature = "manuals", feature = "workbooks")))]
+#[cfg(not(all(
+    feature = "lake",
+    feature = "pictures",
+    feature = "reports",
+    feature = "simulator",
+    feature = "manuals",
+    feature = "workbooks"
+)))]
 mod left_out;
 mod listen;
 mod merge;
@@ -66,6 +73,7 @@ macro_rules! verbs_of {
     )* };
 }
 
+verbs_of!("lake" lake: lake);
 verbs_of!("manuals" manuals: completions man);
 verbs_of!("pictures" pictures: plot);
 verbs_of!("reports" reports: report watch);
@@ -164,6 +172,8 @@ enum Command {
     Merge(merge::Args),
     /// Remove what is older than anybody wants to keep, or move it to an archive; shows first
     Prune(prune::Args),
+    /// Ship what was recorded to object storage, one table an event type, for any engine
+    Lake(lake::Args),
     /// Bring day files of an older schema up to today's columns
     Rebuild(rebuild::Args),
     /// A local server that speaks the cloud's API, with sensors that behave like sensors
@@ -383,6 +393,7 @@ pub fn main() -> ExitCode {
         Command::Restore(args) => restore::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Prune(args) => prune::run(&args),
+        Command::Lake(args) => lake::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -98,6 +98,16 @@ impl Layout {
         self.state().join("backup.json")
     }
 
+    /// What is known of shipments to a lake.
+    pub fn lake(&self) -> PathBuf {
+        self.state().join("lake")
+    }
+
+    /// How far the last one came.
+    pub fn last_shipment(&self) -> PathBuf {
+        self.lake().join("shipped.json")
+    }
+
     /// Schema files that this recording was made with, beside the built-in ones.
     pub fn schemas(&self) -> PathBuf {
         self.state().join("schemas")

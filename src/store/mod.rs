@@ -4,6 +4,7 @@ pub mod archive;
 pub mod buffer;
 pub mod devices;
 pub mod last_backup;
+pub mod last_shipment;
 pub mod meter;
 mod names;
 pub mod pressure;

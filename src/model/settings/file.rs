@@ -55,6 +55,8 @@ pub struct File {
     /// How far back these passes look, for what came during a gap with an older time, as in `3d`.
     pub look_back: Option<String>,
     #[serde(default)]
+    lake: LakeText,
+    #[serde(default)]
     alert: Vec<AlertText>,
     #[serde(default)]
     notify: Vec<NotifyText>,
@@ -71,6 +73,14 @@ pub struct File {
 
 /// What is said of a ping, if anything is.
 type Pings = Option<PingText>;
+
+/// What `overnight.toml` may say of a lake.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LakeText {
+    url: Option<String>,
+    ship_every: Option<String>,
+}
 
 /// What `overnight.toml` may say of one project.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -124,7 +134,7 @@ impl File {
     }
 
     /// Times, each with its key, what is said, and what is usual.
-    pub fn times(&self) -> [(&'static str, Option<Vec<String>>, &'static str); 8] {
+    pub fn times(&self) -> [(&'static str, Option<Vec<String>>, &'static str); 9] {
         let one = |time: &Option<String>| time.clone().map(|time| vec![time]);
         [
             ("keep_every", one(&self.keep_every), "3s, on a terminal 1s"),
@@ -135,6 +145,7 @@ impl File {
             ("look_back", one(&self.look_back), "3d"),
             ("reconcile", one(&self.reconcile), "never"),
             ("keep", one(&self.keep), "all of it"),
+            ("ship_every", one(&self.lake.ship_every), "1h"),
         ]
     }
 
@@ -152,6 +163,19 @@ impl File {
     /// When others may have named it.
     pub fn archive(&self) -> Result<Option<PathBuf>, SettingsError> {
         Ok(self.yours(self.archive.as_ref(), "archive", "--archive DIR")?.map(|archive| self.folder.join(archive)))
+    }
+
+    /// The lake that a recorder ships to.
+    ///
+    /// # Errors
+    /// When others may have named it.
+    pub fn lake(&self) -> Result<Option<&str>, SettingsError> {
+        self.yours(self.lake.url.as_deref(), "lake.url", "`overnight lake ship URL`")
+    }
+
+    /// How often it does, as in `1h`.
+    pub fn ship_every(&self) -> Option<&str> {
+        self.lake.ship_every.as_deref()
     }
 
     /// Who may read the day files.

@@ -39,6 +39,12 @@ impl Stamp {
     }
 }
 
+impl std::fmt::Display for Stamp {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} {} {}", self.bytes, self.modified, self.number)
+    }
+}
+
 #[cfg(unix)]
 fn number(about: &Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::ino(about)
