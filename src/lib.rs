@@ -12,6 +12,8 @@ pub mod docs {
     pub mod checked {}
     #[doc = include_str!("docs/format.md")]
     pub mod format {}
+    #[doc = include_str!("docs/lake.md")]
+    pub mod lake {}
     #[doc = include_str!("docs/morning.md")]
     pub mod morning {}
     #[doc = include_str!("docs/night.md")]

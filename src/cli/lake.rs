@@ -97,7 +97,7 @@ fn address(given: Option<&String>, layout: &Layout) -> Result<String, Failure> {
 }
 
 fn init(args: &Init) -> Result<Outcome, Failure> {
-    let place = Place::open(&args.url).map_err(failed)?;
+    let place = Place::make(&args.url).map_err(failed)?;
     let checked = lake::init(&place, time::now()).map_err(failed)?;
     if args.json {
         super::say(show::json(&checked)?)?;

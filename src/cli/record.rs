@@ -16,6 +16,8 @@ use crate::base::time::{self, Micros};
 use crate::cloud::client::Accept;
 use crate::intake::preflight::Asked;
 use crate::intake::stream::Plan;
+#[cfg(feature = "lake")]
+use crate::lake::Place;
 use crate::maintenance::prune::{KEEP_LEAST, PruneError};
 use crate::model::layout::Layout;
 use crate::model::schema::is_plain;
@@ -23,6 +25,8 @@ use crate::model::settings::{File, Filters};
 use crate::query::coverage;
 use crate::query::status::Written;
 use crate::recorder::{self, Filling, Keep, RecordError, Recorder, Sources, Supervised, Timing};
+#[cfg(feature = "lake")]
+use crate::recorder::{Ship, Shipping};
 use crate::store::buffer::View;
 use crate::store::meter::Meter;
 use crate::store::writer::Phase;
@@ -36,6 +40,10 @@ use super::receiver::Listening;
 use super::signal::on_stop;
 use super::when::{When, when};
 use super::{Failure, Outcome, Recording, advice, duration, each_once, program, shell, show, tell_missing};
+
+/// How often a recorder ships, unless told.
+#[cfg(feature = "lake")]
+const SHIP_EVERY: Duration = Duration::from_hours(1);
 
 /// Sessions that end sooner would do nothing but open each other.
 const ROTATE_LEAST: Duration = Duration::from_secs(1);
@@ -237,6 +245,26 @@ fn keep(file: &File) -> Result<Option<Keep>, Failure> {
     Ok(Some(Keep { time, archive: file.archive()? }))
 }
 
+/// Ships what is rolled, where the settings name a lake.
+#[cfg(feature = "lake")]
+fn shipping(recording: &Recording, file: &File, meter: &Arc<Meter>) -> Result<Option<Shipping>, Failure> {
+    let Some(url) = file.lake()? else { return Ok(None) };
+    // What is wrong with the address is said now, and not within the hour.
+    Place::open(url)?;
+    let every = time_of(file.ship_every())?.unwrap_or(SHIP_EVERY);
+    if every < Duration::from_secs(1) {
+        return Err(Failure::usage("ship_every in overnight.toml is at least 1s"));
+    }
+    let ship = Ship { url: url.to_owned(), every };
+    Ok(Some(Shipping::start(&recording.layout(), recording.registry()?, Arc::clone(meter), ship)?))
+}
+
+/// A build without the lake says so where the settings name one.
+#[cfg(not(feature = "lake"))]
+fn shipping(_: &Recording, file: &File, _: &Arc<Meter>) -> Result<(), Failure> {
+    if file.lake()?.is_some() { Err(super::left_out::left_out("lake")) } else { Ok(()) }
+}
+
 /// Opens the recording, records from the sources, and tells how it went.
 pub(super) fn record(
     recording: &Recording,
@@ -253,6 +281,7 @@ pub(super) fn record(
     let recorder = Recorder::open_pruning(&layout, recording.registry()?, Arc::clone(&meter), timing, keep(file)?)?;
     recording.warn_of_place();
     recording.keep_schemas()?;
+    let _shipping = shipping(recording, file, &meter)?;
     tell_end(end, begun, &layout, &clock);
     let live = Live::start(Arc::clone(&meter), clock);
     let recorded = drive(recorder, sources, end, hangs_up, &meter);

@@ -103,6 +103,10 @@ impl Table<'_> {
         self.add("metrics", file.metrics()?.map(|address| address.to_string()), "nowhere");
         self.add("page", file.page()?.map(|address| address.to_string()), "nowhere");
         self.add("token_file", file.token_file()?.map(|path| path.display().to_string()), "none");
+        // An address that carries more than a place is refused, and not shown.
+        let is_plain = |url: &&str| !url.contains(['@', '?', '#']);
+        let lake = file.lake()?.map(|url| Some(url).filter(is_plain).unwrap_or("***").to_owned());
+        self.add("lake.url", lake, "none: nothing is shipped");
         if std::env::var_os(SECRET).is_some_and(|secret| !secret.is_empty()) {
             self.push("signature secret", "***".to_owned(), SECRET);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::text::{self, printable};
 use crate::base::time::{self, Utc};
-use crate::query::status::{Status, status};
+use crate::query::status::{LakeStatus, Status, status};
 
 use super::clock::{Clock, Tz};
 use super::{Failure, Outcome, Recording, duration, screen, show};
@@ -41,6 +41,17 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
 
 /// Days with odd times that are listed for people.
 const ODD_TIMES: usize = 10;
+
+/// How far it is shipped: lines with their names.
+fn said_of_lake(lake: &LakeStatus, clock: &Clock) -> Vec<(&'static str, String)> {
+    let whole = lake.shipped_at.map_or_else(|| "never whole".to_owned(), |at| format!("whole at {}", clock.second(at)));
+    let behind = match lake.behind_rows {
+        0 => String::new(),
+        rows => format!(", {} behind", text::counted(rows, "row")),
+    };
+    let first = ("lake", format!("{}: {whole}{behind}", printable(&lake.url, 200)));
+    std::iter::once(first).chain(lake.problem.as_ref().map(|problem| ("", printable(problem, 400)))).collect()
+}
 
 fn print(status: &Status, clock: &Clock) -> Result<(), Failure> {
     let recorder = match (status.recording, status.connected_since) {
@@ -95,6 +106,9 @@ fn print(status: &Status, clock: &Clock) -> Result<(), Failure> {
     if let Some(backup) = &status.last_backup {
         let ago = show::ago(backup.at.into(), time::now());
         say!("{}", entry("backup", &format!("{}, {ago}, in {}", clock.second(backup.at), printable(&backup.to, 200))));
+    }
+    for (name, value) in status.lake.iter().flat_map(|lake| said_of_lake(lake, clock)) {
+        say!("{}", entry(name, &value));
     }
     say!("{}", entry("last event", &status.last_event_at.map_or_else(|| "none yet".to_owned(), |at| clock.second(at))));
     if !status.partitions.is_empty() {

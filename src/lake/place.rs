@@ -21,6 +21,7 @@ use object_store::{
 use tokio::runtime::Runtime;
 use url::Url;
 
+use crate::base::disk::{self, DiskError};
 use crate::model::settings::Mask;
 
 use super::{LakeError, Result};
@@ -83,6 +84,17 @@ impl Place {
         let url = parsed(address)?;
         let store = store(&url).map_err(|error| LakeError::Address { what: format!("{address}: {error}") })?;
         Self::over(url, store)
+    }
+
+    /// The same, and makes the directory where it is one.
+    ///
+    /// # Errors
+    /// As for [`Place::open`], and when the disk refuses.
+    pub fn make(address: &str) -> Result<Self> {
+        if !address.is_empty() && !address.contains("://") {
+            disk::create_dir_anywhere(FilePath::new(address))?;
+        }
+        Self::open(address)
     }
 
     /// A store that is open already, under an address that ends in `/`.
@@ -206,7 +218,7 @@ impl Place {
     pub(super) fn fetch(&self, name: &str, to: &FilePath) -> Result<()> {
         use std::io::Write;
         let path = self.path(name)?;
-        let mut file = crate::base::disk::create(to)?;
+        let mut file = disk::create(to)?;
         self.runtime.block_on(async {
             let mut pieces = match self.store.get(&path).await {
                 Ok(got) => got.into_stream(),
@@ -214,7 +226,7 @@ impl Place {
             };
             while let Some(piece) = pieces.next().await {
                 let piece = piece.map_err(self.fail("read", name))?;
-                file.write_all(&piece).map_err(|error| crate::base::disk::DiskError::new("write", to, error))?;
+                file.write_all(&piece).map_err(|error| DiskError::new("write", to, error))?;
             }
             Ok(())
         })
@@ -274,7 +286,7 @@ impl Place {
     }
 }
 
-/// An address as a URL that ends in `/`. A directory is made, so that its path can be told in full.
+/// An address as a URL that ends in `/`.
 fn parsed(address: &str) -> Result<Url> {
     let fail = |what: String| LakeError::Address { what };
     if address.is_empty() {
@@ -284,8 +296,10 @@ fn parsed(address: &str) -> Result<Url> {
         Ok(url) if address.contains("://") => url,
         _ => {
             let path = FilePath::new(address);
-            crate::base::disk::create_dir_anywhere(path)?;
-            let path = path.canonicalize().map_err(|error| crate::base::disk::DiskError::new("open", path, error))?;
+            let path = path.canonicalize().map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => LakeError::Missing(address.to_owned()),
+                _ => DiskError::new("open", path, error).into(),
+            })?;
             Url::from_directory_path(&path).map_err(|()| fail(format!("{address} is no directory")))?
         }
     };

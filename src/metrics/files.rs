@@ -52,6 +52,14 @@ fn held(look: &Look, out: &mut Exposition) {
         let help = "When the last backup that was good was begun.";
         out.one(Kind::Gauge, "backup_last_success_timestamp_seconds", help, seconds(backup.at.into()));
     }
+    if let Some(shipping) = &look.shipping {
+        out.one(Kind::Counter, "lake_shipped_rows_total", "Rows shipped to the lake.", shipping.rows);
+        out.one(Kind::Gauge, "lake_behind_rows", "Rows of day files that the last shipment left.", shipping.behind_rows);
+        if let Some(whole) = shipping.whole {
+            let help = "When all was in the lake that day files had then.";
+            out.one(Kind::Gauge, "lake_last_success_timestamp_seconds", help, seconds(whole));
+        }
+    }
     let help = "Day files that do not read.";
     out.one(Kind::Gauge, "unreadable_day_files", help, holdings.unreadable.len());
     if let Some(at) = holdings.last_event() {
@@ -131,6 +139,7 @@ mod tests {
             room,
             is_full: false,
             last_backup: None,
+            shipping: None,
         };
         metrics_text(Some(&look), &Beside::default())
     }

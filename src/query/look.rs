@@ -8,6 +8,7 @@ use crate::query::holdings::{Holdings, LookError};
 use crate::store::archive::Footers;
 use crate::store::buffer::View;
 use crate::store::last_backup::{LastBackup, last_backup};
+use crate::store::last_shipment::{Shipping, last_shipment};
 
 /// Who looks, again and again.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Look {
     pub is_full: bool,
     /// The last backup that was good.
     pub last_backup: Option<LastBackup>,
+    /// How far it is shipped to a lake; none where it never was.
+    pub shipping: Option<Shipping>,
 }
 
 impl Looker {
@@ -69,6 +72,7 @@ impl Look {
             room,
             is_full: waits_for_room(layout, room, is_recording),
             last_backup: last_backup(layout),
+            shipping: last_shipment(layout),
         })
     }
 }

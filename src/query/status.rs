@@ -15,9 +15,46 @@ use crate::query::look::Look;
 use crate::store::archive::Footers;
 use crate::store::buffer::{View, WhichFaults};
 use crate::store::last_backup::LastBackup;
+use crate::store::last_shipment::Shipping;
 
 /// How many reasons of faults are listed.
 const REASONS: usize = 10;
+
+/// How far a recording is shipped.
+#[derive(Debug, Clone, Serialize)]
+pub struct LakeStatus {
+    /// The lake, without secrets.
+    pub url: String,
+    /// The recorder's id there.
+    pub recorder: String,
+    /// When it was tried last.
+    pub tried_at: Utc,
+    /// When all was there that day files had then; null where it never was.
+    pub shipped_at: Option<Utc>,
+    /// Why not all is there; null where it is.
+    pub problem: Option<String>,
+    /// Rows that were shipped, all in all.
+    pub rows: u64,
+    /// Day files that had more, and how many rows more.
+    pub behind_files: u64,
+    /// Their rows.
+    pub behind_rows: u64,
+}
+
+impl From<Shipping> for LakeStatus {
+    fn from(of: Shipping) -> Self {
+        Self {
+            url: of.lake,
+            recorder: of.recorder,
+            tried_at: Utc(of.tried),
+            shipped_at: of.whole.map(Utc),
+            problem: of.problem,
+            rows: of.rows,
+            behind_files: of.behind_files,
+            behind_rows: of.behind_rows,
+        }
+    }
+}
 
 /// A recording about itself. Fields are only ever added to.
 #[derive(Debug, Clone, Serialize)]
@@ -68,6 +105,8 @@ pub struct Status {
     pub disk_days: Option<u64>,
     /// The last backup that was good; null where nobody made one.
     pub last_backup: Option<LastBackup>,
+    /// How far it is shipped to a lake; null where it never was.
+    pub lake: Option<LakeStatus>,
     /// Since when a session is open, of those that live the oldest (RFC 3339); none while none lives.
     pub connected_since: Option<Utc>,
     /// Last sign of life of the last session (RFC 3339).
@@ -197,7 +236,7 @@ pub fn status(layout: &Layout, now: Micros) -> Result<Status, LookError> {
 }
 
 fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, LookError> {
-    let Look { holdings, timeline: time, is_recording: recording, buffer_bytes, room, is_full, last_backup, .. } =
+    let Look { holdings, timeline: time, is_recording: recording, buffer_bytes, room, is_full, last_backup, shipping, .. } =
         Look::of(layout, view, &mut Footers::default(), now)?;
     let connected_since = time.projects.iter().filter_map(|project| project.connected_since).min();
     let last_sign = time.projects.iter().filter_map(|project| project.last_sign).max();
@@ -250,6 +289,7 @@ fn look(layout: &Layout, view: &View, now: Micros) -> Result<Status, LookError> 
         // What is low is no room any more.
         disk_days: room.zip(a_day).map(|(room, a_day)| room.free.saturating_sub(room.mark()) / a_day.max(1)),
         last_backup,
+        lake: shipping.map(Into::into),
         disconnected_because: if connected_since.is_some() { None } else { time.last_cause() },
         connected_since: connected_since.map(Utc),
         last_sign_of_life_at: last_sign.map(Utc),

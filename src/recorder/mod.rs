@@ -8,6 +8,8 @@ mod import;
 mod merge;
 mod prune;
 mod rebuild;
+#[cfg(feature = "lake")]
+mod shipping;
 mod supervised;
 
 use std::path::PathBuf;
@@ -44,6 +46,8 @@ pub use import::{Imported, Input, NoEvents, import};
 pub use merge::{MergeError, Merged, merge, take_schemas};
 pub use prune::{Keep, PruneByHandError, prune};
 pub use rebuild::{Rebuilt, rebuild};
+#[cfg(feature = "lake")]
+pub use shipping::{Ship, Shipping};
 pub use supervised::Supervised;
 
 /// Batches between the network and the writer: a burst of a quarter of a second, and at most some 16 MB of columns.

@@ -23,6 +23,7 @@ use crate::store::archive::{Catalog, Stamp};
 use crate::store::buffer::{BufferError, View, WhichFaults};
 use crate::store::devices::Directory;
 use crate::store::last_backup::last_backup;
+use crate::store::last_shipment::last_shipment;
 
 use super::alerts::Firing;
 use super::board::Board;
@@ -154,6 +155,7 @@ impl Looker {
         let room = Room::of(&self.layout.state());
         seen.disk_free = room.map(|room| room.free);
         seen.last_backup = last_backup(&self.layout).map(|backup| backup.at.into());
+        seen.shipping = last_shipment(&self.layout);
         let time = match self.follow.as_ref().and_then(Follow::view) {
             Some(view) => {
                 let time = view.at_one_moment(|| Timeline::read(view, None, now))?;

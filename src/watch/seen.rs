@@ -2,6 +2,7 @@
 
 use crate::base::time::{DAY, Micros};
 use crate::query::coverage::{Gap, Project, Span, cut};
+use crate::store::last_shipment::Shipping;
 
 use super::head::{Head, State};
 
@@ -37,6 +38,8 @@ pub struct Seen {
     pub bytes_a_day: Option<u64>,
     /// When the last backup that was good was begun.
     pub last_backup: Option<Micros>,
+    /// How far it is shipped to a lake.
+    pub shipping: Option<Shipping>,
     /// What people are told of, and lasts.
     pub alerts: Vec<Alert>,
     /// What is wrong with alerts, if anything is.
@@ -99,6 +102,7 @@ impl Seen {
             disk_free: None,
             bytes_a_day: None,
             last_backup: None,
+            shipping: None,
             alerts: Vec::new(),
             alerts_trouble: None,
             is_loading: false,

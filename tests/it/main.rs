@@ -24,6 +24,8 @@ mod gaps;
 mod hostile;
 mod import_edges;
 mod index;
+#[cfg(feature = "lake")]
+mod lake;
 mod ledger;
 mod merges;
 mod metrics;

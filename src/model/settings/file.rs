@@ -145,7 +145,7 @@ impl File {
             ("look_back", one(&self.look_back), "3d"),
             ("reconcile", one(&self.reconcile), "never"),
             ("keep", one(&self.keep), "all of it"),
-            ("ship_every", one(&self.lake.ship_every), "1h"),
+            ("lake.ship_every", one(&self.lake.ship_every), "1h"),
         ]
     }
 

@@ -107,6 +107,11 @@ pub(super) fn facts(look: &Look<'_>) -> Markup {
                 (fact(html! { (bytes(free)) }, &room, seen.head.state == State::DiskFull || days.is_some_and(|days| days < FEW_DAYS)))
             }
             @if let Some(backup) = seen.last_backup { (fact(html! { (ago(seen.now, backup)) }, "last backup", false)) }
+            @if let Some(shipping) = &seen.shipping {
+                @let when = shipping.whole.map_or_else(|| "never".to_owned(), |whole| ago(seen.now, whole));
+                @let what = if shipping.behind_rows > 0 { format!("whole in the lake, {} rows behind", count(shipping.behind_rows)) } else { "whole in the lake".to_owned() };
+                (fact(html! { (when) }, &what, shipping.problem.is_some()))
+            }
             (fact(html! { (count(seen.faults)) }, if seen.faults == 1 { "fault in 24 h" } else { "faults in 24 h" }, seen.faults > 0))
         }
     }
