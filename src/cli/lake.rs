@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::base::text::{self, printable};
@@ -36,6 +37,8 @@ enum What {
     Ship(Ship),
     /// What is in a lake, and how far this recording is shipped
     Status(Status),
+    /// Text to paste, so that an engine knows the tables of a lake
+    Sql(Sql),
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,6 +73,41 @@ struct Status {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Each table has two names: as it stands, and TABLE_once, without what two recorders both sent. No secret is in the text: engines read
+credentials from the environment, or are set up with them. Only recorders and tools that put where nothing is (delta-rs) may write a lake.
+
+  overnight lake sql duckdb /data/lake | duckdb night.db
+  overnight lake sql clickhouse s3://bucket/lake")]
+struct Sql {
+    /// For whom
+    #[arg(value_enum, value_name = "ENGINE")]
+    engine: Engine,
+    /// The recording whose overnight.toml names the lake
+    #[arg(long, value_name = "DIR", default_value = "recording")]
+    dir: PathBuf,
+    /// The lake [default: `url` of `[lake]` in overnight.toml]
+    #[arg(value_name = "URL")]
+    url: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Engine {
+    /// Apache Spark and Sail: SQL
+    Spark,
+    /// Trino: SQL
+    Trino,
+    /// ClickHouse and chDB: SQL
+    Clickhouse,
+    /// DuckDB: SQL over the files that there are at this moment
+    Duckdb,
+    /// Polars: Python
+    Polars,
+    /// Daft: Python
+    Daft,
+}
+
 /// What is wrong with an address is a matter of the command line.
 fn failed(error: LakeError) -> Failure {
     match error {
@@ -83,6 +121,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         What::Init(args) => init(args),
         What::Ship(args) => ship(args),
         What::Status(args) => status(args),
+        What::Sql(args) => sql(args),
     }
 }
 
@@ -94,6 +133,20 @@ fn address(given: Option<&String>, layout: &Layout) -> Result<String, Failure> {
             Failure::usage("which lake? give its URL, or `[lake]` with `url = \"…\"` in overnight.toml")
         }),
     }
+}
+
+fn sql(args: &Sql) -> Result<Outcome, Failure> {
+    let engine = match args.engine {
+        Engine::Spark => lake::Engine::Spark,
+        Engine::Trino => lake::Engine::Trino,
+        Engine::Clickhouse => lake::Engine::Clickhouse,
+        Engine::Duckdb => lake::Engine::Duckdb,
+        Engine::Polars => lake::Engine::Polars,
+        Engine::Daft => lake::Engine::Daft,
+    };
+    let place = Place::open(&address(args.url.as_ref(), &Layout::new(&args.dir))?).map_err(failed)?;
+    super::say(lake::script(engine, &place).map_err(failed)?.trim_end())?;
+    Ok(Outcome::Done)
 }
 
 fn init(args: &Init) -> Result<Outcome, Failure> {

@@ -257,7 +257,6 @@ impl<'p> Table<'p> {
     ///
     /// # Errors
     /// When a column has a type that arrow has not.
-    #[expect(dead_code, reason = "for compaction")]
     pub(super) fn columns(&self) -> Result<Schema> {
         use delta_kernel::engine::arrow_conversion::TryIntoArrow;
         let schema = self.snapshot.schema();

@@ -76,6 +76,11 @@ const TABLES: &str = "
         PRIMARY KEY (name, day)
     ) WITHOUT ROWID;";
 
+/// Files of the lake, while rows are held against them.
+pub(super) fn scratch(layout: &Layout) -> PathBuf {
+    outbox(layout).join("there")
+}
+
 /// Parts that wait to be sent.
 pub(super) fn outbox(layout: &Layout) -> PathBuf {
     layout.lake().join("outbox")
@@ -288,6 +293,7 @@ impl Ledger {
             let of = |(_, shipment): &(String, Shipment)| shipment.parts.iter().any(|(_, file)| path.ends_with(file));
             pending.iter().any(of)
         };
+        disk::remove_tree(&scratch(&self.layout))?;
         for path in disk::list(&outbox(&self.layout))?.into_iter().filter(|path| !is_sent(path)) {
             disk::remove(&path)?;
         }

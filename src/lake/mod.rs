@@ -29,6 +29,7 @@ mod parts;
 mod place;
 mod probe;
 mod ship;
+mod sql;
 mod status;
 
 use std::io;
@@ -41,6 +42,7 @@ use crate::store::roll::RollError;
 pub use place::Place;
 pub use probe::{Checked, init};
 pub use ship::{Passed, Shipper};
+pub use sql::{Engine, script};
 pub use status::{About, tables};
 
 /// Why nothing was shipped, or not all.

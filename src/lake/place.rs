@@ -383,7 +383,8 @@ pub(super) fn plain(error: &object_store::Error) -> String {
     const LONGEST: usize = 200;
     match error {
         NotFound { .. } => return "there is no such bucket or object".to_owned(),
-        PermissionDenied { .. } => return "these credentials may not do that".to_owned(),
+        // A bucket that is full says so in this way, too.
+        PermissionDenied { source, .. } => return format!("these credentials may not do that{}", code(&source.to_string())),
         Unauthenticated { .. } => return "the credentials are missing or wrong".to_owned(),
         NotImplemented { .. } => return "this kind of store cannot do that".to_owned(),
         _ => {}
@@ -401,6 +402,12 @@ pub(super) fn plain(error: &object_store::Error) -> String {
         return format!("it answers {}", status.split([':', '<', '\n']).next().unwrap_or_default().trim());
     }
     crate::base::text::printable(&said, LONGEST)
+}
+
+/// What an S3 calls its answer, as ` (QuotaExceeded)`; empty where it says nothing of the kind.
+fn code(said: &str) -> String {
+    let code = said.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>")).map(|(code, _)| code);
+    code.map_or_else(String::new, |code| format!(" ({})", crate::base::text::printable(code, 40)))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::store::roll::RollError;
 
 use super::identity::{self, Held};
 use super::kernel::{Committed, Part, Table};
-use super::ledger::{Ledger, Own, Shipment, Shipped, outbox};
+use super::ledger::{Ledger, Own, Shipment, Shipped, outbox, scratch};
 use super::news::{Known, may_be_there, new_rows};
 use super::place::{Place, Put};
 use super::{LakeError, Result, parts, probe, table_name};
@@ -211,7 +211,7 @@ impl<'p> Shipper<'p> {
         let Some(file) = DayFile::open(path)? else { return Ok(0) };
         let schema = self.schema(&file)?;
         let known = self.known(name, listed.day, shipped.as_ref(), table)?;
-        let scratch = outbox(&self.layout).join("there");
+        let scratch = scratch(&self.layout);
         let rows = new_rows(&file, &schema, &known, &scratch)?;
         let columns = parts::columns(&schema);
         let rows = parts::marked(rows, Arc::clone(&columns), &self.own.id);

@@ -3,7 +3,9 @@
 //!
 //! No secret is in it: engines read them from the environment, or are set up with them.
 
-use std::fmt::Write;
+use super::kernel::{DAY, Table};
+use super::place::Place;
+use super::{Result, probe};
 
 /// What makes a row another one, within a day.
 const KEY: &str = "day, event_type, event_id";
@@ -29,28 +31,51 @@ pub enum Engine {
 
 /// A lake as it is told to engines.
 #[derive(Debug, Clone, Copy)]
-pub struct Lake<'a> {
+struct Lake<'a> {
     /// `s3://bucket/prefix/`, `gs://…/`, `az://…/`, or a directory's absolute path; ends in `/`.
-    pub address: &'a str,
+    address: &'a str,
     /// Where the store answers, when it is none of Amazon's: `AWS_ENDPOINT`. For Azure, its account.
-    pub endpoint: Option<&'a str>,
+    endpoint: Option<&'a str>,
     /// The store's region: `AWS_REGION`.
-    pub region: Option<&'a str>,
+    region: Option<&'a str>,
 }
 
 /// A table as its log says.
 #[derive(Debug, Clone)]
-pub struct Seen {
+struct Seen {
     /// Its name in the lake.
-    pub name: String,
+    name: String,
     /// Its columns, in order.
-    pub columns: Vec<String>,
+    columns: Vec<String>,
     /// Its files: names below the table, as they are on the store.
-    pub files: Vec<String>,
+    files: Vec<String>,
 }
 
-/// The text for an engine, of these tables.
-pub fn text(engine: Engine, lake: &Lake<'_>, tables: &[Seen]) -> String {
+/// The text for an engine, of the tables that a lake has at this moment.
+///
+/// # Errors
+/// When there is no lake, when the store refuses or does not answer, when a log does not read.
+pub fn script(engine: Engine, place: &Place) -> Result<String> {
+    probe::require(place)?;
+    let mut tables = Vec::new();
+    for (name, _) in probe::tables(place)? {
+        let Some(table) = Table::open(place, &name)? else { continue };
+        let columns = table.columns()?.fields().iter().map(|field| field.name().clone()).chain([DAY.to_owned()]).collect();
+        tables.push(Seen { columns, files: table.files(None)?.into_iter().map(|part| part.path).collect(), name });
+    }
+    let set = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let address = format!("{}/", place.shown().trim_end_matches('/'));
+    let endpoint = match address.split_once("://").map(|(scheme, _)| scheme) {
+        Some("s3" | "s3a") => set(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]),
+        Some("az" | "azure") => set(&["AZURE_STORAGE_ACCOUNT_NAME"]),
+        _ => None,
+    };
+    let region = set(&["AWS_REGION", "AWS_DEFAULT_REGION"]);
+    let lake = Lake { address: &address, endpoint: endpoint.as_deref(), region: region.as_deref() };
+    Ok(text(engine, &lake, &tables))
+}
+
+fn text(engine: Engine, lake: &Lake<'_>, tables: &[Seen]) -> String {
     match engine {
         Engine::Spark => spark(lake, tables),
         Engine::Trino => trino(lake, tables),
@@ -329,8 +354,7 @@ fn python(text: &str) -> String {
 }
 
 fn push(out: &mut String, text: &str) {
-    // Writing to a string cannot fail.
-    let _ = out.write_str(text);
+    out.push_str(text);
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ class Pair:
     def __init__(self, ground, url):
         events, self.ground, self.url = Events(), ground, ground.made(url)
         # Who comes new to a lake ships nothing that is there; who is known there ships what is new to itself.
-        pair = [ground.filled(events, 0, 800), ground.filled(events, 3_200, 4_000)]
+        pair = self.pair = [ground.filled(events, 0, 800), ground.filled(events, 3_200, 4_000)]
         for recording in pair:
             ground.ship(recording, url)
         for recording in pair:

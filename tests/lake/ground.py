@@ -22,7 +22,7 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 from botocore.config import Config  # noqa: E402
 from events import Events  # noqa: E402, F401
-from place import FINE, Failed, Place, Skipped, Tally, check, few, said, stop, wait_until  # noqa: E402, F401
+from place import FINE, PROJECT, Failed, Place, Skipped, Tally, check, few, said, stop, wait_until  # noqa: E402, F401
 from proxy import Proxy  # noqa: E402
 from witnesses import by_arrow, by_polars, differences  # noqa: E402
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from ground import ROOT, Ground, Skipped, Store, Tally
 
 import engines
+import outage
 import ships
 import strikes
 from place import Late, bounded
@@ -35,6 +36,7 @@ spec.loader.exec_module(torture)
 BATTERIES = [
     *((battery.__name__.replace("_", "-"), (battery, 60), (battery, 60)) for battery in ships.BATTERIES),
     ("engines", (engines.pasted(engines.SHORT), 90), (engines.pasted(engines.LONG), 400)),
+    ("power", (outage.battery(9), 60), (outage.battery(120), 600)),
     ("strike", (strikes.every_request(3, True), 120), (strikes.every_request(1, False), 900)),
     ("strike-for-long", (strikes.for_long, 120), (strikes.for_long, 120)),
     ("kill-request", (strikes.killed(2), 90), (strikes.killed(1), 200)),
