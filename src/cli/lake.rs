@@ -8,8 +8,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::base::text::{self, printable};
-use crate::base::time::{self, Utc};
-use crate::lake::{self, About, LakeError, Place, Shipper};
+use crate::base::time::{self, Day, Utc};
+use crate::lake::{self, About, Compacted, Days, LakeError, Place, Shipper};
 use crate::model::layout::Layout;
 use crate::model::settings::File;
 use crate::recorder::{RecordError, Recorder, Timing};
@@ -39,6 +39,8 @@ enum What {
     Status(Status),
     /// Text to paste, so that an engine knows the tables of a lake
     Sql(Sql),
+    /// Make few files of many, each event once, whoever shipped it; and remove what no version has referred to for seven days
+    Compact(Compact),
 }
 
 #[derive(Debug, clap::Args)]
@@ -108,6 +110,29 @@ enum Engine {
     Daft,
 }
 
+#[derive(Debug, clap::Args)]
+struct Compact {
+    /// The lake
+    #[arg(value_name = "URL")]
+    url: String,
+    /// Today too [default: all days before today, in UTC]
+    #[arg(long, conflicts_with = "day")]
+    all: bool,
+    /// One day, as 2026-11-23
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    day: Option<Day>,
+    /// Remove nothing that versions before this one refer to
+    #[arg(long)]
+    no_vacuum: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn day(text: &str) -> Result<Day, String> {
+    Day::parse(text).ok_or_else(|| "a day is written as 2026-11-23".to_owned())
+}
+
 /// What is wrong with an address is a matter of the command line.
 fn failed(error: LakeError) -> Failure {
     match error {
@@ -122,6 +147,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome, Failure> {
         What::Ship(args) => ship(args),
         What::Status(args) => status(args),
         What::Sql(args) => sql(args),
+        What::Compact(args) => compact(args),
     }
 }
 
@@ -191,6 +217,54 @@ fn ship(args: &Ship) -> Result<Outcome, Failure> {
         }
     }
     Ok(if passed.left.is_empty() { Outcome::Done } else { Outcome::Incomplete })
+}
+
+fn compact(args: &Compact) -> Result<Outcome, Failure> {
+    let place = Place::open(&args.url).map_err(failed)?;
+    let days = match args.day {
+        Some(day) => Days::One(day),
+        None if args.all => Days::All,
+        None => Days::Past,
+    };
+    let bar = progress::bar(None, false);
+    let done = lake::compact(&place, days, !args.no_vacuum, time::now(), &mut |rows| bar.set_position(rows));
+    bar.finish_and_clear();
+    let done = done.map_err(failed)?;
+    if args.json {
+        super::say(show::json(&done)?)?;
+    } else {
+        done.iter().try_for_each(print_compacted)?;
+    }
+    for of in &done {
+        for why in &of.left {
+            warn!("{}: left as it is: {why}", printable(&of.table, 40));
+        }
+    }
+    Ok(if done.iter().all(|of| of.left.is_empty()) { Outcome::Done } else { Outcome::Incomplete })
+}
+
+fn print_compacted(of: &Compacted) -> Result<(), Failure> {
+    let table = printable(&of.table, 40);
+    if of.days == 0 && of.removed_files == 0 {
+        say!("{table}: nothing to do");
+    }
+    if of.days > 0 {
+        say!(
+            "{table}: {} in {}, {} dropped; {} of {} became {} of {}",
+            text::counted(of.rows, "row"),
+            text::counted(of.days, "day"),
+            text::counted(of.doubles, "double"),
+            text::counted(of.files_before, "file"),
+            text::bytes(of.bytes_before),
+            text::count(of.files),
+            text::bytes(of.bytes)
+        );
+    }
+    if of.removed_files > 0 {
+        let files = text::counted(of.removed_files, "file");
+        say!("{table}: {files} of {} removed that no version has referred to for seven days", text::bytes(of.removed_bytes));
+    }
+    Ok(())
 }
 
 /// Rolls what the buffer has, where nobody records; a recorder does that by itself.

@@ -36,6 +36,10 @@ use super::{LakeError, Result};
 const WRITER: &str = concat!("overnight/", env!("CARGO_PKG_VERSION"));
 /// The partition of a row.
 pub(super) const DAY: &str = "day";
+/// Where the log of a table stands below it.
+pub(super) const LOG: &str = "_delta_log/";
+/// No commit is longer, in bytes.
+const LONGEST_COMMIT: u64 = 64 * 1024 * 1024;
 /// After so many commits the log is summed up in a checkpoint, which readers begin from.
 const CHECKPOINT_EVERY: u64 = 20;
 
@@ -54,6 +58,18 @@ pub(super) struct Part {
     pub(super) times: Option<(Micros, Micros)>,
     /// When it was written, in milliseconds since 1970.
     pub(super) written: i64,
+    /// Another program marked rows of it as gone.
+    #[serde(skip)]
+    pub(super) has_deletions: bool,
+}
+
+/// What a commit did: names of files, as the lake lists them.
+#[derive(Debug, Default)]
+pub(super) struct Commit {
+    /// Files that are in the table from then on.
+    pub(super) added: Vec<String>,
+    /// Files that are not.
+    pub(super) removed: Vec<String>,
 }
 
 /// What became of a commit.
@@ -133,6 +149,41 @@ impl<'p> Table<'p> {
         format!("{}/{path}", self.name)
     }
 
+    /// The name of one of its files as the lake lists it, where the log writes it as an address; none where it is elsewhere.
+    ///
+    /// # Errors
+    /// When it is no address.
+    pub(super) fn listed(&self, path: &str) -> Result<Option<String>> {
+        self.place.listed(&self.inside(""), path)
+    }
+
+    /// What a version did; none where the log has it no more.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the commit does not read.
+    pub(super) fn commit(&self, version: u64) -> Result<Option<Commit>> {
+        #[derive(Deserialize)]
+        struct Action {
+            add: Option<Of>,
+            remove: Option<Of>,
+        }
+        #[derive(Deserialize)]
+        struct Of {
+            path: String,
+        }
+        let name = self.inside(&format!("{LOG}{version:020}.json"));
+        let Some(found) = self.place.get(&name, LONGEST_COMMIT)? else { return Ok(None) };
+        let mut commit = Commit::default();
+        for line in found.bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            let action: Action = serde_json::from_slice(line)
+                .map_err(|_| LakeError::Strange { what: format!("{}{name} does not read", self.place.shown()) })?;
+            let name = |of: Option<Of>| of.map(|of| self.listed(&of.path)).transpose().map(Option::flatten);
+            commit.added.extend(name(action.add)?);
+            commit.removed.extend(name(action.remove)?);
+        }
+        Ok(Some(commit))
+    }
+
     /// Its version.
     pub(super) fn version(&self) -> u64 {
         self.snapshot.version()
@@ -209,7 +260,6 @@ impl<'p> Table<'p> {
     ///
     /// # Errors
     /// When the store refuses.
-    #[expect(dead_code, reason = "for compaction")]
     pub(super) fn replace(&self, day: Day, old: &[Part], new: &[Part]) -> Result<Committed> {
         let fail = || fail(self.place, "write the table", &self.name);
         let transaction = Arc::clone(&self.snapshot).update_table(UpdateTableOperation::Optimize, WRITER, false);
@@ -401,6 +451,7 @@ fn parts_of(batch: &RecordBatch, selected: &[bool]) -> Option<Vec<Option<Part>>>
     let sizes = batch.column_by_name("size")?.as_primitive_opt::<arrow::datatypes::Int64Type>()?;
     let written = batch.column_by_name("modificationTime")?.as_primitive_opt::<arrow::datatypes::Int64Type>()?;
     let stats = batch.column_by_name("stats")?.as_string_opt::<i32>()?;
+    let deletions = batch.column_by_name("deletionVector")?.as_struct_opt()?.column_by_name("storageType")?;
     let constant = batch.column_by_name("fileConstantValues")?.as_struct_opt()?;
     let values = constant.column_by_name("partitionValues")?.as_map_opt()?;
     let row = |row: usize| {
@@ -421,6 +472,7 @@ fn parts_of(batch: &RecordBatch, selected: &[bool]) -> Option<Vec<Option<Part>>>
             rows: told.and_then(|told| told.rows),
             times: None,
             written: written.value(row),
+            has_deletions: deletions.is_valid(row),
         }))
     };
     (0..batch.num_rows()).map(row).collect()

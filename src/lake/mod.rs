@@ -18,9 +18,13 @@
 //! no such file (a disk without hard links, a state that was lost), the rows are held against those of the lake. So the local state is a
 //! cache, and what may be wrong about it costs time and never a row.
 //!
+//! **Each event once, whoever shipped it**, after `compact`: of the files of a day it makes few, in one commit, and begins anew where
+//! another has changed the day meanwhile. What no version has referred to for seven days goes.
+//!
 //! **Who is who.** A recorder's id is random, and of one place on one disk (`identity`). A copied, moved, restored or turned back
 //! recording takes a new one, and then ships nothing that the lake has already, whoever shipped it.
 
+mod compact;
 mod identity;
 mod kernel;
 mod ledger;
@@ -39,6 +43,7 @@ use crate::base::error::{Advice, plain};
 use crate::store::archive::ArchiveError;
 use crate::store::roll::RollError;
 
+pub use compact::{Compacted, Days, compact};
 pub use place::Place;
 pub use probe::{Checked, init};
 pub use ship::{Passed, Shipper};

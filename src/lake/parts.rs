@@ -7,16 +7,18 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::base::disk;
+use crate::base::disk::{self, DiskError};
 use crate::base::time::{self, Day, Micros};
 use crate::model;
 use crate::store::archive::{ArchiveError, Effort, Keys, Merge, Run, Sorted, parquet_properties};
 
 use super::kernel::Part;
+use super::place::{Place, Put};
 use super::{LakeError, Result};
 
 /// The column that says who shipped a row.
@@ -103,7 +105,21 @@ pub(super) fn named(written: &Written, day: Day, kind: &str, of: &str) -> Result
     let (sum, bytes) = disk::sha256(&written.file)?;
     let path = format!("day={day}/{kind}-{of}-{}.parquet", &sum[..16]);
     let rows = Some(written.rows);
-    Ok(Part { path, day: day.0, bytes, rows, times: Some(written.times), written: time::now() / 1000 })
+    let (times, now) = (Some(written.times), time::now() / 1000);
+    Ok(Part { path, day: day.0, bytes, rows, times, written: now, has_deletions: false })
+}
+
+/// Puts a part that stands on this disk in a table. What is there already is what was to be put: its name is made of its bytes.
+///
+/// # Errors
+/// When the store refuses or does not answer, when the file does not read.
+pub(super) fn put(place: &Place, table: &str, part: &Part, file: &Path) -> Result<()> {
+    let bytes = std::fs::read(file).map_err(|error| DiskError::new("read", file, error))?;
+    let to = format!("{table}/{}", part.path);
+    if place.put_new(&to, Bytes::from(bytes))? == Put::There && place.size(&to)? != Some(part.bytes) {
+        return Err(LakeError::Strange { what: format!("{}{to} is there, and is not {} bytes long", place.shown(), part.bytes) });
+    }
+    Ok(())
 }
 
 /// The rows of a file of a lake that stands on this disk, in order, with these columns: null where it lacks one.

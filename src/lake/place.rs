@@ -245,6 +245,18 @@ impl Place {
         }
     }
 
+    /// The name, as [`Place::list`] gives it, of what an address means that is written in something in the lake; none where it is elsewhere.
+    ///
+    /// # Errors
+    /// When it is no address.
+    pub(super) fn listed(&self, within: &str, address: &str) -> Result<Option<String>> {
+        let wrong = |_| LakeError::Address { what: format!("{within}{address}") };
+        let url = self.url(within)?.join(address).map_err(wrong)?;
+        let path = Path::from_url_path(url.path()).map_err(|_| LakeError::Address { what: url.to_string() })?;
+        let name = path.as_ref().strip_prefix(self.path("")?.as_ref());
+        Ok(name.map(|name| name.trim_start_matches('/').to_owned()))
+    }
+
     /// Everything below a name: names as seen from the lake, sizes, times of change in milliseconds since 1970.
     ///
     /// # Errors

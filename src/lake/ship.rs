@@ -1,16 +1,14 @@
 //! Shipping: what is new in the day files goes to the lake, once.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::base::backoff::Backoff;
-use crate::base::disk::{self, DiskError};
+use crate::base::disk;
 use crate::base::time::{Day, Micros};
 use crate::model::layout::Layout;
 use crate::model::schema::{Registry, Schema};
@@ -22,7 +20,7 @@ use super::identity::{self, Held};
 use super::kernel::{Committed, Part, Table};
 use super::ledger::{Ledger, Own, Shipment, Shipped, outbox, scratch};
 use super::news::{Known, may_be_there, new_rows};
-use super::place::{Place, Put};
+use super::place::Place;
 use super::{LakeError, Result, parts, probe, table_name};
 
 /// A shipment is at most about so large: what it says of itself, and the disk that it takes until it is there, stay small.
@@ -278,7 +276,7 @@ impl<'p> Shipper<'p> {
     fn deliver(&mut self, name: &str, shipment: &Shipment, watching: &mut Watching<'_>) -> Result<bool> {
         for (part, file) in &shipment.parts {
             watching.go_on()?;
-            self.put(name, part, &outbox(&self.layout).join(file))?;
+            parts::put(self.place, name, part, &outbox(&self.layout).join(file))?;
             watching.passed.parts += 1;
             watching.passed.bytes += part.bytes;
         }
@@ -319,18 +317,6 @@ impl<'p> Shipper<'p> {
         self.ledger.finish(name, shipment)?;
         (watching.tell)(watching.passed);
         Ok(true)
-    }
-
-    /// Puts a part. What is there already is what was to be put: its name is made of its bytes.
-    fn put(&self, name: &str, part: &Part, file: &PathBuf) -> Result<()> {
-        let bytes = std::fs::read(file).map_err(|error| DiskError::new("read", file, error))?;
-        let to = format!("{name}/{}", part.path);
-        if self.place.put_new(&to, Bytes::from(bytes))? == Put::There && self.place.size(&to)? != Some(part.bytes) {
-            return Err(LakeError::Strange {
-                what: format!("{}{to} is there, and is not {} bytes long", self.place.shown(), part.bytes),
-            });
-        }
-        Ok(())
     }
 
     /// Notes how far it came, for whoever asks.

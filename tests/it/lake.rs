@@ -138,7 +138,9 @@ fn a_recorder_ships_by_itself_and_status_tells_how_far() {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let mut command = overnight();
-    command.args(["record", "--project", "demo", "--for", "60s", "--no-backfill", "--api-url", &cloud.url, "--dir"]).arg(place.dir());
+    command
+        .args(["record", "--project", "demo", "--for", "60s", "--no-backfill", "--api-url", &cloud.url, "--dir"])
+        .arg(place.dir());
     let recorder = crate::support::Running::start(&mut command);
     until("rows are in the lake", || {
         place.dir().join("state/buffer.db").exists() && place.status()["lake"]["rows"].as_u64() > Some(0)
