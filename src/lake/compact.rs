@@ -425,3 +425,290 @@ fn clock(place: &Place) -> Result<i64> {
     let found = listed.into_iter().find(|(listed, ..)| *listed == name).map(|(_, _, written)| written);
     found.ok_or_else(|| LakeError::Strange { what: format!("{} does not list what was just put", place.shown()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs::{self, File};
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use arrow::datatypes::Int64Type;
+
+    use crate::store::archive::{Keys, Sorted};
+
+    use super::*;
+
+    const TABLE: &str = "touch";
+
+    /// A row: time, id, a value if the recorder knows that column.
+    type Row = (Micros, String, Option<i64>);
+
+    fn lake() -> (tempfile::TempDir, Place) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::open(&folder.path().display().to_string()).unwrap();
+        probe::init(&place, time::now()).unwrap();
+        (folder, place)
+    }
+
+    fn batch(recorder: &str, rows: &[Row]) -> RecordBatch {
+        let times: TimestampMicrosecondArray = rows.iter().map(|row| Some(row.0)).collect();
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
+            ("time", Arc::new(times.with_timezone("UTC"))),
+            ("event_id", Arc::new(rows.iter().map(|row| Some(row.1.as_str())).collect::<StringArray>())),
+        ];
+        if rows.iter().any(|row| row.2.is_some()) {
+            columns.push(("value", Arc::new(rows.iter().map(|row| row.2).collect::<Int64Array>())));
+        }
+        columns.push(("recorder", Arc::new(StringArray::from(vec![recorder; rows.len()]))));
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+    }
+
+    /// Puts the rows of a shipment, as of the day of the first one, and says what is to be committed.
+    fn put(place: &Place, (recorder, n): (&str, i64), rows: &[Row]) -> (Vec<Part>, SchemaRef) {
+        let scratch = Temporary::new().unwrap();
+        let batch = batch(recorder, rows);
+        let columns = batch.schema();
+        let sorted = Sorted::new(vec![batch]).unwrap().into_run();
+        let written = parts::write(sorted, &columns, scratch.path(), "x").unwrap();
+        let named = |written: &Written| {
+            let part = parts::named(written, Day::of(rows[0].0), "part", &format!("{recorder}-{n}")).unwrap();
+            parts::put(place, TABLE, &part, &written.file).unwrap();
+            part
+        };
+        (written.iter().map(named).collect(), columns)
+    }
+
+    fn ship(place: &Place, of: (&str, i64), rows: &[Row]) {
+        let (parts, columns) = put(place, of, rows);
+        let mut table = match Table::open(place, TABLE).unwrap() {
+            Some(table) => table,
+            None => Table::create(place, TABLE, &columns).unwrap(),
+        };
+        while table.append(of, &parts, &columns).unwrap() == Committed::No {
+            table = table.again().unwrap();
+        }
+    }
+
+    fn table(place: &Place) -> Table<'_> {
+        Table::open(place, TABLE).unwrap().unwrap()
+    }
+
+    fn file(place: &Place, part: &Part) -> PathBuf {
+        place.folder(TABLE).unwrap().join(&part.path)
+    }
+
+    /// The rows of a version, each with who shipped it and how often it stands there. Every file is in order.
+    fn rows(table: &Table<'_>, place: &Place) -> BTreeMap<(Micros, String), (Option<i64>, String, u32)> {
+        let columns = columns(table).unwrap();
+        let mut all = BTreeMap::new();
+        for part in table.files(None).unwrap() {
+            let mut last = None;
+            for batch in parts::rows(&file(place, &part), &columns).unwrap() {
+                let batch = batch.unwrap();
+                let value = batch.column_by_name("value").map(|column| column.as_primitive::<Int64Type>().clone());
+                let who = batch.column_by_name("recorder").unwrap().as_string::<i32>().clone();
+                for (at, (time, id)) in Keys::of(&batch).unwrap().iter().enumerate() {
+                    let key = (time, id.to_owned());
+                    assert!(last.is_none_or(|last| last < key));
+                    let value = value.as_ref().filter(|value| value.is_valid(at)).map(|value| value.value(at));
+                    all.entry(key.clone()).or_insert((value, who.value(at).to_owned(), 0)).2 += 1;
+                    last = Some(key);
+                }
+            }
+        }
+        all
+    }
+
+    fn some(day: i64, from: i64, to: i64) -> Vec<Row> {
+        (from..to).map(|at| (day * time::DAY + at * 1000, format!("id{at:05}"), Some(at))).collect()
+    }
+
+    fn all(place: &Place, days: Days) -> Compacted {
+        compact(place, days, true, time::now(), &mut |_| {}).unwrap().remove(0)
+    }
+
+    fn age(path: &Path, days: u64) {
+        let then = path.metadata().unwrap().modified().unwrap() - Duration::from_secs(days * 24 * 3600);
+        File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+    }
+
+    #[test]
+    fn of_what_two_recorders_have_shipped_each_event_stands_once_and_who_was_first_stays() {
+        let (_folder, place) = lake();
+        // An older recorder, which does not know a column.
+        let plain: Vec<Row> = some(20_000, 0, 50).into_iter().map(|row| (row.0, row.1, None)).collect();
+        ship(&place, ("aaaa", 1), &plain);
+        thread::sleep(Duration::from_millis(5));
+        ship(&place, ("bbbb", 1), &some(20_000, 25, 75));
+        // More files than are open at a time, and two days.
+        for n in 0..80 {
+            ship(&place, ("cccc", n + 1), &some(20_000 + n % 2, 1000 + n * 10, 1015 + n * 10));
+        }
+        let before = rows(&table(&place), &place);
+        let done = all(&place, Days::Past);
+        assert_eq!((done.days, done.files_before, done.files), (2, 82, 2), "{done:?}");
+        assert_eq!((done.doubles, done.rows), (25, before.len() as u64), "{done:?}");
+        assert!(done.left.is_empty() && done.bytes < done.bytes_before, "{done:?}");
+        let after = rows(&table(&place), &place);
+        assert!(after.values().all(|row| row.2 == 1) && after.keys().eq(before.keys()));
+        for (at, row) in some(20_000, 0, 75).into_iter().enumerate() {
+            let (value, who, _) = &after[&(row.0, row.1)];
+            let expected = if at < 50 { (None, "aaaa") } else { (row.2, "bbbb") };
+            assert_eq!((*value, who.as_str()), expected, "row {at}");
+        }
+        // Twice changes nothing.
+        let version = table(&place).version();
+        assert_eq!(all(&place, Days::Past), Compacted { table: TABLE.to_owned(), ..Compacted::default() });
+        assert_eq!(table(&place).version(), version);
+        // Nor are other days touched than those that were asked for.
+        ship(&place, ("aaaa", 2), &some(20_000, 80, 90));
+        assert_eq!(all(&place, Days::One(Day(20_001))).days, 0);
+        assert_eq!(all(&place, Days::One(Day(20_000))).days, 1);
+        let today = i64::from(Day::of(time::now()).0);
+        ship(&place, ("aaaa", 3), &some(today, 0, 10));
+        ship(&place, ("aaaa", 4), &some(today, 5, 15));
+        assert_eq!(all(&place, Days::Past).days, 0);
+        assert_eq!(all(&place, Days::All).doubles, 5);
+    }
+
+    #[test]
+    fn compaction_beside_recorders_and_readers_loses_nothing() {
+        let (_folder, place) = lake();
+        ship(&place, ("first", 1), &some(20_000, 0, 10));
+        let shipments = 25;
+        thread::scope(|scope| {
+            let recorders: Vec<_> = (0..3)
+                .map(|of| {
+                    let place = &place;
+                    scope.spawn(move || {
+                        for n in 0..shipments {
+                            // A redundant pair, and one alone.
+                            let from = 1000 * i64::from(of / 2) + n * 20;
+                            ship(place, (&format!("recorder{of}"), n + 1), &some(20_000 + n % 3, from, from + 20));
+                        }
+                    })
+                })
+                .collect();
+            let old = table(&place);
+            let seen = rows(&old, &place);
+            let mut compactions = 0;
+            while recorders.iter().any(|recorder| !recorder.is_finished()) {
+                let before: Vec<_> = rows(&table(&place), &place).into_keys().collect();
+                compactions += all(&place, Days::All).days;
+                let after = rows(&table(&place), &place);
+                assert!(before.iter().all(|key| after.contains_key(key)));
+                assert_eq!(rows(&old, &place), seen, "a long reader");
+            }
+            assert!(compactions > 0);
+            for recorder in recorders {
+                recorder.join().unwrap();
+            }
+        });
+        all(&place, Days::All);
+        let mut expected: Vec<_> = some(20_000, 0, 10).into_iter().map(|row| (row.0, row.1)).collect();
+        for n in 0..shipments {
+            for from in [n * 20, 1000 + n * 20] {
+                expected.extend(some(20_000 + n % 3, from, from + 20).into_iter().map(|row| (row.0, row.1)));
+            }
+        }
+        expected.sort_unstable();
+        expected.dedup();
+        let after = rows(&table(&place), &place);
+        assert!(after.values().all(|row| row.2 == 1) && after.keys().eq(&expected));
+        assert_eq!(table(&place).files(None).unwrap().len(), 3);
+        // No file is left that was put in vain.
+        let table = table(&place);
+        let added = (0..=table.version()).flat_map(|version| table.commit(version).unwrap().unwrap().added);
+        let added: HashSet<String> = added.collect();
+        let listed = place.list(&format!("{TABLE}/")).unwrap();
+        assert!(listed.iter().all(|(name, ..)| added.contains(name) || name.contains(LOG)), "{listed:?}");
+    }
+
+    #[test]
+    fn a_commit_whose_answer_was_lost_is_known_again_even_when_another_came_after_it() {
+        let (_folder, place) = lake();
+        ship(&place, ("aaaa", 1), &some(20_000, 0, 10));
+        ship(&place, ("aaaa", 2), &some(20_000, 10, 20));
+        let (day, mut stale) = (Day(20_000), table(&place));
+        let old = stale.files(Some(day)).unwrap();
+        let (new, _) = put(&place, ("cccc", 1), &some(20_000, 0, 20));
+        let mut conflicts = 0;
+        let mut again = |table: &mut Table<'_>| replace(table, day, (&old, &new), time::now(), &mut conflicts).unwrap();
+        assert!(again(&mut stale.clone()));
+        assert!(again(&mut stale.clone()), "it is there, though the store says that something is there already");
+        let (newer, _) = put(&place, ("dddd", 1), &some(20_000, 0, 20));
+        assert!(replace(&mut table(&place), day, (&new, &newer), time::now(), &mut 0).unwrap());
+        assert!(again(&mut stale), "and it was, before another took its place");
+        // Of a day that another has changed it is left.
+        let mut current = table(&place);
+        ship(&place, ("aaaa", 3), &some(20_000, 30, 40));
+        let (newest, _) = put(&place, ("eeee", 1), &some(20_000, 0, 20));
+        assert!(!replace(&mut current, day, (&newer, &newest), time::now(), &mut 0).unwrap());
+        assert_eq!(rows(&table(&place), &place).len(), 30);
+        // Another day is no matter.
+        let (day, mut current) = (Day(20_000), table(&place));
+        let old = current.files(Some(day)).unwrap();
+        ship(&place, ("aaaa", 4), &some(20_001, 0, 10));
+        let (newest, _) = put(&place, ("ffff", 1), &some(20_000, 0, 40));
+        let mut conflicts = 0;
+        assert!(replace(&mut current, day, (&old, &newest), time::now(), &mut conflicts).unwrap());
+        assert_eq!(conflicts, 1);
+    }
+
+    #[test]
+    fn a_day_that_does_not_read_is_left_and_the_others_are_done() {
+        let (_folder, place) = lake();
+        for n in 0..6 {
+            ship(&place, ("aaaa", n + 1), &some(20_000 + n % 3, n * 10, n * 10 + 10));
+        }
+        let files = table(&place).files(None).unwrap();
+        let of = |day: i32| file(&place, files.iter().find(|part| part.day == day).unwrap());
+        fs::write(of(20_000), "no Parquet").unwrap();
+        disk::remove(&of(20_001)).unwrap();
+        let done = all(&place, Days::Past);
+        assert_eq!((done.days, done.rows, done.left.len()), (1, 20, 2), "{done:?}");
+        assert!(done.left[0].contains("does not read") && done.left[1].contains("is not there"), "{done:?}");
+        let now = table(&place).files(None).unwrap();
+        assert!(files.iter().filter(|part| part.day < 20_002).all(|part| now.iter().any(|there| there.path == part.path)));
+    }
+
+    #[test]
+    fn a_vacuum_takes_what_no_version_of_seven_days_has_and_nobody_is_about_to_commit() {
+        let (_folder, place) = lake();
+        ship(&place, ("aaaa", 1), &some(20_000, 0, 10));
+        ship(&place, ("bbbb", 1), &some(20_000, 0, 10));
+        let old: Vec<PathBuf> = table(&place).files(None).unwrap().iter().map(|part| file(&place, part)).collect();
+        // One of a shipment that is there with another part, one that may come, one of a recorder that the lake has not, a young one.
+        let part = |of, from| file(&place, &put(&place, of, &some(20_000, from, from + 10)).0[0]);
+        let (dead, open) = (part(("aaaa", 1), 100), part(("aaaa", 2), 200));
+        let (unknown, young) = (part(("cccc", 1), 300), part(("dddd", 1), 400));
+        let lease = format!("{LEASES}aaaa.json");
+        place.put_new(&lease, Bytes::from_static(b"{}")).unwrap();
+        for file in old.iter().chain([&dead, &open, &unknown]) {
+            age(file, 8);
+        }
+        let done = all(&place, Days::Past);
+        assert_eq!((done.days, done.doubles, done.removed_files), (1, 10, 2), "{done:?}");
+        assert!(!dead.exists() && !unknown.exists() && open.exists() && young.exists());
+        assert!(old.iter().all(|file| file.exists()), "they were removed from the table just now");
+        // The files in the table are old by now, and so is the commit that removed the others.
+        let log = place.folder(TABLE).unwrap().join(LOG);
+        for file in fs::read_dir(&log).unwrap() {
+            age(&file.unwrap().path(), 8);
+        }
+        let current: Vec<PathBuf> = table(&place).files(None).unwrap().iter().map(|part| file(&place, part)).collect();
+        for file in &current {
+            age(file, 9);
+        }
+        let done = all(&place, Days::Past);
+        assert_eq!((done.days, done.removed_files), (0, 2), "{done:?}");
+        assert!(old.iter().all(|file| !file.exists()) && open.exists() && current.iter().all(|file| file.exists()));
+        // Its recorder was not heard of for long: it has to take a new id, and then the part goes.
+        age(&place.folder(LEASES).unwrap().join("aaaa.json"), 31);
+        assert_eq!(all(&place, Days::Past).removed_files, 0);
+        assert!(open.exists() && place.size(&lease).unwrap().is_none());
+        assert_eq!(all(&place, Days::Past).removed_files, 1);
+        assert!(!open.exists() && young.exists());
+        assert_eq!(rows(&table(&place), &place).len(), 10);
+    }
+}
