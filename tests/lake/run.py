@@ -22,6 +22,7 @@ from pathlib import Path
 from ground import ROOT, Ground, Skipped, Store, Tally
 
 import engines
+import living
 import outage
 import ships
 import strikes
@@ -36,8 +37,9 @@ spec.loader.exec_module(torture)
 BATTERIES = [
     *((battery.__name__.replace("_", "-"), (battery, 60), (battery, 60)) for battery in ships.BATTERIES),
     ("engines", (engines.pasted(engines.SHORT), 90), (engines.pasted(engines.LONG), 400)),
+    *((name, (battery, 150), (battery, 400)) for name, battery in living.BATTERIES),
     ("power", (outage.battery(9), 60), (outage.battery(120), 600)),
-    ("strike", (strikes.every_request(3, True), 120), (strikes.every_request(1, False), 900)),
+    ("strike", (strikes.every_request(5, True), 120), (strikes.every_request(1, False), 900)),
     ("strike-for-long", (strikes.for_long, 120), (strikes.for_long, 120)),
     ("kill-request", (strikes.killed(2), 90), (strikes.killed(1), 200)),
     ("kill", (strikes.at_any_moment(3, 10, 1.2), 90), (strikes.at_any_moment(3, 40, 1.5), 900)),
