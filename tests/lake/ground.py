@@ -264,7 +264,12 @@ class Ground(Place):
 def strays(names, log):
     """Files of a table that no commit has named."""
     named = {urllib.parse.unquote(what["path"]) for _, action, what in log if action == "add"}
-    return sorted(name for name in names if not name.startswith("_") and urllib.parse.unquote(name) not in named)
+    return sorted(name for name in names if not name.startswith("_") and urllib.parse.unquote(name) not in named and not is_begun(name))
+
+
+def is_begun(name):
+    """What a put to a directory leaves when it is cut: no reader takes it for a file of the table."""
+    return name.rpartition("#")[2].isdigit()
 
 
 def shipments(log):

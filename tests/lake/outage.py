@@ -1,7 +1,7 @@
 """Power cuts under a lake in a directory: on a disk of its own, which loses at once what was not synced, while the recording stands on another
 one. What a shipment has acknowledged is there afterwards; what it has not is shipped again."""
 
-from ground import Events
+from ground import Events, is_begun
 from place import need, need_root, system, wait_until
 from power import disk
 
@@ -54,6 +54,8 @@ def battery(cuts):
             ground.ship(recording, url, 2)
             ground.judge(url, [recording], f"after {cuts} cuts")
             ground.tally.events += sent
+            begun = sum(map(is_begun, ground.of(url).objects(url)))
+            ground.tally.note(f"{begun} files were begun by puts that were cut, and lie there")
 
     return run
 
