@@ -126,7 +126,11 @@ pub fn refuse_others(path: &Path) -> Result<()> {
             "it is another user's (uid {owner}, and this is {own}), who could change all that is kept; record as that user, or give another --dir"
         )
     } else if about.mode() & 0o022 != 0 {
-        format!("other users can write to it, and change all that is kept; run chmod go-w {}", path.display())
+        // On FAT and exFAT a chmod does nothing: who may write is said when they are mounted.
+        format!(
+            "other users can write to it, and change all that is kept; run chmod go-w {}, or, where a disk knows no permissions, mount it with umask=077",
+            path.display()
+        )
     } else {
         return Ok(());
     };
