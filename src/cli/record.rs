@@ -261,8 +261,8 @@ fn shipping(recording: &Recording, file: &File, meter: &Arc<Meter>) -> Result<Op
 
 /// A build without the lake says so where the settings name one.
 #[cfg(not(feature = "lake"))]
-fn shipping(_: &Recording, file: &File, _: &Arc<Meter>) -> Result<(), Failure> {
-    if file.lake()?.is_some() { Err(super::left_out::left_out("lake")) } else { Ok(()) }
+fn shipping(_: &Recording, file: &File, _: &Arc<Meter>) -> Result<Option<()>, Failure> {
+    if file.lake()?.is_some() { Err(super::left_out::left_out("lake")) } else { Ok(None) }
 }
 
 /// Opens the recording, records from the sources, and tells how it went.
