@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ground import ROOT, Ground, Skipped, Store, Tally
 
+import compaction
 import engines
 import living
 import outage
@@ -38,6 +39,8 @@ BATTERIES = [
     *((battery.__name__.replace("_", "-"), (battery, 60), (battery, 60)) for battery in ships.BATTERIES),
     ("engines", (engines.pasted(engines.SHORT), 90), (engines.pasted(engines.LONG), 400)),
     *((name, (battery, 150), (battery, 400)) for name, battery in living.BATTERIES),
+    ("compact", (compaction.doubles, 90), (compaction.doubles, 90)),
+    ("compact-live", None, (compaction.under_appends(50), 1800)),
     ("power", (outage.battery(9), 60), (outage.battery(120), 600)),
     ("strike", (strikes.every_request(5, True), 120), (strikes.every_request(1, False), 900)),
     ("strike-for-long", (strikes.for_long, 120), (strikes.for_long, 120)),
