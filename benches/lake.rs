@@ -104,7 +104,7 @@ fn recorder(number: u32, dir: &Path, lake: &Path, shipments: u32, within: Durati
                     break;
                 }
                 Err(LakeError::Crowded { .. }) => later += 1,
-                Err(error) => panic!("{error}"),
+                Err(error) => unreachable!("{error}"),
             }
         }
         thread::sleep(within.saturating_sub(begun.elapsed()));
