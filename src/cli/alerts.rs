@@ -93,6 +93,9 @@ pub(super) fn alerting(layout: &Layout, registry: &Registry) -> Result<Alerting,
 }
 
 fn nothing(layout: &Layout) -> Failure {
+    if !layout.settings().exists() && !layout.buffer().exists() {
+        return Failure::usage(format!("there is no recording in {}. Give the directory with --dir", layout.root().display()));
+    }
     Failure::usage(format!("{} says nothing of alerts: add [[notify]] and [[alert]]", layout.settings().display()))
 }
 

@@ -134,6 +134,18 @@ fn what_is_damaged_and_has_no_good_copy_is_named_and_says_so_in_the_backup() {
 }
 
 #[test]
+fn where_backups_stand_is_no_recording_and_the_newest_is_named() {
+    let place = Place::new();
+    days(&place, 1..=1);
+    assert_eq!(back_up(&place, &[]).code, 0);
+    assert_eq!(back_up(&place, &[]).code, 0);
+    let newest = generations(&place).pop().unwrap();
+    let ran = at(&place.path("backups"), &["status"]);
+    assert_ne!(ran.code, 0);
+    assert!(ran.stderr.contains(&format!("the newest is {}", newest.display())), "{}", ran.stderr);
+}
+
+#[test]
 fn old_backups_go_and_the_last_never_and_a_rest_of_a_crash_is_swept() {
     let place = Place::new();
     days(&place, 1..=2);

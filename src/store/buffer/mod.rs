@@ -220,6 +220,14 @@ fn missing(root: &Path) -> String {
             "there are day files in {dir}, but no state/buffer.db: `overnight export` reads them, and a recorder begins a new buffer"
         );
     }
+    // The directory that `backup` was given, and not one of the recordings in it; their names sort by time.
+    let of_time = |name: &str| name.len() == 18 && name.as_bytes()[10] == b'T' && name.ends_with('Z');
+    let is_backup = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(of_time) && Layout::new(path).buffer().is_file()
+    };
+    if let Some(newest) = list(root).filter(is_backup).max() {
+        return format!("{dir} holds backups, each a recording of its own; the newest is {}", newest.display());
+    }
     format!(
         "there is no recording in {dir}: no state/buffer.db. Give the directory with --dir, or begin one with `overnight record`"
     )
