@@ -5,7 +5,7 @@ machine do meanwhile.
 usage: run BINARY [--short | --long] [--only NAME]… [--seed N] [--json FILE]
 
 The short form has an S3 of this machine behind a proxy that misbehaves, and Sail, Polars and delta-rs as witnesses. The long form, by hand,
-has all the kills, power cuts, fifty compactions, and SeaweedFS, ClickHouse, DuckDB and Daft on Ray besides. Prints a line for each battery as it
+has all the kills, power cuts, fifty compactions, and ClickHouse, DuckDB and Daft on Ray besides. Prints a line for each battery as it
 runs and a table at the end; exits 1 when anything was lost, doubled, unreadable or otherwise wrong.
 """
 
