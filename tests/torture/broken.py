@@ -22,6 +22,7 @@ import power
 import rot
 import strangers
 import syscalls
+import told
 import years
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,7 @@ KILL_RECORD = ("kill-record", kills.battery("record", 1, 20))
 STRANGERS = ("strangers", strangers.battery(15, 400))
 ROT = ("rot", rot.battery(40))
 YEARS = ("kill-years", years.battery(2))
+WATCHER = ("kill-watcher", told.battery(15, 1))
 KILL_LISTEN = ("kill-listen", kills.battery("listen", 1, 30))
 
 
@@ -149,6 +151,11 @@ BUILDS = [
             )
         ],
         [[YEARS]],
+    ),
+    Broken(
+        "a message is noted as told before it is",
+        [("src/watch/alerts/mod.rs", 'if fault::leaves_out("mark behind sending") {', "if std::env::args().len() > 0 {")],
+        [[WATCHER]],
     ),
     Broken(
         "an event that comes twice stands twice",

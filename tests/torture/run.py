@@ -33,6 +33,7 @@ import steps
 import stops
 import strangers
 import syscalls
+import told
 import years
 
 # Name, battery of the short form, battery of the long form; each with the seconds after which it is given up.
@@ -45,6 +46,7 @@ BATTERIES = [
     ("kill-syscall", (syscalls.kill(8), 120), (syscalls.kill(1), 1800)),
     ("fail-syscall", (syscalls.fail(20), 120), (syscalls.fail(1), 3600)),
     ("kill-years", (years.battery(30), 120), (years.battery(1), 7200)),
+    ("kill-watcher", (told.battery(8, 1), 240), (told.battery(12, 10), 2400)),
     ("disk-full-record", (disks.full("record"), 60), (disks.full("record"), 60)),
     ("disk-full-listen", (disks.full("listen"), 60), (disks.full("listen"), 60)),
     ("disk-full-stream", (disks.full_stream(14), 90), (disks.full_stream(60), 240)),
