@@ -39,7 +39,7 @@ KILL_RECORD = ("kill-record", kills.battery("record", 1, 20))
 STRANGERS = ("strangers", strangers.battery(15, 400))
 ROT = ("rot", rot.battery(40))
 YEARS = ("kill-years", years.battery(2))
-WATCHER = ("kill-watcher", told.battery(15, 1))
+WATCHER = ("kill-watcher", told.battery(20, 1))
 KILL_LISTEN = ("kill-listen", kills.battery("listen", 1, 30))
 
 
