@@ -36,7 +36,7 @@ use super::{LakeError, Result, parts, probe};
 const KIND: &str = "compact";
 /// So many files are read side by side.
 const SIDE_BY_SIDE: usize = 32;
-/// How often a day is begun anew because another has changed it meanwhile.
+/// How often a day is begun anew because another has taken files of it away meanwhile.
 const TURNS: u32 = 5;
 /// How often to commit where others are first with something else.
 const TRIES: u32 = 60;
@@ -107,8 +107,8 @@ pub fn compact(place: &Place, days: Days, is_vacuumed: bool, now: Micros, tell: 
     let today = Day::of(now);
     let mut all = Vec::new();
     let mut rows = 0;
-    for (name, _) in probe::tables(place)? {
-        let Some(table) = Table::open(place, &name)? else { continue };
+    for table in probe::tables(place)? {
+        let name = table.name().to_owned();
         let mut done = Compacted { table: name.clone(), ..Compacted::default() };
         let there: BTreeSet<i32> = table.files(None)?.iter().map(|part| part.day).collect();
         for day in there.into_iter().map(Day).filter(|day| days.has(*day, today)) {

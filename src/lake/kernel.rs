@@ -184,6 +184,11 @@ impl<'p> Table<'p> {
         Ok(Some(commit))
     }
 
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its version.
     pub(super) fn version(&self) -> u64 {
         self.snapshot.version()

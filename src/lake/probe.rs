@@ -47,18 +47,14 @@ pub fn init(place: &Place, now: Micros) -> Result<Checked> {
     let mark = Mark { format: FORMAT, made: Utc(now).to_string() };
     let put = place.put_new(MARK, Bytes::from(serde_json::to_vec_pretty(&mark).unwrap_or_default()))?;
     require(place)?;
-    Ok(Checked { lake: place.shown(), is_new: put == Put::Made, tables: tables(place)? })
+    let tables = tables(place)?.iter().map(|table| (table.name().to_owned(), table.version())).collect();
+    Ok(Checked { lake: place.shown(), is_new: put == Put::Made, tables })
 }
 
-/// The tables of a lake, and their versions.
-pub(super) fn tables(place: &Place) -> Result<Vec<(String, u64)>> {
-    let mut tables = Vec::new();
-    for name in place.folders()?.into_iter().filter(|name| !name.starts_with('_')) {
-        if let Some(table) = Table::open(place, &name)? {
-            tables.push((name, table.version()));
-        }
-    }
-    Ok(tables)
+/// The tables of a lake, by name.
+pub(super) fn tables(place: &Place) -> Result<Vec<Table<'_>>> {
+    let names = place.folders()?.into_iter().filter(|name| !name.starts_with('_'));
+    names.filter_map(|name| Table::open(place, &name).transpose()).collect()
 }
 
 /// That somebody made a lake here, and that this program knows its format.

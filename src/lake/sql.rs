@@ -3,7 +3,7 @@
 //!
 //! No secret is in it: engines read them from the environment, or are set up with them.
 
-use super::kernel::{DAY, Table};
+use super::kernel::DAY;
 use super::place::Place;
 use super::{Result, probe};
 
@@ -58,8 +58,8 @@ struct Seen {
 pub fn script(engine: Engine, place: &Place) -> Result<String> {
     probe::require(place)?;
     let mut tables = Vec::new();
-    for (name, _) in probe::tables(place)? {
-        let Some(table) = Table::open(place, &name)? else { continue };
+    for table in probe::tables(place)? {
+        let name = table.name().to_owned();
         let columns = table.columns()?.fields().iter().map(|field| field.name().clone()).chain([DAY.to_owned()]).collect();
         tables.push(Seen { columns, files: table.files(None)?.into_iter().map(|part| part.path).collect(), name });
     }

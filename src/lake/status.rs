@@ -5,7 +5,6 @@ use serde::Serialize;
 use crate::store::last_shipment::Shipping;
 
 use super::Result;
-use super::kernel::Table;
 use super::place::Place;
 use super::probe;
 
@@ -35,8 +34,7 @@ pub struct About {
 pub fn tables(place: &Place, own: Option<&Shipping>) -> Result<Vec<About>> {
     probe::require(place)?;
     let mut all = Vec::new();
-    for (name, _) in probe::tables(place)? {
-        let Some(table) = Table::open(place, &name)? else { continue };
+    for table in probe::tables(place)? {
         let files = table.files(None)?;
         let mut days: Vec<i32> = files.iter().map(|part| part.day).collect();
         days.sort_unstable();
@@ -49,7 +47,7 @@ pub fn tables(place: &Place, own: Option<&Shipping>) -> Result<Vec<About>> {
             rows: files.iter().map(|part| part.rows).sum(),
             days: days.first().zip(days.last()).map(|(first, last)| (day(first), day(last), days.len() as u64)),
             shipments: own.map(|own| table.shipped(&own.recorder)).transpose()?.flatten(),
-            table: name,
+            table: table.name().to_owned(),
         });
     }
     Ok(all)
